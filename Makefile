@@ -1,0 +1,35 @@
+# make run    set up, then run the source ablation at smoke size and write its report
+# make test   set up, lint, run every test
+# make ui     open MLflow on the study
+# make lint   ruff and mypy
+SHELL := /bin/bash
+PYTHON ?= python3.11
+STORE ?= store
+PORT ?= 5000
+STUDY ?= source_ablation
+BIN := .venv/bin
+
+.PHONY: setup run test test-unit lint ui clean
+setup: .venv/ready
+
+.venv/ready: pyproject.toml tools/setup.sh
+	@bash tools/setup.sh $(PYTHON)
+
+run: setup
+	@$(BIN)/python studies/$(STUDY).py --smoke --store $(STORE)
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-unit: setup
+	$(BIN)/python -m pytest -m "not ray and not slow and not gpu"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+ui: setup
+	@$(BIN)/python -m mss_core.study.tracking ui --store $(STORE) --port $(PORT)
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Makes .venv with everything the project needs. Each step says what it does; a second call does nothing.
+set -euo pipefail
+python=${1:-python3.11}
+say() { printf '[setup] %s\n' "$*"; }
+
+command -v "$python" >/dev/null || { say "no $python on PATH: install Python 3.11, or name another with 'make PYTHON=...'"; exit 1; }
+say "1/4 virtual environment (.venv) with $($python --version)"
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+
+say "2/4 installer"
+# uv fetches in parallel: about 20 s instead of several minutes for torch with its CUDA libraries.
+if .venv/bin/python -m pip install --quiet --disable-pip-version-check uv; then
+    installer=(.venv/bin/uv pip install --python .venv/bin/python)
+else
+    installer=(.venv/bin/python -m pip install)
+fi
+
+say "3/4 dependencies (torch, ray, mlflow, ...: about 6 GB on disk)"
+"${installer[@]}" -e '.[dev]' || .venv/bin/python -m pip install -e '.[dev]'
+
+say "4/4 check"
+.venv/bin/python -c 'import torch, torchaudio, ray, mlflow; print("[setup]   torch", torch.__version__, "| CUDA devices:", torch.cuda.device_count())'
+if ! command -v ffmpeg >/dev/null || ! command -v ffprobe >/dev/null; then
+    say "ffmpeg is not on PATH. Only reading .stem.mp4 files and calling museval itself need it:"
+    say "    sudo apt-get install -y ffmpeg        (macOS: brew install ffmpeg)"
+fi
+touch .venv/ready
+say "done"
