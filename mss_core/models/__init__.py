@@ -1,0 +1,70 @@
+"""Models by name. A model in a recipe is ``{"name": ..., **every keyword argument}``; see :func:`model`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from mss_core.naming import choose, nearest
+
+NAMES = {
+    "unet": ("mss_core.models.unet", "UNet"),
+    "cnn_tail": ("mss_core.models.cnn_tail", "CnnTail"),
+    "joint_cnn": ("mss_core.models.joint", "JointCnn"),
+}
+DECIDED_BY_DATA = ("classes", "channels", "sources")
+"""Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
+
+
+def _class(name: str) -> Any:
+    import importlib
+
+    choose("model", name, NAMES)
+    module, attribute = NAMES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def model(name: str, **changes: Any) -> dict[str, Any]:
+    """A recipe's description of a model: its name and every argument, defaults filled from the signature."""
+    parameters = inspect.signature(_class(name)).parameters
+    described: dict[str, Any] = {"name": name}
+    for argument, parameter in parameters.items():
+        if parameter.default is not inspect.Parameter.empty and argument not in DECIDED_BY_DATA:
+            described[argument] = parameter.default
+    for argument, value in changes.items():
+        if argument not in described:
+            raise ValueError(f"model {name!r} has no argument {argument!r}; {nearest(argument, described)}")
+        described[argument] = value
+    return described
+
+
+def build(described: dict[str, Any]) -> Any:
+    """The module that a description (a recipe's, with what data decide, or a model.json) stands for."""
+    arguments = {name: build(value) if isinstance(value, dict) else value
+                 for name, value in described.items() if name != "name"}
+    return _class(described["name"])(**arguments)
+
+
+def save(directory: Path, described: dict[str, Any], module: Any) -> None:
+    """Write ``model.json`` and ``weights.pt`` (a state_dict): enough to rebuild the module anywhere."""
+    import torch
+
+    (directory / "model.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    torch.save(state, directory / "weights.pt")
+
+
+def state(directory: Path) -> dict[str, Any]:
+    """The weights of an artefact, on the CPU."""
+    import torch
+
+    return torch.load(directory / "weights.pt", map_location="cpu", weights_only=True)
+
+
+def load(directory: Path) -> Any:
+    """The trained module of an artefact, in evaluation mode, on the CPU."""
+    module = build(json.loads((directory / "model.json").read_text(encoding="utf-8")))
+    module.load_state_dict(state(directory))
+    return module.eval()

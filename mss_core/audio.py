@@ -1,0 +1,139 @@
+"""Reading, writing and resampling audio, and the short-time spectra the systems use.
+
+The only module that imports torchaudio (inside the one function that needs it, so that everything else works where
+it cannot be loaded). Waveforms are float32 ``(..., time)``; spectra are ``(..., frame, frequency)``, time first, the
+layout of the MSSPT tables.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+EPSILON = 1e-4
+"""Added to magnitudes before the logarithm [Garoufis et al.; code: 10e-5]."""
+
+
+def load(path: Path | str) -> tuple[np.ndarray, int]:
+    """A whole audio file as float32 (channel, time) and its sample rate in Hz.
+
+    Raises ValueError naming the file where it is not audio, or holds fewer frames than its header says.
+    """
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            frames, rate = file.frames, file.samplerate
+            samples = file.read(dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path}: not a readable audio file ({error.error_string.rstrip('.')})") from None
+    if len(samples) < frames:
+        raise ValueError(f"{path}: stops after {len(samples)} of {frames} frames (truncated)")
+    return samples.T, rate
+
+
+def info(path: Path | str) -> tuple[int, int, int]:
+    """``(frames, sample rate in Hz, channels)`` from a file's header; ValueError where it is not audio."""
+    try:
+        header = soundfile.info(str(path))
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path}: not a readable audio file ({error.error_string.rstrip('.')})") from None
+    return header.frames, header.samplerate, header.channels
+
+
+def save(path: Path | str, waveform: np.ndarray | torch.Tensor, samplerate: int) -> None:
+    """Write a 16-bit file; ``waveform`` is (time,) or (channel, time), clipped to [-1, 1]."""
+    samples = np.clip(np.asarray(waveform, dtype=np.float32), -1.0, 1.0)
+    soundfile.write(str(path), samples.T, samplerate, subtype="PCM_16")
+
+
+def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """``waveform`` (..., time) at another sample rate (windowed sinc, torchaudio's default)."""
+    if rate == new_rate:
+        return waveform
+    from torchaudio.functional import resample as convert
+
+    return convert(torch.from_numpy(np.ascontiguousarray(waveform)), rate, new_rate).numpy()
+
+
+# ---- the uncentred 512/160 transform of MSSPT
+
+@functools.lru_cache(maxsize=8)
+def _window(size: int, device: str) -> torch.Tensor:
+    return torch.hann_window(size, periodic=True, device=device)
+
+
+def frames_of(samples: int, size: int = 512, hop: int = 160) -> int:
+    """How many whole frames an uncentred transform of ``samples`` samples has.
+
+    >>> frames_of(61_792)
+    384
+    """
+    return 1 + (samples - size) // hop if samples >= size else 0
+
+
+def samples_of(frames: int, size: int = 512, hop: int = 160) -> int:
+    """How many samples ``frames`` frames span.
+
+    >>> samples_of(384)
+    61792
+    """
+    return size + (frames - 1) * hop
+
+
+def stft(waveform: torch.Tensor, size: int = 512, hop: int = 160) -> torch.Tensor:
+    """Periodic Hann, no centring, no padding.
+
+    Shape: (..., time) -> complex (..., frame, size // 2 + 1).
+    """
+    frames = waveform.unfold(-1, size, hop)
+    return torch.fft.rfft(frames * _window(size, str(waveform.device)))
+
+
+def istft(spectrum: torch.Tensor, size: int = 512, hop: int = 160) -> torch.Tensor:
+    """Overlap-add with the dual window of *full* overlap, as TensorFlow's ``inverse_stft_window_fn`` builds it.
+
+    Exact wherever every sample is covered by all its frames; the first and last ``size - hop`` samples, which have
+    fewer, come out attenuated (mean gain over 61,792 samples 0.9943). Pad before the transform where that matters.
+
+    Shape: complex (..., frame, size // 2 + 1) -> (..., time), time = size + (frame - 1) * hop.
+    """
+    frames = torch.fft.irfft(spectrum, n=size) * _dual_window(size, hop, str(spectrum.device))
+    *lead, count, _ = frames.shape
+    length = samples_of(count, size, hop)
+    columns = frames.reshape(-1, count, size).transpose(1, 2)
+    waveform = torch.nn.functional.fold(columns, (1, length), (1, size), stride=(1, hop))
+    return waveform.reshape(*lead, length)
+
+
+@functools.lru_cache(maxsize=8)
+def _dual_window(size: int, hop: int, device: str) -> torch.Tensor:
+    window = torch.hann_window(size, periodic=True, dtype=torch.float64)
+    steps = -(-size // hop)
+    padded = torch.nn.functional.pad(window.square(), (0, steps * hop - size))
+    overlap = padded.reshape(steps, hop).sum(0).repeat(steps)[:size]
+    return (window / overlap).float().to(device)
+
+
+# ---- mel
+
+@functools.lru_cache(maxsize=8)
+def mel_matrix(bands: int = 128, bins: int = 256, samplerate: int = 16_000,
+               low: float = 100.0, high: float = 7_800.0) -> torch.Tensor:
+    """Triangles linear in HTK mel with peak 1 and no area norm; the DC row is zero.
+
+    Bin frequencies are taken as ``linspace(0, samplerate / 2, bins)``, as the reference code does although its 256
+    bins have lost the Nyquist bin (a misalignment of at most 31 Hz at the top).
+
+    Shape: (bins, bands).
+    """
+    mel = 1127.0 * np.log1p(np.linspace(0.0, samplerate / 2, bins) / 700.0)
+    edges = np.linspace(1127.0 * np.log1p(low / 700.0), 1127.0 * np.log1p(high / 700.0), bands + 2)
+    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
+    rising = (mel[:, None] - lower) / (centre - lower)
+    falling = (upper - mel[:, None]) / (upper - centre)
+    matrix = np.maximum(0.0, np.minimum(rising, falling))
+    matrix[0] = 0.0
+    return torch.from_numpy(matrix.astype(np.float32))

@@ -1,0 +1,70 @@
+"""Labelled clips: a folder with ``clips.csv`` whose columns are ``path``, ``label`` and ``split``.
+
+Several labels stand in one cell, separated by ``;`` (or in several columns ``label``, ``label2``, ...). A set in
+which every clip has exactly one label is a classification, any other a tagging.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from mss_core import audio
+from mss_core.data.sets import SPLITS, ClipSet, Item, Note, Survey, hold_out, require_splits
+from mss_core.naming import choose, nearest
+
+
+def survey(config: ClipSet, root: Path) -> Survey:
+    """All clips that clips.csv names. A file that is missing or not audio is a named skip; a table that does not
+    make sense is an error with its line."""
+    table = root / "clips.csv"
+    if not table.is_file():
+        raise ValueError(f"data set 'clips': no clips.csv in {root}; it must name path, label and split of each clip")
+    with open(table, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        for column in ("path", "label", "split"):
+            if column not in columns:
+                raise ValueError(f"{table}: no column {column!r}; {nearest(column, columns)}")
+        label_columns = [column for column in columns if column.startswith("label")]
+        rows = list(reader)
+    items, bad, seen = [], [], {}
+    for line, row in enumerate(rows, start=2):
+        place = f"{table}, line {line}"
+        name, split = (row["path"] or "").strip(), (row["split"] or "").strip()
+        try:
+            choose("split", split, SPLITS)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+        labels = tuple(dict.fromkeys(label.strip() for column in label_columns
+                                     for label in (row[column] or "").split(";") if label.strip()))
+        if not labels:
+            raise ValueError(f"{place}: {name!r} has no label")
+        if name in seen:
+            raise ValueError(f"{place}: {name!r} stands already in line {seen[name]}")
+        seen[name] = line
+        path = root / name
+        try:
+            frames, _, _ = audio.info(path)
+        except ValueError as error:
+            bad.append(f"{name} ({str(error).split(': ', 1)[-1]})")
+            continue
+        if frames == 0:
+            bad.append(f"{name} (empty)")
+            continue
+        items.append(Item(name, split, partial(_read, path), labels, (path,)))
+    if not items:
+        raise ValueError(f"data set 'clips': none of the {len(rows)} clips in {table} can be read")
+    notes = [Note("skipped", "clips that are missing or not readable audio", tuple(bad))] if bad else []
+    held, more = hold_out(items, config.valid_share, config.split_seed, "clips")
+    require_splits(held, "clips", root)
+    names = tuple(sorted({label for item in held for label in item.labels}))
+    return Survey(held, (*notes, *more), names, single_label=all(len(item.labels) == 1 for item in held))
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], int]:
+    waveform, rate = audio.load(path)
+    return {"mixture": waveform}, rate

@@ -1,0 +1,58 @@
+"""The embedded synthetic music as a track set and as a clip set, on disjoint tracks."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from mss_core.data import synthetic
+from mss_core.data.sets import ClipSet, Item, Survey, TrackSet
+from mss_core.naming import choose
+
+SECONDS = 8.0
+CLIPS_FROM = 1_000_000
+"""Index of the first clip: tracks and clips never share a rendering."""
+SHARES = (("train", 0.6), ("valid", 0.15), ("test", 0.25))
+
+
+def survey(config: TrackSet | ClipSet, root: None) -> Survey:
+    """``size`` tracks, 60 / 15 / 25 % training, validation and test."""
+    extra = {"renderer": synthetic.VERSION, "seconds": SECONDS}
+    size = config.size or 200
+    if isinstance(config, TrackSet):
+        for source in config.sources:
+            choose("source of the synthetic set", source, synthetic.SOURCES)
+        items = [Item(_name(i), split, partial(_stems, i, config.samplerate))
+                 for i, split in enumerate(_splits(size))]
+        return Survey(tuple(items), extra=extra)
+    choose("labels of the synthetic set", config.labels, ("tags", "genre"))
+    names = synthetic.TAGS if config.labels == "tags" else synthetic.GENRES
+    items = [Item(_name(CLIPS_FROM + i), split, partial(_mixture, CLIPS_FROM + i, config.samplerate))
+             for i, split in enumerate(_splits(size))]
+    return Survey(tuple(items), labels=names, single_label=config.labels == "genre", extra=extra)
+
+
+def labels_of(index: int, kind: str) -> tuple[str, ...]:
+    """The labels of one rendered track."""
+    track = synthetic.render(index, SECONDS)
+    return track.tags if kind == "tags" else (track.genre,)
+
+
+def _name(index: int) -> str:
+    return f"synthetic-{index:07d}"
+
+
+def _splits(size: int) -> list[str]:
+    bounds = np.round(np.cumsum([share for _, share in SHARES]) * size).astype(int)
+    return [SHARES[int(np.searchsorted(bounds, i, side="right"))][0] for i in range(size)]
+
+
+def _stems(index: int, samplerate: int) -> tuple[dict[str, np.ndarray], int]:
+    track = synthetic.render(index, SECONDS, samplerate)
+    rows = {"mixture": track.mixture, **track.stems}
+    return {row: waveform[None] for row, waveform in rows.items()}, samplerate
+
+
+def _mixture(index: int, samplerate: int) -> tuple[dict[str, np.ndarray], int]:
+    return {"mixture": synthetic.render(index, SECONDS, samplerate).mixture[None]}, samplerate

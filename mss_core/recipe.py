@@ -1,0 +1,149 @@
+"""Dotted paths on a frozen tree: the one currency of departures.
+
+A recipe is a tree of frozen dataclasses, dicts and tuples with JSON leaves. ``flatten`` spells it as
+``{dotted path: value}``; ``override`` returns a copy with some of those values changed. Factors, searches,
+``--set`` and the MLflow parameters all speak this flat dict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from mss_core.naming import nearest
+
+Recipe = TypeVar("Recipe")
+
+
+def children(node: Any) -> dict[str, Any] | None:
+    """Names and values one level down, or None for a leaf.
+
+    An empty dict or tuple, and a tuple of plain values such as ``("vocals",)``, is a leaf.
+    """
+    if dataclasses.is_dataclass(node) and not isinstance(node, type):
+        return {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+    if isinstance(node, dict) and node:
+        return {str(name): value for name, value in node.items()}
+    if isinstance(node, tuple) and any(children(item) is not None for item in node):
+        return {str(index): value for index, value in enumerate(node)}
+    return None
+
+
+def flatten(recipe: Any, prefix: str = "") -> dict[str, Any]:
+    """The whole tree as ``{dotted path: leaf}``, in the order of its fields."""
+    below = children(recipe)
+    if below is None:
+        return {prefix: recipe}
+    flat: dict[str, Any] = {}
+    for name, value in below.items():
+        flat.update(flatten(value, f"{prefix}.{name}" if prefix else name))
+    return flat
+
+
+def paths(recipe: Any, prefix: str = "") -> list[str]:
+    """Every path that ``override`` accepts: leaves and the nodes above them."""
+    below = children(recipe)
+    found = [prefix] if prefix else []
+    for name, value in (below or {}).items():
+        found += paths(value, f"{prefix}.{name}" if prefix else name)
+    return found
+
+
+def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """A copy of ``recipe`` with the values at ``changes``' dotted paths replaced.
+
+    Raises ValueError for a path that does not exist (naming the nearest one), for a value of another kind than
+    the one it replaces, for two changes of which one contains the other, and for whatever the recipe's own
+    checks refuse.
+    """
+    tree: dict[str, Any] = {}
+    for path, value in changes.items():
+        branch = tree
+        *above, last = path.split(".")
+        for name in above:
+            branch = branch.setdefault(name, {})
+            if not isinstance(branch, dict):
+                raise ValueError(f"{path!r} lies inside another change")
+        if last in branch:
+            raise ValueError(f"{path!r} contains or repeats another change")
+        branch[last] = _Leaf(value)
+    return typing.cast(Recipe, _apply(recipe, tree, (), recipe))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaf:
+    value: Any
+
+
+def _apply(node: Any, changes: dict[str, Any], at: tuple[str, ...], root: Any) -> Any:
+    below = children(node)
+    here = ".".join(at)
+    if below is None:
+        name = ".".join((*at, next(iter(changes))))
+        if node is None:
+            raise ValueError(f"no {name!r} in the recipe: {here!r} is None (left out)")
+        raise ValueError(f"no {name!r} in the recipe: {here!r} is {node!r}; "
+                         f"{nearest(name, paths(root))}")
+    new = dict(below)
+    for name, change in changes.items():
+        path = (*at, name)
+        if name not in below:
+            dotted = ".".join(path)
+            raise ValueError(f"no {name!r} in recipe path {dotted!r}; {nearest(dotted, paths(root))}")
+        if isinstance(change, _Leaf):
+            _check(".".join(path), below[name], change.value, _annotation(node, name))
+            new[name] = _like(below[name], change.value)
+        else:
+            new[name] = _apply(below[name], change, path, root)
+    if isinstance(node, dict):
+        return new
+    if isinstance(node, tuple):
+        return tuple(new.values())
+    try:
+        return dataclasses.replace(node, **new)
+    except ValueError as error:
+        raise ValueError(f"{error} (in recipe path {here!r})" if here else str(error)) from None
+
+
+def _annotation(node: Any, name: str) -> Any:
+    if not dataclasses.is_dataclass(node):
+        return None
+    return typing.get_type_hints(type(node)).get(name)
+
+
+def _like(old: Any, value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, tuple | list):
+        return "list"
+    return "dict" if isinstance(value, dict) else type(value).__name__
+
+
+def _check(path: str, old: Any, new: Any, annotation: Any) -> None:
+    if annotation is not None:
+        options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+        if new is None and type(None) not in options:
+            raise ValueError(f"{path!r} cannot be left out (None): it is {old!r}")
+        if isinstance(new, float) and options == (int,) and not new.is_integer():
+            raise ValueError(f"{path!r} takes a whole number, not {new!r}")
+        if isinstance(new, str) and str in options:
+            return
+    if old is None or new is None:
+        return
+    if _kind(old) != _kind(new):
+        raise ValueError(f"{path!r} is a {_kind(old)} ({old!r}); {new!r} is a {_kind(new)}")
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in (typing.Union, types.UnionType)

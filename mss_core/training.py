@@ -1,0 +1,233 @@
+"""The one training loop: phases, selection on validation, exact resume.
+
+A batch is a pure function of its step number, so a resumed training sees the batches it would have seen; the
+checkpoint holds weights, optimiser, best weights so far, position and the generators' states. Nothing is read from
+the clock that could change a result.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mss_core.graph import Context
+from mss_core.naming import choose
+
+OPTIMIZERS = ("adam", "sgd")
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with one optimiser, started from the best weights so far.
+
+    Attributes:
+        optimizer: ``"adam"`` (0.9, 0.999, eps 1e-7 as Keras) or ``"sgd"``.
+        epochs: at most this many.
+        patience: the phase ends after more than this many epochs without a new best validation loss; None: never.
+        decay, decay_steps: the rate is multiplied by ``decay`` every ``decay_steps`` steps.
+    """
+
+    optimizer: str = "adam"
+    lr: float = 1e-4
+    epochs: int = 200
+    patience: int | None = None
+    decay: float = 1.0
+    decay_steps: int = 15_000
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        if self.lr <= 0 or self.epochs < 1 or self.decay_steps < 1:
+            raise ValueError(f"a phase needs lr > 0, epochs >= 1 and decay_steps >= 1; got {self}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained. Every field is part of the result's key.
+
+    Attributes:
+        phases: run one after another.
+        batch: items a step.
+        epoch_steps: steps between two validations; None: one pass over the training items.
+        max_epochs: over all phases.
+        select: ``"best"`` keeps the weights of the lowest validation loss, ``"last"`` the final ones.
+        precision: ``"float32"``, or ``"bfloat16"`` autocast.
+        seed: of initialisation, batches and dropout.
+    """
+
+    phases: tuple[Phase, ...] = (Phase(),)
+    batch: int = 16
+    epoch_steps: int | None = None
+    max_epochs: int = 100_000
+    select: str = "best"
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choose("select", self.select, ("best", "last"))
+        choose("precision", self.precision, PRECISIONS)
+        if self.batch < 2:
+            raise ValueError(f"'batch' must be at least 2 (batch norm needs it), not {self.batch}")
+        if not self.phases:
+            raise ValueError("'phases' is empty: leave the stage out (None) instead")
+
+    def epochs(self) -> int:
+        """The most epochs this configuration can run."""
+        return min(self.max_epochs, sum(phase.epochs for phase in self.phases))
+
+
+@dataclass
+class _Position:
+    phase: int = 0
+    phase_epoch: int = 0
+    epoch: int = 0
+    step: int = 0  # over the whole training
+    phase_step: int = 0
+    bad_epochs: int = 0
+    best: float = math.inf
+    best_epoch: int = 0
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """The context in which a model of this precision runs."""
+    dtype = PRECISIONS[precision]
+    return torch.autocast(device.split(":")[0], dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Callable[[int], Any],
+        loss: Callable[[nn.Module, Any], Tensor], validate: Callable[[nn.Module], dict[str, float]],
+        ctx: Context) -> dict[str, float]:
+    """Train ``module`` in place and leave the selected weights in it.
+
+    Args:
+        epoch_steps: steps between two validations.
+        batch: step number (from 0) -> whatever ``loss`` takes; pure.
+        loss: scalar to minimise.
+        validate: metrics on the validation split; ``"loss"`` decides selection and patience.
+
+    Returns the best validation loss and its epoch. Resumes from ``ctx.work / checkpoint.pt`` where there is one.
+    """
+    module.to(ctx.device, memory_format=torch.channels_last)
+    checkpoint = ctx.work / "checkpoint.pt"
+    at = _Position()
+    optimizer = _optimizer(module, config.phases[0])
+    best = copy.deepcopy(module.state_dict())
+    total = epoch_steps * config.epochs()
+    sums, counted = 0.0, 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=ctx.device, weights_only=True)
+        at = _Position(**saved["position"])
+        optimizer = _optimizer(module, config.phases[at.phase])
+        module.load_state_dict(saved["module"])
+        optimizer.load_state_dict(saved["optimizer"])
+        best, sums, counted = saved["best"], saved["sums"], saved["counted"]
+        _set_generators(saved["generators"], ctx.device)
+        ctx.rewind(at.step)
+    else:
+        ctx.rewind(-1)
+
+    def write() -> None:
+        ctx.guard()
+        _save(checkpoint, {"position": vars(at), "module": module.state_dict(), "optimizer": optimizer.state_dict(),
+                           "best": best, "sums": sums, "counted": counted,
+                           "generators": _generators(ctx.device)})
+
+    written = time.monotonic()
+    reported = 0.0
+    while at.phase < len(config.phases) and at.epoch < config.max_epochs:
+        phase = config.phases[at.phase]
+        module.train()
+        while at.phase_step < (at.phase_epoch + 1) * epoch_steps:
+            for group in optimizer.param_groups:
+                group["lr"] = phase.lr * phase.decay ** (at.phase_step // phase.decay_steps)
+            with autocast(ctx.device, config.precision):
+                value = loss(module, batch(at.step))
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            sums, counted = sums + float(value.detach()), counted + 1
+            at.step += 1
+            at.phase_step += 1
+            now = time.monotonic()
+            if now - reported > 2.0 and at.phase_step % epoch_steps:
+                _tick(ctx, at.step, total)
+                reported = now
+            if now - written > ctx.checkpoint_seconds:
+                write()
+                written = now
+        if not math.isfinite(sums):
+            raise FloatingPointError(f"the training loss became {sums / counted} by step {at.step}; "
+                                     f"lower the learning rate ({phase.lr:g})")
+        module.eval()
+        with torch.no_grad(), autocast(ctx.device, config.precision):
+            metrics = validate(module)
+        at.epoch += 1
+        at.phase_epoch += 1
+        at.bad_epochs += 1
+        if metrics["loss"] < at.best:
+            at.best, at.best_epoch, at.bad_epochs = metrics["loss"], at.epoch, 0
+            best = copy.deepcopy(module.state_dict())
+        ctx.report(step=at.step, total=total, train_loss=sums / counted, learning_rate=optimizer.param_groups[0]["lr"],
+                   **{f"valid_{name}": value for name, value in metrics.items()})
+        sums, counted = 0.0, 0
+        impatient = phase.patience is not None and at.bad_epochs > phase.patience
+        if at.phase_epoch >= phase.epochs or impatient:
+            at.phase, at.phase_epoch, at.phase_step, at.bad_epochs = at.phase + 1, 0, 0, 0
+            if at.phase < len(config.phases):
+                if config.select == "best":
+                    module.load_state_dict(best)
+                optimizer = _optimizer(module, config.phases[at.phase])
+        if time.monotonic() - written > ctx.checkpoint_seconds / 2 and at.phase < len(config.phases):
+            write()
+            written = time.monotonic()
+    if config.select == "best":
+        module.load_state_dict(best)
+    return {"loss": at.best, "epoch": at.best_epoch, "epochs": at.epoch, "steps": at.step}
+
+
+def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
+    if phase.optimizer == "adam":
+        return torch.optim.Adam(module.parameters(), lr=phase.lr, eps=1e-7, weight_decay=phase.weight_decay)
+    return torch.optim.SGD(module.parameters(), lr=phase.lr, momentum=phase.momentum, nesterov=phase.nesterov,
+                           weight_decay=phase.weight_decay)
+
+
+def _tick(ctx: Context, step: int, total: int) -> None:
+    """Show how far a stage is between two reports; only the progress display reads it."""
+    (ctx.work / "step").write_text(f"{step} {total}")
+    if ctx.clock is not None:
+        ctx.clock.save()
+
+
+def _generators(device: str) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if device.startswith("cuda"):
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_generators(states: dict[str, Tensor], device: str) -> None:
+    torch.set_rng_state(states["cpu"].cpu())
+    if device.startswith("cuda") and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
