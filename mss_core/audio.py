@@ -14,6 +14,9 @@ import numpy as np
 import soundfile
 import torch
 
+HOP = 160
+"""Samples between STFT frames of the MSSPT transform, at 16 kHz."""
+
 EPSILON = 1e-4
 """Added to magnitudes before the logarithm [Garoufis et al.; code: 10e-5]."""
 

@@ -10,10 +10,8 @@ import csv
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from mss_core import audio
-from mss_core.data.sets import SPLITS, ClipSet, Item, Note, Survey, hold_out, require_splits
+from mss_core.data.sets import SPLITS, ClipSet, Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.naming import choose, nearest
 
 
@@ -65,6 +63,6 @@ def survey(config: ClipSet, root: Path) -> Survey:
     return Survey(held, (*notes, *more), names, single_label=all(len(item.labels) == 1 for item in held))
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], int]:
+def _read(path: Path) -> Sound:
     waveform, rate = audio.load(path)
-    return {"mixture": waveform}, rate
+    return Sound({"mixture": waveform}, rate)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,16 +91,22 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Item:
-    """One track or clip: ``read`` decodes it.
+class Sound:
+    """A decoded item: ``{row: float32 (channel, time)}``, where rows are ``"mixture"`` and, for a track, its
+    sources; the sample rate in Hz; and the labels of an item that only rendering it tells."""
 
-    ``read()`` returns ``{row: float32 (channel, time)}`` and the sample rate; rows are ``"mixture"`` and, for a
-    track, its sources. It raises ValueError for a file that cannot be decoded.
-    """
+    rows: dict[str, np.ndarray]
+    samplerate: int
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One track or clip. ``read()`` decodes it, and raises ValueError for a file that cannot be decoded."""
 
     name: str
     split: str
-    read: Callable[[], tuple[dict[str, np.ndarray], int]]
+    read: Callable[[], Sound]
     labels: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
@@ -158,7 +164,7 @@ def hold_out(items: Iterable[Item], share: float, seed: int, what: str) -> tuple
     count = min(max(1, round(share * len(training))), len(training) - 1)
     drawn = np.random.default_rng([seed, 7]).permutation(len(training))[:count]
     held = {training[index] for index in drawn}
-    moved = tuple(Item(i.name, "valid", i.read, i.labels, i.files) if i.name in held else i for i in items)
+    moved = tuple(replace(item, split="valid") if item.name in held else item for item in items)
     note = Note("split", f"{what} has no validation split: {count} of {len(training)} training items held out "
                          f"(seed {seed})", tuple(sorted(held)))
     return moved, (note,)

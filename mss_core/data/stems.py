@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from mss_core import audio
-from mss_core.data.sets import AUDIO, SPLITS, Item, Note, Survey, TrackSet, hold_out, require_splits
+from mss_core.data.sets import AUDIO, SPLITS, Item, Note, Sound, Survey, TrackSet, hold_out, require_splits
 from mss_core.naming import nearest
 
 
@@ -54,8 +52,6 @@ def survey(config: TrackSet, root: Path) -> Survey:
     return Survey(held, (*notes, *more_notes))
 
 
-def _read(rows: dict[str, Path]) -> tuple[dict[str, np.ndarray], int]:
-    decoded, rate = {}, 0
-    for row, path in rows.items():
-        decoded[row], rate = audio.load(path)
-    return decoded, rate
+def _read(rows: dict[str, Path]) -> Sound:
+    decoded = {row: audio.load(path) for row, path in rows.items()}
+    return Sound({row: waveform for row, (waveform, _) in decoded.items()}, decoded["mixture"][1])

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from mss_core.data import synthetic
-from mss_core.data.sets import ClipSet, Item, Survey, TrackSet
+from mss_core.data.sets import ClipSet, Item, Sound, Survey, TrackSet
 from mss_core.naming import choose
 
 SECONDS = 8.0
@@ -23,20 +23,14 @@ def survey(config: TrackSet | ClipSet, root: None) -> Survey:
     if isinstance(config, TrackSet):
         for source in config.sources:
             choose("source of the synthetic set", source, synthetic.SOURCES)
-        items = [Item(_name(i), split, partial(_stems, i, config.samplerate))
+        items = [Item(_name(i), split, partial(_track, i, config.samplerate))
                  for i, split in enumerate(_splits(size))]
         return Survey(tuple(items), extra=extra)
     choose("labels of the synthetic set", config.labels, ("tags", "genre"))
     names = synthetic.TAGS if config.labels == "tags" else synthetic.GENRES
-    items = [Item(_name(CLIPS_FROM + i), split, partial(_mixture, CLIPS_FROM + i, config.samplerate))
+    items = [Item(_name(CLIPS_FROM + i), split, partial(_clip, CLIPS_FROM + i, config.samplerate, config.labels))
              for i, split in enumerate(_splits(size))]
     return Survey(tuple(items), labels=names, single_label=config.labels == "genre", extra=extra)
-
-
-def labels_of(index: int, kind: str) -> tuple[str, ...]:
-    """The labels of one rendered track."""
-    track = synthetic.render(index, SECONDS)
-    return track.tags if kind == "tags" else (track.genre,)
 
 
 def _name(index: int) -> str:
@@ -48,11 +42,12 @@ def _splits(size: int) -> list[str]:
     return [SHARES[int(np.searchsorted(bounds, i, side="right"))][0] for i in range(size)]
 
 
-def _stems(index: int, samplerate: int) -> tuple[dict[str, np.ndarray], int]:
+def _track(index: int, samplerate: int) -> Sound:
     track = synthetic.render(index, SECONDS, samplerate)
     rows = {"mixture": track.mixture, **track.stems}
-    return {row: waveform[None] for row, waveform in rows.items()}, samplerate
+    return Sound({row: waveform[None] for row, waveform in rows.items()}, samplerate)
 
 
-def _mixture(index: int, samplerate: int) -> tuple[dict[str, np.ndarray], int]:
-    return {"mixture": synthetic.render(index, SECONDS, samplerate).mixture[None]}, samplerate
+def _clip(index: int, samplerate: int, labels: str) -> Sound:
+    track = synthetic.render(index, SECONDS, samplerate)
+    return Sound({"mixture": track.mixture[None]}, samplerate, track.tags if labels == "tags" else (track.genre,))

@@ -1,0 +1,79 @@
+"""Models over whole tracks and clips: slicing, overlap, joining."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mss_core import audio
+
+WINDOW, HOP = 512, audio.HOP
+
+
+def separate_track(unet: nn.Module, mixture: np.ndarray, frames: int, device: str, batch: int = 8) -> np.ndarray:
+    """Sources of a whole track with the MSSPT U-Net.
+
+    Masks of half-overlapping slices are joined with triangular weights and applied to the track's one spectrum, so
+    that slices leave no seams. The track is padded by a window at each end: its edges are exact.
+
+    Shape: (time,) -> (source, time), float32.
+    """
+    hop = frames // 2
+    padded_frames = audio.frames_of(len(mixture) + 2 * WINDOW + HOP, WINDOW, HOP)
+    slices = max(0, -(-(padded_frames - frames) // hop)) + 1
+    total = frames + (slices - 1) * hop
+    length = audio.samples_of(total, WINDOW, HOP)
+    waveform = torch.from_numpy(np.pad(mixture, (WINDOW, length - WINDOW - len(mixture)))).to(device)
+    spectrum = audio.stft(waveform, WINDOW, HOP)  # (frame, bin + 1)
+    magnitude = spectrum[:, :-1].abs().unfold(0, frames, hop).transpose(1, 2)  # (slice, frame, bin)
+    ramp = torch.arange(1, hop + 1, device=device) / hop
+    weight = torch.cat([ramp, ramp.flip(0), ramp.new_zeros(frames - 2 * hop)]).clamp_min(1e-3)
+    joined: Tensor | None = None
+    weights = torch.zeros(total, device=device)
+    for first in range(0, slices, batch):
+        masks = unet(magnitude[first:first + batch]).float()  # (slice, source, frame, bin)
+        if joined is None:
+            joined = masks.new_zeros(masks.shape[1], total, masks.shape[-1])
+        for index, mask in enumerate(masks, start=first):
+            joined[:, index * hop:index * hop + frames] += mask * weight[:, None]
+            weights[index * hop:index * hop + frames] += weight
+    assert joined is not None
+    masks = functional.pad(joined / weights[:, None], (0, 1), value=1.0)
+    estimates = audio.istft(masks * spectrum)  # (source, time)
+    return estimates[:, WINDOW:WINDOW + len(mixture)].cpu().numpy()
+
+
+def slices_of(waveform: np.ndarray, frames: int, hop: int) -> np.ndarray:
+    """Slices of ``frames`` STFT frames every ``hop`` frames; what is left over at the end is dropped, and a waveform
+    shorter than one slice is padded with silence to one.
+
+    Shape: (time,) -> (slice, samples).
+    """
+    length = audio.samples_of(frames, WINDOW, HOP)
+    if len(waveform) < length:
+        waveform = np.pad(waveform, (0, length - len(waveform)))
+    return np.lib.stride_tricks.sliding_window_view(waveform, length)[::hop * HOP]
+
+
+def predict_clips(module: nn.Module, waveforms: Iterator[np.ndarray], frames: int, hop: int,
+                  to_probabilities: Callable[[Tensor], Tensor], aggregate: str, device: str,
+                  batch: int = 32) -> Iterator[np.ndarray]:
+    """Class probabilities of each clip: the mean, or the maximum, over its slices. Yields (class,) arrays."""
+    for waveform in waveforms:
+        pieces = torch.from_numpy(np.ascontiguousarray(slices_of(waveform, frames, hop)))
+        scores = torch.cat([
+            to_probabilities(module(magnitudes(piece.to(device))).float()) for piece in pieces.split(batch)])
+        joined = scores.mean(0) if aggregate == "mean" else scores.amax(0)
+        yield joined.cpu().numpy()
+
+
+def magnitudes(waveform: Tensor) -> Tensor:
+    """What separators and tails read: linear magnitudes without the Nyquist bin.
+
+    Shape: (..., time) -> (..., frame, 256).
+    """
+    return audio.stft(waveform, WINDOW, HOP)[..., :-1].abs()

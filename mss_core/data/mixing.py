@@ -1,0 +1,70 @@
+"""Training mixtures made of segments of different songs [Garoufis et al.; Kong et al. 2021]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mss_core.data.packed import Packed, PackedItem
+
+Segment = tuple[PackedItem, int]
+
+
+def segments(packed: Packed, split: str, length: int, hop: int) -> list[Segment]:
+    """Starts of ``length``-sample segments every ``hop``, as the reference code cuts them (``range(0, n - length,
+    hop)``); an item too short for one gives a single segment, to be padded."""
+    found = []
+    for item in packed.split(split):
+        starts = range(0, item.length - length, hop) or range(1)
+        found += [(item, start) for start in starts]
+    return found
+
+
+class IncoherentMixer:
+    """Mixtures of segments drawn from different places, with the sources that were summed.
+
+    For one source, two segments' stems make the target and two other segments' ``mixture - stem`` the rest. For
+    several, ``copies`` segments of each source are summed and the mixture is the sum of the sources. All segments
+    of one mixture are cropped at one common offset.
+
+    Args:
+        sources: what is to be separated.
+        copies: segments summed for each source (2 where it is not named).
+        length: samples of a segment; ``crop`` samples are cut from it.
+    """
+
+    def __init__(self, packed: Packed, sources: Sequence[str], copies: Mapping[str, int], length: int, hop: int,
+                 crop: int, seed: int) -> None:
+        self.packed, self.sources, self.copies = packed, tuple(sources), copies
+        self.segments = segments(packed, "train", length, hop)
+        self.length, self.crop, self.seed = length, crop, seed
+        needed = 4 if len(self.sources) == 1 else sum(copies.get(source, 2) for source in self.sources)
+        if len(self.segments) < needed:
+            raise ValueError(f"a training mixture needs {needed} segments of {length / packed.samplerate:g} s; the "
+                             f"training tracks hold {len(self.segments)}")
+
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mixtures (batch, time) and sources (batch, source, time), float32; a function of seed and step only."""
+        rng = np.random.default_rng([self.seed, step])
+        items = [self._mix(rng) for _ in range(size)]
+        return np.stack([mixture for mixture, _ in items]), np.stack([sources for _, sources in items])
+
+    def _mix(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        offset = int(rng.integers(0, self.length - self.crop + 1))
+
+        def stem(index: int, row: str) -> np.ndarray:
+            item, start = self.segments[index]
+            return self.packed.read(item, row, start + offset, self.crop)
+
+        if len(self.sources) == 1:
+            (source,) = self.sources
+            a, b, c, d = rng.choice(len(self.segments), 4, replace=False)
+            target = stem(a, source) + stem(b, source)
+            rest = stem(c, "mixture") - stem(c, source) + stem(d, "mixture") - stem(d, source)
+            return target + rest, target[None]
+        counts = [self.copies.get(source, 2) for source in self.sources]
+        drawn = iter(rng.choice(len(self.segments), sum(counts), replace=False))
+        stems = np.stack([sum(stem(next(drawn), source) for _ in range(count))
+                          for source, count in zip(self.sources, counts, strict=True)])
+        return stems.sum(0), stems

@@ -1,0 +1,54 @@
+"""Stage ``finetune``: separator and tail together on the downstream task [Garoufis et al., stage 3]."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mss_core import models
+from mss_core.data.packed import Packed
+from mss_core.graph import Context
+from mss_core.models.joint import INFLATIONS, inflate
+from mss_core.naming import choose
+from mss_core.runtime import seeded
+from mss_core.stages.classify import fit_classifier
+from mss_core.training import TrainConfig
+
+
+@dataclass(frozen=True)
+class Joining:
+    """How separator and tail are put together.
+
+    Attributes:
+        inflation: what a stage-2 tail's first convolution becomes for several input channels: ``"mixture"`` (its
+            kernel on the mixture, zeros on the estimates), ``"replicate"`` or ``"random"``.
+    """
+
+    inflation: str = "mixture"
+
+    def __post_init__(self) -> None:
+        choose("inflation", self.inflation, INFLATIONS)
+
+
+def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_model: dict[str, Any],
+             joining: Joining, frames: int, train: TrainConfig, separator: Path | None, tail: Path | None,
+             version: int = 1, out: Path, ctx: Context) -> None:
+    """Train the joint model, each part from the weights it is given or from scratch; nothing is frozen."""
+    packed = Packed(data)
+    channels = sources + 1
+    with seeded(train.seed, ctx.device):
+        described = {"name": "joint_cnn", "separator": {**separator_model, "sources": sources},
+                     "tail": {**tail_model, "classes": len(packed.labels), "channels": channels}}
+        module = models.build(described)
+        if separator is not None:
+            module.separator.load_state_dict(models.state(separator))
+        if tail is not None:
+            weights = inflate(models.state(tail), channels, joining.inflation)
+            missing, unexpected = module.tail.load_state_dict(weights, strict=False)
+            left_out = {"blocks.0.0.weight"} if joining.inflation == "random" else set()
+            assert set(missing) == left_out and not unexpected, (missing, unexpected)
+        best = fit_classifier(module, packed, frames, train, ctx)
+    models.save(out, described, module)
+    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

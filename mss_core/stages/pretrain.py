@@ -1,0 +1,88 @@
+"""Stage ``pretrain``: separation pre-training of a separator on chosen sources [Garoufis et al., stage 1]."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mss_core import audio, models
+from mss_core.data.mixing import IncoherentMixer
+from mss_core.data.packed import Packed
+from mss_core.graph import Context
+from mss_core.losses import LOSSES
+from mss_core.models.unet import separate
+from mss_core.naming import choose
+from mss_core.runtime import seeded
+from mss_core.training import TrainConfig, fit
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How training mixtures are made.
+
+    Attributes:
+        segment_seconds, hop_seconds: the grid of segments over each training track.
+        frames: length of a training crop in STFT frames (384 frames are 3.862 s).
+        copies: segments summed for each source when several are separated.
+        valid_segments: coherent segments scored at each validation, spread over the validation tracks.
+    """
+
+    segment_seconds: float = 6.0
+    hop_seconds: float = 3.0
+    frames: int = 384
+    copies: dict[str, int] = field(default_factory=lambda: {"vocals": 2, "drums": 2, "bass": 1, "other": 2})
+    valid_segments: int = 182
+
+
+def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any], mixing: Mixing, loss: str,
+             train: TrainConfig, version: int = 1, out: Path, ctx: Context) -> None:
+    """Train a separator on incoherent mixtures; leaves model.json, weights.pt and best.json."""
+    choose("separation loss", loss, ("l1", "mse"))
+    packed = Packed(data)
+    crop = audio.samples_of(mixing.frames)
+    mixer = IncoherentMixer(packed, sources, mixing.copies, round(mixing.segment_seconds * packed.samplerate),
+                            round(mixing.hop_seconds * packed.samplerate), crop, train.seed)
+    with seeded(train.seed, ctx.device):
+        described = {**separator, "sources": len(sources)}
+        module = models.build(described)
+
+        def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+            mixtures, references = mixer.batch(step, train.batch)
+            return torch.from_numpy(mixtures).to(ctx.device), torch.from_numpy(references).to(ctx.device)
+
+        def objective(module: nn.Module, pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+            mixtures, references = pair
+            return LOSSES[loss](separate(module, mixtures), references).mean()
+
+        held_out = _validation_segments(packed, sources, crop, mixing.valid_segments)
+
+        def validate(module: nn.Module) -> dict[str, float]:
+            losses = [LOSSES[loss](separate(module, x.to(ctx.device)), y.to(ctx.device)) for x, y in held_out]
+            return {"loss": float(torch.cat(losses).mean())}
+
+        epoch_steps = train.epoch_steps or max(1, len(mixer.segments) // train.batch)
+        best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
+    models.save(out, described, module)
+    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+
+
+def _validation_segments(packed: Packed, sources: tuple[str, ...], crop: int,
+                         count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Coherent mixtures and stems, evenly over the validation tracks, in batches of 8."""
+    places = [(item, start) for item in packed.split("valid")
+              for start in (range(0, item.length - crop + 1, crop) or range(1))]
+    step = max(1, len(places) / count)
+    chosen = [places[int(index * step)] for index in range(min(count, len(places)))]
+    batches = []
+    for first in range(0, len(chosen), 8):
+        group = chosen[first:first + 8]
+        mixtures = torch.stack([torch.from_numpy(packed.read(i, "mixture", s, crop)) for i, s in group])
+        stems = torch.stack([torch.stack([torch.from_numpy(packed.read(i, source, s, crop)) for source in sources])
+                             for i, s in group])
+        batches.append((mixtures, stems))
+    return batches

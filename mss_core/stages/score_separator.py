@@ -1,0 +1,88 @@
+"""Stage ``score_separator``: how well a pre-trained separator separates whole held-out songs.
+
+Each score stands beside what needs no model: silence, the mixture itself, and the best scalar times the mixture.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mss_core import audio, models
+from mss_core.apply import separate_track
+from mss_core.data.packed import Packed
+from mss_core.graph import Context
+from mss_core.metrics.separation import si_sdr
+
+EXAMPLES, EXAMPLE_SECONDS = 2, 6.0
+
+
+def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 1, out: Path,
+                    ctx: Context) -> None:
+    """Leaves scores.csv (track, target, metric, aggregation, score) and, of two tracks, a few seconds of audio.
+
+    A source that is silent in a track is left out of that track's scores (the packed set's notes name it).
+    """
+    packed = Packed(data)
+    module = models.load(model).to(ctx.device)
+    tracks = packed.split("test")
+    rows: list[tuple[str, str, str, float]] = []
+    for number, track in enumerate(tracks, start=1):
+        mixture = packed.read(track)
+        with torch.inference_mode():
+            estimates = separate_track(module, mixture, frames, ctx.device)
+        for source, estimate in zip(sources, estimates, strict=True):
+            if source in track.silent:
+                continue
+            reference = packed.read(track, source)
+            rows += [(track.name, source, metric, score)
+                     for metric, score in _scores(reference, estimate, mixture).items()]
+            if number <= EXAMPLES:
+                _example(out / "examples" / str(number) / source, mixture, reference, estimate, packed.samplerate)
+        ctx.report(step=number, total=len(tracks))
+    table = pd.DataFrame(rows, columns=["track", "target", "metric", "score"])
+    table.insert(3, "aggregation", "")
+    table.to_csv(out / "scores.csv", index=False)
+
+
+def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) -> dict[str, float]:
+    quality = float(si_sdr(reference, estimate))
+    before = float(si_sdr(reference, mixture))
+    return {
+        "l1": float(np.abs(reference - estimate).mean()),
+        "l1_silence": float(np.abs(reference).mean()),
+        "l1_best_scalar": float(np.abs(reference - l1_scalar(reference, mixture) * mixture).mean()),
+        "si_sdr": quality,
+        "si_sdr_mixture": before,
+        "si_sdr_improvement": quality - before,
+    }
+
+
+def l1_scalar(reference: np.ndarray, mixture: np.ndarray) -> float:
+    """The g for which ``mean |reference - g * mixture|`` is least: the median of reference / mixture weighted by
+    ``|mixture|``.
+
+    >>> l1_scalar(np.array([1.0, 2.0, -3.0]), np.array([2.0, 4.0, -6.0]))
+    0.5
+    """
+    kept = mixture != 0
+    if not kept.any():
+        return 0.0
+    ratio, weight = reference[kept] / mixture[kept], np.abs(mixture[kept]).astype(np.float64)
+    order = np.argsort(ratio)
+    middle = np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)
+    return float(ratio[order][middle])
+
+
+def _example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int) -> None:
+    """The stretch where the source is loudest, as three short files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    length = min(len(reference), round(EXAMPLE_SECONDS * rate))
+    energy = np.cumsum(np.concatenate([[0.0], np.square(reference, dtype=np.float64)]))
+    starts = np.arange(0, len(reference) - length + 1, rate)
+    start = int(starts[np.argmax(energy[starts + length] - energy[starts])]) if len(starts) else 0
+    for name, waveform in (("mixture", mixture), ("reference", reference), ("estimate", estimate)):
+        audio.save(folder / f"{name}.wav", waveform[start:start + length], rate)

@@ -1,0 +1,26 @@
+"""Stage ``train_tail``: the tail alone on the downstream task [Garoufis et al., stage 2 and the "tail" baseline]."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mss_core import models
+from mss_core.data.packed import Packed
+from mss_core.graph import Context
+from mss_core.runtime import seeded
+from mss_core.stages.classify import fit_classifier
+from mss_core.training import TrainConfig
+
+
+def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, version: int = 1, out: Path,
+               ctx: Context) -> None:
+    """Train a tail on mixtures; leaves model.json, weights.pt and best.json."""
+    packed = Packed(data)
+    with seeded(train.seed, ctx.device):
+        described = {**tail, "classes": len(packed.labels), "channels": 1}
+        module = models.build(described)
+        best = fit_classifier(module, packed, frames, train, ctx)
+    models.save(out, described, module)
+    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

@@ -1,0 +1,184 @@
+"""The progress display: what is running, what waits, and when it may be over; readable in a log file too."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import TextIO
+
+from mss_core.graph import WORK, Stage, Store, read_history, walk
+
+WAITING, RUNNING, DONE, FAILED, BLOCKED = "waiting", "running", "done", "failed", "blocked"
+
+
+class Board:
+    """The state of every stage of a run; told by whatever executes, shown by a thread.
+
+    On a terminal the last lines are rewritten twice a second; elsewhere a line is printed when a stage ends and at
+    least every ten seconds.
+    """
+
+    def __init__(self, stages: Mapping[str, Stage], store: Store, out: TextIO = sys.stderr) -> None:
+        self.stages, self.store, self.out = stages, store, out
+        self.state = dict.fromkeys(stages, WAITING)
+        self.errors: dict[str, str] = {}
+        self.started: dict[str, float] = {}
+        self.seconds: dict[str, list[float]] = {}
+        self.begun = time.monotonic()
+        self.changed = threading.Event()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._drawn = 0
+        self._thread: threading.Thread | None = None
+
+    def set(self, key: str, state: str, error: str = "") -> None:
+        """Record that a stage is now in ``state``."""
+        with self._lock:
+            self.state[key] = state
+            if state == RUNNING:
+                self.started.setdefault(key, time.monotonic())
+            elif state == DONE:
+                spent = time.monotonic() - self.started.get(key, time.monotonic())
+                self.seconds.setdefault(self.stages[key].name, []).append(spent)
+            if error:
+                self.errors[key] = error
+        if state in (DONE, FAILED):
+            self._line(self._ended(key))
+        self.changed.set()
+
+    def block_downstream(self, failed: str) -> None:
+        """Mark everything that needs a failed stage."""
+        lost = {failed}
+        for key, stage in self.stages.items():
+            if any(upstream.key in lost for upstream in stage.inputs.values()):
+                lost.add(key)
+                if key != failed and self.state[key] == WAITING:
+                    self.set(key, BLOCKED, f"needs {self.stages[failed].name} {failed[:8]}, which failed")
+
+    def __enter__(self) -> Board:
+        self._thread = threading.Thread(target=self._show, name="board", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._erase()
+
+    def status(self) -> str:
+        """One line: counts, percentage and an estimate of what is left."""
+        counts = Counter(self.state.values())
+        total = len(self.state)
+        parts = [f"{counts[DONE]}/{total} stages done"]
+        parts += [f"{counts[state]} {state}" for state in (RUNNING, WAITING, FAILED, BLOCKED) if counts[state]]
+        left = self._seconds_left()
+        parts.append(f"{_clock(time.monotonic() - self.begun)} gone")
+        if left is not None:
+            parts.append(f"about {_clock(left)} to go")
+        return ", ".join(parts)
+
+    def running(self) -> list[str]:
+        """A line for each running stage: what it is, how far, its last figures."""
+        lines = []
+        for key in [key for key, state in self.state.items() if state == RUNNING]:
+            stage = self.stages[key]
+            spent = _clock(time.monotonic() - self.started.get(key, time.monotonic()))
+            lines.append(f"  {describe(stage):<44.44} {_bar(*self._progress(stage))} {spent:>6}  {self._figures(stage)}")
+        return lines
+
+    def _progress(self, stage: Stage) -> tuple[int, int]:
+        partial = self.store.partial(stage)
+        history = read_history(partial)
+        step, total = (history[-1]["step"], history[-1]["total"]) if history else (0, 0)
+        try:
+            at, of = (partial / WORK / "step").read_text().split()
+            step, total = max(step, int(at)), int(of)
+        except (OSError, ValueError):
+            pass
+        return step, total
+
+    def _figures(self, stage: Stage) -> str:
+        history = read_history(self.store.partial(stage))
+        if not history:
+            return ""
+        return " ".join(f"{name} {value:.4g}" for name, value in history[-1].items()
+                        if name in ("train_loss", "valid_loss"))
+
+    def _seconds_left(self) -> float | None:
+        """From the mean duration of finished stages of each kind, spread over as many as run now."""
+        left, running = 0.0, 0
+        for key, state in list(self.state.items()):
+            if state not in (WAITING, RUNNING):
+                continue
+            times = self.seconds.get(self.stages[key].name)
+            spent = time.monotonic() - self.started[key] if state == RUNNING and key in self.started else 0.0
+            running += state == RUNNING
+            if times:
+                left += max(0.0, sum(times) / len(times) - spent)
+                continue
+            step, total = self._progress(self.stages[key]) if state == RUNNING else (0, 0)
+            if not step:
+                return None
+            left += spent * (total - step) / step
+        return left / max(1, running)
+
+    def _ended(self, key: str) -> str:
+        stage = self.stages[key]
+        spent = _clock(time.monotonic() - self.started.get(key, time.monotonic()))
+        if self.state[key] == FAILED:
+            return f"FAILED {describe(stage)} after {spent}: {self.errors.get(key, '')}"
+        counts = Counter(self.state.values())
+        return f"[{counts[DONE]}/{len(self.state)}] {describe(stage)} done in {spent}"
+
+    def _show(self) -> None:
+        live = self.out.isatty()
+        last = time.monotonic()
+        while not self._stop.wait(0.5 if live else 1.0):
+            if live:
+                with self._lock:
+                    self._erase()
+                    lines = [self.status(), *self.running()]
+                    self.out.write("\n".join(line[:119] for line in lines) + "\n")
+                    self.out.flush()
+                    self._drawn = len(lines)
+            elif time.monotonic() - last > 10:
+                last = time.monotonic()
+                self._line("  ".join([self.status() + ";", *(line.strip() for line in self.running()[:2])]))
+
+    def _line(self, text: str) -> None:
+        with self._lock:
+            self._erase()
+            self.out.write(text + "\n")
+            self.out.flush()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self.out.write(f"\x1b[{self._drawn}F\x1b[J")
+            self._drawn = 0
+
+
+def describe(stage: Stage) -> str:
+    """A stage in a few words: its name, the sources behind it, its seed and the start of its key."""
+    upstream = walk([stage]).values()
+    sources = dict.fromkeys("+".join(s.arguments["sources"]) for s in upstream if s.name == "pretrain")
+    seeds = [getattr(s.arguments.get("train"), "seed", None) for s in upstream if s.name != "pretrain" or s is stage]
+    seed = next((seed for seed in reversed(seeds) if seed is not None), None)
+    parts = [stage.name, *sources, f"seed {seed}" if seed is not None else "", stage.key[:8]]
+    return " ".join(part for part in parts if part)
+
+
+def _bar(step: int, total: int, width: int = 12) -> str:
+    if not total:
+        return " " * (width + 5)
+    share = min(1.0, step / total)
+    return f"{'#' * round(share * width):.<{width}} {share:4.0%}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,24 @@
+"""Executing a plan in this process, one stage after another: no Ray needed, same scores."""
+
+from __future__ import annotations
+
+from mss_core import runtime
+from mss_core.graph import Context, StageFailed, Store, run_stage
+from mss_core.study.board import BLOCKED, DONE, FAILED, RUNNING, Board
+from mss_core.study.plan import Plan
+
+
+def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
+    """Run every needed stage; a failed one blocks only what needs it."""
+    runtime.prepare_process()
+    for key in plan.needed:
+        if board.state[key] == BLOCKED:
+            continue
+        board.set(key, RUNNING)
+        try:
+            run_stage(plan.stages[key], store, ctx)
+        except StageFailed as failure:
+            board.set(key, FAILED, f"{failure.message} (log: {failure.log})")
+            board.block_downstream(key)
+        else:
+            board.set(key, DONE)

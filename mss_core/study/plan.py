@@ -1,0 +1,126 @@
+"""What a study would run: its trials, their distinct stages, and which of those the store already has."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mss_core.data.sets import ClipSet, Fingerprints, TrackSet, fingerprint, survey
+from mss_core.graph import Stage, Store, walk
+from mss_core.recipe import children
+from mss_core.study.study import Trial
+
+ABSENT = "absent"
+
+
+@dataclasses.dataclass
+class Plan:
+    """The stages of a study.
+
+    Attributes:
+        trials: every variant with every seed.
+        stages: distinct stages, inputs before what reads them.
+        done: keys the store holds, verified.
+        needed: keys to execute, in that order.
+        damaged: keys whose artefact failed its checksums and was set aside.
+    """
+
+    trials: Sequence[Trial]
+    stages: dict[str, Stage]
+    done: set[str]
+    needed: list[str]
+    damaged: list[str]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By stage name: calls over all trials, distinct stages, those in the store, those to execute."""
+        calls = Counter(stage.name for trial in self.trials for stage in walk([trial.root]).values())
+        distinct = Counter(stage.name for stage in self.stages.values())
+        done = Counter(self.stages[key].name for key in self.done)
+        needed = Counter(self.stages[key].name for key in self.needed)
+        return {name: {"calls": calls[name], "distinct": distinct[name], "done": done[name], "to_run": needed[name]}
+                for name in distinct}
+
+
+def make_plan(trials: Sequence[Trial], store: Store, verify: bool = True) -> Plan:
+    """Compare the trials' graph with the store.
+
+    A stage is needed where it is missing and something needed reads it, or a trial ends in it. A damaged artefact
+    is set aside and computed again, even where nothing needed reads it: it would be taken for true otherwise.
+    """
+    stages = walk(trial.root for trial in trials)
+    done, damaged = set(), []
+    for key, stage in stages.items():
+        if store.manifest(stage) is None:
+            continue
+        if verify and store.damage(stage) is not None:
+            store.set_aside(stage)
+            damaged.append(key)
+        else:
+            done.add(key)
+    wanted: set[str] = set()
+
+    def want(stage: Stage) -> None:
+        if stage.key in done or stage.key in wanted:
+            return
+        wanted.add(stage.key)
+        for upstream in stage.inputs.values():
+            want(upstream)
+
+    for trial in trials:
+        want(trial.root)
+    for key in damaged:
+        want(stages[key])
+    return Plan(trials, stages, done, [key for key in stages if key in wanted], damaged)
+
+
+def descendants(stages: Mapping[str, Stage], keys: Sequence[str]) -> dict[str, int]:
+    """How many of ``keys`` lie downstream of each: what holds up most is started first."""
+    below: dict[str, set[str]] = {key: set() for key in keys}
+    for key in reversed(keys):
+        for upstream in stages[key].inputs.values():
+            if upstream.key in below:
+                below[upstream.key] |= below[key] | {key}
+    return {key: len(found) for key, found in below.items()}
+
+
+class Binder:
+    """Fills the fingerprint of every data set into a recipe; each set is surveyed once.
+
+    With ``lenient``, a set whose folder is not known gets the fingerprint ``"absent"`` and its message is kept in
+    ``absent``: a plan can be made before the data are on the machine.
+    """
+
+    def __init__(self, data: Mapping[str, Path], store: Store, lenient: bool = False,
+                 say: Callable[[str], None] = lambda text: None) -> None:
+        self.data, self.lenient, self.say = data, lenient, say
+        self.hashes = Fingerprints(store.root / "fingerprints.json")
+        self.absent: dict[str, str] = {}
+        self._known: dict[str, str] = {}
+
+    def __call__(self, recipe: Any) -> Any:
+        if isinstance(recipe, TrackSet | ClipSet):
+            return dataclasses.replace(recipe, fingerprint=self._fingerprint(recipe))
+        if children(recipe) is None or isinstance(recipe, tuple | dict):
+            return recipe
+        changes = {name: self(value) for name, value in (children(recipe) or {}).items()}
+        return dataclasses.replace(recipe, **changes)
+
+    def _fingerprint(self, config: TrackSet | ClipSet) -> str:
+        name = repr(config)
+        if name not in self._known:
+            start = time.monotonic()
+            if self.lenient and config.name != "synthetic" and config.name not in self.data:
+                self.absent[config.name] = f"pass --data {config.name}=PATH"
+                self._known[name] = ABSENT
+                return ABSENT
+            found = survey(config, self.data)
+            root = Path(self.data[config.name]) if config.name in self.data else None
+            self._known[name] = fingerprint(found, root, self.hashes)
+            self.hashes.save()
+            if time.monotonic() - start > 2:
+                self.say(f"data set {config.name}: {len(found.items)} items fingerprinted")
+        return self._known[name]

@@ -1,0 +1,165 @@
+"""From a plan and the store to the files a report reads; docs/formats.md says what is in them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mss_core.data.packed import notes_of
+from mss_core.graph import Stage, Store, digest, plain, read_history, walk, write_atomically
+from mss_core.recipe import flatten
+from mss_core.study.plan import Plan
+from mss_core.study.study import Study, Trial
+
+CURVES = ("pretrain", "train_tail", "finetune")
+
+
+def environment() -> dict[str, Any]:
+    """Commit and versions, recorded with every artefact and study."""
+    folder = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    import torch
+
+    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno")),
+            "python": platform.python_version(), "torch": torch.__version__, "platform": platform.platform()}
+
+
+def collect(study: Study, title: str, plan: Plan, store: Store, declaration: Mapping[str, Any], smoke: bool,
+            errors: Mapping[str, str], command: str, surroundings: Mapping[str, Any]) -> Path:
+    """Write scores.csv, predictions.parquet, curves.csv and study.json; returns their directory."""
+    folder = store.root / "studies" / title
+    folder.mkdir(parents=True, exist_ok=True)
+    manifests = {key: store.manifest(stage) for key, stage in plan.stages.items()}
+    finished = [trial for trial in plan.trials if manifests[trial.root.key] is not None]
+    factors = [factor.name for factor in study.factors]
+    _write_table(folder / "scores.csv", _scores(title, finished, store, factors))
+    predictions = _predictions(finished, store)
+    if predictions is not None:
+        predictions.to_parquet(folder / "predictions.parquet", index=False)
+    _write_table(folder / "curves.csv", _curves(plan, store))
+    described = {
+        "title": title, "name": study.name, "question": study.question, "smoke": smoke,
+        "declared": digest(declaration), "declaration": declaration,
+        "variants": [{"variant": variant.name, "levels": dict(variant.levels), "departures": dict(variant.departures),
+                      "recipe": flatten(_first(plan.trials, variant.name).recipe)} for variant in study.variants()],
+        "trials": [_trial(trial, manifests, errors, command) for trial in plan.trials],
+        "stages": {key: _stage(stage, manifests[key], store, errors.get(key))
+                   for key, stage in plan.stages.items()},
+        "notes": _notes(plan, store),
+        "examples": _examples(finished, store),
+        "environment": {**surroundings, **_hardware(manifests)},
+    }
+    write_atomically(folder / "study.json", json.dumps(_plain(described), indent=1).encode())
+    return folder
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    write_atomically(path, table.to_csv(index=False, float_format="%.17g").encode())
+
+
+def _scores(title: str, trials: Sequence[Trial], store: Store, factors: Sequence[str]) -> pd.DataFrame:
+    tables = []
+    for trial in trials:
+        table = pd.read_csv(store.directory(trial.root) / "scores.csv", keep_default_na=False, na_values={"score": [""]})
+        labels = {factor: trial.variant.levels[factor] for factor in factors}
+        front = {"study": title, "trial": trial.name, "variant": trial.variant.name, **labels, "seed": trial.seed}
+        for position, (column, value) in enumerate(front.items()):
+            table.insert(position, column, value)
+        tables.append(table)
+    if not tables:
+        return pd.DataFrame(columns=["study", "trial", "variant", *factors, "seed", "track", "target", "metric",
+                                     "aggregation", "score"])
+    return pd.concat(tables, ignore_index=True)
+
+
+def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
+    tables = []
+    for trial in trials:
+        stage = trial.root.inputs.get("predictions")
+        if stage is None or store.manifest(stage) is None:
+            continue
+        table = pd.read_parquet(store.directory(stage) / "predictions.parquet")
+        table.insert(0, "trial", trial.name)
+        table.insert(1, "variant", trial.variant.name)
+        table.insert(2, "seed", trial.seed)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def _curves(plan: Plan, store: Store) -> pd.DataFrame:
+    rows = [(stage.name, key, row["step"], metric, value)
+            for key, stage in plan.stages.items() if stage.name in CURVES
+            for row in read_history(store.directory(stage))
+            for metric, value in row.items() if metric not in ("step", "total")]
+    return pd.DataFrame(rows, columns=["stage", "key", "step", "metric", "value"])
+
+
+def _first(trials: Sequence[Trial], variant: str) -> Trial:
+    return next(trial for trial in trials if trial.variant.name == variant)
+
+
+def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str], command: str) -> dict[str, Any]:
+    stages = walk([trial.root])
+    failed = [errors[key] for key in stages if key in errors]
+    status = "done" if manifests[trial.root.key] else "failed" if failed else "missing"
+    return {"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed, "status": status,
+            "error": failed[0] if status == "failed" else None,
+            "stages": {stage.name: key for key, stage in stages.items()}, "command": command}
+
+
+def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> dict[str, Any]:
+    facts = manifest or {}
+    return {"stage": stage.name, "status": "done" if manifest else "failed" if error else "missing",
+            "seconds": facts.get("seconds"), "device": facts.get("device"), "device_name": facts.get("device_name"),
+            "finished": facts.get("finished"), "directory": str(store.directory(stage).relative_to(store.root))}
+
+
+def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    return [{**note, "data": stage.name.removeprefix("prepare_")}
+            for stage in plan.stages.values() if stage.name.startswith("prepare_") and store.manifest(stage)
+            for note in notes_of(store.directory(stage))]
+
+
+def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
+    """Audio that score stages left, once for each separator."""
+    found, seen = [], set()
+    for trial in trials:
+        stage = trial.root.inputs.get("separation")
+        if stage is None or stage.key in seen:
+            continue
+        seen.add(stage.key)
+        for folder in sorted((store.directory(stage) / "examples").glob("*/*")):
+            here = folder.relative_to(store.root)
+            found.append({"track": folder.parent.name, "target": folder.name, "variant": trial.variant.name,
+                          **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")}})
+    return found
+
+
+def _hardware(manifests: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
+    present = [manifest for manifest in manifests.values() if manifest]
+    names = {device: ", ".join(sorted({m["device_name"] for m in present if m["device"] == device}))
+             for device in ("cpu", "cuda")}
+    return {"cpu": names["cpu"], "gpu": names["cuda"],
+            "hours": round(sum(manifest["seconds"] for manifest in present) / 3600, 4)}
+
+
+def _plain(value: Any) -> Any:
+    return plain(value)
+
+
+def finished_at() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,241 @@
+"""The command line of every study: plan, execute, track, report.
+
+``run(study)`` is all that a study file calls. The same command resumes: finished stages are skipped by content,
+an interrupted one goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mss_core.graph import Context, Store, walk
+from mss_core.study.board import BLOCKED, FAILED, Board
+from mss_core.study.plan import Binder, Plan, make_plan
+from mss_core.study.study import Study
+
+if TYPE_CHECKING:
+    from mss_core.study.tracking import Tracker
+
+
+def parser(study: Study) -> argparse.ArgumentParser:
+    """The flags that every study has, and the only ones."""
+    flags = argparse.ArgumentParser(description=study.question, allow_abbrev=False)
+    flags.add_argument("--dry-run", action="store_true", help="show what would run, and run nothing")
+    flags.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
+    flags.add_argument("--smoke", action="store_true", help="everything at a size for minutes on a CPU")
+    flags.add_argument("--set", action="append", default=[], metavar="PATH=VALUE",
+                       help="change the baseline recipe (dotted path; value as JSON or text)")
+    flags.add_argument("--seeds", type=int, metavar="N", help=f"replicates (default {len(study.seeds)})")
+    flags.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="where a data set lies")
+    flags.add_argument("--store", type=Path, default=Path(os.environ.get("MSS_STORE", "store")),
+                       help="where results live (default: MSS_STORE or ./store)")
+    flags.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: an SQLite file in the store)")
+    flags.add_argument("--search", metavar="SCOPE", help="search hyperparameters first (each_variant or baseline)")
+    flags.add_argument("--in-process", action="store_true", help="no Ray: one stage after another, same scores")
+    return flags
+
+
+def run(study: Study, arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says; exits with status 2 for a mistake in it and 1 where a stage failed."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser(study).parse_args(words)
+    try:
+        status = _run(study, options, words)
+    except (ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        status = 130
+    sys.stdout.flush()
+    if status:
+        raise SystemExit(status)
+
+
+def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int:
+    begun = time.monotonic()
+    settings = dict(_setting(text) for text in options.set)
+    seeds = _seeds(study, options.seeds)
+    if options.search:
+        raise ValueError(f"--search {options.search}: study {study.name!r} declares no search")
+    store = Store(options.store)
+    binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
+    trials = study.trials(seeds, options.smoke, settings, binder)
+    title = study.title(options.smoke, settings)
+    plan = make_plan(trials, store, verify=not options.dry_run)
+    if options.dry_run:
+        _print_plan(title, plan, binder, options.json)
+        return 0
+    _say(f"{title}: {study.question}")
+    _say(_summary(plan))
+    for key in plan.damaged:
+        _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]}")
+
+    from mss_core.study import results
+
+    surroundings = results.environment()
+    tracker = _tracker(options, store, title)
+    board = Board({key: plan.stages[key] for key in plan.needed}, store)
+    command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
+
+    def gather() -> Path:
+        return results.collect(study, title, plan, store, study.declaration(seeds, options.smoke, settings),
+                               options.smoke, board.errors, command, surroundings)
+
+    interrupted = True
+    try:
+        if tracker is not None:
+            tracker.begin(study, plan, surroundings)
+        if plan.needed:
+            _execute(plan, store, options.in_process, binder, surroundings, board, tracker)
+        folder = gather()
+        import reports
+
+        written = reports.render(folder)
+        if tracker is not None:
+            tracker.finish(folder, written, board.errors)
+        interrupted = False
+    finally:
+        if tracker is not None:
+            tracker.close(interrupted)
+    print(reports.summary(folder))
+    _say("")
+    _say(f"report   {_shown(written['html'])}")
+    _say(f"tables   {_shown(folder)}")
+    if tracker is not None:
+        _say(f"MLflow   make ui STORE={_shown(store.root)}   (or: {tracker.how_to_open()})")
+    _say(f"{len(plan.needed)} stages executed, {len(plan.done)} found in the store, "
+         f"{time.monotonic() - begun:.0f} s")
+    return _failures(board, command)
+
+
+def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any], board: Board,
+             tracker: Tracker | None) -> None:
+    from mss_core import runtime
+
+    device = runtime.device()
+    ctx = Context(device=device, device_name=runtime.device_name(device),
+                  data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings)
+    with board:
+        if tracker is not None:
+            tracker.follow(board)
+        if in_process:
+            from mss_core.study.local import execute
+        else:
+            try:
+                from mss_core.study.launch import execute
+            except ModuleNotFoundError as error:
+                raise RuntimeError(f"{error.name} is not installed; add --in-process to run without Ray") from None
+            _say("starting Ray")
+        execute(plan, store, ctx, board)
+
+
+def _tracker(options: argparse.Namespace, store: Store, title: str) -> Tracker | None:
+    try:
+        from mss_core.study.tracking import Tracker
+    except ModuleNotFoundError as error:
+        if options.tracking_uri or not options.in_process:
+            raise RuntimeError(f"{error.name} is not installed: MLflow tracking needs it") from None
+        _say("mlflow is not installed: this run is not tracked")
+        return None
+    return Tracker(options.tracking_uri, store, title)
+
+
+def _failures(board: Board, command: str) -> int:
+    failed = [key for key, state in board.state.items() if state == FAILED]
+    if not failed:
+        return 0
+    blocked = sum(state == BLOCKED for state in board.state.values())
+    _say(f"\n{len(failed)} stages failed, {blocked} more could not start:")
+    for key in failed:
+        _say(f"  {board.stages[key].name} {key[:12]}: {board.errors[key]}")
+    _say(f"try again with the same command:  {command}")
+    return 1
+
+
+def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
+    """Folders of data sets by name: ``NAME=PATH`` pairs, and the subfolders of MSS_DATA for names not given.
+
+    Raises ValueError for a pair that is none.
+    """
+    roots = {}
+    everything = os.environ.get("MSS_DATA")
+    if everything:
+        base = Path(everything)
+        if not base.is_dir():
+            raise ValueError(f"MSS_DATA={everything} is not a folder; it should hold one folder a data set")
+        roots = {path.name: path for path in sorted(base.iterdir()) if path.is_dir()}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not name or not path:
+            raise ValueError(f"--data takes NAME=PATH, not {pair!r}")
+        roots[name] = Path(path)
+    return roots
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise ValueError(f"--set takes PATH=VALUE, not {text!r}")
+    try:
+        parsed = json.loads(value)
+    except json.JSONDecodeError:
+        parsed = {"None": None, "True": True, "False": False}.get(value, value)
+    return path, tuple(parsed) if isinstance(parsed, list) else parsed
+
+
+def _seeds(study: Study, count: int | None) -> list[int]:
+    if count is None:
+        return list(study.seeds)
+    if count < 1:
+        raise ValueError(f"--seeds takes a number of replicates of at least 1, not {count}")
+    first = list(study.seeds)[:count]
+    return first + [max(first) + 1 + extra for extra in range(count - len(first))]
+
+
+def _summary(plan: Plan) -> str:
+    calls = sum(row["calls"] for row in plan.counts().values())
+    return (f"{len(plan.trials)} trials, {calls} stage calls, {len(plan.stages)} distinct: {len(plan.done)} in the "
+            f"store, {len(plan.needed)} to run")
+
+
+def _print_plan(title: str, plan: Plan, binder: Binder, as_json: bool) -> None:
+    counts = plan.counts()
+    if as_json:
+        print(json.dumps({
+            "title": title,
+            "trials": [{"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed,
+                        "stages": {stage.name: key for key, stage in walk([trial.root]).items()}}
+                       for trial in plan.trials],
+            "stages": counts,
+            "totals": {"trials": len(plan.trials), "calls": sum(row["calls"] for row in counts.values()),
+                       "distinct": len(plan.stages), "done": len(plan.done), "to_run": len(plan.needed)},
+            "absent_data": binder.absent}, indent=1))
+        return
+    print(f"{title}: {_summary(plan)}\n")
+    print(f"  {'stage':<18}{'calls':>8}{'distinct':>10}{'in store':>10}{'to run':>8}")
+    for name, row in counts.items():
+        print(f"  {name:<18}{row['calls']:>8}{row['distinct']:>10}{row['done']:>10}{row['to_run']:>8}")
+    print()
+    for trial in plan.trials:
+        departures = ", ".join(f"{path}={value}" for path, value in trial.variant.departures.items()) or "baseline"
+        print(f"  {trial.name:<28} {departures}")
+    for name, how in binder.absent.items():
+        print(f"\n  data set {name!r} is not on this machine: {how}")
+
+
+def _shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

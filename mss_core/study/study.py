@@ -1,0 +1,177 @@
+"""A study: a question, a baseline recipe, factors, a design and seeds. A value that checks itself when built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mss_core.graph import Stage, digest
+from mss_core.naming import choose, nearest
+from mss_core.recipe import flatten, override, paths
+from mss_core.study.designs import Factor, Variant, one_at_a_time
+
+CORRECTIONS = ("bonferroni", "holm", "benjamini_hochberg")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A variant with a seed: one final model and its score table."""
+
+    variant: Variant
+    seed: int
+    recipe: Any
+    root: Stage
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant.name}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked, what is varied, and how the answer will be judged; declared before anything runs.
+
+    Attributes:
+        name: short, as the file's.
+        question: one sentence.
+        baseline: the recipe all departures are from; it has a ``pipeline()`` that returns the root stage.
+        factors, design: which variants there are.
+        seeds: replicates of every variant.
+        seeded: dotted paths of the seeds that vary with the replicate; a stage whose seed is not among them is
+            trained once and shared, and the report says so.
+        reference: levels of the variant that all others are compared with.
+        metric, target: the primary score, e.g. ``"roc_auc"`` averaged over tags, ``"macro"``.
+        smoke: cuts a recipe down for ``--smoke``.
+        test, alpha, correction: the declared primary test.
+    """
+
+    name: str
+    question: str
+    baseline: Any
+    factors: Sequence[Factor]
+    reference: Mapping[str, str]
+    metric: str
+    smoke: Callable[[Any], Any]
+    seeded: Sequence[str]
+    seeds: Sequence[int] = range(5)
+    target: str = "macro"
+    design: Callable[[Sequence[Factor]], list[Variant]] = one_at_a_time
+    higher_is_better: bool = True
+    test: str = "welch"
+    alpha: float = 0.05
+    correction: str = "bonferroni"
+
+    def __post_init__(self) -> None:
+        choose("correction", self.correction, CORRECTIONS)
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"'seeds' must be distinct and at least one; got {list(self.seeds)}")
+        names = [factor.name for factor in self.factors]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"factors need distinct names; got {names}")
+        known = paths(self.baseline)
+        for path in self.seeded:
+            if path not in known:
+                raise ValueError(f"no seed {path!r} in the recipe; {nearest(path, known)}")
+        self.reference_variant()
+        for variant in self.variants():
+            try:
+                override(self.baseline, variant.departures).pipeline()
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"variant {variant.name!r} of study {self.name!r}: {error}") from None
+
+    def variants(self) -> list[Variant]:
+        """All variants of the design; ValueError where two have one name."""
+        variants = self.design(self.factors)
+        names = [variant.name for variant in variants]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"study {self.name!r} has several variants named {sorted(twice)[0]!r}")
+        return variants
+
+    def reference_variant(self) -> Variant:
+        """The variant that the others are compared with; ValueError naming the nearest level where there is none."""
+        by_name = {factor.name: factor for factor in self.factors}
+        for factor, label in self.reference.items():
+            choose("factor in 'reference'", factor, by_name)
+            choose(f"level of factor {factor!r} in 'reference'", label,
+                   (*by_name[factor].levels, by_name[factor].baseline_level))
+        wanted = {factor.name: factor.baseline_level for factor in self.factors} | dict(self.reference)
+        for variant in self.variants():
+            if dict(variant.levels) == wanted:
+                return variant
+        raise ValueError(f"study {self.name!r}: the design {self.design.__name__} has no variant {wanted}")
+
+    def recipe(self, variant: Variant, seed: int, smoke: bool, settings: Mapping[str, Any],
+               bind: Callable[[Any], Any]) -> Any:
+        """The resolved recipe of one trial: departures, then smoke size, ``--set`` values, the seed and the data."""
+        recipe = override(self.baseline, variant.departures)
+        if smoke:
+            recipe = self.smoke(recipe)
+        recipe = override(recipe, {path: value for path, value in settings.items() if not _left_out(path, variant)})
+        # A stage that a variant leaves out has no seed to set.
+        recipe = override(recipe, {path: seed for path in self.seeded if path in flatten(recipe)})
+        return bind(recipe)
+
+    def trials(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any],
+               bind: Callable[[Any], Any]) -> list[Trial]:
+        """Every variant with every seed."""
+        self._check_settings(smoke, settings)
+        trials = []
+        for variant in self.variants():
+            for seed in seeds:
+                recipe = self.recipe(variant, seed, smoke, settings, bind)
+                trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
+        return trials
+
+    def shared(self) -> str:
+        """What the seeds do not replicate, as a sentence; empty where they replicate everything."""
+        seeds = [path for path in paths(self.baseline) if path.endswith(".seed") and path not in self.seeded]
+        stages = ", ".join(path.removesuffix(".seed") for path in seeds)
+        if not stages:
+            return ""
+        return (f"The seeds do not vary {stages}: each is trained once and shared by all seeds of a variant, so the "
+                "intervals are conditional on that one training.")
+
+    def declaration(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """All that was fixed before the run, as plain data."""
+        baseline = self.smoke(self.baseline) if smoke else self.baseline
+        return {
+            "factors": [{"name": factor.name,
+                         "levels": {label: dict(changes) for label, changes in factor.levels.items()}}
+                        for factor in self.factors],
+            "design": self.design.__name__,
+            "seeds": list(seeds),
+            "seeded": list(self.seeded),
+            "shared": self.shared(),
+            "reference": self.reference_variant().name,
+            "metric": self.metric,
+            "target": self.target,
+            "higher_is_better": self.higher_is_better,
+            "test": self.test,
+            "alpha": self.alpha,
+            "correction": self.correction,
+            "settings": dict(settings),
+            "baseline": flatten(override(baseline, settings)),
+        }
+
+    def title(self, smoke: bool, settings: Mapping[str, Any]) -> str:
+        """The name results stand under: another baseline is another title, so nothing is overwritten."""
+        parts = [self.name] + (["smoke"] if smoke else []) + ([digest(dict(settings))[:8]] if settings else [])
+        return "-".join(parts)
+
+    def _check_settings(self, smoke: bool, settings: Mapping[str, Any]) -> None:
+        varied = {path: factor.name for factor in self.factors
+                  for changes in factor.levels.values() for path in changes}
+        for path in settings:
+            for other, factor in varied.items():
+                if path == other or other.startswith(f"{path}."):
+                    raise ValueError(f"--set {path}: {other!r} is what factor {factor!r} varies; edit the study instead")
+            if path in self.seeded:
+                raise ValueError(f"--set {path}: this seed is set by --seeds")
+        override(self.smoke(self.baseline) if smoke else self.baseline, settings)
+
+
+def _left_out(path: str, variant: Variant) -> bool:
+    """Whether a ``--set`` path lies in a stage that this variant leaves out (its departure is None)."""
+    return any(value is None and path.startswith(f"{other}.") for other, value in variant.departures.items())
