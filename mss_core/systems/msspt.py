@@ -110,21 +110,22 @@ def smoke(recipe: MSSPT) -> MSSPT:
     """The same recipe on the embedded synthetic music, small enough for minutes on two CPU cores.
 
     A few hundred steps cannot follow the paper's schedules: learning rates are raised to at least 2e-3 (separation)
-    and 1e-3, batch norm gets torch's momentum 0.1 (0.01 would not settle), each stage keeps its first phase, and
-    the best weights by validation loss are kept.
+    and 1e-3, batch norm gets torch's momentum 0.1 (0.01 would not settle), each stage keeps its first phase, the
+    best weights by validation loss are kept, and training runs in bfloat16 (half the time of float32 on CPUs that
+    have it; ``--set finetune.precision=float32`` and the like where yours does not).
     """
-    small = model("unet", widths=(4, 8, 16, 32, 48, 48), post=8, bn_momentum=0.1)
+    small = model("unet", widths=(4, 8, 16, 32, 48, 48), post=4, bn_momentum=0.1)
     tail = model("cnn_tail", widths=(8, 8, 16, 16, 16, 16, 32), dense=64, bn_momentum=0.1)
     return replace(
         recipe,
         separation=TrackSet("synthetic", sources=recipe.separation.sources, size=160),
-        tagging=ClipSet("synthetic", labels="tags", size=240),
+        tagging=ClipSet("synthetic", labels="tags", size=200),
         separator={**recipe.separator, **{k: small[k] for k in ("widths", "post", "bn_momentum")}},
         tail={**recipe.tail, **{k: tail[k] for k in ("widths", "dense", "bn_momentum")}},
         mixing=replace(recipe.mixing, valid_segments=24),
-        pretrain=_shorter(recipe.pretrain, lr=2e-3, batch=4, epochs=8, epoch_steps=50),
+        pretrain=_shorter(recipe.pretrain, lr=2e-3, batch=4, epochs=6, epoch_steps=50),
         train_tail=_shorter(recipe.train_tail, lr=1e-3, batch=16, epochs=20),
-        finetune=_shorter(recipe.finetune, lr=1e-3, batch=16, epochs=4),
+        finetune=_shorter(recipe.finetune, lr=1e-3, batch=16, epochs=3),
     )
 
 
@@ -134,4 +135,5 @@ def _shorter(train: TrainConfig | None, lr: float, batch: int, epochs: int,
         return None
     first = train.phases[0]
     phase = replace(first, lr=max(first.lr, lr), epochs=epochs, patience=None, decay=1.0)
-    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, max_epochs=epochs, select="best")
+    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, max_epochs=epochs, select="best",
+                   precision="bfloat16")
