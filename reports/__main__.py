@@ -1,0 +1,134 @@
+"""python -m reports STUDY [--store DIR] [--format html,md,csv,tex,json]
+   python -m reports table.csv --factor F --reference LEVEL [--metric M] [--target T]
+
+STUDY is a title below <store>/studies/, or a directory. A table of your own needs columns for the
+factor, `seed` and `score`, and optionally `track`, `target`, `metric`; its report is written
+beside it only with --out.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from . import FORMATS, plain, read, write
+from .ablation import analyse
+from .findings import Findings
+from .study import CORRECTIONS, TESTS, nearest, with_declaration
+from .table import bare_study, read_scores
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(
+        "python -m reports",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    out.add_argument("study", help="a study's title, its directory, or a CSV table")
+    out.add_argument(
+        "--store", type=Path, default=Path("store"), help="where studies/ is (default: store)"
+    )
+    out.add_argument("--format", default=None, help=f"comma-separated, of {', '.join(FORMATS)}")
+    out.add_argument("--out", type=Path, help="directory to write to (default: the study's own)")
+    out.add_argument("--json", metavar="PATH", help="write the contrasts as JSON; - prints them")
+    out.add_argument("--factor", help="column that names the variant (tables)")
+    out.add_argument("--reference", help="level to compare with (tables)")
+    out.add_argument("--metric", help="metric to report (tables)")
+    out.add_argument("--target", default="", help="target to report (tables)")
+    out.add_argument("--test", choices=TESTS, help="primary test (tables)")
+    out.add_argument("--alpha", type=float, default=0.05, help="level (tables)")
+    out.add_argument(
+        "--correction", choices=CORRECTIONS, default="bonferroni", help="for the family (tables)"
+    )
+    out.add_argument(
+        "--margin", type=float, help="equivalence margin in the metric's unit (tables)"
+    )
+    return out
+
+
+def of_table(path: Path, args: argparse.Namespace) -> Findings:
+    """The findings of anybody's own long table."""
+    for name in ("factor", "reference"):
+        if getattr(args, name) is None:
+            raise ValueError(f"{path} is a table: --{name} is needed to know what to compare")
+    if not 0 < args.alpha < 0.5:
+        raise ValueError(f"--alpha is {args.alpha}; it must lie between 0 and 0.5, e.g. 0.05")
+    scores = read_scores(path, args.factor)
+    metrics = scores.metrics()
+    metric = args.metric or (metrics[0] if len(metrics) == 1 else "")
+    if not metric:
+        raise ValueError(
+            f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}"
+        )
+    study = bare_study(scores, path.stem, args.factor, args.reference, metric, args.target)
+    return analyse(
+        scores,
+        with_declaration(
+            study,
+            test=args.test or "",
+            alpha=args.alpha,
+            correction=args.correction,
+            margin=args.margin,
+        ),
+    )
+
+
+def study_directory(name: str, store: Path) -> Path:
+    """The directory of a study given by title or path.
+
+    Raises:
+        ValueError: there is no such study.
+    """
+    for candidate in (Path(name), store / "studies" / name):
+        if candidate.is_dir():
+            return candidate
+    known = sorted(p.name for p in (store / "studies").glob("*") if p.is_dir())
+    raise ValueError(f"no study {name!r} in {store / 'studies'}; {nearest(name, known)}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Render or print; returns the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        table = Path(args.study)
+        if table.suffix == ".csv":
+            if not table.is_file():
+                raise ValueError(f"there is no table {table}")
+            home, found = table.parent, of_table(table, args)
+            formats: tuple[str, ...] = ()
+        else:
+            home = study_directory(args.study, args.store)
+            found, formats = read(home), tuple(FORMATS)
+        contrasts = [
+            c for comparison in found.comparisons for c in plain.contrast_objects(comparison)
+        ]
+        if args.json:
+            text = json.dumps(contrasts, indent=1, ensure_ascii=False, allow_nan=False)
+            if args.json == "-":
+                print(text)
+            else:
+                Path(args.json).write_text(text + "\n", encoding="utf-8")
+        if args.format is not None:
+            formats = tuple(args.format.split(",")) if args.format else ()
+        elif args.json or (args.out and not formats):
+            formats = tuple(FORMATS) if args.out else ()
+        out = args.out or home
+        if formats:
+            out.mkdir(parents=True, exist_ok=True)
+            is_table = table.suffix == ".csv"
+            paths = write(
+                found, out, formats, store=home.parent.parent, tables=None if is_table else home
+            )
+        if args.json != "-":
+            print(plain.summary(found))
+            for path in paths.values() if formats else ():
+                print(path)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Which two variants a contrast compares, what their recipes differ in, and whether that was
+declared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .study import Declaration, Study, Variant
+from .text import listing
+
+ABSENT = "(absent)"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One dotted path whose value differs between the two recipes."""
+
+    path: str
+    reference: Any
+    variant: Any
+
+
+@dataclass(frozen=True)
+class Comparability:
+    """What a contrast changes.
+
+    Attributes:
+        changes: every path that differs.
+        undeclared: the paths among them that no level of the differing factors declares.
+        stages_gained, stages_lost: stages that only the variant, or only the reference, runs.
+        refusal: why the contrast is not computed; empty if it is.
+        bundle: one sentence where the contrast changes several things at once; empty if it does
+            not.
+    """
+
+    changes: tuple[Change, ...]
+    undeclared: tuple[str, ...]
+    stages_gained: tuple[str, ...]
+    stages_lost: tuple[str, ...]
+    refusal: str
+    bundle: str
+
+
+def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change]:
+    """Paths at which two flat recipes differ, `a` the reference's; a path one lacks counts."""
+    paths = sorted(set(a) | set(b))
+    return [
+        Change(path, a.get(path, ABSENT), b.get(path, ABSENT))
+        for path in paths
+        if a.get(path, ABSENT) != b.get(path, ABSENT)
+    ]
+
+
+def covers(declared: str, path: str) -> bool:
+    """Whether a declared path speaks for `path`: the same, or one holds the other.
+
+    >>> covers("pretrain", "pretrain.lr"), covers("pre", "pretrain.lr")
+    (True, False)
+    """
+    return path == declared or path.startswith(declared + ".") or declared.startswith(path + ".")
+
+
+def declared_paths(declaration: Declaration, variant: Variant, reference: Variant) -> list[str]:
+    """Every path in any level of the factors in which the two variants differ, so either
+    direction is declared.
+    """
+    paths: dict[str, None] = {}
+    for factor in declaration.factors:
+        levels = {variant.levels.get(factor.name), reference.levels.get(factor.name)}
+        if len(levels) > 1:
+            for level in levels:
+                paths.update(dict.fromkeys(factor.levels.get(str(level), {})))
+    return list(paths)
+
+
+def compare(study: Study, variant: Variant, reference: Variant) -> Comparability:
+    """What the contrast variant - reference changes, and whether study.json allows it."""
+    seeded = study.declaration.seeded
+    changes = [
+        change
+        for change in differing(reference.recipe, variant.recipe)
+        if not any(covers(path, change.path) for path in seeded)
+    ]
+    declared = declared_paths(study.declaration, variant, reference)
+    undeclared = [c.path for c in changes if not any(covers(path, c.path) for path in declared)]
+    stages = {
+        v.name: list(
+            dict.fromkeys(s for t in study.trials if t.variant == v.name for s in t.stages)
+        )
+        for v in (variant, reference)
+    }
+    gained = [s for s in stages[variant.name] if s not in stages[reference.name]]
+    lost = [s for s in stages[reference.name] if s not in stages[variant.name]]
+    if not stages[variant.name] or not stages[reference.name]:
+        gained, lost = [], []
+    refusal = ""
+    if undeclared and study.declaration.factors:
+        refusal = (
+            f"{variant.name} and {reference.name} also differ in "
+            f"{listing(undeclared, 4)}, which no level of the "
+            "factor declares; the difference could come from there, so it is not computed"
+        )
+    return Comparability(
+        tuple(changes),
+        tuple(undeclared),
+        tuple(gained),
+        tuple(lost),
+        refusal,
+        _bundle(variant.name, changes, declared, gained, lost),
+    )
+
+
+def _bundle(
+    name: str, changes: list[Change], declared: list[str], gained: list[str], lost: list[str]
+) -> str:
+    """One sentence on a contrast that changes more than one thing; empty for one."""
+    moved = list(
+        dict.fromkeys(
+            next((path for path in declared if covers(path, change.path)), change.path)
+            for change in changes
+        )
+    )
+    parts = []
+    if len(moved) > 1:
+        parts.append(f"changes {len(moved)} settings at once ({listing(moved, 5)})")
+    if gained:
+        parts.append(
+            f"runs {listing(gained)} in addition, with the parameters and the training that brings"
+        )
+    if lost:
+        parts.append(f"leaves out {listing(lost)}, with its parameters and training")
+    if not parts:
+        return ""
+    tail = (
+        "their effects cannot be told apart here"
+        if len(moved) > 1
+        else "the effect is of the whole of it"
+    )
+    return f"{name} {' and '.join(parts)}; {tail}"

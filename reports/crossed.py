@@ -1,0 +1,316 @@
+"""Tests on scores that cross seeds with items (tracks, or tags): every run is scored on the same
+items.
+
+The model, for variant v, run s of it and item i, is
+
+    score = mean_v + run_vs + item_i + (variant x item)_vi + (run x item)_vsi
+
+Runs are nested in variants, items are crossed with both. The item effect cancels in a difference
+of two variants; the run effect does not, so 5 seeds x 50 tracks are not 250 independent pairs.
+Treating items as random asks whether the difference would hold for other items like these.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .stats import NAN, Result, from_se, variance
+
+
+@dataclass(frozen=True)
+class Components:
+    """Variances of a difference of two arms over seeds and items, in the metric's unit squared.
+
+    Attributes:
+        run: what the runs contribute to the squared standard error of the difference, with the
+            residual they carry.
+        item: what variant-by-item variation contributes, with the residual it carries.
+        residual: the run-by-item part, contained in both of the others.
+        total: squared standard error of the difference: run + item - residual, each at least the
+            residual.
+        df: Satterthwaite degrees of freedom of `total`.
+    """
+
+    run: float
+    item: float
+    residual: float
+    total: float
+    df: float
+
+
+def align(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Both arms on the items that every run of both has: (seed, item) arrays and the names of the
+    items left out.
+    """
+    items = [i for i in a.columns if i in b.columns and a[i].notna().all() and b[i].notna().all()]
+    left_out = sorted((set(a.columns) | set(b.columns)) - set(items))
+    return a[items].to_numpy(float), b[items].to_numpy(float), [str(name) for name in left_out]
+
+
+def components(a: np.ndarray, b: np.ndarray) -> Components:
+    """Variance components of mean(a) - mean(b), from mean squares.
+
+    Shape:
+        a: (seed, item); b: (seed, item), same items, any number of seeds of at least two.
+    """
+    items = a.shape[1]
+    terms: list[tuple[float, float]] = []
+    run = residual = 0.0
+    for arm in (a, b):
+        n = arm.shape[0]
+        part = variance(arm.mean(axis=1).tolist()) / n
+        left = arm - arm.mean(axis=1, keepdims=True) - arm.mean(axis=0) + arm.mean()
+        square = float((left**2).sum()) / ((n - 1) * (items - 1)) / (n * items)
+        run, residual = run + part, residual + square
+        terms += [(part, n - 1), (square, (n - 1) * (items - 1))]
+    item = variance((a.mean(axis=0) - b.mean(axis=0)).tolist()) / items
+    # Neither component is negative: a mean square below the residual's estimates the residual, as
+    # in REML.
+    runs_differ, items_differ = run > residual, item > residual
+    total = max(run, residual) + max(item, residual) - residual
+    runs, residuals = terms[0::2], terms[1::2]
+    if runs_differ and items_differ:
+        terms = [*runs, *residuals, (item, items - 1)]
+    elif runs_differ:
+        terms = runs
+    else:
+        terms = [(item, items - 1)] if items_differ else residuals
+    spread = sum(part**2 / df for part, df in terms)
+    return Components(run, item, residual, total, total**2 / spread if spread > 0 else NAN)
+
+
+def crossed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
+    """Variance-component t over seeds and items, Satterthwaite degrees of freedom [Satterthwaite
+    1946].
+    """
+    label = f"seeds x {item}s t"
+    x, y, left_out = align(a, b)
+    n, items = (x.shape[0], y.shape[0]), x.shape[1]
+    difference = float(x.mean() - y.mean()) if items and min(n) else NAN
+    why = ""
+    if min(n) < 2:
+        why = "needs two runs in each arm: one run cannot show how much runs differ"
+    elif items < 2:
+        why = f"needs two {item}s that every run of both arms has"
+    if why:
+        return Result("crossed", label, difference, NAN, NAN, NAN, NAN, NAN, NAN, n, items, why)
+    found = components(x, y)
+    note = ""
+    if left_out:
+        note = (
+            f"{len(left_out)} {item}(s) without a score in some run left out: "
+            f"{', '.join(left_out[:5])}"
+        )
+        note += " and more" if len(left_out) > 5 else ""
+    return from_se(
+        "crossed",
+        label,
+        difference,
+        math.sqrt(found.total),
+        found.df,
+        n,
+        alpha=alpha,
+        items=items,
+        note=note,
+    )
+
+
+def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
+    """Paired t over all (seed, item) pairs as if they were independent: the field's habit, far
+    too sure of itself.
+    """
+    x, y, _ = align(a, b)
+    seeds = sorted(set(a.index) & set(b.index))
+    rows_a, rows_b = (np.flatnonzero(arm.index.isin(seeds)) for arm in (a, b))
+    d = (x[rows_a] - y[rows_b]).ravel()
+    n = (len(d), len(d))
+    label = f"pooled pairs (naive: takes every seed x {item} pair as independent)"
+    if len(d) < 2:
+        why = "needs two pairs that agree on seed and " + item
+        return Result("naive", label, NAN, NAN, NAN, NAN, NAN, NAN, NAN, n, x.shape[1], why)
+    se = math.sqrt(variance(d.tolist()) / len(d))
+    return from_se(
+        "naive", label, float(d.mean()), se, len(d) - 1, n, alpha=alpha, items=x.shape[1]
+    )
+
+
+def item_means(
+    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track"
+) -> Result:
+    """Paired t over items, each averaged over seeds: generalises to other items but not to
+    another training.
+    """
+    x, y, _ = align(a, b)
+    label = f"{item} means (naive: takes these runs as the only ones)"
+    if x.shape[1] < 2 or min(len(x), len(y)) < 1:
+        return Result(
+            "item_means",
+            label,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            (len(x), len(y)),
+            x.shape[1],
+            f"needs two {item}s",
+        )
+    d = x.mean(axis=0) - y.mean(axis=0)
+    se = math.sqrt(variance(d.tolist()) / len(d))
+    return from_se(
+        "item_means",
+        label,
+        float(d.mean()),
+        se,
+        len(d) - 1,
+        (len(x), len(y)),
+        alpha=alpha,
+        items=len(d),
+    )
+
+
+def bootstrap(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    rng: np.random.Generator,
+    alpha: float = 0.05,
+    item: str = "track",
+    resamples: int = 1_999,
+) -> Result:
+    """Hierarchical bootstrap: runs within each arm and items, shared by the arms, are drawn with
+    replacement.
+
+    The interval is the percentile interval; p is twice the smaller tail at zero, counting the
+    sample itself.
+    """
+    label = "hierarchical bootstrap"
+    x, y, _ = align(a, b)
+    n, items = (x.shape[0], y.shape[0]), x.shape[1]
+    if min(n) < 2 or items < 2:
+        return Result(
+            "bootstrap",
+            label,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            n,
+            items,
+            f"needs two runs in each arm and two {item}s",
+        )
+    weights = rng.multinomial(items, np.full(items, 1 / items), size=resamples) / items
+    means = []
+    for arm in (x, y):
+        rows = rng.multinomial(len(arm), np.full(len(arm), 1 / len(arm)), size=resamples) / len(
+            arm
+        )
+        means.append(np.einsum("rs,si,ri->r", rows, arm, weights, optimize=True))
+    draws = means[0] - means[1]
+    tail = min((draws <= 0).sum(), (draws >= 0).sum())
+    p = min(1.0, 2 * (tail + 1) / (resamples + 1))
+    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2])
+    return Result(
+        "bootstrap",
+        label,
+        float(x.mean() - y.mean()),
+        float(low),
+        float(high),
+        float(draws.std(ddof=1)),
+        NAN,
+        NAN,
+        float(p),
+        n,
+        items,
+    )
+
+
+def mixed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
+    """Crossed mixed model by REML (statsmodels): random run, item and variant-by-item effects;
+    Wald z.
+    """
+    import warnings
+
+    from statsmodels.regression.mixed_linear_model import MixedLM
+
+    label = "mixed model (REML, Wald z)"
+    x, y, _ = align(a, b)
+    n, items = (x.shape[0], y.shape[0]), x.shape[1]
+    if min(n) < 2 or items < 2:
+        return Result(
+            "mixed",
+            label,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            NAN,
+            n,
+            items,
+            f"needs two runs in each arm and two {item}s",
+        )
+    scores = np.concatenate([x.ravel(), y.ravel()])
+    if np.ptp(scores) == 0:
+        return from_se("mixed", label, 0.0, 0.0, math.inf, n, alpha=alpha, items=items)
+    arm = np.repeat([1.0, 0.0], [x.size, y.size])
+    run = np.concatenate(
+        [np.repeat(np.arange(n[0]), items), n[0] + np.repeat(np.arange(n[1]), items)]
+    )
+    track = np.tile(np.arange(items), sum(n))
+    frame = pd.DataFrame(
+        {
+            "score": (scores - scores.mean()) / scores.std(),
+            "arm": arm,
+            "run": run,
+            "item": track,
+            "cell": track + items * arm.astype(int),
+        }
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model = MixedLM.from_formula(
+                "score ~ arm",
+                frame,
+                groups=np.zeros(len(frame)),
+                re_formula="0",
+                vc_formula={"run": "0 + C(run)", "item": "0 + C(item)", "cell": "0 + C(cell)"},
+            )
+            fit = model.fit(reml=True, method=["powell"])
+            se, estimate = float(fit.bse["arm"]), float(fit.params["arm"])
+        except (np.linalg.LinAlgError, ValueError) as error:
+            return Result(
+                "mixed",
+                label,
+                float(x.mean() - y.mean()),
+                NAN,
+                NAN,
+                NAN,
+                NAN,
+                NAN,
+                NAN,
+                n,
+                items,
+                f"could not be fitted: {error}",
+            )
+    note = "" if fit.converged else "the fit did not converge; read with care"
+    scale = float(scores.std())
+    return from_se(
+        "mixed",
+        label,
+        estimate * scale,
+        se * scale,
+        math.inf,
+        n,
+        alpha=alpha,
+        items=items,
+        note=note,
+    )

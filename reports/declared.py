@@ -1,0 +1,144 @@
+"""What was declared against what ran: deviations, cautions, devices. One sentence each."""
+
+from collections.abc import Iterator
+
+from .findings import Comparison
+from .study import Study
+from .table import Scores
+from .text import count, listing
+
+
+def devices(study: Study, variant: str, reference: str) -> list[str]:
+    """Kinds of device both arms ran on, sorted; more than one is a confound."""
+    kinds = set()
+    for trial in study.trials:
+        if trial.variant in (variant, reference):
+            kinds |= {
+                study.stages[key].device for key in trial.stages.values() if key in study.stages
+            }
+    return sorted(kind for kind in kinds if kind)
+
+
+def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
+    """How the run differs from study.json's declaration."""
+    declaration = study.declaration
+    if study.hash_matches is False:
+        yield (
+            "The declaration does not have the hash that was stored with it "
+            f"({study.declared[:12]}…): "
+            "it was edited after it was declared."
+        )
+    for trial in study.trials:
+        if trial.status == "failed":
+            reason = (
+                trial.error.strip().splitlines()[-1]
+                if trial.error.strip()
+                else "no reason recorded"
+            )
+            yield f"Trial {trial.name} failed: {reason}"
+    missing = [trial.name for trial in study.trials if trial.status not in ("done", "failed")]
+    if missing:
+        yield f"{count(len(missing), 'trial')} did not run: {listing(missing, 8)}."
+    seeds = set(declaration.seeds)
+    for row in main.rows:
+        extra = sorted(set(row.runs) - seeds) if seeds else []
+        if extra:
+            yield (
+                f"{row.variant} has seeds that were not declared: "
+                f"{listing([str(s) for s in extra])}."
+            )
+    known = {trial.variant for trial in study.trials}
+    stray = [
+        name
+        for name in scores.variants()
+        if study.variants and name not in {r.variant for r in main.rows}
+    ]
+    if stray:
+        yield (
+            "The score table has variants that were not declared and are not compared: "
+            f"{listing(stray, 8)}."
+        )
+    unplanned = [row.variant for row in main.rows if known and row.variant not in known]
+    if unplanned:
+        yield f"No trial was planned for {listing(unplanned)}."
+    if declaration.test and main.test != declaration.test:
+        yield (
+            f"The declared test {declaration.test!r} needs scores of at least two tracks, "
+            "which this metric does not "
+            f"have; {main.test_label} was used instead."
+        )
+    if not declaration.metric and study.variants and study.declared:
+        yield f"No primary metric was declared; {main.style.label} was taken."
+
+
+def cautions(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
+    """What limits the conclusions, beside the deviations."""
+    label = main.style.label
+    if study.smoke:
+        yield (
+            "This is a smoke run: tiny data and training, made to show that everything "
+            "works, not to answer the question."
+        )
+    counts = sorted({len(row.runs) for row in main.rows if row.runs})
+    if counts == [1]:
+        yield (
+            "Every variant has one seed: how much runs differ is unknown, and no "
+            "difference can be tested."
+        )
+    else:
+        for row in main.rows:
+            if len(row.runs) == 1:
+                yield f"{row.variant} has one run: it has no standard error and cannot be tested."
+        if len(counts) > 1:
+            each = ", ".join(f"{row.variant} {len(row.runs)}" for row in main.rows)
+            yield f"The variants have unequal numbers of runs ({each})."
+    for row in main.rows:
+        if not row.runs:
+            yield (
+                f"{row.variant} has no {label} score and is not compared; it still "
+                "counts in the family."
+            )
+        elif len(row.runs) > 1 and row.sd == 0:
+            yield f"All {len(row.runs)} runs of {row.variant} have exactly the same {label}."
+    for contrast in main.contrasts:
+        a, b = main.row(contrast.variant).runs, main.row(contrast.reference).runs
+        if a and a == b:
+            yield (
+                f"{contrast.variant} and {contrast.reference} have identical scores in every run."
+            )
+        if contrast.refused:
+            yield f"Contrast refused: {contrast.refused}."
+        if len(contrast.devices) > 1:
+            yield (
+                f"{contrast.variant} and {contrast.reference} ran on different kinds of device "
+                f"({listing(contrast.devices)}): part of their difference may come from that."
+            )
+    if main.family == 1:
+        yield "The family has one contrast, so the corrected p is the p."
+    if main.left_out:
+        yield (
+            f"{count(len(main.left_out), main.item or 'track')} without a score in every run "
+            f"{'is' if len(main.left_out) == 1 else 'are'} left out of all means and "
+            f"tests: {listing(main.left_out, 8)}."
+        )
+    yield from _undefined(scores)
+
+
+def _undefined(scores: Scores) -> Iterator[str]:
+    gone = scores.undefined
+    if gone.empty:
+        return
+    for metric, rows in gone.groupby("metric", sort=False):
+        places = [
+            t or k or r
+            for t, k, r in zip(rows["target"], rows["track"], rows["variant"], strict=True)
+        ]
+        names = list(dict.fromkeys(places))
+        why = (
+            "a tag without a positive or without a negative example, or a silent "
+            "reference, has none"
+        )
+        yield (
+            f"{count(len(rows), f'{metric} score')} undefined and left out "
+            f"({listing(names, 6)}): {why}."
+        )

@@ -1,0 +1,199 @@
+"""What a report says, as frozen values. Numbers and prose are both made from these and from
+nothing else.
+
+Scores, differences and intervals are in the metric's own unit (an AUC in 0..1, an SDR in dB);
+only text.Style scales them for print.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .contrasts import Comparability
+from .stats import Effect, Equivalence, Result
+from .study import Study
+from .text import Style
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant in one comparison.
+
+    Attributes:
+        runs: score a seed.
+        planned: how many seeds were declared.
+        mean, sd, se: over runs; NaN where they need more runs.
+    """
+
+    variant: str
+    is_reference: bool
+    runs: Mapping[int, float]
+    planned: int
+    mean: float
+    sd: float
+    se: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One variant against the reference.
+
+    Attributes:
+        primary: the primary test; its p is uncorrected.
+        p_corrected: p over the family; NaN where there is no p.
+        stars: of p_corrected.
+        simultaneous: interval at alpha / family, the one that agrees with a Bonferroni-corrected
+            p.
+        effect: Hedges g on runs.
+        naive: the field's pooled test where there are items to pool, else None.
+        tests: every test that applies, the primary first.
+        devices: kinds of device the two arms ran on.
+    """
+
+    variant: str
+    reference: str
+    comparability: Comparability
+    primary: Result
+    p_corrected: float
+    stars: str
+    simultaneous: tuple[float, float]
+    effect: Effect
+    equivalence: Equivalence
+    naive: Result | None
+    tests: tuple[Result, ...]
+    devices: tuple[str, ...]
+
+    @property
+    def refused(self) -> str:
+        """Why nothing was computed; empty if it was."""
+        return self.comparability.refusal
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All variants on one metric and target.
+
+    Attributes:
+        test: short name of the primary test; `test_label` is for print.
+        family: how many contrasts the correction counts.
+        item: what is crossed with seeds (`track`, `tag`), or empty.
+        items: how many of them.
+        left_out: items not scored in every run, left out of every mean and test.
+        computed: contrasts with a p value.
+    """
+
+    style: Style
+    target: str
+    primary: bool
+    reference: str
+    test: str
+    test_label: str
+    alpha: float
+    correction: str
+    correction_label: str
+    family: int
+    item: str
+    items: int
+    left_out: tuple[str, ...]
+    rows: tuple[Row, ...]
+    contrasts: tuple[Contrast, ...]
+
+    def row(self, variant: str) -> Row:
+        """The row of a variant."""
+        return next(row for row in self.rows if row.variant == variant)
+
+    def contrast(self, variant: str) -> Contrast | None:
+        """The contrast of a variant with the reference; None for the reference itself."""
+        return next((c for c in self.contrasts if c.variant == variant), None)
+
+
+@dataclass(frozen=True)
+class TargetEffect:
+    """The difference of one variant to the reference on one tag or track: Welch over runs,
+    uncorrected.
+    """
+
+    target: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well a separator separates one source, beside what needs no separator.
+
+    Attributes:
+        model: mean over runs (of the mean over tracks).
+        baselines: the same score of `silence`, `best scalar`, `mixture`, where given.
+        beats: whether the model beats every baseline given; None without any.
+        aggregation: how frames became a score.
+    """
+
+    variant: str
+    target: str
+    style: Style
+    model: float
+    tracks: int
+    baselines: Mapping[str, float]
+    beats: bool | None
+    aggregation: str = ""
+
+
+@dataclass(frozen=True)
+class Power:
+    """What the design could have shown, and what the next one needs.
+
+    Attributes:
+        runs: runs an arm the figures assume.
+        sd: run-to-run standard deviation, pooled over variants.
+        alpha: level of one test after the correction.
+        detectable: the difference found with 80 % power with these runs; NaN if none is.
+        needed: (difference, runs an arm for 80 % power) pairs; 0 runs where items alone limit the
+            design.
+    """
+
+    runs: int
+    sd: float
+    alpha: float
+    detectable: float
+    needed: tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True)
+class FactorVariance:
+    """Share of the variance of run scores that a factor (or seeds) accounts for."""
+
+    name: str
+    sum_of_squares: float
+    df: int
+    eta_squared: float
+    omega_squared: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything a report says.
+
+    Attributes:
+        comparisons: the primary one first.
+        deviations: how the run differs from the declaration, one sentence each.
+        cautions: what limits the conclusions, one sentence each.
+        by_target: contrast -> effects by tag (or by track), largest gain first.
+    """
+
+    study: Study
+    comparisons: tuple[Comparison, ...]
+    deviations: tuple[str, ...]
+    cautions: tuple[str, ...]
+    by_tag: Mapping[str, tuple[TargetEffect, ...]]
+    by_track: Mapping[str, tuple[TargetEffect, ...]]
+    separation: tuple[Separation, ...]
+    power: Power | None
+    variance: tuple[FactorVariance, ...]
+
+    @property
+    def main(self) -> Comparison:
+        """The primary comparison."""
+        return self.comparisons[0]

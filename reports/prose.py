@@ -1,0 +1,226 @@
+"""Sentences, each made from Findings alone, so that no sentence can say what the numbers do
+not.
+"""
+
+import math
+
+from .findings import Comparison, Contrast, Findings
+from .stats import Result
+from .text import MISSING, count, listing, number, p_phrase
+
+ITEM_PLURAL = {"track": "tracks", "tag": "tags", "clip": "clips"}
+
+
+def statistic(result: Result) -> str:
+    """`t(8.0) = 8.96`, or `z = 2.10`."""
+    if math.isnan(result.statistic):
+        return ""
+    if math.isinf(result.df):
+        return f"z = {number(result.statistic)}"
+    if math.isnan(result.df):
+        return f"W = {number(result.statistic, 1)}"
+    return f"t({result.df:.1f}) = {number(result.statistic)}"
+
+
+def family_phrase(comparison: Comparison) -> str:
+    """`family of 6`, with the correction's name."""
+    if comparison.correction == "none":
+        return f"uncorrected, {comparison.family} contrasts"
+    return f"{comparison.correction_label}, family of {comparison.family}"
+
+
+def contrast_sentence(comparison: Comparison, contrast: Contrast) -> str:
+    """What one contrast found, with its interval, test, p and family."""
+    style, result = comparison.style, contrast.primary
+    names = f"{contrast.variant}", f"{contrast.reference}"
+    if contrast.refused:
+        return f"{names[0]} against {names[1]} is not computed: {contrast.refused}."
+    if math.isnan(result.difference):
+        return f"{names[0]} cannot be compared with {names[1]}: {result.note}."
+    if math.isnan(result.p):
+        return (
+            f"{names[0]} differs from {names[1]} by "
+            f"{style.difference(result.difference, unit=True)} on {style.label}, "
+            f"but no test is possible: {result.note}."
+        )
+    numbers = [f"{confidence(comparison)} CI {style.interval(result.low, result.high)}"]
+    found = statistic(result)
+    numbers.append(f"{result.label}, {found}" if found else result.label)
+    numbers.append(p_phrase(result.p))
+    if comparison.correction != "none":
+        numbers.append(
+            f"{p_phrase(contrast.p_corrected, 'corrected p')} ({family_phrase(comparison)})"
+        )
+    inside = "; ".join(numbers)
+    if result.difference == 0:
+        return f"{names[0]} and {names[1]} have the same mean {style.label} ({inside})."
+    verb = "raises" if result.difference > 0 else "lowers"
+    if significant(comparison, contrast):
+        return (
+            f"{names[0]} {verb} {style.label} by {style.amount(result.difference)} "
+            f"over {names[1]} ({inside})."
+        )
+    return (
+        f"{names[0]} shows no significant difference to {names[1]} on {style.label}: "
+        f"{style.difference(result.difference, unit=True)} ({inside})."
+    )
+
+
+def significant(comparison: Comparison, contrast: Contrast) -> bool:
+    """Whether the corrected p is below alpha; False for NaN."""
+    return contrast.p_corrected < comparison.alpha
+
+
+def confidence(comparison: Comparison) -> str:
+    """`95 %`."""
+    return f"{100 * (1 - comparison.alpha):g} %"
+
+
+def headline(findings: Findings) -> str:
+    """The answer in one or two sentences, of the primary comparison."""
+    main = findings.main
+    label = main.style.label + (f" ({main.target})" if main.target not in ("", "macro") else "")
+    tested = [c for c in main.contrasts if not math.isnan(c.p_corrected)]
+    better, worse = _sides(main)
+    if not tested:
+        return f"No variant could be tested against {main.reference} on {label}."
+    parts = []
+    for group, word in ((better, "better"), (worse, "worse")):
+        if group:
+            each = [
+                f"{c.variant} ({main.style.difference(c.primary.difference, unit=True)}, "
+                f"corrected {p_phrase(c.p_corrected)})"
+                for c in group
+            ]
+            parts.append(
+                f"{listing(each)} {'is' if len(each) == 1 else 'are'} significantly "
+                f"{word} than {main.reference}"
+            )
+    family = f"{main.test_label}, {family_phrase(main)}"
+    if parts:
+        text = f"On {label}, {'; '.join(parts)} ({family})."
+        rest = len(tested) - len(better) - len(worse)
+        if rest:
+            text += f" For the other {count(rest, 'variant')} no difference could be shown."
+        return text
+    many = (
+        "the one variant tested"
+        if len(tested) == 1
+        else f"none of the {len(tested)} variants tested"
+    )
+    verb = "does not differ" if len(tested) == 1 else "differs"
+    text = f"On {label}, {many} {verb} significantly from {main.reference} ({family})."
+    return text
+
+
+def _sides(comparison: Comparison) -> tuple[list[Contrast], list[Contrast]]:
+    sign = 1 if comparison.style.higher_is_better else -1
+    clear = [c for c in comparison.contrasts if significant(comparison, c)]
+    better = [c for c in clear if sign * c.primary.difference > 0]
+    worse = [c for c in clear if sign * c.primary.difference < 0]
+    return (
+        sorted(better, key=lambda c: -abs(c.primary.difference)),
+        sorted(worse, key=lambda c: -abs(c.primary.difference)),
+    )
+
+
+def power_sentence(findings: Findings) -> str:
+    """What the design could have detected, and what it would take; empty where unknown."""
+    found = findings.power
+    if found is None or math.isnan(found.detectable):
+        return ""
+    style = findings.main.style
+    text = (
+        f"With {count(found.runs, 'run')} a variant and a run-to-run SD of "
+        f"{style.amount(found.sd)}, a true difference of "
+        f"{style.amount(found.detectable)} would have been found with 80 % power at the "
+        "corrected level "
+        f"({p_phrase(found.alpha, 'alpha')})."
+    )
+    wanted = [
+        f"{style.amount(difference)}: " + (f"{runs}" if runs else "not reachable by runs alone")
+        for difference, runs in found.needed
+    ]
+    if wanted:
+        text += f" Runs a variant needed for 80 % power: {'; '.join(wanted)}."
+    return text
+
+
+def generalisation(findings: Findings) -> str:
+    """What the conclusion reaches to: other runs, other tracks, or only these."""
+    main = findings.main
+    if main.test in ("crossed", "mixed", "bootstrap"):
+        text = (
+            f"The primary test takes runs and {ITEM_PLURAL[main.item]} as samples: its "
+            "conclusions reach to other "
+            f"training runs and to other {ITEM_PLURAL[main.item]} like these {main.items}."
+        )
+    else:
+        text = (
+            "The primary test takes runs as the sample: its conclusions reach to other "
+            "training runs of these "
+            "variants, evaluated on these same test items, not to other items."
+        )
+    if findings.study.declaration.shared:
+        shared = findings.study.declaration.shared.strip().rstrip(".")
+        text += f" Shared by all seeds: {shared}. What a shared stage learned by chance is not in "
+        text += "the spread between runs."
+    return text
+
+
+def equivalence_sentence(comparison: Comparison, contrast: Contrast) -> str:
+    """How close to equal the arms are shown to be; empty where it cannot be said."""
+    found, style = contrast.equivalence, comparison.style
+    if math.isnan(found.smallest) or contrast.refused:
+        return ""
+    if not math.isnan(found.margin) and not math.isnan(found.p):
+        verdict = "equivalent" if found.p < comparison.alpha else "not shown to be equivalent"
+        return (
+            f"{contrast.variant} and {contrast.reference} are {verdict} within "
+            f"±{style.amount(found.margin)} (TOST, {p_phrase(found.p)})."
+        )
+    return (
+        f"{contrast.variant} and {contrast.reference} are equivalent within "
+        f"±{style.amount(found.smallest)} and no closer (TOST at {comparison.alpha:g})."
+    )
+
+
+def naive_sentence(findings: Findings) -> str:
+    """Where pooling would have called something significant that the primary test does not; empty
+    where it would not.
+    """
+    main = findings.main
+    fooled = [
+        c
+        for c in main.contrasts
+        if c.naive is not None
+        and c.naive.p * main.family < main.alpha
+        and not c.p_corrected < main.alpha
+    ]
+    if not fooled:
+        return ""
+    each = [
+        f"{c.variant} (naive {p_phrase(c.naive.p)}, honest {p_phrase(c.primary.p)})"
+        for c in fooled
+        if c.naive
+    ]
+    return (
+        "A test that pools all pairs as if they were independent would also have called "
+        f"{listing(each)} significant "
+        "after correction; it takes the noise between training runs for an effect."
+    )
+
+
+def mean_se(comparison: Comparison, variant: str) -> str:
+    """`91.85 ± 0.03`; without the error where there is one run; a dash without any."""
+    row = comparison.row(variant)
+    if math.isnan(row.mean):
+        return MISSING
+    if math.isnan(row.se):
+        return comparison.style.value(row.mean)
+    return f"{comparison.style.value(row.mean)} ± {comparison.style.value(row.se)}"
+
+
+def sentences(findings: Findings) -> list[str]:
+    """One sentence a contrast of the primary comparison, in the table's order."""
+    return [contrast_sentence(findings.main, contrast) for contrast in findings.main.contrasts]

@@ -1,0 +1,35 @@
+"use strict";
+// Click a column head to sort its table; a cell's data-v, where given, is what sorts.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0];
+  table.querySelectorAll("thead th").forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const other of table.querySelectorAll("thead th")) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const key = (row) => {
+        const cell = row.cells[column];
+        const value = cell.dataset.v ?? cell.textContent.trim();
+        const number = value === "" ? NaN : Number(value);
+        return { text: value, number };
+      };
+      const rows = [...body.rows].map((row) => ({ row, ...key(row) }));
+      rows.sort((a, b) => {
+        const gaps = Number(a.text === "") - Number(b.text === "");
+        if (gaps) return gaps; // empty cells stay last
+        const both = !Number.isNaN(a.number) && !Number.isNaN(b.number);
+        const order = both ? a.number - b.number : a.text.localeCompare(b.text);
+        return down ? -order : order;
+      });
+      body.append(...rows.map(({ row }) => row));
+    });
+  });
+}
+// One sound at a time.
+document.addEventListener("play", (event) => {
+  for (const player of document.querySelectorAll("audio")) if (player !== event.target) player.pause();
+}, true);

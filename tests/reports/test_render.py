@@ -1,0 +1,155 @@
+"""Files written from the fixture: complete, self-contained, equal bytes each time."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import reports
+from reports.__main__ import main
+
+
+def test_five_files(rendered: dict[str, Path]) -> None:
+    assert sorted(rendered) == ["csv", "html", "json", "md", "tex"]
+    assert all(path.stat().st_size > 500 for path in rendered.values())
+
+
+def test_html_needs_no_network(rendered: dict[str, Path]) -> None:
+    page = rendered["html"].read_text()
+    assert not re.findall(r"""(?:src|href|url\()\s*=?\s*["'(]?(?:https?:)?//""", page)
+    assert "<!doctype html>" in page[:40].lower()
+    for words in (
+        "no U-Net",
+        "Bonferroni, family of 6",
+        "drums/seed2",
+        "each separator is trained once for all seeds",
+        "bass and no U-Net ran on different kinds of device",
+        "Source silent in this track",
+        "best scalar",
+        "--trial &#39;vocals/seed1&#39;",
+        "0123456789abcdef",
+    ):
+        assert words in page, words
+
+
+def test_equal_bytes(study_directory: Path, rendered: dict[str, Path]) -> None:
+    before = {name: path.read_bytes() for name, path in rendered.items()}
+    reports.render(study_directory)
+    assert {name: path.read_bytes() for name, path in rendered.items()} == before
+
+
+def test_csv_and_json_hold_the_means_of_the_table(
+    study_directory: Path, rendered: dict[str, Path]
+) -> None:
+    scores = pd.read_csv(study_directory / "scores.csv", keep_default_na=False)
+    rows = scores[(scores["metric"] == "roc_auc") & (scores["target"] == "macro")].astype(
+        {"score": float}
+    )
+    table = pd.read_csv(rendered["csv"]).query("metric == 'roc_auc'").set_index("variant")
+    contrasts = {
+        c["variant"]: c
+        for c in json.loads(rendered["json"].read_text())["contrasts"]
+        if c["metric"] == "roc_auc"
+    }
+    for variant, group in rows.groupby("variant"):
+        assert table.loc[variant, "mean"] == pytest.approx(group["score"].mean())
+        assert table.loc[variant, "se"] == pytest.approx(group["score"].sem())
+        if variant != "no U-Net":
+            assert contrasts[variant]["difference"] == pytest.approx(
+                table.loc[variant, "difference"]
+            )
+            assert contrasts[variant]["family"] == 6
+
+
+def test_summary_fits_a_terminal(study_directory: Path) -> None:
+    text = reports.summary(study_directory)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "family of 6" in text and all(v in text for v in ("no U-Net", "vocals", "multiple"))
+
+
+def test_import_is_cheap_and_free_of_the_core() -> None:
+    code = (
+        "import sys, reports; heavy = {'pandas', 'scipy', 'matplotlib', 'mss_core'} & "
+        "set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=Path(reports.__file__).parent.parent
+    )
+    sources = "".join(p.read_text() for p in Path(reports.__file__).parent.glob("*.py"))
+    assert not re.findall(r"^\s*(?:from|import) mss_core", sources, re.MULTILINE)
+
+
+def test_own_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text(
+        "loss,seed,score\n"
+        + "".join(
+            f"{loss},{seed},{score + 0.01 * seed}\n"
+            for loss, score in (("None", 1.0), ("L1", 1.2))
+            for seed in range(4)
+        )
+    )
+    assert main([str(table), "--factor", "loss", "--reference", "None", "--json", "-"]) == 0
+    (contrast,) = json.loads(capsys.readouterr().out)
+    assert contrast["difference"] == pytest.approx(0.2)
+    assert set(contrast) >= {
+        "difference",
+        "ci",
+        "t",
+        "df",
+        "p",
+        "p_corrected",
+        "family",
+        "effect_size",
+        "n",
+        "test",
+        "naive_p",
+    }
+    assert contrast["test"] == "welch" and contrast["n"] == [4, 4] and contrast["family"] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--factor", "los", "--reference", "L1"], "no column 'los'; did you mean 'loss'"),
+        (["--factor", "loss", "--reference", "l1"], "did you mean 'L1'"),
+        (["--factor", "loss", "--reference", "L1", "--metric", "sdr"], "no metric 'sdr'"),
+        (["--reference", "L1"], "--factor is needed"),
+    ],
+)
+def test_own_table_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("loss,seed,score\nL1,0,1\nL1,1,2\nL2,0,1\nL2,1,3\n")
+    assert main([str(table), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        ("L1,0,5", "line 4: a second score for variant 'L1', seed '0'"),
+        ("L1,x,5", "line 4: seed is 'x'"),
+        ("L1,3,five", "line 4: score is 'five'"),
+    ],
+)
+def test_bad_rows_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, message: str
+) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text(f"loss,seed,score\nL1,0,1\nL2,0,2\n{row}\n")
+    assert main([str(table), "--factor", "loss", "--reference", "L1"]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_unknown_study_names_the_nearest(
+    study_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["source_ablation", "--store", str(study_directory.parent.parent)]) == 2
+    assert "did you mean 'source_ablation-smoke'" in capsys.readouterr().err

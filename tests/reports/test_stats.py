@@ -1,0 +1,183 @@
+"""Tests on runs against scipy, statsmodels and hand computation, over random tables."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as oracle
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestIndPower
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+from reports import power, stats
+from reports.corrections import correct, stars
+
+TABLES = range(60)
+
+
+def arms(seed: int) -> tuple[list[float], list[float]]:
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(2, 9, 2)
+    return (
+        rng.normal(rng.normal(), rng.uniform(0.1, 2), n).tolist(),
+        rng.normal(0, rng.uniform(0.1, 2), m).tolist(),
+    )
+
+
+@pytest.mark.parametrize("seed", TABLES)
+def test_welch_and_student_are_scipys(seed: int) -> None:
+    a, b = arms(seed)
+    for ours, equal in ((stats.welch(a, b), False), (stats.student(a, b), True)):
+        theirs = oracle.ttest_ind(a, b, equal_var=equal)
+        interval = theirs.confidence_interval(0.95)
+        assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-9)
+        assert ours.df == pytest.approx(theirs.df, rel=1e-9)
+        assert ours.p == pytest.approx(theirs.pvalue, rel=1e-8)
+        assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), rel=1e-8)
+
+
+@pytest.mark.parametrize("seed", TABLES)
+def test_paired_tests_use_common_seeds_only(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a = {int(k): float(rng.normal()) for k in rng.permutation(12)[: rng.integers(5, 12)]}
+    b = {int(k): float(rng.normal()) for k in rng.permutation(12)[: rng.integers(5, 12)]}
+    seeds = [k for k in range(12) if k in a and k in b]
+    if len(seeds) < 2:
+        pytest.skip("no common seeds drawn")
+    x, y = [a[k] for k in seeds], [b[k] for k in seeds]
+    t, w = stats.paired(a, b), stats.wilcoxon(a, b)
+    theirs = oracle.ttest_rel(x, y)
+    assert (t.statistic, t.p) == pytest.approx((theirs.statistic, theirs.pvalue), rel=1e-9)
+    # By hand: every sign pattern of the ranks is equally likely.
+    d = np.subtract(x, y)
+    ranks = oracle.rankdata(np.abs(d))
+    observed = abs(ranks[d > 0].sum() - ranks.sum() / 2)
+    patterns = np.array(list(itertools.product((0, 1), repeat=len(d)))) @ ranks
+    assert w.p == pytest.approx(np.mean(np.abs(patterns - ranks.sum() / 2) >= observed - 1e-9))
+
+
+@pytest.mark.parametrize("seed", TABLES)
+def test_permutation_is_exact(seed: int) -> None:
+    a, b = arms(seed)
+    theirs = oracle.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.abs(x.mean(axis) - y.mean(axis)),
+        permutation_type="independent",
+        n_resamples=np.inf,
+        alternative="greater",
+        vectorized=True,
+    )
+    ours = stats.permutation(a, b)
+    assert ours.label == "exact permutation"
+    assert ours.p == pytest.approx(theirs.pvalue, abs=1e-12)
+
+
+def test_permutation_of_many_runs_is_random_but_seeded() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.8, 1, 14).tolist(), rng.normal(0, 1, 14).tolist()
+    first, again = (stats.permutation(a, b, rng=np.random.default_rng(3)) for _ in range(2))
+    assert first == again and "random" in first.label
+    assert first.p == pytest.approx(oracle.ttest_ind(a, b).pvalue, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", TABLES)
+def test_hedges_interval_inverts_the_noncentral_t(seed: int) -> None:
+    a, b = arms(seed)
+    df = len(a) + len(b) - 2
+    effect = stats.hedges(a, b)
+    pooled = math.sqrt((np.var(a, ddof=1) * (len(a) - 1) + np.var(b, ddof=1) * (len(b) - 1)) / df)
+    j = math.gamma(df / 2) / (math.sqrt(df / 2) * math.gamma((df - 1) / 2))
+    assert effect.g == pytest.approx(j * (np.mean(a) - np.mean(b)) / pooled)
+    scale = math.sqrt(1 / len(a) + 1 / len(b))
+    t = oracle.ttest_ind(a, b).statistic
+    for bound, level in ((effect.low, 0.975), (effect.high, 0.025)):
+        theirs = oracle.nct.cdf(t, df, bound / j / scale)
+        if math.isnan(theirs):  # scipy has holes; draw from the definition there
+            rng = np.random.default_rng(seed)
+            normal, divisor = rng.normal(size=400_000), rng.chisquare(df, 400_000) / df
+            draws = (normal + bound / j / scale) / np.sqrt(divisor)
+            assert np.mean(draws <= t) == pytest.approx(level, abs=2e-3)
+        else:
+            assert theirs == pytest.approx(level, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", TABLES)
+def test_equivalence_is_statsmodels(seed: int) -> None:
+    a, b = arms(seed)
+    means = CompareMeans(DescrStatsW(a), DescrStatsW(b))
+    for margin in (0.1, 1.0, 3.0):
+        theirs = means.ttost_ind(-margin, margin, usevar="unequal")[0]
+        assert stats.tost(stats.welch(a, b), 0.05, margin).p == pytest.approx(theirs, abs=1e-9)
+    smallest = stats.tost(stats.welch(a, b)).smallest
+    theirs = means.ttost_ind(-smallest, smallest, usevar="unequal")[0]
+    assert theirs == pytest.approx(0.05, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", TABLES)
+def test_corrections_are_statsmodels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = (rng.random(rng.integers(1, 12)) ** 2).tolist()
+    for ours, theirs in (("bonferroni", "bonferroni"), ("holm", "holm"), ("bh", "fdr_bh")):
+        assert correct(p, ours) == pytest.approx(
+            multipletests(p, method=theirs)[1].tolist(), abs=1e-12
+        )
+    # A test that was planned but not possible counts as p = 1 counts.
+    for method, theirs in (("bonferroni", "bonferroni"), ("holm", "holm"), ("bh", "fdr_bh")):
+        padded = multipletests([*p, 1.0, 1.0], method=theirs)[1][: len(p)]
+        assert correct([*p, math.nan], method, family=len(p) + 2)[: len(p)] == pytest.approx(
+            padded.tolist(), abs=1e-12
+        )
+
+
+def test_stars_are_of_the_limits() -> None:
+    assert [stars(p) for p in (0.0009, 0.009, 0.049, 0.05, math.nan)] == ["***", "**", "*", "", ""]
+
+
+@pytest.mark.parametrize("df", [1, 2, 5.5, 8, 40, 300])
+def test_noncentral_t_is_scipys_where_scipy_has_one(df: float) -> None:
+    for t, shift in itertools.product((-3.0, 0.0, 1.0, 4.0, 30.0), (-2.0, 0.0, 0.5, 3.0, 25.0)):
+        theirs = oracle.nct.cdf(t, df, shift)
+        if not math.isnan(theirs):
+            assert stats.noncentral_cdf(t, df, shift) == pytest.approx(theirs, abs=2e-7)
+
+
+@pytest.mark.parametrize(
+    "effect, runs, alpha", [(0.5, 5, 0.05), (2.0, 5, 0.005), (1.5, 10, 0.0083), (0.3, 40, 0.05)]
+)
+def test_power_is_statsmodels(effect: float, runs: int, alpha: float) -> None:
+    theirs = TTestIndPower().power(effect, runs, alpha)
+    assert power.power(effect * 0.7, 0.7, runs, alpha) == pytest.approx(theirs, abs=1e-6)
+    least = power.detectable(0.7, runs, alpha)
+    assert TTestIndPower().power(least / 0.7, runs, alpha) == pytest.approx(0.8, abs=1e-4)
+    needed = power.runs_needed(least * 0.999, 0.7, alpha)
+    assert needed == runs + 1
+
+
+def test_power_where_runs_do_not_help() -> None:
+    # Variant-by-item variance alone gives a standard error of 0.1, which no number of runs lowers.
+    assert power.runs_needed(0.1, 0.2, 0.05, item_variance=0.01) == 0
+    assert power.power(0.1, 1e-6, 50, 0.05, item_variance=0.01) == pytest.approx(
+        oracle.norm.sf(oracle.norm.isf(0.025) - 1) + oracle.norm.cdf(-oracle.norm.isf(0.025) - 1),
+        abs=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    "a, b, part",
+    [
+        ([1.0], [1.0, 2.0], "two runs"),
+        ([1.0, 1.0], [2.0, 2.0], "no spread"),
+        ([1.0, 1.0], [1.0, 1.0], "exactly zero"),
+    ],
+)
+def test_small_samples_say_why(a: list[float], b: list[float], part: str) -> None:
+    found = stats.welch(a, b)
+    assert part in found.note
+    assert found.p == 1.0 if part == "exactly zero" else math.isnan(found.p)
+
+
+def test_wilcoxon_says_what_it_cannot_reach() -> None:
+    five = {k: float(k) + 0.1 * k**2 for k in range(1, 6)}
+    found = stats.wilcoxon(five, {k: 0.0 for k in five})
+    assert found.p == 0.0625 and "cannot reach 0.05" in found.note
