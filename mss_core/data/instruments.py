@@ -82,9 +82,12 @@ def _clock(seconds, samplerate):
 
 def _swell(time, seconds, attack, release):
     """Envelope from 0 to 1 and back to 0 over `seconds` (half-cosine edges)."""
-    rise = np.clip(time / attack, 0.0, 1.0)
-    fall = np.clip((seconds - time) / release, 0.0, 1.0)
-    return (0.5 - 0.5 * np.cos(np.pi * rise)) * (0.5 - 0.5 * np.cos(np.pi * fall))
+    envelope = np.ones(len(time))
+    rise, fall = np.searchsorted(time, (attack, seconds - release))
+    envelope[:rise] = 0.5 - 0.5 * np.cos(np.pi / attack * time[:rise])
+    left = np.maximum(seconds - time[fall:], 0.0)
+    envelope[fall:] *= 0.5 - 0.5 * np.cos(np.pi / release * left)
+    return envelope
 
 
 # ---- harmonic instruments: (pitch, seconds, samplerate, rng) -> sound -------------------------
@@ -94,19 +97,19 @@ def guitar(pitch, seconds, samplerate, rng):
     """A plucked string [Karplus and Strong 1983], resampled to its exact pitch."""
     frequency = float(hertz(pitch))
     ring = min(seconds + 0.25, 2.5)
-    size = max(8, int(samplerate / frequency))
+    # The averaging below is by the sample, so the string has its own rate, the same for all.
+    size = max(8, int(min(16000, samplerate) / frequency))
     periods = int(ring * frequency) + 2
-    string = _noise(rng, size)
-    string = 0.6 * string + 0.4 * np.roll(string, 1)
-    pick = max(1, size // 7)
-    string = string - 0.8 * np.roll(string, pick)  # the comb of a pick near the bridge
-    string -= string.mean()
-    # At a higher rate a period has more samples: average more often, for the same brightness.
-    loss = 0.5 ** (1.0 / (frequency * 0.9))
+    pluck = _noise(rng, size)
+    pluck = 0.6 * pluck + 0.4 * np.roll(pluck, 1)
+    pluck -= 0.8 * np.roll(pluck, max(1, size // 7))  # the comb of a pick near the bridge
     rows = np.empty((periods, size))
-    for row in rows:
-        row[:] = string
-        string = loss * 0.5 * (string + np.roll(string, 1))
+    rows[0] = pluck - pluck.mean()
+    loss = 0.5 * 0.5 ** (1.0 / (0.9 * frequency))
+    for before, row in zip(rows, rows[1:], strict=False):
+        np.add(before[1:], before[:-1], out=row[1:])
+        row[0] = before[0] + before[-1]
+        row *= loss
     time = _clock(ring, samplerate)
     place = time * (frequency * size)
     left = place.astype(np.intp)
