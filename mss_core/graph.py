@@ -174,6 +174,11 @@ class Context:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where a training keeps what it needs to go on."""
+        return self.work / "checkpoint.pt"
+
     def guard(self) -> None:
         """Raise ClaimLost where another worker has taken this stage over; called before every write."""
         if self.claim is not None:
@@ -369,6 +374,8 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
         (partial / WORK).mkdir(exist_ok=True)
         clock = Clock(partial / WORK / "seconds")
         here = dataclasses.replace(ctx, out=partial, claim=claim, clock=clock)
+        if not here.checkpoint.exists():
+            here.rewind(-1)
         with _logged_failure(stage, store):
             stage.function(**arguments, out=partial, ctx=here)
         facts = {"seconds": round(clock.total(), 3), "finished": _now(), "device": ctx.device,

@@ -117,10 +117,10 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         loss: scalar to minimise.
         validate: metrics on the validation split; ``"loss"`` decides selection and patience.
 
-    Returns the best validation loss and its epoch. Resumes from ``ctx.work / checkpoint.pt`` where there is one.
+    Returns the best validation loss and its epoch. Resumes from ``ctx.checkpoint`` where there is one.
     """
     module.to(ctx.device, memory_format=torch.channels_last)
-    checkpoint = ctx.work / "checkpoint.pt"
+    checkpoint = ctx.checkpoint
     at = _Position()
     optimizer = _optimizer(module, config.phases[0])
     best = copy.deepcopy(module.state_dict())
@@ -135,8 +135,6 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         best, sums, counted = saved["best"], saved["sums"], saved["counted"]
         _set_generators(saved["generators"], ctx.device)
         ctx.rewind(at.step)
-    else:
-        ctx.rewind(-1)
 
     def write() -> None:
         ctx.guard()

@@ -16,6 +16,7 @@ from mss_core.apply import separate_track
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.separation import si_sdr
+from mss_core.pictures import spectrograms
 
 EXAMPLES, EXAMPLE_SECONDS = 2, 6.0
 
@@ -78,11 +79,14 @@ def l1_scalar(reference: np.ndarray, mixture: np.ndarray) -> float:
 
 
 def _example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int) -> None:
-    """The stretch where the source is loudest, as three short files."""
+    """The stretch where the source is loudest, as three short files and a picture of their spectra."""
     folder.mkdir(parents=True, exist_ok=True)
     length = min(len(reference), round(EXAMPLE_SECONDS * rate))
     energy = np.cumsum(np.concatenate([[0.0], np.square(reference, dtype=np.float64)]))
     starts = np.arange(0, len(reference) - length + 1, rate)
     start = int(starts[np.argmax(energy[starts + length] - energy[starts])]) if len(starts) else 0
-    for name, waveform in (("mixture", mixture), ("reference", reference), ("estimate", estimate)):
-        audio.save(folder / f"{name}.wav", waveform[start:start + length], rate)
+    excerpts = {name: waveform[start:start + length] for name, waveform in
+                (("mixture", mixture), ("reference", reference), ("estimate", estimate))}
+    for name, waveform in excerpts.items():
+        audio.save(folder / f"{name}.wav", waveform, rate)
+    spectrograms(folder.with_suffix(".png"), excerpts, rate)

@@ -123,7 +123,8 @@ def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroun
 
     device = runtime.device()
     ctx = Context(device=device, device_name=runtime.device_name(device),
-                  data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings)
+                  data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings,
+                  checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")))
     with board:
         if tracker is not None:
             tracker.follow(board)

@@ -183,12 +183,9 @@ class Tracker:
             points = curve_points(stage.name, read_history(directory))
             for first in range(0, len(points), 1000):
                 self.client.log_batch(run_id, metrics=points[first:first + 1000])
-        for track in sorted((directory / "examples").glob("1/*")):
-            for file in sorted(track.glob("*.wav")):
-                self.client.log_artifact(run_id, str(file), f"audio/{track.name}")
-            picture = directory / "examples" / f"{track.name}.png"
-            if picture.exists():
-                self.client.log_artifact(run_id, str(picture), f"audio/{track.name}")
+        for file in sorted((directory / "examples" / "1").rglob("*.*")):
+            source = file.stem if file.suffix == ".png" else file.parent.name
+            self.client.log_artifact(run_id, str(file), f"audio/{source}")
         tags = {f"logged {stage.name}": stage.key, f"{stage.name} seconds": f"{manifest.get('seconds', 0):.1f}",
                 f"{stage.name} device": f"{manifest.get('device')} ({manifest.get('device_name')})"}
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])

@@ -1,0 +1,35 @@
+"""Pictures that a stage leaves beside its audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mss_core import audio
+
+
+def spectrograms(path: Path, waveforms: Mapping[str, np.ndarray], samplerate: int) -> None:
+    """Write a PNG of one log-magnitude spectrogram a waveform, side by side on one scale in dB.
+
+    Shape: each waveform (time,).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(waveforms), 3), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(waveforms), sharey=True, squeeze=False)[0]
+    levels = {name: 20 * np.log10(audio.stft(torch.from_numpy(np.ascontiguousarray(w))).abs().numpy().T + 1e-5)
+              for name, w in waveforms.items()}
+    top = max(float(level.max()) for level in levels.values())
+    for panel, (name, level) in zip(panels, levels.items(), strict=True):
+        seconds = len(waveforms[name]) / samplerate
+        image = panel.imshow(level, origin="lower", aspect="auto", cmap="magma", vmin=top - 80, vmax=top,
+                             extent=(0, seconds, 0, samplerate / 2000))
+        panel.set(title=name, xlabel="s")
+    panels[0].set_ylabel("kHz")
+    figure.colorbar(image, ax=list(panels), label="dB")
+    figure.savefig(path, dpi=90, metadata={"Software": None})

@@ -1,0 +1,85 @@
+"""Fixtures: small trees of audio in the published layouts, and a recipe so small that every stage takes a second."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real music beside the checkout, where there is any."""
+    folder = Path(os.environ.get("MSS_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real music in {folder} (set MSS_SHARED_DATA)")
+    return folder
+
+
+def tone(frequency: float, seconds: float, rate: int, seed: int) -> np.ndarray:
+    """A sine that starts and stops, float32 (time,)."""
+    time = np.arange(round(seconds * rate)) / rate
+    gate = np.repeat(np.random.default_rng(seed).random(int(seconds * 4) + 1) > 0.3, rate // 4 + 1)[:len(time)]
+    return (0.2 * np.sin(2 * np.pi * frequency * time) * gate).astype(np.float32)
+
+
+FREQUENCIES = {"vocals": 1000.0, "drums": 3000.0, "bass": 120.0, "other": 500.0}
+
+
+def write_track(folder: Path, seconds: float = 7.0, rate: int = 16_000, seed: int = 0, suffix: str = ".wav",
+                sources: tuple[str, ...] = tuple(FREQUENCIES)) -> None:
+    """One track of sines with an exact mixture, stereo."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stems = {source: tone(FREQUENCIES[source] * (1 + 0.03 * seed), seconds, rate, seed * 10 + i)
+             for i, source in enumerate(sources)}
+    for name, mono in {"mixture": sum(stems.values()), **stems}.items():
+        soundfile.write(folder / f"{name}{suffix}", np.stack([mono, 0.5 * mono], 1), rate, subtype="PCM_16")
+
+
+@pytest.fixture
+def stems_tree(tmp_path: Path) -> Path:
+    """MUSDB18-HQ's layout: 4 training, 1 validation and 2 test tracks."""
+    root = tmp_path / "stems"
+    for seed, place in enumerate(("train/a", "train/b", "train/c", "train/d", "valid/e", "test/f", "test/g")):
+        write_track(root / place, seed=seed)
+    return root
+
+
+def write_clips(root: Path, rows: list[tuple[str, str, str, float]], rate: int = 16_000) -> Path:
+    """A clips.csv of (path, label, split, seconds), with a file for each row."""
+    root.mkdir(parents=True, exist_ok=True)
+    for seed, (path, _, _, seconds) in enumerate(rows):
+        soundfile.write(root / path, tone(300.0 + 40 * seed, seconds, rate, seed), rate, subtype="PCM_16")
+    with open(root / "clips.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "split"])
+        writer.writerows(row[:3] for row in rows)
+    return root
+
+
+@pytest.fixture
+def clips_tree(tmp_path: Path) -> Path:
+    """Nine clips of two classes; one is shorter than a segment."""
+    rows = [(f"{split}{i}.wav", ("flute", "violin")[i % 2], split, 2.0 if (split, i) == ("train", 0) else 4.5)
+            for split, count in (("train", 4), ("valid", 2), ("test", 3)) for i in range(count)]
+    return write_clips(tmp_path / "clips", rows)
+
+
+TINY = [
+    "separator.widths=[2,2,2,2,2,2]", "separator.post=2", "tail.widths=[2,2,2,2,2,2,2]", "tail.dense=4",
+    "separation.size=12", "tagging.size=14", "mixing.valid_segments=2",
+    "pretrain.phases.0.epochs=2", "pretrain.epoch_steps=3", "pretrain.batch=2",
+    "train_tail.phases.0.epochs=2", "train_tail.batch=4", "finetune.phases.0.epochs=1", "finetune.batch=4",
+]
+
+
+def tiny_flags(store: Path, *more: str) -> list[str]:
+    """Flags that make any MSSPT study a matter of seconds."""
+    return ["--smoke", "--seeds", "1", "--store", str(store),
+            *(word for setting in TINY for word in ("--set", setting)), *more]

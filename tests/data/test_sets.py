@@ -1,0 +1,300 @@
+"""Loaders on small trees of the real layouts: what is read, what is skipped by name, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mss_core.data.mixing import IncoherentMixer, segments
+from mss_core.data.packed import Packed, notes_of, pack
+from mss_core.data.sets import ClipSet, Fingerprints, TrackSet, fingerprint, survey
+from mss_core.graph import Context
+from tests.conftest import FREQUENCIES, write_clips, write_track
+
+SEGMENT = 61_792
+
+
+def packed_tracks(root: Path, out: Path, **changes) -> Packed:
+    config = TrackSet("stems", **changes)
+    out.mkdir()
+    pack(survey(config, {"stems": root}), ("mixture", *config.sources), config.samplerate, SEGMENT, out, Context(out=out))
+    return Packed(out)
+
+
+def packed_clips(root: Path, out: Path) -> Packed:
+    out.mkdir()
+    pack(survey(ClipSet("clips"), {"clips": root}), ("mixture",), 16_000, SEGMENT, out, Context(out=out))
+    return Packed(out)
+
+
+# ---- stems
+
+def test_stems_are_packed_as_they_are(stems_tree: Path, tmp_path: Path) -> None:
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+    assert [(i.name, i.split) for i in packed.items] == [
+        ("a", "train"), ("b", "train"), ("c", "train"), ("d", "train"), ("e", "valid"), ("f", "test"), ("g", "test")]
+    for item in packed.items:
+        samples, rate = soundfile.read(stems_tree / item.split / item.name / "bass.wav", dtype="float32")
+        assert rate == packed.samplerate
+        np.testing.assert_allclose(packed.read(item, "bass"), samples.mean(1), rtol=0, atol=1.1 / 32767)
+    assert packed.read(packed.items[0], "mixture", start=packed.items[0].length - 3, length=5).tolist()[3:] == [0, 0]
+
+
+def test_a_set_without_validation_gets_a_named_one(stems_tree: Path) -> None:
+    shutil.rmtree(stems_tree / "valid")
+    found = [survey(TrackSet("stems", split_seed=seed), {"stems": stems_tree}) for seed in (0, 0, 1, 2, 3)]
+    held = [[item.name for item in f.items if item.split == "valid"] for f in found]
+    assert held[0] == held[1] and len(held[0]) == 1 and len({tuple(h) for h in held}) > 1
+    assert "1 of 4 training items held out (seed 0)" in found[0].notes[0].text
+    assert found[0].notes[0].items == tuple(held[0])
+
+
+def test_a_silent_source_is_named(stems_tree: Path, tmp_path: Path) -> None:
+    write_track(stems_tree / "test" / "f", seed=5)
+    folder = stems_tree / "test" / "f"
+    mixture, rate = soundfile.read(folder / "mixture.wav")
+    soundfile.write(folder / "bass.wav", np.zeros_like(mixture), rate, subtype="PCM_16")
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+    assert [item.silent for item in packed.split("test")] == [("bass",), ()]
+    silent = [note for note in notes_of(tmp_path / "out") if note["kind"] == "silent"]
+    assert silent[0]["items"] == ["f: bass"]
+
+
+@pytest.mark.parametrize("harm", ["text", "empty", "cut flac", "nan"])
+def test_a_bad_file_is_a_named_skip(stems_tree: Path, tmp_path: Path, harm: str) -> None:
+    folder = stems_tree / "train" / "b"
+    if harm == "text":
+        (folder / "bass.wav").write_text("no audio")
+    elif harm == "empty":
+        (folder / "bass.wav").write_bytes(b"")
+    elif harm == "nan":
+        samples, rate = soundfile.read(folder / "bass.wav")
+        samples[100] = np.nan
+        soundfile.write(folder / "bass.wav", samples, rate, subtype="FLOAT")
+    else:
+        samples, rate = soundfile.read(folder / "bass.wav")
+        (folder / "bass.wav").unlink()
+        noise = samples + np.random.default_rng(0).normal(0, 0.01, samples.shape)
+        soundfile.write(folder / "bass.flac", noise, rate)
+        content = (folder / "bass.flac").read_bytes()
+        (folder / "bass.flac").write_bytes(content[:len(content) // 2])
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+    assert [item.name for item in packed.split("train")] == ["a", "c", "d"]
+    skipped = [note for note in notes_of(tmp_path / "out") if note["kind"] == "skipped"]
+    assert len(skipped) == 1 and skipped[0]["count"] == 1 and "b (" in skipped[0]["items"][0]
+
+
+@pytest.mark.parametrize(("harm", "message"), [
+    ("length", "train/b: bass has another length than the mixture"),
+    ("rate", r"train/b: bass has another sample rate than the mixture \(8000 against 16000 Hz\)"),
+    ("missing", "train/b: no 'bass'"),
+    ("no test", "no test item"),
+    ("empty", "holds no train/, valid/ or test/ folder"),
+])
+def test_a_wrong_set_is_refused(stems_tree: Path, harm: str, message: str) -> None:
+    bass = stems_tree / "train" / "b" / "bass.wav"
+    samples, rate = soundfile.read(bass)
+    if harm == "length":
+        soundfile.write(bass, samples[:-1], rate, subtype="PCM_16")
+    elif harm == "rate":
+        soundfile.write(bass, samples, 8000, subtype="PCM_16")
+    elif harm == "missing":
+        bass.unlink()
+    elif harm == "no test":
+        shutil.rmtree(stems_tree / "test")
+    else:
+        shutil.rmtree(stems_tree)
+        stems_tree.mkdir()
+    with pytest.raises(ValueError, match=message):
+        survey(TrackSet("stems"), {"stems": stems_tree})
+
+
+def test_a_wrong_source_name_is_refused(stems_tree: Path) -> None:
+    with pytest.raises(ValueError, match="no 'vocal'.*did you mean 'vocals'"):
+        survey(TrackSet("stems", sources=("vocal",)), {"stems": stems_tree})
+    with pytest.raises(ValueError, match="no source of the synthetic set 'vocal'; did you mean 'vocals'"):
+        survey(TrackSet(sources=("vocal",)), {})
+
+
+def test_roots_must_be_known(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no folder for data set 'stems': pass --data stems=PATH"):
+        survey(TrackSet("stems"), {})
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
+        survey(TrackSet("stems"), {"stems": tmp_path / "nowhere"})
+
+
+def test_set_names_and_sizes_are_checked() -> None:
+    with pytest.raises(ValueError, match="no track data set 'stem'; did you mean 'stems'"):
+        TrackSet("stem")
+    with pytest.raises(ValueError, match="no clip data set 'clip'; did you mean 'clips'"):
+        ClipSet("clip")
+    with pytest.raises(ValueError, match="'size' must be at least 10"):
+        TrackSet(size=3)
+    with pytest.raises(ValueError, match="each once"):
+        TrackSet(sources=("bass", "bass"))
+
+
+# ---- clips
+
+def test_clips_are_packed_with_labels(clips_tree: Path, tmp_path: Path) -> None:
+    packed = packed_clips(clips_tree, tmp_path / "out")
+    assert packed.labels == ("flute", "violin") and packed.single_label
+    assert packed.truth(packed.split("valid")).tolist() == [[1, 0], [0, 1]]
+    padded = [note for note in notes_of(tmp_path / "out") if note["kind"] == "padded"]
+    assert padded[0]["items"] == ["train0.wav"]
+
+
+def test_several_labels_make_it_a_tagging(clips_tree: Path, tmp_path: Path) -> None:
+    text = (clips_tree / "clips.csv").read_text().replace("train1.wav,violin", "train1.wav,violin; flute")
+    (clips_tree / "clips.csv").write_text(text)
+    packed = packed_clips(clips_tree, tmp_path / "out")
+    assert not packed.single_label
+    assert packed.truth(packed.split("train"))[1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ("path,label,split", "file,label,split", "no column 'path'"),
+    ("train0.wav,flute,train", "train0.wav,flute,trian", r"line 2: no split 'trian'; did you mean 'train'"),
+    ("train0.wav,flute,train", "train0.wav,,train", "line 2: 'train0.wav' has no label"),
+    ("train1.wav,violin", "train0.wav,violin", "line 3: 'train0.wav' stands already in line 2"),
+])
+def test_a_wrong_table_is_refused_with_its_line(clips_tree: Path, old: str, new: str, message: str) -> None:
+    table = clips_tree / "clips.csv"
+    assert old in table.read_text()
+    table.write_text(table.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        survey(ClipSet("clips"), {"clips": clips_tree})
+
+
+def test_missing_and_unreadable_clips_are_named(clips_tree: Path) -> None:
+    (clips_tree / "train2.wav").unlink()
+    (clips_tree / "train3.wav").write_text("text")
+    soundfile.write(clips_tree / "test0.wav", np.zeros(0), 16_000)
+    found = survey(ClipSet("clips"), {"clips": clips_tree})
+    assert [item.split("(")[0].strip() for item in found.notes[0].items] == ["train2.wav", "train3.wav", "test0.wav"]
+    assert len(found.items) == 6
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no clips.csv in"):
+        survey(ClipSet("clips"), {"clips": tmp_path})
+
+
+# ---- fingerprints
+
+def test_fingerprint_follows_content_not_place(stems_tree: Path, tmp_path: Path) -> None:
+    def of(root: Path, hashes: Fingerprints | None = None) -> str:
+        return fingerprint(survey(TrackSet("stems"), {"stems": root}), root,
+                           hashes or Fingerprints(tmp_path / "none.json"))
+
+    first = of(stems_tree)
+    copy = tmp_path / "copy"
+    shutil.copytree(stems_tree, copy)
+    assert of(copy) == first
+    samples, rate = soundfile.read(copy / "train" / "a" / "bass.wav")
+    samples[0, 0] += 0.01
+    soundfile.write(copy / "train" / "a" / "bass.wav", samples, rate, subtype="PCM_16")
+    assert of(copy) != first
+
+
+def test_fingerprints_are_remembered(stems_tree: Path, tmp_path: Path, monkeypatch) -> None:
+    hashes = Fingerprints(tmp_path / "known.json")
+    root = stems_tree
+    first = fingerprint(survey(TrackSet("stems"), {"stems": root}), root, hashes)
+    hashes.save()
+    monkeypatch.setattr("mss_core.data.sets.checksum", lambda path: pytest.fail(f"hashed {path} again"))
+    again = Fingerprints(tmp_path / "known.json")
+    assert fingerprint(survey(TrackSet("stems"), {"stems": root}), root, again) == first
+
+
+# ---- mixing
+
+def test_segments_are_cut_as_in_the_reference_code(stems_tree: Path, tmp_path: Path) -> None:
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+    assert [(i.name, s) for i, s in segments(packed, "train", 32_000, 16_000)][:5] == [
+        ("a", 0), ("a", 16_000), ("a", 32_000), ("a", 48_000), ("a", 64_000)]
+    assert [s for _, s in segments(packed, "train", 200_000, 16_000)] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("sources", [("vocals",), ("vocals", "drums")])
+def test_mixtures_are_pure_functions_of_seed_and_step(stems_tree: Path, tmp_path: Path, sources) -> None:
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+
+    def mixer(seed: int) -> IncoherentMixer:
+        return IncoherentMixer(packed, sources, {"drums": 1}, 48_000, 24_000, 16_000, seed)
+
+    mixtures, stems = mixer(0).batch(3, 2)
+    assert mixtures.shape == (2, 16_000) and stems.shape == (2, len(sources), 16_000)
+    again = mixer(0).batch(3, 2)
+    assert np.array_equal(mixtures, again[0]) and np.array_equal(stems, again[1])
+    assert not np.array_equal(mixtures, mixer(1).batch(3, 2)[0])
+    assert not np.array_equal(mixtures, mixer(0).batch(4, 2)[0])
+    if len(sources) > 1:
+        np.testing.assert_allclose(mixtures, stems.sum(1), atol=1e-6)
+
+
+def test_a_single_source_s_target_holds_only_that_source(stems_tree: Path, tmp_path: Path) -> None:
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+    mixer = IncoherentMixer(packed, ("other",), {}, 48_000, 24_000, 16_000, 0)
+    mixtures, stems = mixer.batch(0, 4)
+    spectrum = np.abs(np.fft.rfft(stems.sum(0)[0] * np.hanning(16_000)))
+    peak = np.argmax(spectrum)  # 1 Hz a bin
+    assert abs(peak - FREQUENCIES["other"]) < 60
+    rest = np.abs(np.fft.rfft((mixtures - stems[:, 0]).sum(0) * np.hanning(16_000)))
+    assert rest[450:560].max() < 0.05 * rest.max()
+
+
+def test_too_few_segments_are_refused(tmp_path: Path) -> None:
+    for place in ("train/a", "train/b", "test/c"):
+        write_track(tmp_path / "s" / place, seconds=3.0)
+    packed = packed_tracks(tmp_path / "s", tmp_path / "out")
+    with pytest.raises(ValueError, match="needs 4 segments of 6 s; the training tracks hold 1"):
+        IncoherentMixer(packed, ("bass",), {}, 96_000, 48_000, SEGMENT, 0)
+
+
+# ---- real music
+
+def test_real_stems(shared_data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "songs"
+    for split, song in (("train", "Sodium"), ("train", "Hydrogen")):
+        (root / split).mkdir(parents=True, exist_ok=True)
+        (root / split / song).symlink_to(shared_data / "everything_is_free" / split / song)
+    (root / "test").mkdir()
+    (root / "test" / "Rubidium").symlink_to(shared_data / "everything_is_free" / "test" / "Rubidium")
+    packed = packed_tracks(root, tmp_path / "out")
+    rubidium = packed.split("test")[0]
+    assert rubidium.silent == ("bass",) and rubidium.length == 160_000
+    stems = sum(packed.read(rubidium, source) for source in packed.rows[1:])
+    np.testing.assert_allclose(stems, packed.read(rubidium), atol=3 / 32767)
+
+
+def test_real_clips(shared_data: Path) -> None:
+    found = survey(ClipSet("clips"), {"clips": shared_data / "medley_solos"})
+    assert len(found.items) == 80 and len(found.labels) == 8 and found.single_label and not found.notes
+    with open(shared_data / "medley_solos" / "clips.csv", newline="") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == set(found.labels)
+
+
+def test_musdb_excerpt_is_read(shared_data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "musdb"
+    track = shared_data / "musdb18_excerpt" / "hq_train" / "Music Delta - 80s Rock"
+    for place in ("train/x", "train/y", "test/z"):
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).symlink_to(track)
+    packed = packed_tracks(root, tmp_path / "out")
+    item = packed.items[0]
+    stems = sum(packed.read(item, source) for source in packed.rows[1:])
+    error = 10 * np.log10((packed.read(item) ** 2).sum() / ((packed.read(item) - stems) ** 2).sum())
+    assert 25 < error < 40  # mastered: the mixture is not the sum
+
+
+def test_write_clips_helper_covers_every_split(tmp_path: Path) -> None:
+    root = write_clips(tmp_path / "c", [("a.wav", "x", "train", 1.0), ("b.wav", "y", "test", 1.0),
+                                        ("c.wav", "x", "train", 1.0)])
+    found = survey(ClipSet("clips"), {"clips": root})
+    assert sorted(item.split for item in found.items) == ["test", "train", "valid"]

@@ -1,0 +1,83 @@
+"""Transforms against their defining properties and independent computations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+import torch
+
+from mss_core import audio
+
+
+def test_segment_lengths_of_the_paper() -> None:
+    assert audio.frames_of(61_792) == 384 and audio.samples_of(384) == 61_792
+    assert audio.frames_of(123_232) == 768 and audio.frames_of(511) == 0
+
+
+def test_stft_equals_scipy() -> None:
+    x = np.random.default_rng(0).standard_normal(4096).astype(np.float32)
+    frames = np.stack([x[i:i + 512] for i in range(0, 4096 - 511, 160)])
+    expected = np.fft.rfft(frames * scipy.signal.get_window("hann", 512, fftbins=True))
+    np.testing.assert_allclose(audio.stft(torch.from_numpy(x)).numpy(), expected, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize(("size", "hop"), [(512, 160), (512, 128), (1024, 256)])
+def test_round_trip_is_exact_in_the_interior(size: int, hop: int) -> None:
+    x = torch.randn(2, 3, audio.samples_of(40, size, hop))
+    y = audio.istft(audio.stft(x, size, hop), size, hop)
+    inside = slice(size - hop, -(size - hop))
+    torch.testing.assert_close(y[..., inside], x[..., inside], rtol=0, atol=1e-5)
+
+
+def test_edges_are_attenuated_as_in_the_reference_code() -> None:
+    gain = audio.istft(audio.stft(torch.ones(61_792)))
+    assert float(gain.mean()) == pytest.approx(0.9943, abs=5e-5)
+    assert float(gain[0]) == 0.0
+    assert int((gain < 0.999).sum()) <= 2 * 352
+
+
+def test_mel_matrix_has_the_recipe_s_properties() -> None:
+    mel = audio.mel_matrix().double().numpy()
+    assert mel.shape == (256, 128)
+    sums = mel.sum(0)
+    assert sums.min() == pytest.approx(0.25, abs=0.005) and sums.max() == pytest.approx(4.87, abs=0.005)
+    assert (sums < 0.5).sum() == 8
+    assert [i for i in range(256) if not mel[i].any()] == [*range(4), *range(249, 256)]
+
+
+def test_load_names_what_is_wrong(tmp_path: Path) -> None:
+    good = tmp_path / "good.wav"
+    soundfile.write(good, np.zeros((1600, 2)), 16_000)
+    waveform, rate = audio.load(good)
+    assert waveform.shape == (2, 1600) and rate == 16_000 and audio.info(good) == (1600, 16_000, 2)
+    (tmp_path / "not.wav").write_text("this is text")
+    for function in (audio.load, audio.info):
+        with pytest.raises(ValueError, match="not.wav: not a readable audio file"):
+            function(tmp_path / "not.wav")
+    flac = tmp_path / "whole.flac"
+    soundfile.write(flac, np.random.default_rng(0).uniform(-0.5, 0.5, 16_000), 16_000)
+    cut = tmp_path / "cut.flac"
+    cut.write_bytes(flac.read_bytes()[:12_000])
+    with pytest.raises(ValueError, match="cut.flac"):
+        audio.load(cut)
+
+
+def test_resampling_keeps_a_tone_and_removes_what_cannot_be_kept() -> None:
+    time = np.arange(44_100) / 44_100
+    low, high = (np.sin(2 * np.pi * f * time).astype(np.float32)[None] for f in (1000, 12_000))
+    kept = audio.resample(low, 44_100, 16_000)
+    assert kept.shape == (1, 16_000)
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000)
+    assert np.abs(kept[0] - expected)[200:-200].max() < 0.01
+    assert np.abs(audio.resample(high, 44_100, 16_000))[0, 200:-200].max() < 0.02
+
+
+def test_save_clips(tmp_path: Path) -> None:
+    audio.save(tmp_path / "x.wav", np.array([2.0, -2.0, 0.5], np.float32), 8000)
+    samples, rate = soundfile.read(tmp_path / "x.wav")
+    assert rate == 8000
+    np.testing.assert_allclose(samples, [1.0, -1.0, 0.5], atol=1e-4)

@@ -1,0 +1,234 @@
+"""The stage graph: keys are a function of the resolved call, artefacts are what their manifest says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mss_core.claim import Claim, ClaimLost
+from mss_core.graph import (
+    MANIFEST,
+    Context,
+    Stage,
+    StageFailed,
+    Store,
+    digest,
+    materialize,
+    plain,
+    read_history,
+    run_stage,
+    walk,
+)
+
+CALLS: list[str] = []
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    size: int = 1
+    rate: float = 0.5
+
+
+def source(*, value: int = 1, config: Config = Config(), version: int = 1, out: Path, ctx: Context) -> None:
+    CALLS.append(f"source {value}")
+    (out / "value.txt").write_text(str(value))
+    ctx.report(step=1, total=1, value=value)
+
+
+def double(*, left: Path, right: Path | None = None, out: Path, ctx: Context) -> None:
+    CALLS.append("double")
+    total = sum(int((side / "value.txt").read_text()) for side in (left, right) if side)
+    (out / "value.txt").write_text(str(2 * total))
+
+
+def join(*, parts: tuple[Path, ...], out: Path, ctx: Context) -> None:
+    (out / "value.txt").write_text("".join((part / "value.txt").read_text() for part in parts))
+
+
+def broken(*, left: Path, out: Path, ctx: Context) -> None:
+    (out / "half.txt").write_text("half")
+    raise ArithmeticError("first line\nsecond line")
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    CALLS.clear()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def read(path: Path) -> str:
+    return (path / "value.txt").read_text()
+
+
+def test_equal_calls_have_equal_keys_however_they_are_written() -> None:
+    assert Stage(source).key == Stage(source, value=1, config=Config()).key
+    assert Stage(source, value=1).key == Stage(source, value=1.0).key
+    assert Stage(source, value=2).key != Stage(source).key
+    assert Stage(source, config=Config(rate=0.25)).key != Stage(source).key
+    assert Stage(double, left=Stage(source)).key != Stage(double, left=Stage(source, value=2)).key
+
+
+def test_golden_key() -> None:
+    """An accidental change of how keys are made would silently retrain everything."""
+    assert Stage(source).key == digest({"stage": "source", "arguments": {
+        "value": 1, "config": {"size": 1, "rate": 0.5}, "version": 1}})
+    assert Stage(double, left=Stage(source)).key == (
+        "dcfd5f718ceb44ae7223bec5e0bbc691e9dffb5baf85719b00996f531f7575f0")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False,
+       allow_infinity=False), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10))
+def test_plain_is_json_and_stable(value: object) -> None:
+    assert json.loads(json.dumps(plain(value))) == plain(plain(value))
+    assert digest(value) == digest(json.loads(json.dumps(plain(value))))
+
+
+@pytest.mark.parametrize("value", [Path("x"), float("nan"), float("inf"), {1, 2}, print])
+def test_what_is_not_plain_cannot_be_part_of_a_key(value: object) -> None:
+    with pytest.raises(TypeError, match="cannot be part of a stage's key"):
+        digest(value)
+
+
+def test_a_wrong_edge_fails_when_the_graph_is_built() -> None:
+    with pytest.raises(TypeError, match="takes no argument 'lefd'; it takes left, right"):
+        Stage(double, lefd=Stage(source))
+    with pytest.raises(TypeError, match="needs the argument 'left'"):
+        Stage(double)
+
+
+def test_shared_stages_run_once(store: Store) -> None:
+    shared = Stage(source)
+    root = Stage(double, left=Stage(double, left=shared), right=Stage(double, left=shared, right=shared))
+    assert read(materialize(root, store, Context())) == "12"
+    assert sorted(CALLS) == ["double"] * 3 + ["source 1"]
+    materialize(root, store, Context())
+    assert len(CALLS) == 4
+    assert [stage.name for stage in walk([root]).values()] == ["source", "double", "double", "double"]
+
+
+def test_tuples_of_stages_are_edges(store: Store) -> None:
+    root = Stage(join, parts=(Stage(source, value=1), Stage(source, value=2)))
+    assert list(root.inputs) == ["parts.0", "parts.1"]
+    assert read(materialize(root, store, Context())) == "12"
+
+
+def test_manifest_says_what_was_called(store: Store) -> None:
+    root = Stage(double, left=Stage(source, value=3))
+    materialize(root, store, Context(device="cpu", device_name="abacus", environment={"commit": "c0ffee"}))
+    manifest = store.manifest(root)
+    assert manifest is not None
+    assert manifest["inputs"] == {"left": {"stage": "source", "key": Stage(source, value=3).key}}
+    assert manifest["device_name"] == "abacus" and manifest["environment"] == {"commit": "c0ffee"}
+    assert manifest["seconds"] >= 0 and set(manifest["files"]) == {"value.txt"}
+
+
+def test_a_failure_is_not_cached_and_says_where_its_log_is(store: Store) -> None:
+    root = Stage(broken, left=Stage(source))
+    with pytest.raises(StageFailed, match="ArithmeticError: first line") as failure:
+        materialize(root, store, Context())
+    assert "second line" in failure.value.log.read_text()
+    assert store.get(root) is None and store.get(Stage(source)) is not None
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "manifest"])
+def test_damage_is_found_and_recomputed(store: Store, harm: str) -> None:
+    stage = Stage(source, value=7)
+    directory = materialize(stage, store, Context())
+    file = directory / "value.txt"
+    if harm == "flip":
+        status = file.stat()
+        file.write_text("8")
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif harm == "truncate":
+        file.write_text("")
+    elif harm == "remove":
+        file.unlink()
+    else:
+        (directory / MANIFEST).write_text("{")
+    again = Store(store.root)
+    assert again.get(stage) is None
+    assert read(materialize(stage, again, Context())) == "7"
+    assert len(CALLS) == 2
+    assert len(list(directory.parent.glob("*.damaged-*"))) == 1
+
+
+def test_a_directory_without_manifest_is_no_artefact_and_its_work_is_kept(store: Store) -> None:
+    stage = Stage(source)
+    directory = store.directory(stage)
+    (directory / ".work").mkdir(parents=True)
+    (directory / ".work" / "checkpoint.pt").write_text("kept")
+    assert store.get(stage) is None
+    partial = store.begin(stage)
+    assert (partial / ".work" / "checkpoint.pt").read_text() == "kept"
+    assert read(run_stage(stage, store, Context())) == "1"
+
+
+def test_history_is_part_of_the_artefact_and_rewinds(store: Store, tmp_path: Path) -> None:
+    directory = materialize(Stage(source, value=5), store, Context())
+    assert read_history(directory) == [{"step": 1, "total": 1, "value": 5}]
+    ctx = Context(out=tmp_path)
+    for step in range(1, 6):
+        ctx.report(step=step, total=5, loss=1 / step)
+    ctx.rewind(3)
+    assert [row["step"] for row in read_history(tmp_path)] == [1, 2, 3]
+
+
+# ---- claims
+
+def test_a_claim_excludes_and_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "key.claim"
+    with Claim(path) as first:
+        first.check()
+        assert not Claim(path)._acquire()
+    assert not path.exists()
+    with Claim(path):
+        assert path.exists()
+
+
+def test_a_dead_process_loses_its_claim_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "key.claim"
+    child = os.fork()
+    if child == 0:
+        Claim(path)._acquire()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert path.exists()
+    start = time.monotonic()
+    with Claim(path, seconds=60) as claim:
+        claim.check()
+    assert time.monotonic() - start < 5
+
+
+def test_a_silent_owner_on_another_machine_is_taken_over_and_notices(tmp_path: Path) -> None:
+    path = tmp_path / "key.claim"
+    old = Claim(path, seconds=0.5)
+    assert old._acquire()
+    content = json.loads(path.read_text()) | {"host": "elsewhere"}
+    path.write_text(json.dumps(content))
+    os.utime(path, (time.time() - 5, time.time() - 5))
+    with Claim(path, seconds=0.5, poll=0.05) as new:
+        new.check()
+        with pytest.raises(ClaimLost, match="another worker took over"):
+            old.check()
+        ctx = Context(out=tmp_path, claim=old)
+        with pytest.raises(ClaimLost):
+            ctx.report(step=1, total=1)
+    assert not (tmp_path / "history.jsonl").exists()
+
+
+def test_a_renewed_claim_is_put_back(tmp_path: Path) -> None:
+    path = tmp_path / "key.claim"
+    with Claim(path, seconds=60) as owner:
+        Claim(path, seconds=60)._take_away()
+        owner.check()

@@ -1,0 +1,92 @@
+"""Who may import whom: docs of the layout, enforced."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+BASE = {"naming", "claim", "graph", "recipe", "audio", "losses", "metrics", "runtime"}
+ALLOWED: dict[str, set[str]] = {
+    # module or package of mss_core: what of mss_core it may import besides itself
+    "naming": set(),
+    "claim": set(),
+    "graph": {"claim"},
+    "recipe": {"naming"},
+    "audio": set(),
+    "losses": set(),
+    "metrics": set(),
+    "runtime": set(),
+    "pictures": {"audio"},
+    "models": {"audio", "naming"},
+    "data": {"audio", "naming", "graph"},
+    "apply": {"audio"},
+    "training": {"graph", "losses", "naming"},
+    "stages": {*BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
+    "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training"},
+    "study": {"naming", "graph", "recipe", "runtime", "data"},
+}
+ONLY_IN = {
+    "ray": {"mss_core/study/launch.py"},
+    "mlflow": {"mss_core/study/tracking.py"},
+    "torchaudio": {"mss_core/audio.py"},
+    "museval": {"mss_core/metrics"},
+}
+FILES = [path for folder in ("mss_core", "search_spaces", "reports", "studies")
+         for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_imports_point_up(path: Path) -> None:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    for name in imports(path):
+        words = name.split(".")
+        if parts[0] == "mss_core" and words[0] == "mss_core" and len(parts) > 1 and len(words) > 1:
+            here, there = parts[1], words[1]
+            assert there == here or there in ALLOWED[here], f"{ids(path)} imports {name}"
+        if parts[0] in ("search_spaces", "reports"):
+            assert words[0] not in ("mss_core", "studies"), f"{ids(path)} imports {name}"
+        if parts[0] == "mss_core":
+            assert words[0] != "studies", f"{ids(path)} imports {name}"
+            assert words[0] != "reports" or ids(path) == "mss_core/study/run.py", f"{ids(path)} imports {name}"
+        if parts[0] == "studies":
+            assert words[0] != "mss_core" or words[1] in ("study", "systems"), f"{ids(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_each_infrastructure_library_has_one_room(path: Path) -> None:
+    for name in imports(path):
+        rooms = ONLY_IN.get(name.split(".")[0])
+        assert rooms is None or any(ids(path).startswith(room) for room in rooms), f"{ids(path)} imports {name}"
+
+
+def test_stages_do_not_import_each_other() -> None:
+    stages = {"prepare", "pretrain", "train_tail", "finetune", "infer", "score_separator", "evaluate"}
+    for path in sorted((ROOT / "mss_core" / "stages").glob("*.py")):
+        others = stages - {path.stem}
+        for name in imports(path):
+            words = name.split(".")
+            assert words[:2] != ["mss_core", "stages"] or words[2] not in others, f"{ids(path)} imports {name}"
+
+
+def test_every_module_of_the_core_has_a_rule() -> None:
+    found = {path.stem if path.is_file() else path.name for path in (ROOT / "mss_core").iterdir()
+             if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
+    assert found == set(ALLOWED)

@@ -1,0 +1,152 @@
+"""Architectures against the published layer tables."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mss_core import models
+from mss_core.models.cnn_tail import CnnTail
+from mss_core.models.joint import JointCnn, inflate
+from mss_core.models.unet import UNet, separate
+
+SMALL = (2, 3, 4, 5, 6, 7)
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize(("module", "parameters"), [
+    (lambda: UNet(), 3_921_061),
+    (lambda: UNet(sources=4), 3_921_928),
+    (lambda: CnnTail(50), 2_396_530),
+    (lambda: CnnTail(16), 2_379_088),
+    (lambda: JointCnn(UNet(), CnnTail(50, channels=2)), 6_390_359),
+    (lambda: JointCnn(UNet(4), CnnTail(50, channels=5)), 6_392_954),
+])
+def test_parameter_counts(module, parameters: int) -> None:
+    assert count(module()) == parameters
+
+
+def test_batch_norm_statistics_of_the_separator() -> None:
+    buffers = [b for name, b in UNet().named_buffers() if "running" in name]
+    assert sum(b.numel() for b in buffers) == 4_708
+
+
+def test_shapes_of_every_block() -> None:
+    net = UNet().eval()
+    x = torch.rand(1, 384, 256)
+    with torch.no_grad():
+        masks, decoder = net.features(x)
+    assert masks.shape == (1, 1, 384, 256) and 0 <= masks.min() and masks.max() <= 1
+    assert [tuple(d.shape[1:]) for d in decoder] == [
+        (192, 12, 8), (192, 24, 16), (128, 48, 32), (64, 96, 64), (32, 192, 128), (16, 384, 256)]
+
+
+def straight_line(net: UNet, magnitude: torch.Tensor) -> torch.Tensor:
+    """The layer table of the separator, written out once more, from its state alone."""
+    state = net.state_dict()
+
+    def block(name: str, x: torch.Tensor) -> torch.Tensor:
+        for half in ("0", "1"):
+            at = f"{name}.{half}"
+            x = functional.batch_norm(x, state[f"{at}.0.running_mean"], state[f"{at}.0.running_var"],
+                                      state[f"{at}.0.weight"], state[f"{at}.0.bias"], eps=1e-3)
+            x = torch.where(x > 0, x, 0.01 * x)
+            x = functional.conv2d(x, state[f"{at}.2.weight"], state[f"{at}.2.bias"], padding=1)
+        return x
+
+    skip0 = (magnitude + 1e-4).log10()[:, None]
+    x, skips = skip0, []
+    for level in range(6):
+        x = functional.max_pool2d(block(f"encoder.{level}", x), 2)
+        skips.append(x)
+    for level in range(6):
+        if level:
+            x = torch.cat([x, skips[5 - level]], 1)
+        x = functional.conv_transpose2d(x, state[f"up.{level}.weight"], state[f"up.{level}.bias"], stride=2)
+        x = block(f"decoder.{level}", x)
+    x = block("post", torch.cat([x, skip0], 1))
+    return functional.conv2d(x, state["mask.weight"], state["mask.bias"], padding=1).sigmoid()
+
+
+def test_separator_equals_a_straight_line_computation() -> None:
+    torch.manual_seed(0)
+    net = UNet(widths=SMALL, post=5).eval()
+    for name, buffer in net.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_()
+        elif name.endswith("running_var"):
+            buffer.uniform_(0.5, 2.0)
+    x = torch.rand(2, 128, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), straight_line(net, x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_mask_of_ones_returns_the_mixture_away_from_the_edges() -> None:
+    mixture = torch.randn(1, 61_792)
+    estimate = separate(lambda x: torch.ones(1, 1, *x.shape[1:]), mixture)
+    torch.testing.assert_close(estimate[0, :, 400:-400], mixture[:, 400:-400], rtol=0, atol=1e-5)
+
+
+def test_joint_model_begins_as_the_tail_alone() -> None:
+    """Stage 2 weights really arrive in stage 3: adapters at zero, the joint tail predicts as the tail alone."""
+    torch.manual_seed(1)
+    tail = CnnTail(7, widths=SMALL + (8,), dense=9).eval()
+    for name, buffer in tail.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(std=0.1)
+    joint = JointCnn(UNet(widths=SMALL, post=3), CnnTail(7, channels=2, widths=SMALL + (8,), dense=9)).eval()
+    joint.tail.load_state_dict(inflate(tail.state_dict(), 2, "mixture"))
+    x = torch.rand(3, 384, 256)
+    with torch.no_grad():
+        for adapter in joint.adapters:
+            adapter.weight.fill_(1.0)
+        assert not torch.allclose(joint(x), tail(x), rtol=1e-4, atol=1e-5)
+        for adapter in joint.adapters:
+            adapter.weight.zero_()
+        torch.testing.assert_close(joint(x), tail(x), rtol=1e-4, atol=1e-5)
+
+
+def test_replicated_inflation_keeps_the_response_to_equal_channels() -> None:
+    kernel = {"blocks.0.0.weight": torch.randn(4, 1, 3, 3)}
+    new = inflate(kernel, 5, "replicate")["blocks.0.0.weight"]
+    torch.testing.assert_close(new.sum(1, keepdim=True), kernel["blocks.0.0.weight"])
+    assert "blocks.0.0.weight" not in inflate(kernel, 5, "random")
+    with pytest.raises(ValueError, match="no inflation 'mixtur'; did you mean 'mixture'"):
+        inflate(kernel, 2, "mixtur")
+
+
+@pytest.mark.parametrize("described", [
+    {"name": "unet", "sources": 2, "widths": SMALL, "post": 3},
+    {"name": "cnn_tail", "classes": 3, "widths": SMALL + (4,), "dense": 5},
+    {"name": "joint_cnn", "separator": {"name": "unet", "widths": SMALL, "post": 3},
+     "tail": {"name": "cnn_tail", "classes": 3, "channels": 2, "widths": SMALL + (4,), "dense": 5}},
+], ids=lambda d: d["name"])
+def test_saved_models_come_back_and_have_gradients(described, tmp_path) -> None:
+    module = models.build(described)
+    x = torch.rand(2, 384, 256)
+    module(x).sum().backward()
+    idle = [name for name, p in module.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    # The finest decoder block of a joint model reaches the loss through the masks only; none may be left out.
+    assert not idle
+    models.save(tmp_path, described, module)
+    with torch.no_grad():
+        torch.testing.assert_close(models.load(tmp_path)(x), module.eval()(x))
+
+
+def test_model_descriptions_hold_every_default() -> None:
+    assert models.model("unet")["widths"] == (16, 32, 64, 128, 192, 192)
+    assert "sources" not in models.model("unet")
+    with pytest.raises(ValueError, match="model 'unet' has no argument 'width'; did you mean 'widths'"):
+        models.model("unet", width=3)
+    with pytest.raises(ValueError, match="no model 'unnet'; did you mean 'unet'"):
+        models.model("unnet")
+
+
+def test_average_pooling_is_a_switch() -> None:
+    assert count(UNet(pooling="average")) == count(UNet())
+    with pytest.raises(ValueError, match="no pooling 'mean'"):
+        UNet(pooling="mean")

@@ -1,0 +1,131 @@
+"""The loop: selection, phases, exact resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mss_core.graph import Context, read_history
+from mss_core.losses import LOSSES
+from mss_core.training import Phase, TrainConfig, fit
+
+
+class Stop(Exception):
+    pass
+
+
+def problem(seed: int = 0) -> tuple[nn.Module, dict]:
+    """A noisy linear regression with dropout, so that both batches and the global generator matter."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+    truth = torch.tensor([[1.0], [-2.0], [0.5], [3.0]])
+
+    def batch(step: int):
+        x = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        return x, x @ truth
+
+    held = batch(10_000)
+    return module, {
+        "batch": batch,
+        "loss": lambda m, pair: (m(pair[0]) - pair[1]).square().mean(),
+        "validate": lambda m: {"loss": float((m(held[0]) - held[1]).square().mean())},
+    }
+
+
+def run(out: Path, config: TrainConfig, listen=None, checkpoint_seconds: float = 1e9) -> tuple[nn.Module, dict]:
+    module, parts = problem()
+    out.mkdir(exist_ok=True)
+    ctx = Context(out=out, checkpoint_seconds=checkpoint_seconds, listen=listen)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return module, fit(module, config, epoch_steps=5, ctx=ctx, **parts)
+
+
+CONFIG = TrainConfig((Phase("adam", lr=0.05, epochs=6, decay=0.5, decay_steps=7),
+                      Phase("sgd", lr=0.01, epochs=4, momentum=0.9)))
+
+
+@pytest.mark.parametrize("at", [1, 4, 6, 7, 9])
+def test_resume_is_exact(tmp_path: Path, at: int) -> None:
+    whole, best = run(tmp_path / "whole", CONFIG)
+
+    def stop(row):
+        if row["step"] == 5 * at:
+            raise Stop
+
+    # A checkpoint after every step: stopping in epoch ``at`` resumes within it.
+    with pytest.raises(Stop):
+        run(tmp_path / "cut", CONFIG, stop, checkpoint_seconds=0)
+    again, best_again = run(tmp_path / "cut", CONFIG, checkpoint_seconds=0)
+    assert best_again == best
+    for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    rows, rows_again = (read_history(tmp_path / name) for name in ("whole", "cut"))
+    assert rows == rows_again and [row["step"] for row in rows] == list(range(5, 51, 5))
+
+
+def test_best_weights_are_kept(tmp_path: Path) -> None:
+    wild = TrainConfig((Phase("adam", lr=0.05, epochs=8), Phase("sgd", lr=0.3, epochs=1)), select="best")
+    module, best = run(tmp_path, wild)
+    losses = [row["valid_loss"] for row in read_history(tmp_path)]
+    assert best["loss"] == min(losses) < losses[-1]
+    assert best["epoch"] == 1 + losses.index(min(losses))
+    _, parts = problem()
+    module.eval()
+    assert parts["validate"](module)["loss"] == pytest.approx(best["loss"], rel=1e-6)
+
+
+def test_patience_ends_a_phase_after_more_than_that_many_bad_epochs(tmp_path: Path) -> None:
+    still = TrainConfig((Phase("sgd", lr=1e-12, epochs=50, patience=3), Phase("sgd", lr=1e-12, epochs=2)))
+    _, best = run(tmp_path, still)
+    assert best["epochs"] <= 1 + 4 + 4 + 2
+
+
+def test_decay_and_cap(tmp_path: Path) -> None:
+    config = TrainConfig((Phase("adam", lr=0.1, epochs=9, decay=0.5, decay_steps=5),), max_epochs=3)
+    run(tmp_path, config)
+    assert [row["learning_rate"] for row in read_history(tmp_path)] == [0.1, 0.05, 0.025]
+
+
+def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="the training loss became nan|inf.*lower the learning rate"):
+        run(tmp_path, TrainConfig((Phase("sgd", lr=1e6, epochs=30),)))
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: Phase("adamw"), "no optimizer 'adamw'; did you mean 'adam'"),
+    (lambda: Phase(lr=-1), "needs lr > 0"),
+    (lambda: TrainConfig(select="beste"), "no select 'beste'; did you mean 'best'"),
+    (lambda: TrainConfig(batch=1), "'batch' must be at least 2"),
+    (lambda: TrainConfig(phases=()), "'phases' is empty"),
+    (lambda: TrainConfig(precision="float16"), "no precision 'float16'"),
+])
+def test_mistakes(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_have_one_value_an_item_and_finite_gradients(name: str) -> None:
+    torch.manual_seed(0)
+    classes = "cross_entropy" in name
+    references = torch.eye(3)[[0, 2]] if classes else torch.randn(2, 3, 5)
+    estimates = torch.randn_like(references).requires_grad_()
+    value = LOSSES[name](estimates, references)
+    assert value.shape == (2,) and (value >= 0).all()
+    value.sum().backward()
+    assert torch.isfinite(estimates.grad).all()
+    perfect = (references * 2 - 1) * 40 if classes else references
+    assert LOSSES[name](perfect, references) == pytest.approx(torch.zeros(2), abs=1e-6)
+
+
+def test_losses_against_torch() -> None:
+    x, y = torch.randn(4, 3), torch.eye(3)[[0, 1, 2, 1]]
+    assert LOSSES["cross_entropy"](x, y).mean() == pytest.approx(
+        float(nn.functional.cross_entropy(x, y.argmax(1))), rel=1e-6)
+    assert LOSSES["binary_cross_entropy"](x, y).mean() == pytest.approx(
+        float(nn.functional.binary_cross_entropy(x.sigmoid(), y)), rel=1e-5)
+    assert LOSSES["l1"](x, y).mean() == pytest.approx(float((x - y).abs().mean()), rel=1e-6)
