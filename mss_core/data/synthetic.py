@@ -33,7 +33,7 @@ __all__ = [
 ACTIVITY_RATE = 50  # activity frames a second
 
 # Level of a stem against the others in dB, before a random gain of up to `_SPREAD` dB either way.
-_LEVELS = {"vocals": 0.0, "drums": 0.0, "bass": -2.0, "other": -1.0}
+_LEVELS = {"vocals": 2.0, "drums": 0.0, "bass": -2.0, "other": -2.0}
 _SPREAD = 4.5
 _DRUMS = {  # maker, and loudness of a full stroke
     "kick drum": (instruments.kick, 1.0),
