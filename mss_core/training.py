@@ -134,7 +134,7 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         optimizer.load_state_dict(saved["optimizer"])
         best, sums, counted = saved["best"], saved["sums"], saved["counted"]
         _set_generators(saved["generators"], ctx.device)
-        ctx.rewind(at.step)
+        ctx.rewind(at.epoch * epoch_steps)
 
     def write() -> None:
         ctx.guard()

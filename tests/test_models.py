@@ -12,6 +12,7 @@ from mss_core.models.joint import JointCnn, inflate
 from mss_core.models.unet import UNet, separate
 
 SMALL = (2, 3, 4, 5, 6, 7)
+WIDE = (16, 16, 16, 24, 24, 24, 32)
 
 
 def count(module: torch.nn.Module) -> int:
@@ -94,19 +95,20 @@ def test_a_mask_of_ones_returns_the_mixture_away_from_the_edges() -> None:
 def test_joint_model_begins_as_the_tail_alone() -> None:
     """Stage 2 weights really arrive in stage 3: adapters at zero, the joint tail predicts as the tail alone."""
     torch.manual_seed(1)
-    tail = CnnTail(7, widths=SMALL + (8,), dense=9).eval()
-    for name, buffer in tail.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(std=0.1)
-    joint = JointCnn(UNet(widths=SMALL, post=3), CnnTail(7, channels=2, widths=SMALL + (8,), dense=9)).eval()
-    joint.tail.load_state_dict(inflate(tail.state_dict(), 2, "mixture"))
     x = torch.rand(3, 384, 256)
+    tail = CnnTail(7, widths=WIDE, dense=9, bn_momentum=1.0)
+    with torch.no_grad():
+        tail(x)  # settles the batch statistics
+    tail.eval()
+    joint = JointCnn(UNet(widths=SMALL, post=3), CnnTail(7, channels=2, widths=WIDE, dense=9)).eval()
+    joint.tail.load_state_dict(inflate(tail.state_dict(), 2, "mixture"))
     with torch.no_grad():
         for adapter in joint.adapters:
-            adapter.weight.fill_(1.0)
-        assert not torch.allclose(joint(x), tail(x), rtol=1e-4, atol=1e-5)
+            adapter.bias.fill_(1.0)
+        assert (joint(x) - tail(x)).abs().max() > 0.1
         for adapter in joint.adapters:
             adapter.weight.zero_()
+            adapter.bias.zero_()
         torch.testing.assert_close(joint(x), tail(x), rtol=1e-4, atol=1e-5)
 
 

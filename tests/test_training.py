@@ -31,7 +31,7 @@ def problem(seed: int = 0) -> tuple[nn.Module, dict]:
     return module, {
         "batch": batch,
         "loss": lambda m, pair: (m(pair[0]) - pair[1]).square().mean(),
-        "validate": lambda m: {"loss": float((m(held[0]) - held[1]).square().mean())},
+        "validate": lambda m: {"loss": (m(held[0]) - held[1]).square().mean().item()},
     }
 
 

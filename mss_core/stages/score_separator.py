@@ -5,6 +5,7 @@ Each score stands beside what needs no model: silence, the mixture itself, and t
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
     module = models.load(model).to(ctx.device)
     tracks = packed.split("test")
     rows: list[tuple[str, str, str, float]] = []
+    examples: list[dict[str, str]] = []
     for number, track in enumerate(tracks, start=1):
         mixture = packed.read(track)
         with torch.inference_mode():
@@ -42,11 +44,14 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
             rows += [(track.name, source, metric, score)
                      for metric, score in _scores(reference, estimate, mixture).items()]
             if number <= EXAMPLES:
-                _example(out / "examples" / str(number) / source, mixture, reference, estimate, packed.samplerate)
+                folder = f"examples/{number}/{source}"
+                _example(out / folder, mixture, reference, estimate, packed.samplerate)
+                examples.append({"track": track.name, "target": source, "folder": folder})
         ctx.report(step=number, total=len(tracks))
     table = pd.DataFrame(rows, columns=["track", "target", "metric", "score"])
     table.insert(3, "aggregation", "")
     table.to_csv(out / "scores.csv", index=False)
+    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
 
 
 def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) -> dict[str, float]:

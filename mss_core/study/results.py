@@ -142,9 +142,10 @@ def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
         if stage is None or stage.key in seen:
             continue
         seen.add(stage.key)
-        for folder in sorted((store.directory(stage) / "examples").glob("*/*")):
-            here = folder.relative_to(store.root)
-            found.append({"track": folder.parent.name, "target": folder.name, "variant": trial.variant.name,
+        directory = store.directory(stage)
+        for example in json.loads((directory / "examples.json").read_text(encoding="utf-8")):
+            here = directory.relative_to(store.root) / example["folder"]
+            found.append({"track": example["track"], "target": example["target"], "variant": trial.variant.name,
                           **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")}})
     return found
 

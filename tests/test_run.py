@@ -1,0 +1,194 @@
+"""A study as its user runs it: from the command line, to tables, report and MLflow; killed, resumed, repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.conftest import REPOSITORY, tiny_flags
+
+STUDY = REPOSITORY / "studies" / "source_ablation.py"
+
+
+def command(*flags: str) -> list[str]:
+    return [sys.executable, str(STUDY), *flags]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_ADDRESS": "local", **more}
+
+
+def run(*flags: str, expect: int = 0, **more: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(command(*flags), capture_output=True, text=True, timeout=400, env=environment(**more))
+    assert done.returncode == expect, done.stderr[-3000:] + done.stdout[-1000:]
+    return done
+
+
+def folder(store: Path) -> Path:
+    (found,) = (store / "studies").iterdir()
+    return found
+
+
+def committed(store: Path) -> dict[str, int]:
+    """Artefacts in a store, by stage: manifests on disk."""
+    found: dict[str, int] = {}
+    for manifest in store.glob("*/*/manifest.json"):
+        found[manifest.parts[-3]] = found.get(manifest.parts[-3], 0) + 1
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The store of one undisturbed run in process, without MLflow's help."""
+    store = tmp_path_factory.mktemp("finished")
+    run(*tiny_flags(store, "--in-process"))
+    return store
+
+
+@pytest.mark.slow
+def test_the_plan_says_what_a_run_executes(finished: Path, tmp_path: Path) -> None:
+    plan = json.loads(run(*tiny_flags(tmp_path, "--dry-run", "--json")).stdout)
+    assert plan["totals"] == {"trials": 6, "calls": 41, "distinct": 28, "done": 0, "to_run": 28}
+    assert {name: row["to_run"] for name, row in plan["stages"].items()} == committed(finished)
+    again = json.loads(run(*tiny_flags(finished, "--dry-run", "--json")).stdout)
+    assert again["totals"]["to_run"] == 0 and again["totals"]["done"] == 28
+
+
+@pytest.mark.slow
+def test_tables_report_and_tracking_of_a_finished_study(finished: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    here = folder(finished)
+    scores = pd.read_csv(here / "scores.csv", keep_default_na=False)
+    assert set(scores.variant) == {"no U-Net", "random init", "bass", "drums", "other", "vocals"}
+    macro = scores[(scores.metric == "roc_auc") & (scores.target == "macro")]
+    assert len(macro) == 6 and macro.score.astype(float).between(0, 1).all()
+    study = json.loads((here / "study.json").read_text())
+    assert [trial["status"] for trial in study["trials"]] == ["done"] * 6
+    assert {stage["device"] for stage in study["stages"].values()} <= {"cpu", "cuda"}
+    assert study["examples"] and all((finished / e["estimate"]).exists() for e in study["examples"])
+    assert (here / "report.html").stat().st_size > 10_000
+    client = MlflowClient(f"sqlite:///{finished / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == here.name]
+    runs = client.search_runs([experiment.experiment_id])
+    assert len(runs) == 7 and {r.info.status for r in runs} == {"FINISHED"}
+    (vocals,) = [r for r in runs if r.info.run_name == "vocals/seed0"]
+    assert vocals.data.params == {"source": "vocals", "sources": '["vocals"]', "pretrain.phases.0.lr": "0.001"}
+    expected = float(macro[macro.variant == "vocals"].score.iloc[0])
+    assert vocals.data.metrics["roc_auc"] == pytest.approx(expected)
+    assert len(client.get_metric_history(vocals.info.run_id, "pretrain/valid_loss")) == 2
+    assert {"pretrain seconds", "pretrain device", "key pretrain", "git commit", "seed"} <= set(vocals.data.tags)
+    audio = {a.path for a in client.list_artifacts(vocals.info.run_id, "audio/vocals")}
+    assert {"audio/vocals/vocals.png", "audio/vocals/mixture.wav", "audio/vocals/estimate.wav"} <= audio
+    (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    assert "report.html" in {a.path for a in client.list_artifacts(parent.info.run_id)}
+
+
+@pytest.mark.slow
+def test_a_second_run_executes_nothing_and_changes_nothing(finished: Path) -> None:
+    before = (folder(finished) / "scores.csv").read_bytes()
+    done = run(*tiny_flags(finished, "--in-process"))
+    assert "0 stages executed, 28 found in the store" in done.stderr
+    assert (folder(finished) / "scores.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle of a training, then the same command: nothing repeated, equal tables, clean MLflow."""
+    from mlflow.tracking import MlflowClient
+
+    flags = tiny_flags(tmp_path)
+    victim = subprocess.Popen(command(*flags), env=environment(MSS_CHECKPOINT_SECONDS="0"),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not list(tmp_path.glob("pretrain/*.partial/.work/checkpoint.pt")):
+        assert victim.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*/manifest.json")}
+    time.sleep(3)  # Ray's processes notice that their driver is gone
+    done = run(*flags)
+    kept = {path: path.stat().st_mtime_ns for path in before}
+    assert kept == before
+    assert "found in the store" in done.stderr
+    for name in ("scores.csv",):
+        assert (folder(tmp_path) / name).read_bytes() == (folder(finished) / name).read_bytes()
+    assert committed(tmp_path) == committed(finished)
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 7
+    assert {r.info.status for r in runs} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_damage_is_computed_again_and_gives_the_same_table(finished: Path) -> None:
+    before = (folder(finished) / "scores.csv").read_bytes()
+    weights = next(finished.glob("finetune/*/weights.pt"))
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    done = run(*tiny_flags(finished, "--in-process"))
+    assert "damaged, set aside and computed again: finetune" in done.stderr and "1 stages executed" in done.stderr
+    assert (folder(finished) / "scores.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> None:
+    flags = tiny_flags(finished, "--in-process")
+    flags[flags.index("--seeds") + 1] = "2"
+    run(*flags)
+    scores = pd.read_csv(folder(finished) / "scores.csv", keep_default_na=False)
+    macro = scores[(scores.metric == "roc_auc") & (scores.target == "macro")]
+    by_seed = macro.pivot(index="variant", columns="seed", values="score")
+    assert by_seed.shape == (6, 2) and (by_seed[0] != by_seed[1]).all()
+
+
+@pytest.mark.parametrize(("flags", "message"), [
+    (["--set", "finetune.bach=3"], "no 'bach' in recipe path 'finetune.bach'; did you mean 'finetune.batch'"),
+    (["--set", "finetune.batch"], "--set takes PATH=VALUE, not 'finetune.batch'"),
+    (["--set", "finetune.batch=many"], "'finetune.batch' is a number"),
+    (["--set", "sources=[\"vocal\"]"], "'sources' is what factor 'source' varies"),
+    (["--data", "stems"], "--data takes NAME=PATH, not 'stems'"),
+    (["--seeds", "0"], "--seeds takes a number of replicates of at least 1"),
+    (["--search", "each_variant"], "declares no search"),
+    (["--set", "separation.name=stems"], "no folder for data set 'stems': pass --data stems=PATH"),
+    (["--set", "separation.name=stem"], "no track data set 'stem'; did you mean 'stems'"),
+    (["--set", "separation.name=stems", "--data", "stems=NOWHERE"], "NOWHERE is not a folder"),
+    (["--set", "separation.name=stems", "--data", "stems=EMPTY"], "holds no train/, valid/ or test/ folder"),
+])
+def test_a_mistake_is_one_clear_line_before_anything_runs(tmp_path: Path, flags: list[str], message: str) -> None:
+    empty = tmp_path / "EMPTY"
+    empty.mkdir()
+    flags = [flag.replace("EMPTY", str(empty)) for flag in flags]
+    done = run("--smoke", "--in-process", "--store", str(tmp_path / "store"), *flags, expect=2)
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert not list((tmp_path / "store").glob("*/*.partial"))
+
+
+def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:
+    plan = json.loads(run("--dry-run", "--json", "--store", str(tmp_path)).stdout)
+    assert set(plan["absent_data"]) == {"stems", "clips"}
+    assert plan["totals"]["distinct"] == 64
+
+
+@pytest.mark.slow
+def test_a_failing_stage_blocks_only_what_needs_it(tmp_path: Path) -> None:
+    """A separator that cannot train leaves the other rows standing; the report and the exit code say so."""
+    done = run(*tiny_flags(tmp_path, "--in-process", "--set", "mixing.segment_seconds=1000.0",
+                           "--set", "mixing.copies.vocals=3"), expect=1)
+    assert "4 stages failed" in done.stderr or "stages failed" in done.stderr
+    study = json.loads((folder(tmp_path) / "study.json").read_text())
+    status = {trial["variant"]: trial["status"] for trial in study["trials"]}
+    assert status["no U-Net"] == status["random init"] == "done"
+    failed = [trial for trial in study["trials"] if trial["status"] == "failed"]
+    assert all("log:" in trial["error"] for trial in failed)
