@@ -79,6 +79,10 @@ class MSSPT:
             raise ValueError("nothing to evaluate: both 'train_tail' and 'finetune' are left out (None)")
         if self.frames != 384 and self.tail["name"] == "cnn_tail":
             raise ValueError(f"the CNN tail reads 384 frames, not {self.frames}")
+        choose("separation loss", self.separation_loss, ("l1", "mse"))
+        if self.mixing.segment_seconds * self.separation.samplerate < audio.samples_of(self.frames):
+            raise ValueError(f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
+                             f"{self.frames} frames")
         if self.pretrain is not None and self.finetune is None:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
 
