@@ -59,7 +59,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     """
     started_here = connect()
     try:
-        gpus = float(ray.cluster_resources().get("GPU", 0))
+        gpus = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
         requests = {key: resources(plan.stages[key].name, gpus) for key in plan.needed}
         _check_fit(plan, requests)
         stages = {key: plan.stages[key] for key in plan.needed}
@@ -110,7 +110,7 @@ class GraphSearcher(Searcher):
         self.missing = set(plan.needed)
         self.running: dict[str, str] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         self.pending = [key for key in self.pending if self.board.state[key] != BLOCKED]
         if not self.pending:
             return Searcher.FINISHED
@@ -161,7 +161,7 @@ class _Watch(tune.Callback):
 
 
 def _check_fit(plan: Plan, requests: Mapping[str, Mapping[str, float]]) -> None:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     for key, request in requests.items():
         if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in nodes):
             raise RuntimeError(f"stage {plan.stages[key].name!r} asks for {dict(request)}; no node of the cluster has "

@@ -14,7 +14,6 @@ import argparse
 import contextlib
 import json
 import os
-import queue
 import subprocess
 import sys
 import threading
@@ -25,15 +24,13 @@ from typing import Any
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-import mlflow  # noqa: E402
-import pandas as pd  # noqa: E402
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 from mss_core.graph import Stage, Store, digest, plain, read_history, walk  # noqa: E402
 from mss_core.study.board import Board  # noqa: E402
 from mss_core.study.plan import Plan  # noqa: E402
-from mss_core.study.results import CURVES  # noqa: E402
+from mss_core.study.results import CURVES, read_scores  # noqa: E402
 from mss_core.study.study import Study, Trial  # noqa: E402
 
 VIEW = "study"
@@ -148,9 +145,8 @@ class Tracker:
         found = self.client.get_experiment_by_name(self.title)
         if found is None:
             location = artifacts.as_uri() if artifacts else None
-            self.client.create_experiment(self.title, artifact_location=location)
-            found = self.client.get_experiment_by_name(self.title)
-        elif found.lifecycle_stage == "deleted":
+            return self.client.get_experiment(self.client.create_experiment(self.title, artifact_location=location))
+        if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return found
 
@@ -194,8 +190,7 @@ class Tracker:
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def _log_scores(self, run_id: str, trial: Trial) -> None:
-        table = pd.read_csv(self.store.directory(trial.root) / "scores.csv", keep_default_na=False,
-                            na_values={"score": [""]}).dropna(subset=["score"])
+        table = read_scores(self.store.directory(trial.root)).dropna(subset=["score"])
         means = table.groupby(["metric", "target"], sort=True)["score"].mean()
         metrics = [Metric(metric if target in ("", "macro") else f"{metric}/{target}", float(value), 0, 0)
                    for (metric, target), value in means.items()]

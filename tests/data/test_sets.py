@@ -22,7 +22,8 @@ SEGMENT = 61_792
 def packed_tracks(root: Path, out: Path, **changes) -> Packed:
     config = TrackSet("stems", **changes)
     out.mkdir()
-    pack(survey(config, {"stems": root}), ("mixture", *config.sources), config.samplerate, SEGMENT, out, Context(out=out))
+    rows = ("mixture", *config.sources)
+    pack(survey(config, {"stems": root}), rows, config.samplerate, SEGMENT, out, Context(out=out))
     return Packed(out)
 
 
