@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -247,6 +248,7 @@ def ui(store: Path, port: int) -> int:
         raise ValueError(f"{store} holds no mlflow.db: run a study first, or name its store with --store")
     experiments = [e for e in MlflowClient(database(store)).search_experiments() if e.name != "Default"]
     address = f"http://127.0.0.1:{port}"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server's processes too
     server = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database(store), "--artifacts-destination",
          str(store.absolute() / "mlartifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
@@ -272,7 +274,8 @@ def ui(store: Path, port: int) -> int:
     finally:
         # The server starts helpers of its own: end the whole group.
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, 15)
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=20)
 
 
 def main(arguments: list[str] | None = None) -> int:
