@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"graph", "losses", "naming"},
     "stages": {*BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
     "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training"},
-    "study": {"naming", "graph", "recipe", "runtime", "data"},
+    "study": {"naming", "claim", "graph", "recipe", "runtime", "data"},
 }
 ONLY_IN = {
     "ray": {"mss_core/study/launch.py"},

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Tune reads these when it is imported. Pending trials are visible to an autoscaler at once, not one at a time, and
-# the default loggers would write every result a second and third time.
+# Ray and Tune read these when they are imported. Pending trials are visible to an autoscaler at once, not one at a
+# time; the default loggers would write every result a second and third time; Ctrl-C is ours to handle; workers run at
+# the priority of whoever started the study, not at the lowest.
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "1000000")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

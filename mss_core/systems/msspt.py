@@ -123,11 +123,11 @@ def smoke(recipe: MSSPT) -> MSSPT:
     return replace(
         recipe,
         separation=TrackSet("synthetic", sources=recipe.separation.sources, size=160),
-        tagging=ClipSet("synthetic", labels="tags", size=200),
+        tagging=ClipSet("synthetic", labels="tags", size=180),
         separator={**recipe.separator, **{k: small[k] for k in ("widths", "post", "bn_momentum")}},
         tail={**recipe.tail, **{k: tail[k] for k in ("widths", "dense", "bn_momentum")}},
         mixing=replace(recipe.mixing, valid_segments=24),
-        pretrain=_shorter(recipe.pretrain, lr=2e-3, batch=4, epochs=6, epoch_steps=50),
+        pretrain=_shorter(recipe.pretrain, lr=2e-3, batch=4, epochs=5, epoch_steps=50),
         train_tail=_shorter(recipe.train_tail, lr=1e-3, batch=16, epochs=20),
         finetune=_shorter(recipe.finetune, lr=1e-3, batch=16, epochs=3),
     )
