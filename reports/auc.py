@@ -82,7 +82,7 @@ def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
     """Standard error of an AUC from its value and the class sizes alone [Hanley and McNeil 1982].
 
     >>> round(hanley_mcneil(0.89, 51, 58), 3)
-    0.032
+    0.033
     """
     if min(positives, negatives) < 1:
         return NAN

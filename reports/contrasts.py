@@ -112,29 +112,29 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
 
 
 def _bundle(
-    name: str, changes: list[Change], declared: list[str], gained: list[str], lost: list[str]
+    name: str,
+    changes: list[Change],
+    declared: list[str],
+    gained: list[str],
+    lost: list[str],
 ) -> str:
     """One sentence on a contrast that changes more than one thing; empty for one."""
-    moved = list(
-        dict.fromkeys(
-            next((path for path in declared if covers(path, change.path)), change.path)
-            for change in changes
-        )
-    )
-    parts = []
-    if len(moved) > 1:
-        parts.append(f"changes {len(moved)} settings at once ({listing(moved, 5)})")
+    roots = sorted(declared, key=len)
+    groups: dict[str, list[str]] = {}
+    for change in changes:
+        root = next((path for path in roots if covers(path, change.path)), change.path)
+        groups.setdefault(root, []).append(change.path.removeprefix(root).strip("."))
+    parts, moved = [], []
+    for root, inner in groups.items():
+        leaves = [path for path in inner if path]
+        moved.append(f"{root} (with {listing(leaves, 4)})" if leaves else root)
+    if sum(len(inner) for inner in groups.values()) > 1:
+        total = sum(len([path for path in inner if path]) or 1 for inner in groups.values())
+        parts.append(f"changes {total} settings at once: {listing(moved, 6)}")
     if gained:
-        parts.append(
-            f"runs {listing(gained)} in addition, with the parameters and the training that brings"
-        )
+        parts.append(f"runs {listing(gained)} in addition, with the parameters and training of it")
     if lost:
         parts.append(f"leaves out {listing(lost)}, with its parameters and training")
     if not parts:
         return ""
-    tail = (
-        "their effects cannot be told apart here"
-        if len(moved) > 1
-        else "the effect is of the whole of it"
-    )
-    return f"{name} {' and '.join(parts)}; {tail}"
+    return f"{name} {'; it '.join(parts)}. The effect is of all of this together"

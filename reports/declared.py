@@ -128,17 +128,14 @@ def _undefined(scores: Scores) -> Iterator[str]:
     gone = scores.undefined
     if gone.empty:
         return
-    for metric, rows in gone.groupby("metric", sort=False):
-        places = [
-            t or k or r
-            for t, k, r in zip(rows["target"], rows["track"], rows["variant"], strict=True)
-        ]
-        names = list(dict.fromkeys(places))
+    for target, rows in gone.groupby("target", sort=False):
+        metrics = listing(list(dict.fromkeys(rows["metric"])))
+        tracks = [track for track in dict.fromkeys(rows["track"]) if track]
+        of = f" of {target}" if target else ""
+        where = f" on {listing(tracks, 6)}" if tracks else ""
         why = (
-            "a tag without a positive or without a negative example, or a silent "
-            "reference, has none"
+            "a source that is silent in the reference has no score"
+            if tracks
+            else "a tag without a positive (or without a negative) example has none"
         )
-        yield (
-            f"{count(len(rows), f'{metric} score')} undefined and left out "
-            f"({listing(names, 6)}): {why}."
-        )
+        yield f"{count(len(rows), f'{metrics} score')}{of}{where} undefined and left out: {why}."

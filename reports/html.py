@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from . import figures, media, plain, prose
+from . import calibration, figures, media, plain, prose, published
 from .ablation import describe_design
 from .findings import Comparison, Findings
 from .stats import Result
@@ -249,6 +249,8 @@ def to_html(
         environment=plain.environment(findings),
         note_text=plain.note_text,
         isnan=math.isnan,
+        beside=published.beside(findings),
+        calibration=calibration,
     )
     return page + "\n"
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import prose
+from . import prose, published
 from .findings import Comparison, Findings
 from .text import MISSING, count, duration, p_value
 
@@ -247,6 +247,19 @@ def to_markdown(findings: Findings) -> str:
                     for s in findings.separation
                 ],
             ),
+        ]
+    beside = published.beside(findings)
+    if beside:
+        parts += [
+            f"## Published beside ours ({beside.paper.short}, {beside.table})",
+            _table(
+                ["variant", "metric", "published", "ours"],
+                [
+                    [r.variant, r.metric, r.published.text.replace("*", r"\*"), r.ours]
+                    for r in beside.rows
+                ],
+            ),
+            _table(["protocol", "published", "ours"], [list(row) for row in beside.protocol]),
         ]
     if findings.deviations:
         parts += ["## Deviations from the declaration", _bullets(findings.deviations)]
