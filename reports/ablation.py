@@ -6,6 +6,7 @@ the other metrics that exist for every variant follow, each a family of its own.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,10 @@ from .findings import Comparison, Contrast, Findings, Power, Row
 from .power import detectable, nice_differences, runs_needed
 from .stats import NAN, Result
 from .study import Study, nearest
-from .table import MACRO, Scores, item_scores, run_scores, select, tag_scores
+from .table import MACRO, Scores, item_scores, run_scores, select, tag_scores, without
 from .text import count, listing, style
 
-MIXED_LIMIT = 12
+MIXED_LIMIT = 40
 SEED = 20_240_229
 
 
@@ -32,6 +33,7 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
     Raises:
         ValueError: the declared metric, target or reference is not in the table.
     """
+    given, scores = scores, without(scores, study.declaration.exclude)
     if scores.frame.empty:
         raise ValueError(
             "the score table holds no defined score: every trial is missing, failed or undefined"
@@ -48,7 +50,7 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         study=study,
         comparisons=(main, *others),
         deviations=tuple(declared.deviations(study, scores, main)),
-        cautions=tuple(declared.cautions(study, scores, main)),
+        cautions=tuple(declared.cautions(study, given, scores, main)),
         by_tag=by_item(tags, main, study.declaration.alpha),
         by_track=by_item(tracks, main, study.declaration.alpha),
         separation=separation(scores),
@@ -274,8 +276,6 @@ def _contrast(
 
 
 def _with_corrected(contrast: Contrast, p: float) -> Contrast:
-    from dataclasses import replace
-
     return replace(contrast, p_corrected=p, stars=stars(p))
 
 

@@ -71,8 +71,10 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
         yield f"No primary metric was declared; {main.style.label} was taken."
 
 
-def cautions(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
-    """What limits the conclusions, beside the deviations."""
+def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> Iterator[str]:
+    """What limits the conclusions, beside the deviations; `given` is the table before
+    exclusions.
+    """
     label = main.style.label
     if study.smoke:
         yield (
@@ -121,6 +123,10 @@ def cautions(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
             f"{'is' if len(main.left_out) == 1 else 'are'} left out of all means and "
             f"tests: {listing(main.left_out, 8)}."
         )
+    if study.declaration.exclude:
+        many = len(given.frame) - len(scores.frame)
+        names = listing(list(study.declaration.exclude), 8)
+        yield f"{count(many, 'score')} left out as declared before the run: {names}."
     yield from _undefined(scores)
 
 
