@@ -149,7 +149,7 @@ def comparison(
         primary=primary,
         reference=reference,
         test=test,
-        test_label=next((c.primary.label for c in contrasts), test),
+        test_label=next((c.primary.label for c in contrasts if c.primary.label != test), test),
         alpha=declaration.alpha,
         correction=declaration.correction,
         correction_label=LABELS[declaration.correction],
@@ -246,7 +246,9 @@ def _contrast(
                 test, results[0].label, NAN, NAN, NAN, NAN, NAN, NAN, NAN, (0, 0), 0, "refused"
             ),
         )
-    primary = next(r for r in results if r.test == test)
+    absent = f"{name if not runs.get(name) else reference} has no score"
+    none = Result(test, test, NAN, NAN, NAN, NAN, NAN, NAN, NAN, (0, 0), 0, absent)
+    primary = next((r for r in results if r.test == test), none)
     wide = (NAN, NAN)
     if primary.se >= 0 and not math.isnan(primary.low):
         again = stats.from_se(
@@ -258,7 +260,7 @@ def _contrast(
             else (NAN, NAN)
         )
     a, b = list(runs.get(name, {}).values()), list(runs.get(reference, {}).values())
-    none = stats.Effect(NAN, NAN, NAN)
+    no_effect = stats.Effect(NAN, NAN, NAN)
     return Contrast(
         variant=name,
         reference=reference,
@@ -267,7 +269,7 @@ def _contrast(
         p_corrected=NAN,
         stars="",
         simultaneous=wide,
-        effect=none if comparability.refusal else stats.hedges(a, b, alpha),
+        effect=no_effect if comparability.refusal else stats.hedges(a, b, alpha),
         equivalence=stats.tost(primary, alpha, study.declaration.margin),
         naive=next((r for r in results if r.test == "naive"), None),
         tests=(primary, *(r for r in results if r is not primary)),

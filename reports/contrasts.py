@@ -30,8 +30,8 @@ class Comparability:
         undeclared: the paths among them that no level of the differing factors declares.
         stages_gained, stages_lost: stages that only the variant, or only the reference, runs.
         refusal: why the contrast is not computed; empty if it is.
-        bundle: one sentence where the contrast changes several things at once; empty if it does
-            not.
+        bundle: what the contrast changes, as a predicate, where that is several things; empty if
+            it is one.
     """
 
     changes: tuple[Change, ...]
@@ -107,18 +107,17 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
         tuple(gained),
         tuple(lost),
         refusal,
-        _bundle(variant.name, changes, declared, gained, lost),
+        _bundle(changes, declared, gained, lost),
     )
 
 
 def _bundle(
-    name: str,
     changes: list[Change],
     declared: list[str],
     gained: list[str],
     lost: list[str],
 ) -> str:
-    """One sentence on a contrast that changes more than one thing; empty for one."""
+    """What a contrast that changes more than one thing changes, as a predicate; empty for one."""
     roots = sorted(declared, key=len)
     groups: dict[str, list[str]] = {}
     for change in changes:
@@ -137,4 +136,4 @@ def _bundle(
         parts.append(f"leaves out {listing(lost)}, with its parameters and training")
     if not parts:
         return ""
-    return f"{name} {'; it '.join(parts)}. The effect is of all of this together"
+    return "; ".join(parts)

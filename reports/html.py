@@ -185,7 +185,13 @@ def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], lis
     for example in findings.study.examples:
         groups.setdefault((example.track, example.target), []).append(example)
     shown, lost = [], []
-    for (track, target), members in list(groups.items())[:MAX_EXAMPLES]:
+    # Tracks that drive an effect first.
+    reach: dict[str, float] = {}
+    for effects in findings.by_track.values():
+        for effect in effects:
+            reach[effect.target] = max(reach.get(effect.target, 0.0), abs(effect.difference))
+    ordered = sorted(groups.items(), key=lambda group: -reach.get(group[0][0], 0.0))
+    for (track, target), members in ordered[:MAX_EXAMPLES]:
         paths = {
             "mixture": members[0].mixture,
             f"reference {target}".strip(): members[0].reference,
@@ -251,6 +257,7 @@ def to_html(
         isnan=math.isnan,
         beside=published.beside(findings),
         calibration=calibration,
+        legend=[v.name for v in findings.study.variants][:8],
     )
     return page + "\n"
 

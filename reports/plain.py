@@ -222,9 +222,9 @@ def to_markdown(findings: Findings) -> str:
     for comparison in findings.comparisons:
         parts += _markdown_comparison(comparison)
     parts += ["## Findings in words", _bullets(prose.sentences(findings))]
-    bundles = [c.comparability.bundle for c in findings.main.contrasts if c.comparability.bundle]
+    bundles = prose.bundle_sentences(findings.main)
     if bundles:
-        parts += ["### What a contrast bundles", _bullets([b + "." for b in bundles])]
+        parts += ["### What a contrast bundles", _bullets(bundles)]
     parts += [prose.generalisation(findings), prose.power_sentence(findings)]
     if findings.separation:
         names = list(dict.fromkeys(name for row in findings.separation for name in row.baselines))

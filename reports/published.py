@@ -77,6 +77,16 @@ class Comparison:
     rows: tuple[Beside, ...]
     protocol: tuple[tuple[str, str, str], ...]
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that have published figures."""
+        return tuple(dict.fromkeys(row.metric for row in self.rows))
+
+    def by_variant(self) -> list[tuple[str, dict[str, Beside]]]:
+        """(variant, metric -> figures), in the order of the rows."""
+        names = dict.fromkeys(row.variant for row in self.rows)
+        return [(n, {r.metric: r for r in self.rows if r.variant == n}) for n in names]
+
 
 def printed(text: str) -> Printed | None:
     """A printed figure; None for an empty cell.
