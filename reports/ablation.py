@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from . import crossed, declared, stats
-from .auc import prediction_tests
+from . import crossed, declared, stats, tagging
 from .contrasts import Comparability, compare
 from .corrections import LABELS, correct, stars
 from .effects import by_item, separation, variance_by_factor
@@ -39,7 +38,10 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
             "the score table holds no defined score: every trial is missing, failed or undefined"
         )
     metric = study.declaration.metric or _first_metric(scores)
-    main = comparison(scores, study, metric, study.declaration.target, True, predictions)
+    areas: dict[str, tagging.Influence] = {}
+    if predictions is not None and metric == "roc_auc":
+        areas = tagging.influences(predictions, study.declaration.target)
+    main = comparison(scores, study, metric, study.declaration.target, True, areas)
     others = tuple(
         comparison(scores, study, other, "", False)
         for other in secondary_metrics(scores, study, metric)
@@ -53,6 +55,13 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         cautions=tuple(declared.cautions(study, given, scores, main)),
         by_tag=by_item(tags, main, study.declaration.alpha),
         by_track=by_item(tracks, main, study.declaration.alpha),
+        tag_areas={
+            contrast.variant: tagging.by_tag(
+                areas[contrast.variant], areas[main.reference], main.alpha
+            )
+            for contrast in main.contrasts
+            if contrast.variant in areas and main.reference in areas and not contrast.refused
+        },
         separation=separation(scores),
         power=_power(main, tracks),
         variance=variance_by_factor(main, study),
@@ -83,7 +92,7 @@ def comparison(
     metric: str,
     target: str,
     primary: bool,
-    predictions: pd.DataFrame | None = None,
+    areas: Mapping[str, tagging.Influence] | None = None,
 ) -> Comparison:
     """All variants on one metric and target."""
     declaration = study.declaration
@@ -131,13 +140,8 @@ def comparison(
             brief=not primary,
             primary=test,
         )
-        if (
-            primary
-            and predictions is not None
-            and metric == "roc_auc"
-            and not comparability.refusal
-        ):
-            results += prediction_tests(predictions, name, reference, target, declaration.alpha)
+        if areas and name in areas and reference in areas:
+            results += tagging.tests(areas[name], areas[reference], declaration.alpha)
         contrasts.append(
             _contrast(name, reference, comparability, results, test, study, family, runs)
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from . import prose
 from .findings import Comparison
 from .study import Study
 from .table import Scores
@@ -111,10 +112,7 @@ def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> I
         if contrast.refused:
             yield f"Contrast refused: {contrast.refused}."
         if len(contrast.devices) > 1:
-            yield (
-                f"{contrast.variant} and {contrast.reference} ran on different kinds of device "
-                f"({listing(contrast.devices)}): part of their difference may come from that."
-            )
+            yield prose.device_sentence(contrast)
     if main.family == 1:
         yield "The family has one contrast, so the corrected p is the p."
     if main.left_out:

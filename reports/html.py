@@ -13,7 +13,7 @@ from .ablation import describe_design
 from .findings import Comparison, Findings
 from .stats import Result
 from .study import Example
-from .text import MISSING, p_value
+from .text import MISSING, number, p_value
 
 HERE = Path(__file__).parent
 MAX_EXAMPLES = 4
@@ -95,8 +95,6 @@ def main_table(comparison: Comparison) -> tuple[list[str], list[Line]]:
 
 def effect_text(g: float, low: float, high: float) -> str:
     """`1.26 [0.1, 2.4]`."""
-    from .text import number
-
     if math.isnan(g):
         return MISSING
     return f"{number(g)} [{number(low, 1)}, {number(high, 1)}]"
@@ -248,6 +246,7 @@ def to_html(
         interaction=figures.interaction(findings),
         curves=figures.learning_curves(curves, findings.study),
         by_item=item_panels(findings),
+        area_lines=area_lines,
         examples=shown,
         lost=lost,
         order=order,
@@ -260,6 +259,29 @@ def to_html(
         legend=[v.name for v in findings.study.variants][:8],
     )
     return page + "\n"
+
+
+def area_lines(findings: Findings, variant: str) -> list[Line]:
+    """AUC of each tag with Hanley-McNeil half-widths, D score and DeLong's p."""
+    lines = []
+    for row in findings.tag_areas.get(variant, ()):
+        difference = row.variant - row.reference
+        ours = f"{100 * row.variant:.2f} ± {100 * row.variant_half:.2f}"
+        theirs = f"{100 * row.reference:.2f} ± {100 * row.reference_half:.2f}"
+        lines.append(
+            Line(
+                (
+                    Cell(row.target),
+                    numeric(f"{row.positives} / {row.negatives}", row.positives),
+                    numeric(theirs, row.reference),
+                    numeric(ours, row.variant),
+                    numeric(number(100 * difference, 2, signed=True), difference),
+                    numeric(number(100 * row.d, 2, signed=True), row.d),
+                    numeric(p_value(row.p), row.p),
+                )
+            )
+        )
+    return lines
 
 
 def item_panels(findings: Findings) -> list[tuple[str, list[tuple[str, str, str]]]]:

@@ -185,6 +185,14 @@ def equivalence_sentence(comparison: Comparison, contrast: Contrast) -> str:
     )
 
 
+def device_sentence(contrast: Contrast) -> str:
+    """Which contrast's arms ran on different kinds of device."""
+    return (
+        f"{contrast.variant} and {contrast.reference} ran on different kinds of device "
+        f"({listing(contrast.devices)}): part of their difference may come from that."
+    )
+
+
 def bundle_sentences(comparison: Comparison) -> list[str]:
     """One sentence for each set of changes that contrasts make several of at once."""
     groups: dict[str, list[str]] = {}

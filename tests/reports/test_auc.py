@@ -8,7 +8,7 @@ import pytest
 from scipy import stats as oracle
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from reports import auc
+from reports import auc, tagging
 
 
 def sample(seed: int, ties: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,7 +64,8 @@ def test_delong_by_its_definition(seed: int) -> None:
 def test_mean_over_one_tag_and_seed_is_delong(seed: int) -> None:
     truth, a, b = sample(seed)
     rows = [one_run(v, 0, "guitar", truth, s) for v, s in (("new", a), ("old", b))]
-    (found,) = auc.prediction_tests(pd.concat(rows), "new", "old", "macro", 0.05)
+    areas = tagging.influences(pd.concat(rows))
+    (found,) = tagging.tests(areas["new"], areas["old"], 0.05)
     direct = auc.delong(truth, a, b)
     assert (found.difference, found.se, found.p) == pytest.approx(
         (direct.difference, direct.se, direct.p)
@@ -82,7 +83,7 @@ def test_macro_delong_matches_a_bootstrap_of_clips() -> None:
                 score = truth * gain + ease + rng.normal(0, 0.5, clips)
                 rows.append(one_run(v, seed, tag, truth, score))
     table = pd.concat(rows)
-    found = auc.prediction_tests(table, "new", "old", "macro", 0.05)[0]
+    found = tagging.tests(*(tagging.influences(table)[v] for v in ("new", "old")), 0.05)[0]
     groups = [
         (v, g.sort_values("item")) for (v, _, _), g in table.groupby(["variant", "seed", "target"])
     ]
@@ -106,3 +107,17 @@ def test_no_positive_example() -> None:
     assert math.isnan(auc.auc(truth, score))
     assert "two positive" in auc.delong(truth, score, score).note
     assert np.isnan(auc.curve(truth, score, np.linspace(0, 1, 3))).all()
+
+
+def test_tag_rows_are_delong_hanley_mcneil_and_d() -> None:
+    truth, a, b = sample(7)
+    rows = [one_run(v, 0, "guitar", truth, s) for v, s in (("new", a), ("old", b))]
+    areas = tagging.influences(pd.concat(rows))
+    (row,) = tagging.by_tag(areas["new"], areas["old"], 0.05)
+    half = 1.959964 * auc.hanley_mcneil(row.variant, int(truth.sum()), int((1 - truth).sum()))
+    assert row.variant == pytest.approx(roc_auc_score(truth, a))
+    assert row.variant_half == pytest.approx(half, rel=1e-6)
+    assert row.d == pytest.approx(
+        row.variant - row.reference - row.variant_half - row.reference_half
+    )
+    assert row.p == pytest.approx(auc.delong(truth, a, b).p)

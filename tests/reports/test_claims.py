@@ -22,22 +22,25 @@ SD_EXTRA = [
 MULTIPLE, OTHER = "multiple / AST MTAT PR", "other / AST MTAT PR"
 
 
-@pytest.mark.parametrize("spread, test, sided, family, stars, missing, extra", [
-    ("SE", "Student", 2, 1, 6, ["multiple / AST MTAT PR"], []),
-    ("SE", "Student", 2, 6, 1, None, []),
-    ("SE", "Student", 1, 1, 7, [], ["other / AST MTAT PR"]),
-    ("SE", "Student", 1, 2, 6, ["multiple / AST MTAT PR"], []),
-    ("SE", "Student", 1, 5, 2, None, []),
-    ("SE", "Welch", 2, 1, 4, LATE, []),
-    ("SE", "Welch", 1, 2, 4, LATE, []),
-    ("SE", "Welch", 1, 7, 1, None, []),
-    ("SD", "Student", 2, 1, 7, [], SD_EXTRA),
-    ("SD", "Student", 2, 10, 7, [], ["other / AST MTAT PR"]),
-    ("SD", "Student", 2, 36, 6, ["multiple / AST MTAT PR"], ["other / AST MTAT PR"]),
-    ("SD", "Welch", 2, 7, 7, [], ["bass / AST FMA WA", "other / AST MTAT PR"]),
-    ("SD", "Welch", 2, 30, 5, ["other / CNN FMA WA", MULTIPLE], [OTHER]),
-    ("SD", "Welch", 1, 30, 7, [], ["other / AST MTAT PR"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spread, test, sided, family, stars, missing, extra",
+    [
+        ("SE", "Student", 2, 1, 6, ["multiple / AST MTAT PR"], []),
+        ("SE", "Student", 2, 6, 1, None, []),
+        ("SE", "Student", 1, 1, 7, [], ["other / AST MTAT PR"]),
+        ("SE", "Student", 1, 2, 6, ["multiple / AST MTAT PR"], []),
+        ("SE", "Student", 1, 5, 2, None, []),
+        ("SE", "Welch", 2, 1, 4, LATE, []),
+        ("SE", "Welch", 1, 2, 4, LATE, []),
+        ("SE", "Welch", 1, 7, 1, None, []),
+        ("SD", "Student", 2, 1, 7, [], SD_EXTRA),
+        ("SD", "Student", 2, 10, 7, [], ["other / AST MTAT PR"]),
+        ("SD", "Student", 2, 36, 6, ["multiple / AST MTAT PR"], ["other / AST MTAT PR"]),
+        ("SD", "Welch", 2, 7, 7, [], ["bass / AST FMA WA", "other / AST MTAT PR"]),
+        ("SD", "Welch", 2, 30, 5, ["other / CNN FMA WA", MULTIPLE], [OTHER]),
+        ("SD", "Welch", 1, 30, 7, [], ["other / AST MTAT PR"]),
+    ],
+)
 def test_msspt_stars(spread, test, sided, family, stars, missing, extra) -> None:
     found = claims.msspt_stars(spread, test, sided, family)
     assert len(found.reproduced) == stars and len(found.reproduced) + len(found.missing) == 7

@@ -100,12 +100,14 @@ def test_mixed_model_is_statsmodels(seed: int) -> None:
     a, b = arms(seed, run_sd=0.3, cell_sd=[0.0, 0.4][seed % 2], n=n, items=8)
     x, y = a.to_numpy(), b.to_numpy()
     items = x.shape[1]
-    frame = pd.DataFrame({
-        "score": np.concatenate([x.ravel(), y.ravel()]),
-        "arm": np.repeat([1.0, 0.0], [x.size, y.size]),
-        "run": np.repeat(np.arange(sum(n)), items),
-        "item": np.tile(np.arange(items), sum(n)),
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "score": np.concatenate([x.ravel(), y.ravel()]),
+            "arm": np.repeat([1.0, 0.0], [x.size, y.size]),
+            "run": np.repeat(np.arange(sum(n)), items),
+            "item": np.tile(np.arange(items), sum(n)),
+        }
+    )
     frame["cell"] = frame["item"] + items * frame["arm"].astype(int)
     formula = {name: f"0 + C({name})" for name in ("run", "item", "cell")}
     with warnings.catch_warnings():
