@@ -67,7 +67,7 @@ def study(
 
 def said(home: Path) -> str:
     """Everything the report says, in one string, after rendering all formats."""
-    paths = reports.render(home)
+    paths = reports.render(home, ("html", "md", "json"))
     assert all(path.stat().st_size for path in paths.values())
     found = json.loads(paths["json"].read_text())
     page = paths["html"].read_text()
