@@ -14,7 +14,7 @@ import pandas as pd
 from . import crossed, declared, stats, tagging
 from .contrasts import Comparability, compare
 from .corrections import LABELS, correct, stars
-from .effects import by_item, separation, variance_by_factor
+from .effects import BASELINES, by_item, separation, variance_by_factor
 from .findings import Comparison, Contrast, Findings, Power, Row
 from .power import detectable, nice_differences, runs_needed
 from .stats import NAN, Result
@@ -43,8 +43,8 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         areas = tagging.influences(predictions, study.declaration.target)
     main = comparison(scores, study, metric, study.declaration.target, True, areas)
     others = tuple(
-        comparison(scores, study, other, "", False)
-        for other in secondary_metrics(scores, study, metric)
+        comparison(scores, study, other, target, False)
+        for other, target in secondary_metrics(scores, study, metric)
     )
     tags = tag_scores(scores, metric)
     tracks = item_scores(select(scores, metric, study.declaration.target))
@@ -72,18 +72,24 @@ def _first_metric(scores: Scores) -> str:
     return "roc_auc" if "roc_auc" in scores.metrics() else scores.metrics()[0]
 
 
-def secondary_metrics(scores: Scores, study: Study, primary: str) -> list[str]:
-    """Metrics over a whole split that the reference and at least one other variant have, beside
-    the primary.
+def secondary_metrics(scores: Scores, study: Study, primary: str) -> list[tuple[str, str]]:
+    """(metric, target) beside the primary one that the reference and some other variant have.
+
+    Scores over a whole split count if they are a mean over tags or have no target, scores of
+    tracks if they are of the declared target.
     """
-    frame = scores.frame[(scores.frame["track"] == "") & scores.frame["target"].isin(MACRO)]
-    reference = study.declaration.reference
+    frame, target = scores.frame, study.declaration.target
+    split = (frame["track"] == "") & frame["target"].isin(MACRO)
+    by_track = (frame["track"] != "") & (frame["target"] == target)
     found = []
-    for metric, rows in frame.groupby("metric", sort=False):
-        names = set(rows["variant"])
-        if metric != primary and reference in names and len(names) > 1:
-            found.append(str(metric))
-    return found
+    for rows, chosen in ((frame[split], ""), (frame[by_track], target)):
+        for metric, group in rows.groupby("metric", sort=False):
+            names = set(group["variant"])
+            needs_no_model = str(metric).endswith(tuple(BASELINES))
+            both = study.declaration.reference in names and len(names) > 1
+            if metric != primary and both and not needs_no_model:
+                found.append((str(metric), chosen))
+    return list({metric: (metric, chosen) for metric, chosen in reversed(found)}.values())[::-1]
 
 
 def comparison(

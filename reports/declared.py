@@ -40,6 +40,12 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
     missing = [trial.name for trial in study.trials if trial.status not in ("done", "failed")]
     if missing:
         yield f"{count(len(missing), 'trial')} did not run: {listing(missing, 8)}."
+    scored = {(row.variant, seed) for row in main.rows for seed in row.runs}
+    silent = [
+        t.name for t in study.trials if t.status == "done" and (t.variant, t.seed) not in scored
+    ]
+    if silent:
+        yield f"Done, but without a {main.style.label} score: {listing(silent, 8)}."
     seeds = set(declaration.seeds)
     for row in main.rows:
         extra = sorted(set(row.runs) - seeds) if seeds else []

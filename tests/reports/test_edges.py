@@ -271,3 +271,27 @@ def test_plain_table_of_a_comparison_has_no_nan(tmp_path: Path) -> None:
         for row in plain.table_rows(reports.read(home).main)
         for value in row.values()
     )
+
+
+def test_a_done_trial_without_a_score_is_named(tmp_path: Path) -> None:
+    home = study(tmp_path, {"base": [1.0, 1.2, 1.1], "new": [1.5, 1.4]})
+    document = json.loads((home / "study.json").read_text())
+    document["trials"] = [{"trial": f"new/seed{k}", "variant": "new", "seed": k} for k in range(3)]
+    (home / "study.json").write_text(json.dumps(document))
+    assert "Done, but without a SDR score: new/seed2." in said(home)
+
+
+def test_other_metrics_of_the_same_tracks_follow_as_secondary(tmp_path: Path) -> None:
+    extra = "".join(
+        f"edge,{v}/seed{s},{v},{v},{s},song {k},,{metric},,{s + k + (v == 'new') + 0.1 * s * k}\n"
+        for v in ("base", "new")
+        for s in range(3)
+        for k in range(4)
+        for metric in ("sir", "sir_mixture")
+    )
+    found = reports.read(study(tmp_path, ARMS, tracks=4, extra=extra)).comparisons
+    assert [(c.style.name, c.primary, c.test) for c in found] == [
+        ("sdr", True, "crossed"),
+        ("sir", False, "crossed"),
+    ]
+    assert found[1].contrasts[0].primary.difference == pytest.approx(1.0)
