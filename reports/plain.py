@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import prose
+from . import prose, published
 from .findings import Comparison, Findings
 from .text import MISSING, count, duration, p_value
 
@@ -222,9 +222,9 @@ def to_markdown(findings: Findings) -> str:
     for comparison in findings.comparisons:
         parts += _markdown_comparison(comparison)
     parts += ["## Findings in words", _bullets(prose.sentences(findings))]
-    bundles = [c.comparability.bundle for c in findings.main.contrasts if c.comparability.bundle]
+    bundles = prose.bundle_sentences(findings.main)
     if bundles:
-        parts += ["### What a contrast bundles", _bullets([b + "." for b in bundles])]
+        parts += ["### What a contrast bundles", _bullets(bundles)]
     parts += [prose.generalisation(findings), prose.power_sentence(findings)]
     if findings.separation:
         names = list(dict.fromkeys(name for row in findings.separation for name in row.baselines))
@@ -247,6 +247,19 @@ def to_markdown(findings: Findings) -> str:
                     for s in findings.separation
                 ],
             ),
+        ]
+    beside = published.beside(findings)
+    if beside:
+        parts += [
+            f"## Published beside ours ({beside.paper.short}, {beside.table})",
+            _table(
+                ["variant", "metric", "published", "ours"],
+                [
+                    [r.variant, r.metric, r.published.text.replace("*", r"\*"), r.ours]
+                    for r in beside.rows
+                ],
+            ),
+            _table(["protocol", "published", "ours"], [list(row) for row in beside.protocol]),
         ]
     if findings.deviations:
         parts += ["## Deviations from the declaration", _bullets(findings.deviations)]

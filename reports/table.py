@@ -121,6 +121,19 @@ def select(scores: Scores, metric: str, target: str = "") -> pd.DataFrame:
     return rows.groupby(["variant", "seed", "track"], sort=False, as_index=False)["score"].mean()
 
 
+def without(scores: Scores, names: tuple[str, ...]) -> Scores:
+    """The scores without the tracks, targets and trials that were declared to be left out."""
+    if not names:
+        return scores
+
+    def kept(frame: pd.DataFrame) -> pd.DataFrame:
+        trials = frame["variant"] + "/seed" + frame["seed"].astype(str)
+        gone = frame["track"].isin(names) | frame["target"].isin(names) | trials.isin(names)
+        return frame[~gone].reset_index(drop=True)
+
+    return Scores(kept(scores.frame), kept(scores.undefined))
+
+
 def run_scores(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
     """One score a run: variant -> seed -> mean over tracks (or the score itself where there is no
     track).
