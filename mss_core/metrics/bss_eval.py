@@ -26,7 +26,7 @@ from mss_core.metrics import frames, projection
 from mss_core.metrics.cache import Cache
 
 TAPS = 512
-ILL_CONDITIONED = 1e12
+ILL_CONDITIONED = 1e10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +56,12 @@ class BssEval:
 
     @property
     def ill_conditioned(self) -> bool:
-        """Whether ISR, SIR and SAR depend on rounding: museval's move by dB, too, if a reference
-        is scaled by 1 + 1e-9. SDR does not depend on the filters."""
+        """Whether ISR, SIR and SAR may depend on rounding by more than 1e-6 dB.
+
+        Band-limited floating-point references do that (silence above some frequency is noise of
+        1e-16): museval's scores then move by many dB if a reference is scaled by 1 + 1e-9. The
+        same stems stored with 16 bits are harmless. SDR needs no filters and is always exact.
+        """
         return self.condition > ILL_CONDITIONED
 
 
@@ -130,8 +134,8 @@ def frame_sdr(
     loud = _check_silence(*active, silent, track)
     signal, _, error = (plan.join(x) for x in frames.energies(references, estimates, plan.spans))
     sdr = projection.decibel(signal, error).T.cpu().numpy()
-    heard = plan.active(active[0] & active[1])
-    sdr[:, ~heard[:, loud].all(1)] = math.nan
+    heard = plan.active(torch.cat(active, dim=1)).numpy()
+    sdr[:, ~heard[:, [*loud, *(loud + len(sdr))]].all(1)] = math.nan
     sdr[np.setdiff1d(np.arange(len(sdr)), loud)] = math.nan
     return sdr
 
