@@ -1,7 +1,7 @@
 """BSS Eval v4: SDR, ISR, SIR and SAR of each source and frame, as museval computes them.
 
 Conventions: arrays are (source, time, channel), museval's own order, numpy or torch; all is
-computed in float64, on the device of the estimates. Scores are in dB, (source, frame).
+computed in float64, on the device of the references. Scores are in dB, (source, frame).
 
 An estimate e of source s is explained by 512-tap filters of all references, one set for the
 whole track [Vincent et al. 2006, Liutkus et al. 2018; the image version]. With P the projection
@@ -102,12 +102,11 @@ def bss_eval(
     loud = _check_silence(*active, silent, track)
     values = np.full((4, len(references), len(plan.windows)), np.nan)
     condition = 1.0
-    if len(loud):
+    if loud:
         if len(loud) < len(references):
             references, estimates = references[loud], estimates[loud]
         ratios, condition = projection.ratios(references, estimates, plan, taps, cache)
-        heard = plan.active(torch.cat(active, dim=1)[:, [*loud, *(loud + len(values[0]))]])
-        ratios[:, :, ~heard.all(1)] = math.nan
+        ratios[:, :, ~_heard(active, plan, loud)] = math.nan
         values[:, loud] = ratios
     start = np.array([begin / rate for begin, _ in plan.windows])
     return BssEval(*values, start, window, hop, condition)
@@ -134,9 +133,8 @@ def frame_sdr(
     loud = _check_silence(*active, silent, track)
     signal, _, error = (plan.join(x) for x in frames.energies(references, estimates, plan.spans))
     sdr = projection.decibel(signal, error).T.cpu().numpy()
-    heard = plan.active(torch.cat(active, dim=1)).numpy()
-    sdr[:, ~heard[:, [*loud, *(loud + len(sdr))]].all(1)] = math.nan
-    sdr[np.setdiff1d(np.arange(len(sdr)), loud)] = math.nan
+    sdr[:, ~_heard(active, plan, loud).numpy()] = math.nan
+    sdr[[j for j in range(len(sdr)) if j not in loud]] = math.nan
     return sdr
 
 
@@ -225,7 +223,13 @@ def _framing(length: int, rate: float, window: float, hop: float, taps: int) -> 
     return frames.framing(length, *samples, taps)
 
 
-def _check_silence(references: Tensor, estimates: Tensor, silent: str, track: str) -> np.ndarray:
+def _heard(active: tuple[Tensor, Tensor], plan: frames.Framing, sources: list[int]) -> Tensor:
+    """Whether all of these references and estimates are active in each window, (window,)."""
+    both = plan.active(active[0]) & plan.active(active[1])
+    return both[:, sources].all(1)
+
+
+def _check_silence(references: Tensor, estimates: Tensor, silent: str, track: str) -> list[int]:
     """Indices of the sources to evaluate, from what is active, (span, source)."""
     if silent not in ("raise", "drop"):
         raise ValueError(f"silent is {silent!r}, should be 'raise' or 'drop'")
@@ -237,4 +241,4 @@ def _check_silence(references: Tensor, estimates: Tensor, silent: str, track: st
                 f"{place}{name} {source} is silent in the whole track, where BSS Eval is "
                 "undefined; silent='drop' leaves that source out"
             )
-    return (references.any(0) & estimates.any(0)).nonzero()[:, 0].numpy()
+    return (references.any(0) & estimates.any(0)).nonzero()[:, 0].tolist()

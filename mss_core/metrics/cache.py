@@ -21,13 +21,14 @@ CHUNK = 1 << 12
 
 
 def fingerprint(references: Tensor, windows: Sequence[tuple[int, int]], taps: int) -> str:
-    """Hash of samples, shape, dtype, windows and taps, 32 hexadecimal digits.
+    """Hash of samples, shape, dtype, kind of device, windows and taps, 32 hexadecimal digits.
 
     Memory-bound: each row of 4096 words is first condensed to a word by a random linear form
     modulo 2^64, which two different rows share with a probability of about 2^-64.
     """
     words = references.contiguous().view(torch.uint8).flatten().cpu()
-    head = (VERSION, tuple(references.shape), str(references.dtype), list(windows), taps)
+    kind = (str(references.dtype), references.device.type)
+    head = (VERSION, tuple(references.shape), kind, list(windows), taps)
     digest = hashlib.blake2b(repr(head).encode(), digest_size=16)
     body = len(words) // (8 * CHUNK) * (8 * CHUNK)
     rows = words[:body].view(torch.int64).view(-1, CHUNK)

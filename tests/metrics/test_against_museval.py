@@ -158,6 +158,7 @@ def test_real(name):
     check(museval_io.compare(references, estimates, rate))
 
 
+@pytest.mark.slow
 def test_four_stereo_sources_at_44100():
     check(museval_io.compare(*made_up(30, 4, 2, 1.2, 44100), 44100))
 
