@@ -197,6 +197,9 @@ def _tensor(x: ArrayLike, name: str) -> Tensor:
         if not x.flags.writeable or min(x.strides, default=0) < 0:
             x = x.copy()
         x = torch.from_numpy(x)
+    elif x.dtype not in (torch.float64, torch.float32, torch.int32, torch.int16):
+        x = x.double()
+    x = x.detach()
     if x.ndim == 2:
         x = x[:, :, None]
     if x.ndim != 3 or 0 in x.shape:
@@ -208,7 +211,7 @@ def _tensor(x: ArrayLike, name: str) -> Tensor:
             f"{name} have {x.shape[1]} samples of {x.shape[2]} channels: "
             "should be (source, time, channel), not (source, channel, time)"
         )
-    return x.detach()
+    return x
 
 
 def _framing(length: int, rate: float, window: float, hop: float, taps: int) -> frames.Framing:

@@ -12,6 +12,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,18 +27,22 @@ def fingerprint(references: Tensor, windows: Sequence[tuple[int, int]], taps: in
     Memory-bound: each row of 4096 words is first condensed to a word by a random linear form
     modulo 2^64, which two different rows share with a probability of about 2^-64.
     """
-    words = references.contiguous().view(torch.uint8).flatten().cpu()
     kind = (str(references.dtype), references.device.type)
     head = (VERSION, tuple(references.shape), kind, list(windows), taps)
     digest = hashlib.blake2b(repr(head).encode(), digest_size=16)
-    body = len(words) // (8 * CHUNK) * (8 * CHUNK)
-    rows = words[:body].view(torch.int64).view(-1, CHUNK)
-    generator = torch.Generator().manual_seed(5)
-    keys = torch.randint(-(2**62), 2**62, (CHUNK,), generator=generator) * 2 + 1
-    for part in rows.split(64):
+    content = references.contiguous().cpu().numpy().reshape(-1).view(np.uint8)
+    body = len(content) // (8 * CHUNK) * (8 * CHUNK)
+    rows = content[:body].view(np.uint64).reshape(-1, CHUNK)
+    keys = np.random.Generator(np.random.PCG64(5)).integers(2**63, size=CHUNK, dtype=np.uint64)
+    keys = 2 * keys + 1
+    folded = np.empty((16, CHUNK), np.uint64)
+    for i in range(0, len(rows), len(folded)):
+        part = rows[i : i + len(folded)]
+        out = folded[: len(part)]
         # Floats made of integers end in zeros, and products modulo 2^64 keep them: fold.
-        digest.update(((part ^ (part >> 32 & 0xFFFFFFFF)) @ keys).numpy().tobytes())
-    digest.update(words[body:].numpy().tobytes())
+        np.bitwise_xor(np.right_shift(part, 32, out=out), part, out=out)
+        digest.update(np.einsum("ij,j->i", out, keys).tobytes())
+    digest.update(content[body:].tobytes())
     return digest.hexdigest()
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 Span = tuple[int, int]
-BLOCKS = 16  # at most so many FFT blocks of each channel at once: 4 MB, cache-sized
+BLOCKS = 10  # at most so many FFT blocks of each channel at once, so that they stay in the cache
 
 
 def span_lags(references: Tensor, targets: Sequence[Tensor], spans: Sequence[Span], taps: int):
@@ -80,9 +80,9 @@ def _empty(references: Tensor, targets: Sequence[Tensor], rows: int, taps: int) 
 
 
 def fft_size(taps: int, length: int) -> int:
-    """Power of two: 8 * taps for a long signal, no more than needed for a short one."""
+    """Power of two: 4 * taps for a long signal, no more than needed for a short one."""
     size = 1
-    while size < min(8 * taps, length + taps - 1):
+    while size < min(4 * taps, length + taps - 1):
         size *= 2
     return size
 
@@ -108,11 +108,13 @@ def blocks(
         sources, _, width = y.shape
         rows = buffer[first : first + sources * width].view(sources, width, len(group), size)
         first += sources * width
+        if not y.is_cuda:
+            rows, y = rows.numpy(), y.numpy()  # copies small pieces in half of torch's time
         for i, (t0, t1) in enumerate(group):
             begin, end = max(t0 - before, limits[0]), min(t1, limits[1])
             if begin < end:
                 at = offset + begin - (t0 - before)
-                rows[:, :, i, at : at + end - begin] = y[:, begin:end].transpose(1, 2)
+                rows[:, :, i, at : at + end - begin] = y[:, begin:end].swapaxes(1, 2)
     return buffer
 
 
@@ -120,16 +122,16 @@ def _accumulate(total: Tensor | None, past: Tensor, now: Tensor) -> Tensor:
     """Cross spectra (frequency, q, p), summed over the blocks, added to `total`."""
     # Copied to (frequency, q, block) and (frequency, block, p): a product of strided views would
     # cost four times as much.
-    x = torch.fft.rfft(past).permute(2, 1, 0).conj().resolve_conj().contiguous()
-    y = torch.fft.rfft(now).permute(2, 0, 1).contiguous()
-    product = small_products(y, x)
+    x, y = torch.fft.rfft(past), torch.fft.rfft(now)
+    channels, count, bins = x.shape
+    left = y.new_empty(bins, len(y), count).copy_(y.permute(2, 0, 1))
+    right = x.new_empty(bins, count, channels).copy_(x.permute(2, 1, 0).conj())
+    if left.is_cuda:
+        product = left @ right
+    else:  # numpy takes half of torch's time for thousands of small products
+        product = torch.from_numpy(np.matmul(left.numpy(), right.numpy()))
     return product if total is None else total.add_(product)
 
 
-def small_products(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b for thousands of small matrices; numpy takes half of torch's time for them."""
-    return a @ b if a.is_cuda else torch.from_numpy(np.matmul(a.numpy(), b.numpy()))
-
-
 def _lags(spectrum: Tensor, size: int, taps: int) -> Tensor:
-    return torch.fft.irfft(spectrum.permute(1, 2, 0), n=size)[..., :taps]
+    return torch.fft.irfft(spectrum.permute(1, 2, 0).contiguous(), n=size)[..., :taps]
