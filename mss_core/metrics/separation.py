@@ -142,6 +142,25 @@ def improvements(
     return out
 
 
+def in_chunks(signal: ArrayLike, samples: int) -> ArrayLike:
+    """The signal cut into chunks, the last partial one left out unless it is all there is.
+
+    For scores by chunk, e.g. SI-SDR without mean on 10 s [Zhang, hierarchical separation]:
+    `aggregate(si_sdr(in_chunks(s, n), in_chunks(e, n), zero_mean=True), "mean")`.
+
+    Shape: (..., time); returns (..., chunk, samples).
+
+    >>> in_chunks([1., 2., 3., 4., 5.], 2).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    if samples < 1:
+        raise ValueError(f"chunks of {samples} samples, should be at least 1")
+    (x,), back = _tensors(signal=signal)
+    count = max(x.shape[-1] // samples, 1)
+    samples = min(samples, x.shape[-1])
+    return back(x[..., : count * samples].reshape(*x.shape[:-1], count, samples))
+
+
 def oracle(
     references: ArrayLike,
     mixture: ArrayLike | None = None,

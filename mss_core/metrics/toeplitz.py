@@ -113,7 +113,9 @@ def _direct(system: Factor, right: Tensor) -> Tensor:
         triangle, info = torch.linalg.cholesky_ex(matrix)
         if int(info):
             matrix.diagonal().add_(EPSILON)
-            return torch.linalg.solve(matrix, columns).T.reshape(right.shape)
+            # numpy's LU: torch's has crashed on matrices of this size.
+            filters = np.linalg.solve(matrix.cpu().numpy(), columns.cpu().numpy())
+            return torch.from_numpy(filters).to(right.device).T.reshape(right.shape)
     return torch.cholesky_solve(columns, triangle).T.reshape(right.shape)
 
 
@@ -134,8 +136,8 @@ def _refined(system: Factor, right: Tensor, rounds: int = 8) -> Tensor | None:
         before = error
         filters = filters + _apply_inverse(system, residual)
         if error <= floor / 16:
-            break
-    return filters
+            return filters
+    return None
 
 
 def _apply_inverse(system: Factor, right: Tensor) -> Tensor:

@@ -2,11 +2,12 @@
 
 import math
 
+import mir_eval
 import numpy as np
 import pytest
 
 from mss_core.metrics import museval_io
-from mss_core.metrics.bss_eval import frame_sdr
+from mss_core.metrics.bss_eval import bss_eval, frame_sdr
 from tests.metrics.signals import made_up, read, spoilt, to_16k, to_int16
 
 FREE = "everything_is_free/train/"
@@ -156,6 +157,15 @@ def test_real(name):
         references, estimates = change(references), change(estimates)
         rate = 16000 if "16 kHz" in name else rate
     check(museval_io.compare(references, estimates, rate))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_one_window_is_what_mir_eval_computes():
+    references, estimates = made_up(32, 2, 2, 1.0)
+    ours = bss_eval(references, estimates, 16000, math.inf, math.inf)
+    theirs = mir_eval.separation.bss_eval_images(references, estimates, False)
+    for metric, expected in zip(("sdr", "isr", "sir", "sar"), theirs[:4], strict=True):
+        np.testing.assert_allclose(getattr(ours, metric)[:, 0], expected, atol=1e-6)
 
 
 @pytest.mark.slow

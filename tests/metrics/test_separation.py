@@ -193,3 +193,14 @@ def test_ideal_masks_by_hand():
     np.testing.assert_allclose(s.ideal_mask(spectra, "irm", 2)[:, 0], [0.9, 0.1, 0])
     # |3| > |-1 + 0|; |-1| < |3|; and of 2, 2, 1 none is louder than the rest.
     np.testing.assert_array_equal(s.ideal_mask(spectra, "ibm"), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
+
+
+def test_scores_by_chunk():
+    reference, estimate = pair(7, (2, 1050))
+    scores = s.si_sdr(s.in_chunks(reference, 100), s.in_chunks(estimate, 100), zero_mean=True)
+    assert scores.shape == (2, 10)
+    by_hand = s.si_sdr(reference[1, 300:400], estimate[1, 300:400], zero_mean=True)
+    assert scores[1, 3] == pytest.approx(by_hand)
+    assert s.in_chunks(reference, 2000).shape == (2, 1, 1050)
+    with pytest.raises(ValueError, match="chunks of 0 samples"):
+        s.in_chunks(reference, 0)
