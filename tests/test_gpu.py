@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 import torch
 
-from mss_core.graph import Context, Store, materialize, walk
+from mss_core.graph import Context, walk
 from mss_core.recipe import override
+from mss_core.store import Store, materialize
 from mss_core.systems.msspt import msspt_cnn, smoke
 from tests.conftest import tiny_settings
 

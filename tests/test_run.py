@@ -102,6 +102,18 @@ def test_a_second_run_executes_nothing_and_changes_nothing(finished: Path) -> No
 
 
 @pytest.mark.slow
+def test_neither_ray_nor_mlflow_is_needed_in_process(finished: Path, tmp_path: Path) -> None:
+    for name in ("ray", "mlflow"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name}', name='{name}')")
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    done = run(*tiny_flags(tmp_path / "store", "--in-process"), PYTHONPATH=path)
+    assert "mlflow is not installed: this run is not tracked" in done.stderr
+    assert (folder(tmp_path / "store") / "scores.csv").read_bytes() == (folder(finished) / "scores.csv").read_bytes()
+    done = run(*tiny_flags(tmp_path / "other"), PYTHONPATH=path, expect=2)
+    assert "mlflow is not installed" in done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of a training, then the same command: nothing repeated, equal tables, clean MLflow."""
@@ -162,6 +174,8 @@ def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> Non
     (["--data", "stems"], "--data takes NAME=PATH, not 'stems'"),
     (["--seeds", "0"], "--seeds takes a number of replicates of at least 1"),
     (["--search", "each_variant"], "declares no search"),
+    (["--set", 'separation.sources=["vocal", "drums", "bass", "other"]'],
+     "no source to separate (the data set's 'separation.sources' lack it) 'vocals'"),
     (["--set", "separation.name=stems"], "no folder for data set 'stems': pass --data stems=PATH"),
     (["--set", "separation.name=stem"], "no track data set 'stem'; did you mean 'stems'"),
     (["--set", "separation.name=stems", "--data", "stems=NOWHERE"], "NOWHERE is not a folder"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mlflow.tracking import MlflowClient
 
-from mss_core.graph import Store
+from mss_core.store import Store
 from mss_core.study.plan import make_plan
 from mss_core.study.tracking import POINTS, Tracker, curve_points, database, ui
 from tests.test_designs import STUDY, bind

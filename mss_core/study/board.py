@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TextIO
 
-from mss_core.graph import WORK, Stage, Store, read_history, walk
+from mss_core.graph import WORK, Stage, read_history, walk
+from mss_core.store import Store
 
 WAITING, RUNNING, DONE, FAILED, BLOCKED = "waiting", "running", "done", "failed", "blocked"
 

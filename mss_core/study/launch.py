@@ -29,7 +29,8 @@ from ray import tune  # noqa: E402
 from ray.tune.experiment import Trial as TuneTrial  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-from mss_core.graph import Context, Stage, StageFailed, Store, run_stage  # noqa: E402
+from mss_core.graph import Context, Stage  # noqa: E402
+from mss_core.store import StageFailed, Store, run_stage  # noqa: E402
 from mss_core.study.board import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board  # noqa: E402
 from mss_core.study.plan import Plan, descendants  # noqa: E402
 from mss_core.study.resources import resources  # noqa: E402

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mss_core import runtime
 from mss_core.claim import ClaimLost
-from mss_core.graph import Context, Stage, StageFailed, Store, run_stage
+from mss_core.graph import Context, Stage
+from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.board import BLOCKED, DONE, FAILED, RUNNING, Board
 from mss_core.study.plan import Plan
 

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from mss_core.data.packed import notes_of
-from mss_core.graph import Stage, Store, digest, plain, read_history, walk, write_atomically
+from mss_core.graph import Stage, digest, plain, read_history, walk, write_atomically
 from mss_core.recipe import flatten
+from mss_core.store import Store
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
 

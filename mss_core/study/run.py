@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mss_core.graph import Context, Store, walk
+from mss_core.graph import Context, walk
+from mss_core.store import Store
 from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.study import Study

@@ -28,7 +28,8 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from mss_core.graph import Stage, Store, digest, plain, read_history, walk  # noqa: E402
+from mss_core.graph import Stage, digest, plain, read_history, walk  # noqa: E402
+from mss_core.store import Store  # noqa: E402
 from mss_core.study.board import Board  # noqa: E402
 from mss_core.study.plan import Plan  # noqa: E402
 from mss_core.study.results import CURVES, read_scores  # noqa: E402

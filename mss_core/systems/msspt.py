@@ -72,7 +72,7 @@ class MSSPT:
 
     def __post_init__(self) -> None:
         for source in self.sources:
-            choose("source", source, self.separation.sources)
+            choose("source to separate (the data set's 'separation.sources' lack it)", source, self.separation.sources)
         if not self.sources:
             raise ValueError("'sources' is empty: to do without separation leave 'pretrain' and 'finetune' out (None)")
         if self.finetune is None and self.train_tail is None:
