@@ -139,5 +139,4 @@ def _shorter(train: TrainConfig | None, lr: float, batch: int, epochs: int,
         return None
     first = train.phases[0]
     phase = replace(first, lr=max(first.lr, lr), epochs=epochs, patience=None, decay=1.0)
-    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, max_epochs=epochs, select="best",
-                   precision="bfloat16")
+    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, select="best", precision="bfloat16")
