@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from . import crossed, declared, stats, tagging
+from . import crossed, declared, mixed, stats, tagging
 from .contrasts import Comparability, compare
 from .corrections import LABELS, correct, stars
 from .effects import BASELINES, by_item, separation, variance_by_factor
@@ -233,7 +233,7 @@ def _tests(
             found["crossed"] = crossed.crossed(items_a, items_b, alpha, item)
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
             if fit_mixed or primary == "mixed":
-                found["mixed"] = crossed.mixed(items_a, items_b, alpha, item)
+                found["mixed"] = mixed.mixed(items_a, items_b, alpha, item)
             found["item_means"] = crossed.item_means(items_a, items_b, alpha, item)
         found["naive"] = crossed.naive(items_a, items_b, alpha, item)
     return tuple(found.values())

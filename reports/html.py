@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -209,25 +210,30 @@ def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], lis
     return shown, lost
 
 
-def to_html(
-    findings: Findings, predictions: pd.DataFrame | None, curves: pd.DataFrame | None, store: Path
-) -> str:
-    """The whole page."""
-    loader = jinja2.FileSystemLoader(HERE)
+@cache
+def template() -> jinja2.Template:
+    """The page's template."""
     env = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    return env.get_template("report.html")
+
+
+def to_html(
+    findings: Findings, predictions: pd.DataFrame | None, curves: pd.DataFrame | None, store: Path
+) -> str:
+    """The whole page."""
     main = findings.main
     shown, lost = examples(findings, store)
     order = sorted(
         main.contrasts,
         key=lambda c: -abs(c.primary.difference) if not math.isnan(c.primary.difference) else 0,
     )
-    page = env.get_template("report.html").render(
+    page = template().render(
         f=findings,
         study=findings.study,
         main=main,
