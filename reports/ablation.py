@@ -62,7 +62,7 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
             for contrast in main.contrasts
             if contrast.variant in areas and main.reference in areas and not contrast.refused
         },
-        separation=separation(scores),
+        separation=separation(scores, metric),
         power=_power(main, tracks),
         variance=variance_by_factor(main, study),
     )

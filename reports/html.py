@@ -297,7 +297,9 @@ def item_panels(findings: Findings) -> list[tuple[str, list[tuple[str, str, str]
     panels = []
     for heading, effects in (("By tag", findings.by_tag), ("By track", findings.by_track)):
         members = []
-        for variant, found in list(effects.items())[:12]:
+        reach = {c.variant: abs(c.primary.difference) for c in findings.main.contrasts}
+        largest = sorted(effects.items(), key=lambda pair: -reach[pair[0]])
+        for variant, found in largest[:12]:
             gained, of = agreement(found, findings.main.style.higher_is_better)
             noun = heading.split()[1] + "s"
             members.append(
