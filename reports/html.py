@@ -297,7 +297,8 @@ def item_panels(findings: Findings) -> list[tuple[str, list[tuple[str, str, str]
     panels = []
     for heading, effects in (("By tag", findings.by_tag), ("By track", findings.by_track)):
         members = []
-        reach = {c.variant: abs(c.primary.difference) for c in findings.main.contrasts}
+        sizes = {c.variant: abs(c.primary.difference) for c in findings.main.contrasts}
+        reach = {name: 0.0 if math.isnan(size) else size for name, size in sizes.items()}
         largest = sorted(effects.items(), key=lambda pair: -reach[pair[0]])
         for variant, found in largest[:12]:
             gained, of = agreement(found, findings.main.style.higher_is_better)
