@@ -103,7 +103,9 @@ def test_published_rows_stand_beside_ours(findings) -> None:
     vocals = next(r for r in beside.rows if (r.variant, r.metric) == ("vocals", "ROC-AUC"))
     assert vocals.published.text == "91.85±0.03*"
     assert vocals.ours.startswith(findings.main.style.value(findings.main.row("vocals").mean))
-    assert {what for what, _, _ in beside.protocol} >= {"data", "runs", "test"}
+    ours = {what: text for what, _, text in beside.protocol}
+    assert ours["data"] == "data: synthetic (smoke run: tiny)" and ours["runs"] == "2 to 3 a row"
+    assert "family of 6" in ours["test"]
 
 
 def test_a_figure_that_cannot_be_read_is_named() -> None:

@@ -4,12 +4,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import reports
+from reports import plain
 from reports.__main__ import main
 
 
@@ -26,7 +28,7 @@ def test_html_needs_no_network(rendered: dict[str, Path]) -> None:
         "no U-Net",
         "Bonferroni, family of 6",
         "drums/seed2",
-        "each separator is trained once for all seeds",
+        "Each separator is trained once for all seeds",
         "bass and no U-Net ran on different kinds of device",
         "Source silent in this track",
         "best scalar",
@@ -153,3 +155,11 @@ def test_unknown_study_names_the_nearest(
 ) -> None:
     assert main(["source_ablation", "--store", str(study_directory.parent.parent)]) == 2
     assert "did you mean 'source_ablation-smoke'" in capsys.readouterr().err
+
+
+def test_trials_of_one_command_are_named_together(findings) -> None:
+    trials = tuple(replace(trial, command="make run") for trial in findings.study.trials)
+    together = replace(findings, study=replace(findings.study, trials=trials))
+    (line,) = plain.commands(together)
+    assert line.endswith("multiple/seed2: `make run`") and "drums/seed2 (missing)" in line
+    assert len(plain.commands(findings)) == 21
