@@ -190,6 +190,13 @@ def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], lis
         for effect in effects:
             reach[effect.target] = max(reach.get(effect.target, 0.0), abs(effect.difference))
     ordered = sorted(groups.items(), key=lambda group: -reach.get(group[0][0], 0.0))
+    # One example of each target before a second of any.
+    seen: dict[str, int] = {}
+    turns = []
+    for (_, target), _ in ordered:
+        turns.append(seen.get(target, 0))
+        seen[target] = turns[-1] + 1
+    ordered = [group for _, group in sorted(zip(turns, ordered, strict=True), key=lambda p: p[0])]
     for (track, target), members in ordered[:MAX_EXAMPLES]:
         paths = {
             "mixture": members[0].mixture,
