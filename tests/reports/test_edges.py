@@ -295,3 +295,11 @@ def test_other_metrics_of_the_same_tracks_follow_as_secondary(tmp_path: Path) ->
         ("sir", False, "crossed"),
     ]
     assert found[1].contrasts[0].primary.difference == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("test, floor", [("wilcoxon", 0.25), ("permutation", 0.1)])
+def test_a_test_that_cannot_reach_alpha_is_said(tmp_path: Path, test: str, floor: float) -> None:
+    far = {"base": [1.0, 1.1, 1.2], "new": [9.0, 9.5, 9.9]}
+    home = study(tmp_path, far, declare={"test": test})
+    assert reports.read(home).main.contrasts[0].primary.p == pytest.approx(floor)
+    assert f"cannot give a p below {floor:g}, so after correction no contrast" in said(home)
