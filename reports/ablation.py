@@ -103,6 +103,8 @@ def comparison(
     """All variants on one metric and target."""
     declaration = study.declaration
     rows = select(scores, metric, target)
+    names = [v.name for v in study.variants] or list(dict.fromkeys(rows["variant"]))
+    rows = rows[rows["variant"].isin(names)]
     items = item_scores(rows)
     item, left_out = ("track", _incomplete(items)) if items else ("", [])
     if left_out:
@@ -111,7 +113,6 @@ def comparison(
             name: table.drop(columns=left_out, errors="ignore") for name, table in items.items()
         }
     runs = run_scores(rows)
-    names = [v.name for v in study.variants] or list(runs)
     reference = declaration.reference or names[0]
     if reference not in names:
         raise ValueError(

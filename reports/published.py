@@ -116,9 +116,15 @@ def paper(name: str) -> Paper:
             rows[row] = {column: figure for column, figure in figures.items() if figure}
         tables.append(Table(table["name"], table["about"], columns, rows))
     return Paper(
-        raw["id"], raw["short"], raw["source"], raw["runs"], raw["protocol"], raw["studies"],
-        raw.get("printed", {}), tuple(tables),
-    )  # fmt: skip
+        raw["id"],
+        raw["short"],
+        raw["source"],
+        raw["runs"],
+        raw["protocol"],
+        raw["studies"],
+        raw.get("printed", {}),
+        tuple(tables),
+    )
 
 
 def beside(findings: Findings) -> Comparison | None:
