@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from reports import crossed, stats
+from reports import mixed as mixed_model
 from reports.stats import Result
 
 SEEDS, TRACKS, TRACK_SD, RESIDUAL_SD = 5, 50, 0.6, 0.6
@@ -56,7 +57,7 @@ def tests(
         crossed.item_means(a, b),
         crossed.naive(a, b),
     ]
-    return [*found, crossed.mixed(a, b)] if with_mixed else found
+    return [*found, mixed_model.mixed(a, b)] if with_mixed else found
 
 
 def setting(run_sd: float, cell_sd: float, studies: int, mixed: int, seed: int) -> list[dict]:

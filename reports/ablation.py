@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from . import crossed, declared, stats, tagging
+from . import crossed, declared, mixed, stats, tagging
 from .contrasts import Comparability, compare
 from .corrections import LABELS, correct, stars
 from .effects import BASELINES, by_item, separation, variance_by_factor
@@ -62,7 +62,7 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
             for contrast in main.contrasts
             if contrast.variant in areas and main.reference in areas and not contrast.refused
         },
-        separation=separation(scores),
+        separation=separation(scores, metric),
         power=_power(main, tracks),
         variance=variance_by_factor(main, study),
     )
@@ -103,6 +103,8 @@ def comparison(
     """All variants on one metric and target."""
     declaration = study.declaration
     rows = select(scores, metric, target)
+    names = [v.name for v in study.variants] or list(dict.fromkeys(rows["variant"]))
+    rows = rows[rows["variant"].isin(names)]
     items = item_scores(rows)
     item, left_out = ("track", _incomplete(items)) if items else ("", [])
     if left_out:
@@ -111,7 +113,6 @@ def comparison(
             name: table.drop(columns=left_out, errors="ignore") for name, table in items.items()
         }
     runs = run_scores(rows)
-    names = [v.name for v in study.variants] or list(runs)
     reference = declaration.reference or names[0]
     if reference not in names:
         raise ValueError(
@@ -233,7 +234,7 @@ def _tests(
             found["crossed"] = crossed.crossed(items_a, items_b, alpha, item)
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
             if fit_mixed or primary == "mixed":
-                found["mixed"] = crossed.mixed(items_a, items_b, alpha, item)
+                found["mixed"] = mixed.mixed(items_a, items_b, alpha, item)
             found["item_means"] = crossed.item_means(items_a, items_b, alpha, item)
         found["naive"] = crossed.naive(items_a, items_b, alpha, item)
     return tuple(found.values())

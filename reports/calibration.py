@@ -67,7 +67,7 @@ def rates() -> tuple[Rates, ...]:
                 (min(other), max(other)),
                 coverage,
                 min(row["studies"] for row in mine),
-            )  # fmt: skip
+            )
         )
     return tuple(found)
 

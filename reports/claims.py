@@ -6,17 +6,14 @@ never be recomputed from means and spreads: the correlation is missing.
 """
 
 import itertools
-import math
 from dataclasses import dataclass
 
 from scipy import stats as scipy_stats
 
-from .auc import d_score
-from .corrections import correct
-from .published import Printed, Table, paper
+from .auc import d_score, hanley_mcneil
+from .published import paper
+from .stars import msspt_settings, msspt_stars, p_from_summary
 from .text import listing, number, p_phrase
-
-FAMILIES = (1, 2, 5, 6, 7, 10, 30, 36)
 
 
 @dataclass(frozen=True)
@@ -36,99 +33,6 @@ class Claim:
     recomputed: str
     reproduced: bool
     why: str = ""
-
-
-@dataclass(frozen=True)
-class Stars:
-    """MSSPT's Table I stars under one reading of the text.
-
-    Attributes:
-        spread: `SE` or `SD`: what the printed ± is taken for.
-        test: `Student` or `Welch`.
-        sided: 1 or 2.
-        family: contrasts the Bonferroni correction counts.
-        reproduced, missing, extra: printed stars found again; not found; unprinted cells that
-            would be starred.
-    """
-
-    spread: str
-    test: str
-    sided: int
-    family: int
-    reproduced: tuple[str, ...]
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-
-
-def p_from_summary(
-    a: Printed, b: Printed, runs: int, spread: str, test: str, sided: int
-) -> tuple[float, float]:
-    """t and p of a - b from mean and spread over `runs` runs; one-sided p is for a > b."""
-    scale = math.sqrt(runs) if spread == "SE" else 1.0
-    t, p = scipy_stats.ttest_ind_from_stats(
-        a.value,
-        a.spread * scale,
-        runs,
-        b.value,
-        b.spread * scale,
-        runs,
-        equal_var=test == "Student",
-        alternative="greater" if sided == 1 else "two-sided",
-    )
-    return float(t), float(p)
-
-
-def msspt_cells(table: Table) -> dict[str, tuple[Printed, Printed]]:
-    """`vocals / CNN MTAT ROC` -> the cell and its column's tail row."""
-    tail = table.rows["none (tail)"]
-    return {
-        f"{row} / {column}": (cells[column], tail[column])
-        for row, cells in table.rows.items()
-        if row != "none (tail)"
-        for column in table.columns
-    }
-
-
-def msspt_stars(
-    spread: str, test: str, sided: int, family: int, method: str = "bonferroni"
-) -> Stars:
-    """Table I's stars recomputed under one setting."""
-    found = paper("msspt")
-    cells = msspt_cells(found.table("Table I"))
-    p = [p_from_summary(a, b, found.runs, spread, test, sided)[1] for a, b in cells.values()]
-    clear = {
-        name
-        for name, q in zip(
-            cells,
-            correct(p, method, family)
-            if method != "bonferroni"
-            else [min(1.0, q * family) for q in p],
-            strict=True,
-        )
-        if q < 0.05
-    }
-    # Stars mark improvements only.
-    clear = {name for name in clear if cells[name][0].value > cells[name][1].value}
-    marked = [name for name, (cell, _) in cells.items() if cell.star]
-    return Stars(
-        spread,
-        test,
-        sided,
-        family,
-        tuple(name for name in marked if name in clear),
-        tuple(name for name in marked if name not in clear),
-        tuple(name for name in cells if name in clear and name not in marked),
-    )
-
-
-def msspt_settings() -> list[Stars]:
-    """Every setting of recipes that was tried: spread, test, sidedness, family."""
-    return [
-        msspt_stars(spread, test, sided, family)
-        for spread, sided, test, family in itertools.product(
-            ("SE", "SD"), (2, 1), ("Student", "Welch"), FAMILIES
-        )
-    ]
 
 
 def msspt() -> list[Claim]:
@@ -224,12 +128,33 @@ def aemic_d() -> list[tuple[str, str, float, float]]:
     return out
 
 
+def aemic_half_widths() -> list[tuple[str, str, float, float]]:
+    """(instrument, arm, half-width as printed, Hanley-McNeil half-width of the inflated sample)
+    for Table 4.2.
+
+    Each label counts six times and the other labels, not segments, count as negatives.
+    """
+    found = paper("aemic")
+    given = found.printed
+    labels = given["inflation"] * given["labels"]
+    out = []
+    for row, positives in given["positives_inferred_from_the_half_widths"].items():
+        n1 = given["inflation"] * positives
+        for arm in ("base", "raw", "post"):
+            cell = found.table("Table 4.2").rows[row][arm]
+            half = given["half_width_in_se"] * hanley_mcneil(cell.value, n1, labels - n1)
+            out.append((row, arm, cell.spread, round(half, 3)))
+    return out
+
+
 def aemic() -> list[Claim]:
     """AE-MIC's t(98) = 2.69 and its D scores."""
     tests = aemic_t()
     t, df, p = tests["table, Student"]
     low, high = rounding_range()
     scores = aemic_d()
+    widths = aemic_half_widths()
+    fit = sum(abs(a - b) < 0.0011 for _, _, a, b in widths)
     agree = sum((a > 0) == (b > 0) for _, _, a, b in scores)
     off = [(row, arm, a, b) for row, arm, a, b in scores if abs(a - b) > 0.0015]
     named = listing(
@@ -258,6 +183,14 @@ def aemic() -> list[Claim]:
             "within rounding",
             not off,
             f"does not match: {named}",
+        ),
+        Claim(
+            "AE-MIC",
+            f"Table 4.2: {len(widths)} half-widths",
+            f"{fit} of {len(widths)} are Hanley-McNeil half-widths (within .001) if each label "
+            "counts six times and other labels count as negatives",
+            False,
+            "so the sample is inflated sixfold: honest intervals are about 2.4 times as wide",
         ),
     ]
 

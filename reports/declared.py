@@ -1,5 +1,6 @@
 """What was declared against what ran: deviations, cautions, devices. One sentence each."""
 
+import math
 from collections.abc import Iterator
 
 from . import prose
@@ -119,6 +120,7 @@ def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> I
             yield f"Contrast refused: {contrast.refused}."
         if len(contrast.devices) > 1:
             yield prose.device_sentence(contrast)
+    yield from _out_of_reach(main)
     if main.family == 1:
         yield "The family has one contrast, so the corrected p is the p."
     if main.left_out:
@@ -132,6 +134,24 @@ def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> I
         names = listing(list(study.declaration.exclude), 8)
         yield f"{count(many, 'score')} left out as declared before the run: {names}."
     yield from _undefined(scores)
+
+
+def _out_of_reach(main: Comparison) -> Iterator[str]:
+    """Said where the primary test has too few runs to be significant whatever the scores."""
+    counts = [len(row.runs) for row in main.rows if row.runs]
+    runs = min(counts, default=0)
+    if main.test == "wilcoxon":
+        floor = 2.0 ** (1 - runs)
+    elif main.test == "permutation":
+        floor = 2 / math.comb(2 * runs, runs)
+    else:
+        return
+    family = 1 if main.correction == "none" else main.family
+    if floor * family > main.alpha:
+        yield (
+            f"With {count(runs, 'run')} a variant the declared test cannot give a p below "
+            f"{floor:.3g}, so after correction no contrast can be significant at {main.alpha:g}."
+        )
 
 
 def _undefined(scores: Scores) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,13 @@ def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], lis
         for effect in effects:
             reach[effect.target] = max(reach.get(effect.target, 0.0), abs(effect.difference))
     ordered = sorted(groups.items(), key=lambda group: -reach.get(group[0][0], 0.0))
+    # One example of each target before a second of any.
+    seen: dict[str, int] = {}
+    turns = []
+    for (_, target), _ in ordered:
+        turns.append(seen.get(target, 0))
+        seen[target] = turns[-1] + 1
+    ordered = [group for _, group in sorted(zip(turns, ordered, strict=True), key=lambda p: p[0])]
     for (track, target), members in ordered[:MAX_EXAMPLES]:
         paths = {
             "mixture": members[0].mixture,
@@ -209,25 +217,30 @@ def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], lis
     return shown, lost
 
 
-def to_html(
-    findings: Findings, predictions: pd.DataFrame | None, curves: pd.DataFrame | None, store: Path
-) -> str:
-    """The whole page."""
-    loader = jinja2.FileSystemLoader(HERE)
+@cache
+def template() -> jinja2.Template:
+    """The page's template."""
     env = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    return env.get_template("report.html")
+
+
+def to_html(
+    findings: Findings, predictions: pd.DataFrame | None, curves: pd.DataFrame | None, store: Path
+) -> str:
+    """The whole page."""
     main = findings.main
     shown, lost = examples(findings, store)
     order = sorted(
         main.contrasts,
         key=lambda c: -abs(c.primary.difference) if not math.isnan(c.primary.difference) else 0,
     )
-    page = env.get_template("report.html").render(
+    page = template().render(
         f=findings,
         study=findings.study,
         main=main,
@@ -291,7 +304,10 @@ def item_panels(findings: Findings) -> list[tuple[str, list[tuple[str, str, str]
     panels = []
     for heading, effects in (("By tag", findings.by_tag), ("By track", findings.by_track)):
         members = []
-        for variant, found in list(effects.items())[:12]:
+        sizes = {c.variant: abs(c.primary.difference) for c in findings.main.contrasts}
+        reach = {name: 0.0 if math.isnan(size) else size for name, size in sizes.items()}
+        largest = sorted(effects.items(), key=lambda pair: -reach[pair[0]])
+        for variant, found in largest[:12]:
             gained, of = agreement(found, findings.main.style.higher_is_better)
             noun = heading.split()[1] + "s"
             members.append(

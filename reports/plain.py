@@ -271,10 +271,19 @@ def to_markdown(findings: Findings) -> str:
             _bullets([note_text(n.text, n.count, n.items) for n in study.notes]),
         ]
     parts += ["## Environment", _bullets([f"{k}: {v}" for k, v in environment(findings)])]
-    commands = [f"{t.name} ({t.status}): `{t.command}`" for t in study.trials if t.command]
-    if commands:
-        parts += ["## Reproduce", _bullets(commands)]
+    if any(trial.command for trial in study.trials):
+        parts += ["## Reproduce", _bullets(commands(findings))]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def commands(findings: Findings) -> list[str]:
+    """What to type for each trial; trials of one command are named together."""
+    groups: dict[str, list[str]] = {}
+    for trial in findings.study.trials:
+        if trial.command:
+            state = "" if trial.status == "done" else f" ({trial.status})"
+            groups.setdefault(trial.command, []).append(trial.name + state)
+    return [f"{', '.join(names)}: `{command}`" for command, names in groups.items()]
 
 
 def _markdown_comparison(comparison: Comparison) -> list[str]:
@@ -363,8 +372,8 @@ def environment(findings: Findings) -> list[tuple[str, str]]:
         rows.append(
             (
                 "stages",
-                f"{len(stages)}, {duration(spent)} of computing in all; {cached} found in "
-                "the store",
+                f"{len(stages)}, {duration(spent)} of computing in all"
+                + (f"; {cached} found in the store" if cached else ""),
             )
         )
         devices = sorted(

@@ -163,7 +163,9 @@ def generalisation(findings: Findings) -> str:
         )
     if findings.study.declaration.shared:
         shared = findings.study.declaration.shared.strip().rstrip(".")
-        text += f" Shared by all seeds: {shared}. What a shared stage learned by chance is not in "
+        text += (
+            f" {shared[:1].upper()}{shared[1:]}. What a shared stage learned by chance is not in "
+        )
         text += "the spread between runs."
     return text
 

@@ -116,9 +116,15 @@ def paper(name: str) -> Paper:
             rows[row] = {column: figure for column, figure in figures.items() if figure}
         tables.append(Table(table["name"], table["about"], columns, rows))
     return Paper(
-        raw["id"], raw["short"], raw["source"], raw["runs"], raw["protocol"], raw["studies"],
-        raw.get("printed", {}), tuple(tables),
-    )  # fmt: skip
+        raw["id"],
+        raw["short"],
+        raw["source"],
+        raw["runs"],
+        raw["protocol"],
+        raw["studies"],
+        raw.get("printed", {}),
+        tuple(tables),
+    )
 
 
 def beside(findings: Findings) -> Comparison | None:
@@ -152,7 +158,13 @@ def _protocol(found: Paper, findings: Findings) -> tuple[tuple[str, str, str], .
     counts = sorted({len(row.runs) for row in main.rows if row.runs})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     baseline = study.variant(main.reference).recipe
-    data = [f"{key} = {value}" for key, value in baseline.items() if "data" in key.split(".")[0]]
+    # A data set is a part of the recipe with a name and a split, or one called data.
+    roots = dict.fromkeys(key.rsplit(".", 1)[0] for key in baseline if "." in key)
+    data = [
+        f"{root}: {baseline[f'{root}.name']}"
+        for root in roots
+        if f"{root}.name" in baseline and (f"{root}.split_seed" in baseline or "data" in root)
+    ]
     ours = {
         "runs": f"{runs} a row",
         "test": f"{main.test_label} against {main.reference}, {main.correction_label}, "

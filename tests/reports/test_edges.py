@@ -295,3 +295,22 @@ def test_other_metrics_of_the_same_tracks_follow_as_secondary(tmp_path: Path) ->
         ("sir", False, "crossed"),
     ]
     assert found[1].contrasts[0].primary.difference == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("test, floor", [("wilcoxon", 0.25), ("permutation", 0.1)])
+def test_a_test_that_cannot_reach_alpha_is_said(tmp_path: Path, test: str, floor: float) -> None:
+    far = {"base": [1.0, 1.1, 1.2], "new": [9.0, 9.5, 9.9]}
+    home = study(tmp_path, far, declare={"test": test})
+    assert reports.read(home).main.contrasts[0].primary.p == pytest.approx(floor)
+    assert f"cannot give a p below {floor:g}, so after correction no contrast" in said(home)
+
+
+def test_scores_of_tracks_and_of_a_split_are_not_mixed(tmp_path: Path) -> None:
+    extra = "".join(f"edge,{v}/seed{s},{v},{v},{s},,,sdr,,99\n" for v in ARMS for s in range(3))
+    plain_study = reports.read(study(tmp_path / "a", ARMS, tracks=4)).main
+    assert reports.read(study(tmp_path / "b", ARMS, tracks=4, extra=extra)).main == plain_study
+
+
+def test_a_stray_variant_does_not_cost_tracks(tmp_path: Path) -> None:
+    extra = "edge,odd/seed0,odd,odd,0,song 0,,sdr,,9\n"
+    assert reports.read(study(tmp_path, ARMS, tracks=4, extra=extra)).main.items == 4

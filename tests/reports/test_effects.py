@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,9 @@ from statsmodels.stats.anova import anova_lm
 import reports
 from reports import figures, power, stats
 from reports.__main__ import main as command
+from reports.effects import variance_by_factor
+from reports.findings import Row
+from reports.study import read_study
 from tests.reports.test_edges import study
 
 
@@ -34,7 +38,10 @@ def factorial(home: Path, seed: int, runs: int = 3) -> tuple[Path, pd.DataFrame]
             levels = {"loss": loss, "width": width}
             recipe = {"loss.name": loss, "model.width": int(width)}
             variants.append({"variant": name, "levels": levels, "recipe": recipe})
-            rows += [{"loss": loss, "width": width, "score": score} for score in arms[name]]
+            rows += [
+                {"variant": name, "loss": loss, "width": width, "score": score}
+                for score in arms[name]
+            ]
     factors = [
         {"name": "loss", "levels": {v: {"loss.name": v} for v in ("l1", "l2")}},
         {"name": "width", "levels": {v: {"model.width": int(v)} for v in ("16", "32", "64")}},
@@ -46,7 +53,12 @@ def factorial(home: Path, seed: int, runs: int = 3) -> tuple[Path, pd.DataFrame]
 @pytest.mark.parametrize("seed", range(50))
 def test_variance_by_factor_is_type_two_anova(tmp_path: Path, seed: int) -> None:
     home, table = factorial(tmp_path, seed)
-    found = {part.name: part for part in reports.read(home).variance}
+    rows = [
+        Row(v, False, dict(enumerate(g["score"])), 3, g["score"].mean(), math.nan, math.nan)
+        for v, g in table.groupby("variant", sort=False)
+    ]
+    shares = variance_by_factor(SimpleNamespace(rows=rows), read_study(home / "study.json"))
+    found = {part.name: part for part in shares}
     full = anova_lm(smf.ols("score ~ C(loss) * C(width)", table).fit(), typ=2)
     total = full["sum_sq"].sum()
     for name, term in (
