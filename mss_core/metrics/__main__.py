@@ -201,7 +201,8 @@ def _summary(
             f"{dropped[worst]} of them in {worst}"
         )
     if any(flags.values()):
-        print("ill-conditioned, SIR and SAR depend on rounding:", *(n for n in names if flags[n]))
+        print("ill-conditioned (rounding may move ISR, SIR and SAR by more than 1e-6 dB):")
+        print(*(f"  {name}" for name in names if flags[name]), sep="\n")
     print(f"written: {output / 'scores.csv'}")
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mss_core.metrics import frames, projection
 from mss_core.metrics.cache import Cache
+from mss_core.metrics.threads import one_core
 
 TAPS = 512
 ILL_CONDITIONED = 1e10
@@ -65,6 +66,7 @@ class BssEval:
         return self.condition > ILL_CONDITIONED
 
 
+@one_core()
 def bss_eval(
     references: ArrayLike,
     estimates: ArrayLike,
@@ -79,6 +81,8 @@ def bss_eval(
     track: str = "",
 ) -> BssEval:
     """BSS Eval v4 of one track, equal to museval 0.4.1 to 1e-6 dB up to about 100 dB.
+
+    Takes one core; for many tracks on many cores see `tracks.bss_eval_tracks`.
 
     Args:
         references: true sources, (source, time, channel), or (source, time) for mono.
@@ -112,6 +116,7 @@ def bss_eval(
     return BssEval(*values, start, window, hop, condition)
 
 
+@one_core()
 def frame_sdr(
     references: ArrayLike,
     estimates: ArrayLike,

@@ -80,9 +80,9 @@ def _empty(references: Tensor, targets: Sequence[Tensor], rows: int, taps: int) 
 
 
 def fft_size(taps: int, length: int) -> int:
-    """Power of two: 4 * taps for a long signal, no more than needed for a short one."""
+    """Power of two: 4 * taps (2048 at least) for a long signal, no more than a short one needs."""
     size = 1
-    while size < min(4 * taps, length + taps - 1):
+    while size < min(max(4 * taps, 2048), length + taps - 1):
         size *= 2
     return size
 

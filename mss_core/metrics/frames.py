@@ -72,7 +72,8 @@ def framing(length: int, window: int, hop: int, taps: int) -> Framing:
     cuts = sorted({0, length}.union(*windows))
     spans = tuple(itertools.pairwise(cuts))
     if all(stop - start >= taps - 1 for start, stop in spans[:-1]):
-        members = tuple((cuts.index(start), cuts.index(stop)) for start, stop in windows)
+        place = {cut: i for i, cut in enumerate(cuts)}
+        members = tuple((place[start], place[stop]) for start, stop in windows)
         return Framing(windows, spans, members, tuple(cuts[1:-1]), True)
     members = tuple((i, i + 1) for i in range(count))
     return Framing(windows, (*windows, (0, length)), members, (), False)

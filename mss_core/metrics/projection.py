@@ -52,7 +52,7 @@ def ratios(
     windows, whole = _lags(references, targets, plan, taps)
     if side is None:
         side = _reference_side(
-            windows[:, :channels].contiguous(), whole[:channels], references.shape[0]
+            windows[:, :channels].clone(), whole[:channels].clone(), references.shape[0]
         )
         store(cache, key, side, _pack)
     windows, whole = windows[:, -channels:], whole[-channels:]

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from threadpoolctl import threadpool_limits
 
 from mss_core.metrics.bss_eval import BssEval, bss_eval
+from mss_core.metrics.threads import one_core
 
 T = TypeVar("T")
 Loaded = tuple[ArrayLike, ArrayLike, float]
@@ -70,10 +70,9 @@ def parallel(
         TimeRemainingColumn(),
     )
     bar = Progress(*columns, console=Console(stderr=True), disable=not (label and names))
-    before = torch.get_num_threads()
     pool = ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        with bar, threadpool_limits(1):
+        with bar, one_core():
             task = bar.add_task(label, total=len(names))
             waiting = {pool.submit(function, name): name for name in names}
             for future in as_completed(waiting):
@@ -84,4 +83,3 @@ def parallel(
                 yield waiting[future], future.result() if error is None else error
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mss_core.metrics import cache, correlation, frames, museval_io, projection, toeplitz
 from mss_core.metrics.bss_eval import bss_eval, frame_sdr, validate
@@ -333,6 +334,27 @@ def test_many_tracks_are_those_one_by_one():
     assert list(together) == list(made)
     for name, (references, estimates) in made.items():
         assert_same(together[name], bss_eval(references, estimates, RATE), 1e-12)
+
+
+def test_one_core_is_taken_and_given_back(pair, monkeypatch):
+    seen = []
+    original = projection.ratios
+
+    def spy(*arguments):
+        pools = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+        seen.append((torch.get_num_threads(), max(pools)))
+        return original(*arguments)
+
+    monkeypatch.setattr(projection, "ratios", spy)
+    torch.set_num_threads(2)
+    try:
+        with threadpool_limits(2, "blas"):
+            bss_eval(*pair, RATE)
+            pools = [p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"]
+            assert torch.get_num_threads() == 2 and max(pools) >= min(2, os.cpu_count())
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [(1, 1)]
 
 
 def test_an_error_names_its_track_and_the_others_are_done():

@@ -156,3 +156,18 @@ def test_as_a_command_and_without_museval(folders):
     assert done.returncode == 0, done.stderr
     assert (folders / "out" / "track.json").exists()
     assert len(pd.read_csv(folders / "out" / "scores.csv")) == 24
+
+
+def test_ill_conditioned_tracks_are_named(folders, capsys):
+    folder = folders / "references" / "test" / "B"
+    for path in folder.iterdir():
+        signal, _ = soundfile.read(path)
+        spectrum = np.fft.rfft(signal, axis=0)
+        spectrum[len(spectrum) // 2 :] = 0
+        narrow = np.fft.irfft(spectrum, n=len(signal), axis=0)
+        soundfile.write(path, narrow, RATE, subtype="DOUBLE")
+    assert run(folders) == 0
+    assert "more than 1e-6 dB):\n  test/B\n" in capsys.readouterr().out
+    table = pd.read_csv(folders / "scores" / "scores.csv").dropna(subset="track")
+    flagged = table[table["ill_conditioned"].astype(str) == "True"]["track"]
+    assert set(flagged) == {"test/B"}
