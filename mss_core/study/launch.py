@@ -9,6 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,16 +72,20 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
         trainable = tune.with_resources(
             tune.with_parameters(_run, stages=stages, root=str(store.root), ctx=ctx),
             lambda config: tune.PlacementGroupFactory([requests[config["key"]]]))
-        searcher = GraphSearcher(plan, board, store.root / "ray" / "tune")
+        # A folder of its own: two drivers on one store would overwrite each other's Tune state.
+        scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
+        searcher = GraphSearcher(plan, board, scratch)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True,
                                         trial_dirname_creator=lambda trial: trial.trial_id),
             run_config=tune.RunConfig(
-                name="tune", storage_path=str(store.root / "ray"), verbose=0, callbacks=[_Watch(searcher)],
+                name=scratch.name, storage_path=str(scratch.parent), verbose=0, callbacks=[_Watch(searcher)],
                 failure_config=tune.FailureConfig(max_failures=RETRIES)))
         with _quiet():
             tuner.fit()
+        if not searcher.died:
+            shutil.rmtree(scratch, ignore_errors=True)
     finally:
         if started_here:
             ray.shutdown()
@@ -112,6 +119,7 @@ class GraphSearcher(Searcher):
         self.pending = sorted(plan.needed, key=lambda key: -below[key])
         self.missing = set(plan.needed)
         self.running: dict[str, str] = {}
+        self.died = False
 
     def suggest(self, trial_id: str) -> Any:
         self.pending = [key for key in self.pending if self.board.state[key] != BLOCKED]
@@ -128,6 +136,7 @@ class GraphSearcher(Searcher):
         key = self.running.pop(trial_id)
         message = (result or {}).get("failed", "it reported nothing")
         if error:
+            self.died = True
             message = f"its worker died {RETRIES + 1} times (log: {self.logs / trial_id / 'error.txt'})"
         if message:
             self.board.set(key, FAILED, message)
