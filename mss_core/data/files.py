@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -186,3 +188,19 @@ def read_track(rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tupl
     if "mixture" not in rows:
         waveforms = {"mixture": sum((waveform for waveform, _ in decoded.values()), silence), **waveforms}
     return Sound(waveforms, rates.pop())
+
+
+# ---- progress
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the error stream where that is a terminal, told how many of ``total`` are done."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

@@ -13,10 +13,10 @@ from mss_core.graph import checksum, write_atomically
 class Fingerprints:
     """sha256 of files, remembered by path, size and time of change, so that a large set is hashed once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         try:
-            self.known = json.loads(path.read_text(encoding="utf-8"))
+            self.known = json.loads(path.read_text(encoding="utf-8")) if path else {}
         except (FileNotFoundError, json.JSONDecodeError):
             self.known = {}
         self.changed = False
@@ -31,7 +31,7 @@ class Fingerprints:
         return entry[2]
 
     def save(self) -> None:
-        if self.changed:
+        if self.changed and self.path:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, json.dumps(self.known).encode())
             self.changed = False

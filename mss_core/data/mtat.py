@@ -17,7 +17,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mss_core.data.files import Clip, clip_items, facts, first_existing, read_lines
-from mss_core.data.sets import SPLITS, ClipSet, Note, Survey, hold_out, require_splits, split_policy
+from mss_core.data.sets import (
+    SPLITS,
+    ClipSet,
+    Note,
+    Survey,
+    hold_out,
+    require_splits,
+    split_policy,
+)
 from mss_core.naming import nearest
 
 Labels = dict[str, tuple[str, ...]]

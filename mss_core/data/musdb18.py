@@ -13,7 +13,16 @@ from pathlib import Path
 
 from mss_core.data import stem_mp4, stems
 from mss_core.data.files import facts
-from mss_core.data.sets import Item, Note, Sound, Survey, TrackSet, hold_out, require_splits, split_policy
+from mss_core.data.sets import (
+    Item,
+    Note,
+    Sound,
+    Survey,
+    TrackSet,
+    hold_out,
+    require_splits,
+    split_policy,
+)
 from mss_core.naming import choose
 
 SOURCES = ("drums", "bass", "other", "vocals")

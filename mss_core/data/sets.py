@@ -196,6 +196,7 @@ def survey(config: TrackSet | ClipSet, data: Mapping[str, Path]) -> Survey:
     table = TRACK_SETS if isinstance(config, TrackSet) else CLIP_SETS
     root = None if config.name == "synthetic" else find_root(config.name, data)
     found = importlib.import_module(f"mss_core.data.{table[config.name]}").survey(config, root)
+    found = replace(found, notes=(*found.notes, *leaks(found.items)))
     chosen = {"split": split_policy(config), "subset": getattr(config, "subset", "")}
     extra = {**found.extra, **{name: value for name, value in chosen.items() if value}}
     if isinstance(config, TrackSet) and config.mixture == "sum":
@@ -203,6 +204,16 @@ def survey(config: TrackSet | ClipSet, data: Mapping[str, Path]) -> Survey:
                       for item in found.items)
         return replace(found, items=items, extra=extra)
     return replace(found, extra=extra)
+
+
+def leaks(items: Iterable[Item]) -> tuple[Note, ...]:
+    """A note that names the artists (for IRMAS, recordings) with items in more than one split."""
+    where: dict[str, set[str]] = {}
+    for item in items:
+        where.setdefault(item.artist, set()).add(item.split)
+    both = tuple(f"{artist} ({', '.join(s for s in SPLITS if s in splits)})"
+                 for artist, splits in sorted(where.items()) if artist and len(splits) > 1)
+    return (Note("leak", "artists with items in more than one split", both),) if both else ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,17 @@ from functools import partial
 from pathlib import Path
 
 from mss_core import audio
-from mss_core.data.sets import AUDIO, SPLITS, Item, Note, Sound, Survey, TrackSet, hold_out, require_splits
+from mss_core.data.sets import (
+    AUDIO,
+    SPLITS,
+    Item,
+    Note,
+    Sound,
+    Survey,
+    TrackSet,
+    hold_out,
+    require_splits,
+)
 from mss_core.naming import nearest
 
 
