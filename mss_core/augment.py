@@ -121,8 +121,23 @@ def _stretch(waveform: Tensor, factor: float, size: int) -> Tensor:
     turn = turn - 2 * torch.pi * torch.round(turn / (2 * torch.pi)) + expected
     start = spectrum[..., :1].angle()
     phase = start + torch.cumsum(torch.nn.functional.pad(turn[..., :-1], (1, 0)), -1)
+    peaks = _nearest_peak(first.abs())
+    phase = phase.gather(1, peaks) + first.angle() - first.angle().gather(1, peaks)
     result = torch.istft(torch.polar(magnitude, phase), size, hop, window=window, length=round(length / factor))
     return result.reshape(*lead, -1)
+
+
+def _nearest_peak(magnitude: Tensor) -> Tensor:
+    """For each bin of (item, bin, frame) the closest local maximum: a peak's bins keep their phases to one another
+    [Laroche and Dolson 1999], without which a stretched tone fades."""
+    bins = magnitude.shape[1]
+    around = torch.nn.functional.pad(magnitude, (0, 0, 1, 1), value=-1.0)
+    is_peak = (magnitude >= around[:, :-2]) & (magnitude > around[:, 2:])
+    is_peak[:, 0] |= ~is_peak.any(1)
+    index = torch.arange(bins, device=magnitude.device)[:, None].expand_as(magnitude)
+    below = torch.where(is_peak, index, -bins).cummax(1).values
+    above = torch.where(is_peak, index, 2 * bins).flip(1).cummin(1).values.flip(1)
+    return torch.where(index - below <= above - index, below, above)
 
 
 def _speed(waveform: Tensor, ratio: float) -> Tensor:

@@ -134,8 +134,8 @@ def program(stem: dict[str, Any]) -> int:
 
 
 def _stem_file(folder: Path, name: str) -> Path:
-    flac = folder / "stems" / f"{name}.flac"
-    return flac if flac.exists() else folder / "stems" / f"{name}.wav"
+    wav = folder / "stems" / f"{name}.wav"
+    return wav if wav.exists() else folder / "stems" / f"{name}.flac"
 
 
 def _files(folder: Path, stems: dict[str, dict[str, Any]], source: str, patches: dict[str, set[str]]
