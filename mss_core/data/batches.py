@@ -80,7 +80,7 @@ def stream(segments: Segments, first: int, stop: int, workers: int = 0) -> Itera
 
 def waveforms(batch: Tensor) -> Tensor:
     """float32 in [-1, 1] of int16 samples, as ``Packed.read`` gives them."""
-    return batch.float() / SCALE
+    return batch.float().div_(SCALE)
 
 
 class Resident:

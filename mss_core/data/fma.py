@@ -41,9 +41,10 @@ def survey(config: ClipSet, root: Path) -> Survey:
 
 
 def find_table(root: Path) -> Path:
-    for path in (root / "fma_metadata" / "tracks.csv", root / "tracks.csv", root.parent / "fma_metadata" / "tracks.csv"):
-        if path.is_file():
-            return path
+    """The user's tracks.csv; ValueError where there is none."""
+    for folder in (root / "fma_metadata", root, root.parent / "fma_metadata"):
+        if (folder / "tracks.csv").is_file():
+            return folder / "tracks.csv"
     raise ValueError(f"data set 'fma_medium': no fma_metadata/tracks.csv in {root}")
 
 

@@ -96,7 +96,8 @@ class AccompanimentMixer:
         if not self.songs:
             raise ValueError(f"no training track holds {target!r}")
         if len(self.pool) < most:
-            raise ValueError(f"the training tracks hold {len(self.pool)} accompaniment(s); a mixture takes up to {most}")
+            raise ValueError(f"the training tracks hold {len(self.pool)} accompaniment(s); a mixture takes up to "
+                             f"{most}")
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Mixtures (batch, time) and the target (batch, 1, time), float32; a function of seed and step only."""

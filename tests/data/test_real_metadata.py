@@ -97,7 +97,7 @@ def test_slakh_real_track(metadata: Path, tmp_path: Path) -> None:
     counts = slakh.onset_counts(mini)
     assert counts == {"bass": 361, "drums": 1076, "guitar": 446, "piano": 401, "strings": 0}
     stems = sum(onsets(path) for path in (mini / "MIDI").glob("S*.mid"))
-    assert stems == onsets(mini / "all_src.mid")
+    assert (stems, onsets(mini / "all_src.mid")) == (3096, 3139)  # S06, of 43 notes, was never saved
     root = tmp_path / "s"
     for number in (1, 2, 1501, 1900):
         shutil.copytree(mini, root / f"Track{number:05d}")

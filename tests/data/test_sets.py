@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.mixing import IncoherentMixer, segments
 from mss_core.data.packed import Packed, notes_of, pack
-from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.sets import ClipSet, TrackSet, survey
 from mss_core.graph import Context
 from tests.conftest import FREQUENCIES, write_clips, write_track
@@ -23,7 +23,8 @@ SEGMENT = 61_792
 def packed_tracks(root: Path, out: Path, **changes) -> Packed:
     config = TrackSet("stems", **changes)
     out.mkdir()
-    pack(survey(config, {"stems": root}), ("mixture", *config.sources), config.samplerate, SEGMENT, out, Context(out=out))
+    rows = ("mixture", *config.sources)
+    pack(survey(config, {"stems": root}), rows, config.samplerate, SEGMENT, out, Context(out=out))
     return Packed(out)
 
 
