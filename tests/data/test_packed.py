@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,6 +146,24 @@ def test_half_an_mp3_is_a_counted_skip_in_training(tmp_path: Path) -> None:
     assert len(opened.items) == 5
     skipped = [item for note in notes_of(tmp_path / "out") if note["kind"] == "skipped" for item in note["items"]]
     assert len(skipped) == 1 and skipped[0].startswith("02/102.mp3 (stops after")
+
+
+def test_a_mixture_of_one_stem_and_a_very_quiet_clip_are_kept(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.001, (1, 8000)).astype(np.float32)
+    items = tuple(Item(name, name, lambda: Sound({"mixture": noise, "a": noise, "b": 0 * noise}, 16_000))
+                  for name in ("train", "valid", "test"))
+    opened = build(Survey(items), tmp_path / "out", rows=("mixture", "a", "b"))
+    assert [item.silent for item in opened.items] == [("b",)] * 3
+    np.testing.assert_array_equal(opened.read(opened.items[0]), opened.read(opened.items[0], "a"))
+    assert np.sqrt(np.mean(opened.read(opened.items[0]) ** 2)) == pytest.approx(0.001, rel=0.05)
+
+
+def test_decoding_in_order_however_long_each_takes() -> None:
+    def slow(value: int) -> int:
+        time.sleep(0.02 * (value % 3))
+        return value * value
+
+    assert list(module.in_order(slow, range(9), 3)) == [value * value for value in range(9)]
 
 
 # ---- batches

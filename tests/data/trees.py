@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import os
 import struct
 from pathlib import Path
@@ -32,11 +33,20 @@ def song(index: int) -> dict[str, np.ndarray]:
 
 def write(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".mp3":
-        soundfile.write(path, samples, rate, format="MP3")
-    else:
-        soundfile.write(path, samples, rate, subtype="PCM_16")
+    soundfile.write(path, samples, rate, subtype="PCM_16")
     return path
+
+
+def write_mp3(path: Path, index: int, seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_mp3(index % 5, seconds))
+
+
+@functools.cache
+def _mp3(index: int, seconds: float) -> bytes:
+    with io.BytesIO() as buffer:
+        soundfile.write(buffer, clip(index, seconds), RATE, format="MP3")
+        return buffer.getvalue()
 
 
 def clip(index: int, seconds: float, channels: int = 1) -> np.ndarray:
@@ -181,7 +191,7 @@ def mtat(root: Path) -> Path:
         writer.writerow(["clip_id", *tags, "mp3_path"])
         for number, (path, chosen) in enumerate(MTAT_CLIPS):
             writer.writerow([number, *(int(tag in chosen or tag == "zither") for tag in tags), path])
-            write(root / "mp3" / path, clip(number, 2.0))
+            write_mp3(root / "mp3" / path, number, 2.0)
     return root
 
 
@@ -211,7 +221,7 @@ def fma(root: Path) -> Path:
             writer.writerow([number, f"artist {number}", split, subset, genre, "a title, with a comma"])
             if number != 5:
                 name = f"{number:06d}"
-                write(root / "fma_medium" / name[:3] / f"{name}.mp3", clip(number, 30.0))
+                write_mp3(root / "fma_medium" / name[:3] / f"{name}.mp3", number, 30.0)
     return root
 
 
@@ -243,6 +253,6 @@ def jamendo(root: Path) -> Path:
                 chosen = tags[:1] if number % 2 else tags
                 text += "\t".join([f"track_{number:07d}", f"artist_{number:06d}", "album_000001", name, "3.0",
                                    *chosen]) + "\n"
-                write(root / "audio" / name.replace(".mp3", ".low.mp3" if number % 2 else ".mp3"), clip(number, 3.0))
+                write_mp3(root / "audio" / name.replace(".mp3", ".low.mp3" if number % 2 else ".mp3"), number, 3.0)
             path.write_text(text)
     return root
