@@ -1,12 +1,9 @@
-"""The process a stage runs in: device, threads and allocator, the same whoever starts it."""
+"""The process a stage runs in: device and threads, the same whoever starts it."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import platform
-import sys
 from collections.abc import Iterator
 
 import torch
@@ -33,21 +30,11 @@ def device_name(device: str) -> str:
 
 
 def prepare_process() -> None:
-    """Fix the thread count and keep freed memory in the process.
-
-    Large tensors are otherwise mapped and unmapped at every step; touching fresh pages makes a CPU training step up
-    to three times slower on virtual machines.
-    """
+    """Fix what numbers depend on beside a stage's arguments: CPU threads, and no reduced precision behind its back."""
     torch.set_num_threads(THREADS)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(-4, 0)  # M_MMAP_MAX: no allocation by mmap
-            libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD: keep up to 1 GiB of freed memory
-    os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
 
 @contextlib.contextmanager

@@ -6,23 +6,23 @@ the other metrics that exist for every variant follow, each a family of its own.
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from . import crossed, declared, stats
-from .auc import prediction_tests
+from . import crossed, declared, mixed, stats, tagging
 from .contrasts import Comparability, compare
 from .corrections import LABELS, correct, stars
-from .effects import by_item, separation, variance_by_factor
+from .effects import BASELINES, by_item, separation, variance_by_factor
 from .findings import Comparison, Contrast, Findings, Power, Row
 from .power import detectable, nice_differences, runs_needed
 from .stats import NAN, Result
 from .study import Study, nearest
-from .table import MACRO, Scores, item_scores, run_scores, select, tag_scores
+from .table import MACRO, Scores, item_scores, run_scores, select, tag_scores, without
 from .text import count, listing, style
 
-MIXED_LIMIT = 12
+MIXED_LIMIT = 40
 SEED = 20_240_229
 
 
@@ -32,15 +32,19 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
     Raises:
         ValueError: the declared metric, target or reference is not in the table.
     """
+    given, scores = scores, without(scores, study.declaration.exclude)
     if scores.frame.empty:
         raise ValueError(
             "the score table holds no defined score: every trial is missing, failed or undefined"
         )
     metric = study.declaration.metric or _first_metric(scores)
-    main = comparison(scores, study, metric, study.declaration.target, True, predictions)
+    areas: dict[str, tagging.Influence] = {}
+    if predictions is not None and metric == "roc_auc":
+        areas = tagging.influences(predictions, study.declaration.target)
+    main = comparison(scores, study, metric, study.declaration.target, True, areas)
     others = tuple(
-        comparison(scores, study, other, "", False)
-        for other in secondary_metrics(scores, study, metric)
+        comparison(scores, study, other, target, False)
+        for other, target in secondary_metrics(scores, study, metric)
     )
     tags = tag_scores(scores, metric)
     tracks = item_scores(select(scores, metric, study.declaration.target))
@@ -48,10 +52,17 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         study=study,
         comparisons=(main, *others),
         deviations=tuple(declared.deviations(study, scores, main)),
-        cautions=tuple(declared.cautions(study, scores, main)),
+        cautions=tuple(declared.cautions(study, given, scores, main)),
         by_tag=by_item(tags, main, study.declaration.alpha),
         by_track=by_item(tracks, main, study.declaration.alpha),
-        separation=separation(scores),
+        tag_areas={
+            contrast.variant: tagging.by_tag(
+                areas[contrast.variant], areas[main.reference], main.alpha
+            )
+            for contrast in main.contrasts
+            if contrast.variant in areas and main.reference in areas and not contrast.refused
+        },
+        separation=separation(scores, metric),
         power=_power(main, tracks),
         variance=variance_by_factor(main, study),
     )
@@ -61,18 +72,24 @@ def _first_metric(scores: Scores) -> str:
     return "roc_auc" if "roc_auc" in scores.metrics() else scores.metrics()[0]
 
 
-def secondary_metrics(scores: Scores, study: Study, primary: str) -> list[str]:
-    """Metrics over a whole split that the reference and at least one other variant have, beside
-    the primary.
+def secondary_metrics(scores: Scores, study: Study, primary: str) -> list[tuple[str, str]]:
+    """(metric, target) beside the primary one that the reference and some other variant have.
+
+    Scores over a whole split count if they are a mean over tags or have no target, scores of
+    tracks if they are of the declared target.
     """
-    frame = scores.frame[(scores.frame["track"] == "") & scores.frame["target"].isin(MACRO)]
-    reference = study.declaration.reference
+    frame, target = scores.frame, study.declaration.target
+    split = (frame["track"] == "") & frame["target"].isin(MACRO)
+    by_track = (frame["track"] != "") & (frame["target"] == target)
     found = []
-    for metric, rows in frame.groupby("metric", sort=False):
-        names = set(rows["variant"])
-        if metric != primary and reference in names and len(names) > 1:
-            found.append(str(metric))
-    return found
+    for rows, chosen in ((frame[split], ""), (frame[by_track], target)):
+        for metric, group in rows.groupby("metric", sort=False):
+            names = set(group["variant"])
+            needs_no_model = str(metric).endswith(tuple(BASELINES))
+            both = study.declaration.reference in names and len(names) > 1
+            if metric != primary and both and not needs_no_model:
+                found.append((str(metric), chosen))
+    return list({metric: (metric, chosen) for metric, chosen in reversed(found)}.values())[::-1]
 
 
 def comparison(
@@ -81,11 +98,13 @@ def comparison(
     metric: str,
     target: str,
     primary: bool,
-    predictions: pd.DataFrame | None = None,
+    areas: Mapping[str, tagging.Influence] | None = None,
 ) -> Comparison:
     """All variants on one metric and target."""
     declaration = study.declaration
     rows = select(scores, metric, target)
+    names = [v.name for v in study.variants] or list(dict.fromkeys(rows["variant"]))
+    rows = rows[rows["variant"].isin(names)]
     items = item_scores(rows)
     item, left_out = ("track", _incomplete(items)) if items else ("", [])
     if left_out:
@@ -94,7 +113,6 @@ def comparison(
             name: table.drop(columns=left_out, errors="ignore") for name, table in items.items()
         }
     runs = run_scores(rows)
-    names = [v.name for v in study.variants] or list(runs)
     reference = declaration.reference or names[0]
     if reference not in names:
         raise ValueError(
@@ -129,13 +147,8 @@ def comparison(
             brief=not primary,
             primary=test,
         )
-        if (
-            primary
-            and predictions is not None
-            and metric == "roc_auc"
-            and not comparability.refusal
-        ):
-            results += prediction_tests(predictions, name, reference, target, declaration.alpha)
+        if areas and name in areas and reference in areas:
+            results += tagging.tests(areas[name], areas[reference], declaration.alpha)
         contrasts.append(
             _contrast(name, reference, comparability, results, test, study, family, runs)
         )
@@ -147,7 +160,7 @@ def comparison(
         primary=primary,
         reference=reference,
         test=test,
-        test_label=next((c.primary.label for c in contrasts), test),
+        test_label=next((c.primary.label for c in contrasts if c.primary.label != test), test),
         alpha=declaration.alpha,
         correction=declaration.correction,
         correction_label=LABELS[declaration.correction],
@@ -221,7 +234,7 @@ def _tests(
             found["crossed"] = crossed.crossed(items_a, items_b, alpha, item)
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
             if fit_mixed or primary == "mixed":
-                found["mixed"] = crossed.mixed(items_a, items_b, alpha, item)
+                found["mixed"] = mixed.mixed(items_a, items_b, alpha, item)
             found["item_means"] = crossed.item_means(items_a, items_b, alpha, item)
         found["naive"] = crossed.naive(items_a, items_b, alpha, item)
     return tuple(found.values())
@@ -244,7 +257,9 @@ def _contrast(
                 test, results[0].label, NAN, NAN, NAN, NAN, NAN, NAN, NAN, (0, 0), 0, "refused"
             ),
         )
-    primary = next(r for r in results if r.test == test)
+    absent = f"{name if not runs.get(name) else reference} has no score"
+    none = Result(test, test, NAN, NAN, NAN, NAN, NAN, NAN, NAN, (0, 0), 0, absent)
+    primary = next((r for r in results if r.test == test), none)
     wide = (NAN, NAN)
     if primary.se >= 0 and not math.isnan(primary.low):
         again = stats.from_se(
@@ -256,7 +271,7 @@ def _contrast(
             else (NAN, NAN)
         )
     a, b = list(runs.get(name, {}).values()), list(runs.get(reference, {}).values())
-    none = stats.Effect(NAN, NAN, NAN)
+    no_effect = stats.Effect(NAN, NAN, NAN)
     return Contrast(
         variant=name,
         reference=reference,
@@ -265,7 +280,7 @@ def _contrast(
         p_corrected=NAN,
         stars="",
         simultaneous=wide,
-        effect=none if comparability.refusal else stats.hedges(a, b, alpha),
+        effect=no_effect if comparability.refusal else stats.hedges(a, b, alpha),
         equivalence=stats.tost(primary, alpha, study.declaration.margin),
         naive=next((r for r in results if r.test == "naive"), None),
         tests=(primary, *(r for r in results if r is not primary)),
@@ -274,8 +289,6 @@ def _contrast(
 
 
 def _with_corrected(contrast: Contrast, p: float) -> Contrast:
-    from dataclasses import replace
-
     return replace(contrast, p_corrected=p, stars=stars(p))
 
 

@@ -5,11 +5,9 @@ thesis.
 import math
 
 import numpy as np
-import pandas as pd
 from scipy import stats as scipy_stats
 
 from .stats import NAN, Result, from_se, variance
-from .table import MACRO
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
@@ -82,7 +80,7 @@ def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
     """Standard error of an AUC from its value and the class sizes alone [Hanley and McNeil 1982].
 
     >>> round(hanley_mcneil(0.89, 51, 58), 3)
-    0.032
+    0.033
     """
     if min(positives, negatives) < 1:
         return NAN
@@ -114,83 +112,3 @@ def curve(truth: np.ndarray, score: np.ndarray, grid: np.ndarray) -> np.ndarray:
     hits = np.append(0, np.cumsum(positive[order])[last]) / n1
     false = np.append(0, np.cumsum(~positive[order])[last]) / n0
     return np.asarray(np.interp(grid, false, hits))
-
-
-def influences(
-    predictions: pd.DataFrame, variant: str, target: str
-) -> tuple[pd.Series, list[float]]:
-    """Influence of each item on a variant's AUC, averaged over tags and seeds, and the AUC of
-    each run.
-
-    The sum of squares of the influences is DeLong's variance of that mean AUC: the clips are the
-    only sample, so tags and seeds, which share them, are averaged first.
-    """
-    rows = predictions[predictions["variant"] == variant]
-    if target not in MACRO:
-        rows = rows[rows["target"] == target]
-    totals: list[pd.Series] = []
-    areas = []
-    for _, run in rows.groupby("seed"):
-        parts, values = [], []
-        for _, tag in run.groupby("target"):
-            truth, score = tag["truth"].to_numpy(), tag["score"].to_numpy(float)
-            n1, n0 = int(truth.sum()), int((1 - truth).sum())
-            if min(n1, n0) < 2:
-                continue
-            place = placements(truth, score)
-            area = float(place[truth == 1].mean())
-            weight = np.where(
-                truth == 1, 1 / math.sqrt(n1 * (n1 - 1)), 1 / math.sqrt(n0 * (n0 - 1))
-            )
-            parts.append(pd.Series((place - area) * weight, index=tag["item"].to_numpy()))
-            values.append(area)
-        if values:
-            totals.append(pd.concat(parts).groupby(level=0).sum() / len(values))
-            areas.append(float(np.mean(values)))
-    if not totals:
-        return pd.Series(dtype=float), []
-    return pd.concat(totals).groupby(level=0).sum() / len(totals), areas
-
-
-def prediction_tests(
-    predictions: pd.DataFrame, variant: str, reference: str, target: str, alpha: float
-) -> tuple[Result, ...]:
-    """DeLong on the mean AUC over tags and seeds, and the same with the spread between runs
-    added.
-    """
-    (a, runs_a), (b, runs_b) = (
-        influences(predictions, name, target) for name in (variant, reference)
-    )
-    if a.empty or b.empty:
-        return ()
-    both = a.sub(b, fill_value=0.0)
-    difference = float(np.mean(runs_a) - np.mean(runs_b))
-    n, items = (len(runs_a), len(runs_b)), len(both)
-    clips = float((both**2).sum())
-    first = from_se(
-        "delong",
-        "DeLong z (clips sampled, these runs the only ones)",
-        difference,
-        math.sqrt(clips),
-        math.inf,
-        n,
-        alpha=alpha,
-        items=items,
-    )
-    if min(n) < 2:
-        return (first,)
-    parts = [(variance(runs) / len(runs), len(runs) - 1) for runs in (runs_a, runs_b)]
-    total = clips + sum(part for part, _ in parts)
-    spread = sum(part**2 / df for part, df in parts)
-    df = total**2 / spread if spread > 0 else math.inf
-    second = from_se(
-        "seeds_clips",
-        "seeds + clips t (Welch with DeLong's variance added)",
-        difference,
-        math.sqrt(total),
-        df,
-        n,
-        alpha=alpha,
-        items=items,
-    )
-    return (first, second)

@@ -30,8 +30,8 @@ class Comparability:
         undeclared: the paths among them that no level of the differing factors declares.
         stages_gained, stages_lost: stages that only the variant, or only the reference, runs.
         refusal: why the contrast is not computed; empty if it is.
-        bundle: one sentence where the contrast changes several things at once; empty if it does
-            not.
+        bundle: what the contrast changes, as a predicate, where that is several things; empty if
+            it is one.
     """
 
     changes: tuple[Change, ...]
@@ -107,34 +107,33 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
         tuple(gained),
         tuple(lost),
         refusal,
-        _bundle(variant.name, changes, declared, gained, lost),
+        _bundle(changes, declared, gained, lost),
     )
 
 
 def _bundle(
-    name: str, changes: list[Change], declared: list[str], gained: list[str], lost: list[str]
+    changes: list[Change],
+    declared: list[str],
+    gained: list[str],
+    lost: list[str],
 ) -> str:
-    """One sentence on a contrast that changes more than one thing; empty for one."""
-    moved = list(
-        dict.fromkeys(
-            next((path for path in declared if covers(path, change.path)), change.path)
-            for change in changes
-        )
-    )
-    parts = []
-    if len(moved) > 1:
-        parts.append(f"changes {len(moved)} settings at once ({listing(moved, 5)})")
+    """What a contrast that changes more than one thing changes, as a predicate; empty for one."""
+    roots = sorted(declared, key=len)
+    groups: dict[str, list[str]] = {}
+    for change in changes:
+        root = next((path for path in roots if covers(path, change.path)), change.path)
+        groups.setdefault(root, []).append(change.path.removeprefix(root).strip("."))
+    parts, moved = [], []
+    for root, inner in groups.items():
+        leaves = [path for path in inner if path]
+        moved.append(f"{root} (with {listing(leaves, 4)})" if leaves else root)
+    if sum(len(inner) for inner in groups.values()) > 1:
+        total = sum(len([path for path in inner if path]) or 1 for inner in groups.values())
+        parts.append(f"changes {total} settings at once: {listing(moved, 6)}")
     if gained:
-        parts.append(
-            f"runs {listing(gained)} in addition, with the parameters and the training that brings"
-        )
+        parts.append(f"runs {listing(gained)} in addition, with the parameters and training of it")
     if lost:
         parts.append(f"leaves out {listing(lost)}, with its parameters and training")
     if not parts:
         return ""
-    tail = (
-        "their effects cannot be told apart here"
-        if len(moved) > 1
-        else "the effect is of the whole of it"
-    )
-    return f"{name} {' and '.join(parts)}; {tail}"
+    return "; ".join(parts)

@@ -1,7 +1,9 @@
 """What was declared against what ran: deviations, cautions, devices. One sentence each."""
 
+import math
 from collections.abc import Iterator
 
+from . import prose
 from .findings import Comparison
 from .study import Study
 from .table import Scores
@@ -39,6 +41,12 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
     missing = [trial.name for trial in study.trials if trial.status not in ("done", "failed")]
     if missing:
         yield f"{count(len(missing), 'trial')} did not run: {listing(missing, 8)}."
+    scored = {(row.variant, seed) for row in main.rows for seed in row.runs}
+    silent = [
+        t.name for t in study.trials if t.status == "done" and (t.variant, t.seed) not in scored
+    ]
+    if silent:
+        yield f"Done, but without a {main.style.label} score: {listing(silent, 8)}."
     seeds = set(declaration.seeds)
     for row in main.rows:
         extra = sorted(set(row.runs) - seeds) if seeds else []
@@ -71,8 +79,10 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
         yield f"No primary metric was declared; {main.style.label} was taken."
 
 
-def cautions(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
-    """What limits the conclusions, beside the deviations."""
+def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> Iterator[str]:
+    """What limits the conclusions, beside the deviations; `given` is the table before
+    exclusions.
+    """
     label = main.style.label
     if study.smoke:
         yield (
@@ -109,10 +119,8 @@ def cautions(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
         if contrast.refused:
             yield f"Contrast refused: {contrast.refused}."
         if len(contrast.devices) > 1:
-            yield (
-                f"{contrast.variant} and {contrast.reference} ran on different kinds of device "
-                f"({listing(contrast.devices)}): part of their difference may come from that."
-            )
+            yield prose.device_sentence(contrast)
+    yield from _out_of_reach(main)
     if main.family == 1:
         yield "The family has one contrast, so the corrected p is the p."
     if main.left_out:
@@ -121,24 +129,43 @@ def cautions(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
             f"{'is' if len(main.left_out) == 1 else 'are'} left out of all means and "
             f"tests: {listing(main.left_out, 8)}."
         )
+    if study.declaration.exclude:
+        many = len(given.frame) - len(scores.frame)
+        names = listing(list(study.declaration.exclude), 8)
+        yield f"{count(many, 'score')} left out as declared before the run: {names}."
     yield from _undefined(scores)
+
+
+def _out_of_reach(main: Comparison) -> Iterator[str]:
+    """Said where the primary test has too few runs to be significant whatever the scores."""
+    counts = [len(row.runs) for row in main.rows if row.runs]
+    runs = min(counts, default=0)
+    if main.test == "wilcoxon":
+        floor = 2.0 ** (1 - runs)
+    elif main.test == "permutation":
+        floor = 2 / math.comb(2 * runs, runs)
+    else:
+        return
+    family = 1 if main.correction == "none" else main.family
+    if floor * family > main.alpha:
+        yield (
+            f"With {count(runs, 'run')} a variant the declared test cannot give a p below "
+            f"{floor:.3g}, so after correction no contrast can be significant at {main.alpha:g}."
+        )
 
 
 def _undefined(scores: Scores) -> Iterator[str]:
     gone = scores.undefined
     if gone.empty:
         return
-    for metric, rows in gone.groupby("metric", sort=False):
-        places = [
-            t or k or r
-            for t, k, r in zip(rows["target"], rows["track"], rows["variant"], strict=True)
-        ]
-        names = list(dict.fromkeys(places))
+    for target, rows in gone.groupby("target", sort=False):
+        metrics = listing(list(dict.fromkeys(rows["metric"])))
+        tracks = [track for track in dict.fromkeys(rows["track"]) if track]
+        of = f" of {target}" if target else ""
+        where = f" on {listing(tracks, 6)}" if tracks else ""
         why = (
-            "a tag without a positive or without a negative example, or a silent "
-            "reference, has none"
+            "a source that is silent in the reference has no score"
+            if tracks
+            else "a tag without a positive (or without a negative) example has none"
         )
-        yield (
-            f"{count(len(rows), f'{metric} score')} undefined and left out "
-            f"({listing(names, 6)}): {why}."
-        )
+        yield f"{count(len(rows), f'{metrics} score')}{of}{where} undefined and left out: {why}."

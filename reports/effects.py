@@ -49,14 +49,17 @@ def by_item(
     return out
 
 
-def separation(scores: Scores) -> tuple[Separation, ...]:
-    """One row for each variant, source and separation metric that has scores."""
+def separation(scores: Scores, primary: str) -> tuple[Separation, ...]:
+    """One row for each variant, source and separation metric that has scores.
+
+    The primary metric appears only if there are baselines to show beside it.
+    """
     frame = scores.frame
     metrics = scores.metrics()
     names = [
         m
         for m in metrics
-        if any(m + suffix in metrics for suffix in BASELINES) or (m in SEPARATION)
+        if any(m + suffix in metrics for suffix in BASELINES) or (m in SEPARATION and m != primary)
     ]
     found = []
     for metric in names:

@@ -120,6 +120,29 @@ class TargetEffect:
 
 
 @dataclass(frozen=True)
+class TagArea:
+    """AUC of one tag in both arms, averaged over runs.
+
+    Attributes:
+        positives, negatives: clips of either truth.
+        variant, variant_half: AUC and half-width of its 95 % Hanley-McNeil interval.
+        reference, reference_half: the same of the reference.
+        d: Ligtenberg's D score: positive where the two intervals do not overlap.
+        p: DeLong's test, clips sampled, these runs the only ones; uncorrected.
+    """
+
+    target: str
+    positives: int
+    negatives: int
+    variant: float
+    variant_half: float
+    reference: float
+    reference_half: float
+    d: float
+    p: float
+
+
+@dataclass(frozen=True)
 class Separation:
     """How well a separator separates one source, beside what needs no separator.
 
@@ -180,7 +203,8 @@ class Findings:
         comparisons: the primary one first.
         deviations: how the run differs from the declaration, one sentence each.
         cautions: what limits the conclusions, one sentence each.
-        by_target: contrast -> effects by tag (or by track), largest gain first.
+        by_tag, by_track: variant -> its effects, largest gain first.
+        tag_areas: variant -> AUC of each tag beside the reference's; empty without predictions.
     """
 
     study: Study
@@ -189,6 +213,7 @@ class Findings:
     cautions: tuple[str, ...]
     by_tag: Mapping[str, tuple[TargetEffect, ...]]
     by_track: Mapping[str, tuple[TargetEffect, ...]]
+    tag_areas: Mapping[str, tuple[TagArea, ...]]
     separation: tuple[Separation, ...]
     power: Power | None
     variance: tuple[FactorVariance, ...]

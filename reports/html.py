@@ -2,18 +2,19 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
 
-from . import figures, media, plain, prose
+from . import calibration, figures, media, plain, prose, published
 from .ablation import describe_design
 from .findings import Comparison, Findings
 from .stats import Result
 from .study import Example
-from .text import MISSING, p_value
+from .text import MISSING, number, p_value
 
 HERE = Path(__file__).parent
 MAX_EXAMPLES = 4
@@ -95,8 +96,6 @@ def main_table(comparison: Comparison) -> tuple[list[str], list[Line]]:
 
 def effect_text(g: float, low: float, high: float) -> str:
     """`1.26 [0.1, 2.4]`."""
-    from .text import number
-
     if math.isnan(g):
         return MISSING
     return f"{number(g)} [{number(low, 1)}, {number(high, 1)}]"
@@ -185,7 +184,20 @@ def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], lis
     for example in findings.study.examples:
         groups.setdefault((example.track, example.target), []).append(example)
     shown, lost = [], []
-    for (track, target), members in list(groups.items())[:MAX_EXAMPLES]:
+    # Tracks that drive an effect first.
+    reach: dict[str, float] = {}
+    for effects in findings.by_track.values():
+        for effect in effects:
+            reach[effect.target] = max(reach.get(effect.target, 0.0), abs(effect.difference))
+    ordered = sorted(groups.items(), key=lambda group: -reach.get(group[0][0], 0.0))
+    # One example of each target before a second of any.
+    seen: dict[str, int] = {}
+    turns = []
+    for (_, target), _ in ordered:
+        turns.append(seen.get(target, 0))
+        seen[target] = turns[-1] + 1
+    ordered = [group for _, group in sorted(zip(turns, ordered, strict=True), key=lambda p: p[0])]
+    for (track, target), members in ordered[:MAX_EXAMPLES]:
         paths = {
             "mixture": members[0].mixture,
             f"reference {target}".strip(): members[0].reference,
@@ -205,25 +217,30 @@ def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], lis
     return shown, lost
 
 
-def to_html(
-    findings: Findings, predictions: pd.DataFrame | None, curves: pd.DataFrame | None, store: Path
-) -> str:
-    """The whole page."""
-    loader = jinja2.FileSystemLoader(HERE)
+@cache
+def template() -> jinja2.Template:
+    """The page's template."""
     env = jinja2.Environment(
-        loader=loader,
+        loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    return env.get_template("report.html")
+
+
+def to_html(
+    findings: Findings, predictions: pd.DataFrame | None, curves: pd.DataFrame | None, store: Path
+) -> str:
+    """The whole page."""
     main = findings.main
     shown, lost = examples(findings, store)
     order = sorted(
         main.contrasts,
         key=lambda c: -abs(c.primary.difference) if not math.isnan(c.primary.difference) else 0,
     )
-    page = env.get_template("report.html").render(
+    page = template().render(
         f=findings,
         study=findings.study,
         main=main,
@@ -242,6 +259,7 @@ def to_html(
         interaction=figures.interaction(findings),
         curves=figures.learning_curves(curves, findings.study),
         by_item=item_panels(findings),
+        area_lines=area_lines,
         examples=shown,
         lost=lost,
         order=order,
@@ -249,8 +267,34 @@ def to_html(
         environment=plain.environment(findings),
         note_text=plain.note_text,
         isnan=math.isnan,
+        beside=published.beside(findings),
+        calibration=calibration,
+        legend=[v.name for v in findings.study.variants][:8],
     )
     return page + "\n"
+
+
+def area_lines(findings: Findings, variant: str) -> list[Line]:
+    """AUC of each tag with Hanley-McNeil half-widths, D score and DeLong's p."""
+    lines = []
+    for row in findings.tag_areas.get(variant, ()):
+        difference = row.variant - row.reference
+        ours = f"{100 * row.variant:.2f} ± {100 * row.variant_half:.2f}"
+        theirs = f"{100 * row.reference:.2f} ± {100 * row.reference_half:.2f}"
+        lines.append(
+            Line(
+                (
+                    Cell(row.target),
+                    numeric(f"{row.positives} / {row.negatives}", row.positives),
+                    numeric(theirs, row.reference),
+                    numeric(ours, row.variant),
+                    numeric(number(100 * difference, 2, signed=True), difference),
+                    numeric(number(100 * row.d, 2, signed=True), row.d),
+                    numeric(p_value(row.p), row.p),
+                )
+            )
+        )
+    return lines
 
 
 def item_panels(findings: Findings) -> list[tuple[str, list[tuple[str, str, str]]]]:
@@ -260,7 +304,10 @@ def item_panels(findings: Findings) -> list[tuple[str, list[tuple[str, str, str]
     panels = []
     for heading, effects in (("By tag", findings.by_tag), ("By track", findings.by_track)):
         members = []
-        for variant, found in list(effects.items())[:12]:
+        sizes = {c.variant: abs(c.primary.difference) for c in findings.main.contrasts}
+        reach = {name: 0.0 if math.isnan(size) else size for name, size in sizes.items()}
+        largest = sorted(effects.items(), key=lambda pair: -reach[pair[0]])
+        for variant, found in largest[:12]:
             gained, of = agreement(found, findings.main.style.higher_is_better)
             noun = heading.split()[1] + "s"
             members.append(

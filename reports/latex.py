@@ -27,6 +27,7 @@ SPECIAL = {
     "<": "$<$",
     ">": "$>$",
     "∞": r"$\infty$",
+    "\N{NO-BREAK SPACE}": "~",
     "…": r"\ldots{}",
 }
 

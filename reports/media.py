@@ -7,7 +7,6 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import signal
@@ -64,9 +63,9 @@ def load(path: Path, start: float = 0.0) -> np.ndarray | None:
 
 
 def magnitudes(samples: np.ndarray) -> np.ndarray:
-    """Hann STFT magnitudes. Shape: (frequency, frame), 512 samples a frame, hop 128."""
+    """Hann STFT magnitudes. Shape: (frequency, frame), 512 samples a frame, hop 256."""
     padded = np.pad(samples, 256, mode="constant")
-    _, _, spectrum = signal.stft(padded, RATE, nperseg=512, noverlap=384, boundary=None)
+    _, _, spectrum = signal.stft(padded, RATE, nperseg=512, noverlap=256, boundary=None)
     return np.asarray(np.abs(spectrum))
 
 
@@ -104,18 +103,14 @@ def wav_uri(samples: np.ndarray) -> str:
 
 
 def png_uri(levels: np.ndarray) -> str:
-    """PNG of levels in dB, FLOOR..0, low frequencies at the bottom."""
+    """PNG of levels in dB, FLOOR..0, low frequencies at the bottom, in 256 colours."""
     from matplotlib import colormaps
-    from matplotlib.image import imsave
+    from PIL import Image
 
     share = np.clip((levels - FLOOR) / -FLOOR, 0, 1)[::-1]
+    image = Image.fromarray((share * 255).astype(np.uint8), mode="L").convert("P")
+    colours = colormaps["magma"](np.arange(256))[:, :3] * 255
+    image.putpalette(colours.astype(np.uint8).tobytes())
     stream = io.BytesIO()
-    metadata: dict[str, Any] = {"Software": None}
-    # No software name or date in the file: equal input, equal bytes.
-    imsave(
-        stream,
-        (colormaps["magma"](share)[..., :3] * 255).astype(np.uint8),
-        format="png",
-        metadata=metadata,
-    )
+    image.save(stream, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import prose
+from . import prose, published
 from .findings import Comparison, Findings
 from .text import MISSING, count, duration, p_value
 
@@ -222,9 +222,9 @@ def to_markdown(findings: Findings) -> str:
     for comparison in findings.comparisons:
         parts += _markdown_comparison(comparison)
     parts += ["## Findings in words", _bullets(prose.sentences(findings))]
-    bundles = [c.comparability.bundle for c in findings.main.contrasts if c.comparability.bundle]
+    bundles = prose.bundle_sentences(findings.main)
     if bundles:
-        parts += ["### What a contrast bundles", _bullets([b + "." for b in bundles])]
+        parts += ["### What a contrast bundles", _bullets(bundles)]
     parts += [prose.generalisation(findings), prose.power_sentence(findings)]
     if findings.separation:
         names = list(dict.fromkeys(name for row in findings.separation for name in row.baselines))
@@ -248,6 +248,19 @@ def to_markdown(findings: Findings) -> str:
                 ],
             ),
         ]
+    beside = published.beside(findings)
+    if beside:
+        parts += [
+            f"## Published beside ours ({beside.paper.short}, {beside.table})",
+            _table(
+                ["variant", "metric", "published", "ours"],
+                [
+                    [r.variant, r.metric, r.published.text.replace("*", r"\*"), r.ours]
+                    for r in beside.rows
+                ],
+            ),
+            _table(["protocol", "published", "ours"], [list(row) for row in beside.protocol]),
+        ]
     if findings.deviations:
         parts += ["## Deviations from the declaration", _bullets(findings.deviations)]
     if findings.cautions:
@@ -258,10 +271,19 @@ def to_markdown(findings: Findings) -> str:
             _bullets([note_text(n.text, n.count, n.items) for n in study.notes]),
         ]
     parts += ["## Environment", _bullets([f"{k}: {v}" for k, v in environment(findings)])]
-    commands = [f"{t.name} ({t.status}): `{t.command}`" for t in study.trials if t.command]
-    if commands:
-        parts += ["## Reproduce", _bullets(commands)]
+    if any(trial.command for trial in study.trials):
+        parts += ["## Reproduce", _bullets(commands(findings))]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def commands(findings: Findings) -> list[str]:
+    """What to type for each trial; trials of one command are named together."""
+    groups: dict[str, list[str]] = {}
+    for trial in findings.study.trials:
+        if trial.command:
+            state = "" if trial.status == "done" else f" ({trial.status})"
+            groups.setdefault(trial.command, []).append(trial.name + state)
+    return [f"{', '.join(names)}: `{command}`" for command, names in groups.items()]
 
 
 def _markdown_comparison(comparison: Comparison) -> list[str]:
@@ -350,8 +372,8 @@ def environment(findings: Findings) -> list[tuple[str, str]]:
         rows.append(
             (
                 "stages",
-                f"{len(stages)}, {duration(spent)} of computing in all; {cached} found in "
-                "the store",
+                f"{len(stages)}, {duration(spent)} of computing in all"
+                + (f"; {cached} found in the store" if cached else ""),
             )
         )
         devices = sorted(

@@ -73,7 +73,7 @@ def significant(comparison: Comparison, contrast: Contrast) -> bool:
 
 def confidence(comparison: Comparison) -> str:
     """`95 %`."""
-    return f"{100 * (1 - comparison.alpha):g} %"
+    return f"{100 * (1 - comparison.alpha):g}\N{NO-BREAK SPACE}%"
 
 
 def headline(findings: Findings) -> str:
@@ -138,11 +138,11 @@ def power_sentence(findings: Findings) -> str:
         f"({p_phrase(found.alpha, 'alpha')})."
     )
     wanted = [
-        f"{style.amount(difference)}: " + (f"{runs}" if runs else "not reachable by runs alone")
+        f"{style.amount(difference)} " + (f"needs {runs}" if runs else "is out of reach of runs")
         for difference, runs in found.needed
     ]
     if wanted:
-        text += f" Runs a variant needed for 80 % power: {'; '.join(wanted)}."
+        text += f" Runs a variant for 80 % power: {'; '.join(wanted)}."
     return text
 
 
@@ -163,7 +163,9 @@ def generalisation(findings: Findings) -> str:
         )
     if findings.study.declaration.shared:
         shared = findings.study.declaration.shared.strip().rstrip(".")
-        text += f" Shared by all seeds: {shared}. What a shared stage learned by chance is not in "
+        text += (
+            f" {shared[:1].upper()}{shared[1:]}. What a shared stage learned by chance is not in "
+        )
         text += "the spread between runs."
     return text
 
@@ -180,9 +182,36 @@ def equivalence_sentence(comparison: Comparison, contrast: Contrast) -> str:
             f"±{style.amount(found.margin)} (TOST, {p_phrase(found.p)})."
         )
     return (
-        f"{contrast.variant} and {contrast.reference} are equivalent within "
-        f"±{style.amount(found.smallest)} and no closer (TOST at {comparison.alpha:g})."
+        f"Equivalence could be claimed within ±{style.amount(found.smallest)} and no closer "
+        f"(two one-sided tests at {comparison.alpha:g})."
     )
+
+
+def device_sentence(contrast: Contrast) -> str:
+    """Which contrast's arms ran on different kinds of device."""
+    return (
+        f"{contrast.variant} and {contrast.reference} ran on different kinds of device "
+        f"({listing(contrast.devices)}): part of their difference may come from that."
+    )
+
+
+def bundle_sentences(comparison: Comparison) -> list[str]:
+    """One sentence for each set of changes that contrasts make several of at once."""
+    groups: dict[str, list[str]] = {}
+    for contrast in comparison.contrasts:
+        if contrast.comparability.bundle:
+            groups.setdefault(contrast.comparability.bundle, []).append(contrast.variant)
+    return [
+        f"{listing(names)} against {comparison.reference}: {'each ' if len(names) > 1 else ''}"
+        f"{text}. The difference is due to all of this together."
+        for text, names in groups.items()
+    ]
+
+
+def bundle_sentence(contrast: Contrast) -> str:
+    """What one contrast changes at once; empty for a single thing."""
+    text = contrast.comparability.bundle
+    return f"It {text}; the difference is due to all of this together." if text else ""
 
 
 def naive_sentence(findings: Findings) -> str:

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import stats as scipy_stats
@@ -236,6 +237,11 @@ def hedges(a: Sequence[float], b: Sequence[float], alpha: float = 0.05) -> Effec
     return Effect(j * d, j * low * scale, j * high * scale)
 
 
+@cache
+def _gauss() -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(20)
+
+
 def noncentral_cdf(t: float, df: float, noncentrality: float) -> float:
     """Distribution function of the noncentral t, integrated over the chi density of its divisor.
 
@@ -244,7 +250,7 @@ def noncentral_cdf(t: float, df: float, noncentrality: float) -> float:
     if df > 1e5:
         return float(scipy_stats.norm.cdf(t - noncentrality))
     low, high = np.sqrt(scipy_stats.chi2.ppf([1e-15, 1 - 1e-15], df) / df)
-    nodes, weights = np.polynomial.legendre.leggauss(20)
+    nodes, weights = _gauss()
     edges = np.linspace(low, high, 121)
     half = (edges[1] - edges[0]) / 2
     s = (edges[:-1, None] + half * (nodes + 1)).ravel()

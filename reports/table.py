@@ -113,12 +113,31 @@ def select(scores: Scores, metric: str, target: str = "") -> pd.DataFrame:
             raise ValueError(
                 f"metric {metric!r} has no target {target!r}; {nearest(target, known)}"
             )
-        return chosen
+        return _of_tracks(chosen)
     for name in MACRO:
         chosen = rows[rows["target"] == name]
         if not chosen.empty:
-            return chosen
+            return _of_tracks(chosen)
     return rows.groupby(["variant", "seed", "track"], sort=False, as_index=False)["score"].mean()
+
+
+def _of_tracks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of single tracks where there are any, else all: never a track and a split mixed."""
+    single = rows[rows["track"] != ""]
+    return rows if single.empty else single
+
+
+def without(scores: Scores, names: tuple[str, ...]) -> Scores:
+    """The scores without the tracks, targets and trials that were declared to be left out."""
+    if not names:
+        return scores
+
+    def kept(frame: pd.DataFrame) -> pd.DataFrame:
+        trials = frame["variant"] + "/seed" + frame["seed"].astype(str)
+        gone = frame["track"].isin(names) | frame["target"].isin(names) | trials.isin(names)
+        return frame[~gone].reset_index(drop=True)
+
+    return Scores(kept(scores.frame), kept(scores.undefined))
 
 
 def run_scores(rows: pd.DataFrame) -> dict[str, dict[int, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from pathlib import Path
 
@@ -77,6 +78,12 @@ TINY = [
     "pretrain.phases.0.epochs=2", "pretrain.epoch_steps=3", "pretrain.batch=2",
     "train_tail.phases.0.epochs=2", "train_tail.batch=4", "finetune.phases.0.epochs=1", "finetune.batch=4",
 ]
+
+
+def tiny_settings() -> dict[str, object]:
+    """TINY as departures."""
+    pairs = [setting.split("=", 1) for setting in TINY]
+    return {path: tuple(v) if isinstance(v := json.loads(value), list) else v for path, value in pairs}
 
 
 def tiny_flags(store: Path, *more: str) -> list[str]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mss_core.graph import Store, walk
+from mss_core.graph import walk
 from mss_core.recipe import flatten
+from mss_core.store import Store
 from mss_core.study import Factor, Study, cumulative, full_factorial, one_at_a_time, only_listed
 from mss_core.study.plan import Binder, descendants, make_plan
 from mss_core.study.run import _seeds
@@ -127,7 +128,7 @@ def test_settings_that_make_no_sense(settings, message: str) -> None:
     ({"seeded": ("train_tial.seed",)}, "no seed 'train_tial.seed' in the recipe; did you mean 'train_tail.seed'"),
     ({"factors": [Factor("source", {"none": {"pretrian": None}})]}, "did you mean 'pretrain'"),
     ({"factors": [Factor("source", {"none": {}, "x": {"sources": ("vocal",)}})]},
-     "variant 'x' of study 'example': no source 'vocal'; did you mean 'vocals'"),
+     "variant 'x' of study 'example': no source to separate .* 'vocal'; did you mean 'vocals'"),
     ({"factors": [Factor("source", {"none": {}, "x": {"finetune": None, "train_tail": None, "pretrain": None}})]},
      "nothing to evaluate"),
     ({"factors": [Factor("source", {"none": {}}), Factor("source", {"x": {}})]}, "distinct names"),

@@ -13,19 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mss_core.claim import Claim, ClaimLost
-from mss_core.graph import (
-    MANIFEST,
-    Context,
-    Stage,
-    StageFailed,
-    Store,
-    digest,
-    materialize,
-    plain,
-    read_history,
-    run_stage,
-    walk,
-)
+from mss_core.graph import Context, Stage, digest, plain, read_history, walk
+from mss_core.store import MANIFEST, StageFailed, Store, materialize, run_stage
 
 CALLS: list[str] = []
 

@@ -15,6 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "naming": set(),
     "claim": set(),
     "graph": {"claim"},
+    "store": {"claim", "graph"},
     "recipe": {"naming"},
     "audio": set(),
     "augment": set(),
@@ -28,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"graph", "losses", "naming"},
     "stages": {*BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
     "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training"},
-    "study": {"naming", "graph", "recipe", "runtime", "data"},
+    "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data"},
 }
 ONLY_IN = {
     "ray": {"mss_core/study/launch.py"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,18 @@ def test_a_second_run_executes_nothing_and_changes_nothing(finished: Path) -> No
 
 
 @pytest.mark.slow
+def test_neither_ray_nor_mlflow_is_needed_in_process(finished: Path, tmp_path: Path) -> None:
+    for name in ("ray", "mlflow"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name}', name='{name}')")
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    done = run(*tiny_flags(tmp_path / "store", "--in-process"), PYTHONPATH=path)
+    assert "mlflow is not installed: this run is not tracked" in done.stderr
+    assert (folder(tmp_path / "store") / "scores.csv").read_bytes() == (folder(finished) / "scores.csv").read_bytes()
+    done = run(*tiny_flags(tmp_path / "other"), PYTHONPATH=path, expect=2)
+    assert "mlflow is not installed" in done.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of a training, then the same command: nothing repeated, equal tables, clean MLflow."""
@@ -161,6 +174,8 @@ def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> Non
     (["--data", "stems"], "--data takes NAME=PATH, not 'stems'"),
     (["--seeds", "0"], "--seeds takes a number of replicates of at least 1"),
     (["--search", "each_variant"], "declares no search"),
+    (["--set", 'separation.sources=["vocal", "drums", "bass", "other"]'],
+     "no source to separate (the data set's 'separation.sources' lack it) 'vocals'"),
     (["--set", "separation.name=stems"], "no folder for data set 'stems': pass --data stems=PATH"),
     (["--set", "separation.name=stem"], "no track data set 'stem'; did you mean 'stems'"),
     (["--set", "separation.name=stems", "--data", "stems=NOWHERE"], "NOWHERE is not a folder"),
@@ -182,13 +197,18 @@ def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_failing_stage_blocks_only_what_needs_it(tmp_path: Path) -> None:
-    """A separator that cannot train leaves the other rows standing; the report and the exit code say so."""
-    done = run(*tiny_flags(tmp_path, "--in-process", "--set", "mixing.segment_seconds=1000.0",
-                           "--set", "mixing.copies.vocals=3"), expect=1)
-    assert "4 stages failed" in done.stderr or "stages failed" in done.stderr
-    study = json.loads((folder(tmp_path) / "study.json").read_text())
+def test_a_failing_stage_blocks_only_what_needs_it(stems_tree: Path, tmp_path: Path) -> None:
+    """Separators with too little music to mix leave the other rows standing; report and exit code say so."""
+    for track in ("b", "c", "d"):
+        shutil.rmtree(stems_tree / "train" / track)
+    flags = tiny_flags(tmp_path / "store", "--in-process", "--set", "separation.name=stems", "--data",
+                       f"stems={stems_tree}")
+    done = run(*flags, expect=1)
+    assert "4 stages failed, 16 more could not start" in done.stderr
+    assert "a training mixture needs 4 segments of 6 s; the training tracks hold 1" in done.stderr
+    assert "try again with the same command" in done.stderr
+    study = json.loads((folder(tmp_path / "store") / "study.json").read_text())
     status = {trial["variant"]: trial["status"] for trial in study["trials"]}
-    assert status["no U-Net"] == status["random init"] == "done"
-    failed = [trial for trial in study["trials"] if trial["status"] == "failed"]
-    assert all("log:" in trial["error"] for trial in failed)
+    assert status == {"no U-Net": "done", "random init": "done", "bass": "failed", "drums": "failed",
+                      "other": "failed", "vocals": "failed"}
+    assert all("log:" in trial["error"] for trial in study["trials"] if trial["status"] == "failed")

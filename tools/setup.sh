@@ -17,7 +17,12 @@ else
 fi
 
 say "3/4 dependencies (torch, ray, mlflow, ...: about 6 GB on disk)"
-"${installer[@]}" -e '.[dev]' || .venv/bin/python -m pip install -e '.[dev]'
+{ "${installer[@]}" -e '.[dev]' || .venv/bin/python -m pip install -e '.[dev]'; } &
+work=$! begun=$SECONDS
+while sleep 10 && kill -0 "$work" 2>/dev/null; do
+    say "    still at it: $((SECONDS - begun)) s, $(du -sm .venv | cut -f1) MB on disk"
+done
+wait "$work"
 
 say "4/4 check"
 .venv/bin/python -c 'import torch, torchaudio, ray, mlflow; print("[setup]   torch", torch.__version__, "| CUDA devices:", torch.cuda.device_count())'

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 
 def roc_auc(truth: ArrayLike, scores: ArrayLike) -> np.ndarray:
@@ -25,6 +24,8 @@ def roc_auc(truth: ArrayLike, scores: ArrayLike) -> np.ndarray:
     >>> roc_auc([[0, 1], [1, 1], [1, 1]], [[.1, .3], [.8, .2], [.05, .9]])
     array([0.5, nan])
     """
+    from scipy.stats import rankdata  # slow to import; most callers never get here
+
     truth, scores = _checked(truth, scores)
     positives = truth.sum(axis=0)
     negatives = len(truth) - positives

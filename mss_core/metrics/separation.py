@@ -52,6 +52,175 @@ def si_sdr(
     return back(score if delta else score.masked_fill(silent, float("nan")))
 
 
+def sdr(
+    reference: ArrayLike, estimate: ArrayLike, axis: Axis = -1, delta: float = 0.0
+) -> ArrayLike:
+    """SDR in dB, the plain energy ratio |s|^2 / |s - e|^2: BSS Eval v4's, over the whole signal.
+
+    Args:
+        reference: s, (..., time).
+        estimate: e, (..., time).
+        axis: axes one score spans.
+        delta: added to both energies.
+
+    Shape: returns (...), without `axis`. A silent estimate has 0 dB.
+
+    >>> float(sdr([1., 1.], [1., 0.]).round(3))
+    3.01
+    """
+    (s, e), back = _tensors(reference=reference, estimate=estimate)
+    score = _ratio(s, s - e, axis, delta)
+    silent = (s * s).sum(axis) == 0
+    return back(score if delta else score.masked_fill(silent, float("nan")))
+
+
+def global_sdr(reference: ArrayLike, estimate: ArrayLike) -> ArrayLike:
+    """SDR of whole songs over all channels, 1e-7 added to both energies [Mitsufuji et al. 2022].
+
+    The score of the music demixing challenges ("MDX", "new SDR"). Always finite: a silent
+    reference with a silent estimate has 0 dB.
+
+    Shape: (..., channel, time); returns (...).
+
+    >>> float(global_sdr([[1., 1.], [0., 0.]], [[1., 0.], [0., 0.]]).round(3))
+    3.01
+    """
+    return sdr(reference, estimate, axis=(-2, -1), delta=1e-7)
+
+
+def spectrogram_sdr(reference: ArrayLike, estimate: ArrayLike) -> ArrayLike:
+    """SDR between amplitude spectrograms, 1e-7 added to both energies [Ligtenberg, AE-MIC].
+
+    The phase does not enter, so it cannot be compared with any SDR of signals. The thesis takes
+    the mean over a song's 3 s segments, then the mean over songs.
+
+    Shape: (..., frequency, frame); returns (...).
+    """
+    return sdr(reference, estimate, axis=(-2, -1), delta=1e-7)
+
+
+def improvements(
+    reference: ArrayLike,
+    estimate: ArrayLike,
+    mixture: ArrayLike,
+    axis: Axis = -1,
+    zero_mean: bool = False,
+) -> dict[str, dict[str, ArrayLike]]:
+    """SDR, SI-SDR and their improvements over the mixture, with the baselines they need.
+
+    The rows: "estimate"; "mixture" (as the estimate; improvement 0); "silence" (0 dB of SDR, so
+    an improvement of minus the mixture's SDR: 6 to 10 dB for a quiet source); "best scalar" (the
+    mixture times `best_scalar`, which does better still). An SDR improvement not clearly above
+    the last is no separation. In SI-SDR the scaled mixture gains 0 dB, and silence is undefined.
+
+    Args:
+        reference, estimate, mixture: (..., time), the mixture may lack the source axis.
+        axis: axes one score spans.
+        zero_mean: for SI-SDR.
+
+    Returns:
+        row -> {"sdr", "sdri", "si_sdr", "si_sdri"} -> (...), dB.
+
+    >>> rows = improvements([1., 0., 0.], [1., .1, 0.], [1., 2., 0.])
+    >>> {name: float(row["sdri"].round(2)) for name, row in rows.items()}
+    {'estimate': 26.02, 'mixture': 0.0, 'silence': 6.02, 'best scalar': 6.99}
+    """
+    (s, e, m), back = _tensors(reference=reference, estimate=estimate, mixture=mixture)
+    m = m.expand_as(s)
+    gain = (m * s).sum(axis, keepdim=True) / (m * m).sum(axis, keepdim=True)
+    rows = {"estimate": e, "mixture": m, "silence": torch.zeros_like(s), "best scalar": gain * m}
+    out = {}
+    for name, x in rows.items():
+        plain, invariant = sdr(s, x, axis), si_sdr(s, x, zero_mean, axis)
+        values = {
+            "sdr": plain,
+            "sdri": plain - sdr(s, m, axis),
+            "si_sdr": invariant,
+            "si_sdri": invariant - si_sdr(s, m, zero_mean, axis),
+        }
+        out[name] = {key: back(value) for key, value in values.items()}
+    return out
+
+
+def in_chunks(signal: ArrayLike, samples: int) -> ArrayLike:
+    """The signal cut into chunks, the last partial one left out unless it is all there is.
+
+    For scores by chunk, e.g. SI-SDR without mean on 10 s [Zhang, hierarchical separation]:
+    `aggregate(si_sdr(in_chunks(s, n), in_chunks(e, n), zero_mean=True), "mean")`.
+
+    Shape: (..., time); returns (..., chunk, samples).
+
+    >>> in_chunks([1., 2., 3., 4., 5.], 2).tolist()
+    [[1.0, 2.0], [3.0, 4.0]]
+    """
+    if samples < 1:
+        raise ValueError(f"chunks of {samples} samples, should be at least 1")
+    (x,), back = _tensors(signal=signal)
+    count = max(x.shape[-1] // samples, 1)
+    samples = min(samples, x.shape[-1])
+    return back(x[..., : count * samples].reshape(*x.shape[:-1], count, samples))
+
+
+def oracle(
+    references: ArrayLike,
+    mixture: ArrayLike | None = None,
+    kind: str = "irm",
+    fft_size: int = 4096,
+    hop: int = 1024,
+    power: float = 1.0,
+) -> ArrayLike:
+    """Estimates of an oracle that masks the mixture's STFT knowing the references.
+
+    "irm", the ideal ratio mask |s|^power / sum of all |s|^power; "ibm", the ideal binary mask, 1
+    where a source is louder than the sum of all others [Wang 2005]; "mixture", the mixture as
+    the estimate of every source, the floor. Each channel is masked on its own.
+
+    Args:
+        references: (source, ..., time).
+        mixture: (..., time); the sum of the references if None.
+        fft_size, hop: of the STFT (Hann window) in samples.
+        power: of the ratio mask: 1 amplitudes, 2 energies.
+
+    Shape: returns (source, ..., time).
+    """
+    if kind not in ("irm", "ibm", "mixture"):
+        raise ValueError(f"kind of oracle is {kind!r}, should be 'irm', 'ibm' or 'mixture'")
+    given = {} if mixture is None else {"mixture": mixture}
+    (s, *rest), back = _tensors(references=references, **given)
+    x = rest[0] if rest else s.sum(0)
+    if kind == "mixture":
+        return back(x.expand_as(s).clone())
+    window = torch.hann_window(fft_size, dtype=torch.float64, device=s.device)
+
+    def spectra(y: Tensor) -> Tensor:
+        flat = y.reshape(-1, y.shape[-1])
+        out = torch.stft(
+            flat, fft_size, hop, window=window, pad_mode="constant", return_complex=True
+        )
+        return out.reshape(*y.shape[:-1], *out.shape[1:])
+
+    masked = ideal_mask(spectra(s), kind, power) * spectra(x)
+    flat = masked.reshape(-1, *masked.shape[-2:])
+    return back(
+        torch.istft(flat, fft_size, hop, window=window, length=s.shape[-1]).reshape(s.shape)
+    )
+
+
+def ideal_mask(spectra: Tensor, kind: str, power: float = 1.0) -> Tensor:
+    """Masks in [0, 1] of complex spectra of the references; see `oracle`. 0 where all are silent.
+
+    Shape: spectra (source, ...); returns the same.
+
+    >>> ideal_mask(torch.tensor([[3.], [1.]]), "irm").flatten().tolist()
+    [0.75, 0.25]
+    """
+    if kind == "ibm":
+        return (spectra.abs() > (spectra.sum(0) - spectra).abs()).double()
+    loudness = spectra.abs() ** power
+    total = loudness.sum(0)
+    return loudness / total.where(total > 0, 1.0)
+
+
 def l1(reference: ArrayLike, estimate: ArrayLike, axis: Axis = -1) -> ArrayLike:
     """Mean absolute difference in the time domain, in units of amplitude; 0 is perfect.
 

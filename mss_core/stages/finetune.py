@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mss_core import models
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -24,12 +26,16 @@ class Joining:
     Attributes:
         inflation: what a stage-2 tail's first convolution becomes for several input channels: ``"mixture"`` (its
             kernel on the mixture, zeros on the estimates), ``"replicate"`` or ``"random"``.
+        adapters: ``"zero"``, so that the joint model begins as the tail it is given and has nothing to recover from,
+            or ``"glorot"``. The paper says nothing of either.
     """
 
     inflation: str = "mixture"
+    adapters: str = "zero"
 
     def __post_init__(self) -> None:
         choose("inflation", self.inflation, INFLATIONS)
+        choose("adapter initialisation", self.adapters, ("zero", "glorot"))
 
 
 def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_model: dict[str, Any],
@@ -42,6 +48,9 @@ def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_
         described = {"name": "joint_cnn", "separator": {**separator_model, "sources": sources},
                      "tail": {**tail_model, "classes": len(packed.labels), "channels": channels}}
         module = models.build(described)
+        if joining.adapters == "zero":
+            for adapter in module.adapters:
+                torch.nn.init.zeros_(adapter.weight)
         if separator is not None:
             module.separator.load_state_dict(models.state(separator))
         if tail is not None:

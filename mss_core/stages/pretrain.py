@@ -16,7 +16,6 @@ from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.losses import LOSSES
 from mss_core.models.unet import separate
-from mss_core.naming import choose
 from mss_core.runtime import seeded
 from mss_core.training import TrainConfig, fit
 
@@ -38,11 +37,14 @@ class Mixing:
     copies: dict[str, int] = field(default_factory=lambda: {"vocals": 2, "drums": 2, "bass": 1, "other": 2})
     valid_segments: int = 182
 
+    def __post_init__(self) -> None:
+        if self.hop_seconds <= 0 or self.segment_seconds <= 0 or self.valid_segments < 1:
+            raise ValueError(f"'segment_seconds', 'hop_seconds' and 'valid_segments' must be positive; got {self}")
+
 
 def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any], mixing: Mixing, loss: str,
              train: TrainConfig, version: int = 1, out: Path, ctx: Context) -> None:
     """Train a separator on incoherent mixtures; leaves model.json, weights.pt and best.json."""
-    choose("separation loss", loss, ("l1", "mse"))
     packed = Packed(data)
     crop = audio.samples_of(mixing.frames)
     mixer = IncoherentMixer(packed, sources, mixing.copies, round(mixing.segment_seconds * packed.samplerate),

@@ -24,7 +24,7 @@ EXAMPLES, EXAMPLE_SECONDS = 2, 6.0
 
 def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 1, out: Path,
                     ctx: Context) -> None:
-    """Leaves scores.csv (track, target, metric, aggregation, score) and, of two tracks, a few seconds of audio.
+    """Leaves scores.csv (track, target, metric, aggregation, score) and a few seconds of audio, twice a source.
 
     A source that is silent in a track is left out of that track's scores (the packed set's notes name it).
     """
@@ -43,8 +43,9 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
             reference = packed.read(track, source)
             rows += [(track.name, source, metric, score)
                      for metric, score in _scores(reference, estimate, mixture).items()]
-            if number <= EXAMPLES:
-                folder = f"examples/{number}/{source}"
+            told = sum(example["target"] == source for example in examples)
+            if told < EXAMPLES:
+                folder = f"examples/{told + 1}/{source}"
                 _example(out / folder, mixture, reference, estimate, packed.samplerate)
                 examples.append({"track": track.name, "target": source, "folder": folder})
         ctx.report(step=number, total=len(tracks))

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TextIO
 
-from mss_core.graph import WORK, Stage, Store, read_history, walk
+from mss_core.graph import WORK, Stage, read_history, walk
+from mss_core.store import Store
 
 WAITING, RUNNING, DONE, FAILED, BLOCKED = "waiting", "running", "done", "failed", "blocked"
 
@@ -87,7 +88,8 @@ class Board:
         for key in [key for key, state in self.state.items() if state == RUNNING]:
             stage = self.stages[key]
             spent = _clock(time.monotonic() - self.started.get(key, time.monotonic()))
-            lines.append(f"  {describe(stage):<44.44} {_bar(*self._progress(stage))} {spent:>6}  {self._figures(stage)}")
+            bar = _bar(*self._progress(stage))
+            lines.append(f"  {describe(stage):<36.36} {bar} {spent:>6}  {self._figures(stage)}")
         return lines
 
     def _progress(self, stage: Stage) -> tuple[int, int]:

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Tune reads these when it is imported. Pending trials are visible to an autoscaler at once, not one at a time, and
-# the default loggers would write every result a second and third time.
+# Ray and Tune read these when they are imported. Pending trials are visible to an autoscaler at once, not one at a
+# time; the default loggers would write every result a second and third time; Ctrl-C is ours to handle; workers run at
+# the priority of whoever started the study, not at the lowest.
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "1000000")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -27,7 +29,8 @@ from ray import tune  # noqa: E402
 from ray.tune.experiment import Trial as TuneTrial  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-from mss_core.graph import Context, Stage, StageFailed, Store, run_stage  # noqa: E402
+from mss_core.graph import Context, Stage  # noqa: E402
+from mss_core.store import StageFailed, Store, run_stage  # noqa: E402
 from mss_core.study.board import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board  # noqa: E402
 from mss_core.study.plan import Plan, descendants  # noqa: E402
 from mss_core.study.resources import resources  # noqa: E402
@@ -59,7 +62,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     """
     started_here = connect()
     try:
-        gpus = float(ray.cluster_resources().get("GPU", 0))
+        gpus = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
         requests = {key: resources(plan.stages[key].name, gpus) for key in plan.needed}
         _check_fit(plan, requests)
         stages = {key: plan.stages[key] for key in plan.needed}
@@ -110,7 +113,7 @@ class GraphSearcher(Searcher):
         self.missing = set(plan.needed)
         self.running: dict[str, str] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         self.pending = [key for key in self.pending if self.board.state[key] != BLOCKED]
         if not self.pending:
             return Searcher.FINISHED
@@ -161,7 +164,7 @@ class _Watch(tune.Callback):
 
 
 def _check_fit(plan: Plan, requests: Mapping[str, Mapping[str, float]]) -> None:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     for key, request in requests.items():
         if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in nodes):
             raise RuntimeError(f"stage {plan.stages[key].name!r} asks for {dict(request)}; no node of the cluster has "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from mss_core import runtime
-from mss_core.graph import Context, StageFailed, Store, run_stage
+from mss_core.claim import ClaimLost
+from mss_core.graph import Context, Stage
+from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.board import BLOCKED, DONE, FAILED, RUNNING, Board
 from mss_core.study.plan import Plan
 
@@ -16,9 +18,16 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
             continue
         board.set(key, RUNNING)
         try:
-            run_stage(plan.stages[key], store, ctx)
+            _run(plan.stages[key], store, ctx)
         except StageFailed as failure:
             board.set(key, FAILED, f"{failure.message} (log: {failure.log})")
             board.block_downstream(key)
         else:
             board.set(key, DONE)
+
+
+def _run(stage: Stage, store: Store, ctx: Context) -> None:
+    try:
+        run_stage(stage, store, ctx)
+    except ClaimLost:  # this process slept too long and another took over: wait for its result, or go on from it
+        run_stage(stage, store, ctx)

@@ -11,8 +11,9 @@ from typing import Any
 
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.sets import ClipSet, TrackSet, survey
-from mss_core.graph import Stage, Store, walk
+from mss_core.graph import Stage, walk
 from mss_core.recipe import children
+from mss_core.store import Store
 from mss_core.study.study import Trial
 
 ABSENT = "absent"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from mss_core.data.packed import notes_of
-from mss_core.graph import Stage, Store, digest, plain, read_history, walk, write_atomically
+from mss_core.graph import Stage, digest, plain, read_history, walk, write_atomically
 from mss_core.recipe import flatten
+from mss_core.store import Store
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
 
@@ -63,7 +63,7 @@ def collect(study: Study, title: str, plan: Plan, store: Store, declaration: Map
         "examples": _examples(finished, store),
         "environment": {**surroundings, **_hardware(manifests)},
     }
-    write_atomically(folder / "study.json", json.dumps(_plain(described), indent=1).encode())
+    write_atomically(folder / "study.json", json.dumps(plain(described), indent=1).encode())
     return folder
 
 
@@ -74,7 +74,7 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 def _scores(title: str, trials: Sequence[Trial], store: Store, factors: Sequence[str]) -> pd.DataFrame:
     tables = []
     for trial in trials:
-        table = pd.read_csv(store.directory(trial.root) / "scores.csv", keep_default_na=False, na_values={"score": [""]})
+        table = read_scores(store.directory(trial.root))
         labels = {factor: trial.variant.levels[factor] for factor in factors}
         front = {"study": title, "trial": trial.name, "variant": trial.variant.name, **labels, "seed": trial.seed}
         for position, (column, value) in enumerate(front.items()):
@@ -84,6 +84,11 @@ def _scores(title: str, trials: Sequence[Trial], store: Store, factors: Sequence
         return pd.DataFrame(columns=["study", "trial", "variant", *factors, "seed", "track", "target", "metric",
                                      "aggregation", "score"])
     return pd.concat(tables, ignore_index=True)
+
+
+def read_scores(directory: Path) -> pd.DataFrame:
+    """A stage's scores.csv; an empty score is NaN, an empty track or target stays text."""
+    return pd.read_csv(directory / "scores.csv", keep_default_na=False, na_values={"score": [""]})
 
 
 def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
@@ -156,11 +161,3 @@ def _hardware(manifests: Mapping[str, Mapping[str, Any] | None]) -> dict[str, An
              for device in ("cpu", "cuda")}
     return {"cpu": names["cpu"], "gpu": names["cuda"],
             "hours": round(sum(manifest["seconds"] for manifest in present) / 3600, 4)}
-
-
-def _plain(value: Any) -> Any:
-    return plain(value)
-
-
-def finished_at() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mss_core.graph import Context, Store, walk
-from mss_core.study.board import BLOCKED, FAILED, Board
+from mss_core.graph import Context, walk
+from mss_core.store import Store
+from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.study import Study
 
@@ -137,6 +138,9 @@ def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroun
                 raise RuntimeError(f"{error.name} is not installed; add --in-process to run without Ray") from None
             _say("starting Ray")
         execute(plan, store, ctx, board)
+        for key, state in board.state.items():
+            if state in (WAITING, RUNNING):
+                board.set(key, FAILED, "it was not executed")
 
 
 def _tracker(options: argparse.Namespace, store: Store, title: str) -> Tracker | None:

@@ -166,7 +166,8 @@ class Study:
         for path in settings:
             for other, factor in varied.items():
                 if path == other or other.startswith(f"{path}."):
-                    raise ValueError(f"--set {path}: {other!r} is what factor {factor!r} varies; edit the study instead")
+                    raise ValueError(f"--set {path}: {other!r} is what factor {factor!r} varies; "
+                                     "edit the study instead")
             if path in self.seeded:
                 raise ValueError(f"--set {path}: this seed is set by --seeds")
         override(self.smoke(self.baseline) if smoke else self.baseline, settings)

@@ -14,27 +14,29 @@ import argparse
 import contextlib
 import json
 import os
-import queue
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
-import mlflow  # noqa: E402
-import pandas as pd  # noqa: E402
 from mlflow.entities import Experiment, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from mss_core.graph import Stage, Store, digest, plain, read_history, walk  # noqa: E402
+from mss_core.graph import Stage, digest, plain, read_history, walk  # noqa: E402
+from mss_core.store import Store  # noqa: E402
 from mss_core.study.board import Board  # noqa: E402
 from mss_core.study.plan import Plan  # noqa: E402
-from mss_core.study.results import CURVES  # noqa: E402
+from mss_core.study.results import CURVES, read_scores  # noqa: E402
 from mss_core.study.study import Study, Trial  # noqa: E402
+
+VIEW = "study"
+"""Key of the saved table view that links to a study name."""
 
 POINTS = 1000
 """At most this many points of a learning curve are shown."""
@@ -145,9 +147,8 @@ class Tracker:
         found = self.client.get_experiment_by_name(self.title)
         if found is None:
             location = artifacts.as_uri() if artifacts else None
-            self.client.create_experiment(self.title, artifact_location=location)
-            found = self.client.get_experiment_by_name(self.title)
-        elif found.lifecycle_stage == "deleted":
+            return self.client.get_experiment(self.client.create_experiment(self.title, artifact_location=location))
+        if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return found
 
@@ -191,8 +192,7 @@ class Tracker:
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def _log_scores(self, run_id: str, trial: Trial) -> None:
-        table = pd.read_csv(self.store.directory(trial.root) / "scores.csv", keep_default_na=False,
-                            na_values={"score": [""]}).dropna(subset=["score"])
+        table = read_scores(self.store.directory(trial.root)).dropna(subset=["score"])
         means = table.groupby(["metric", "target"], sort=True)["score"].mean()
         metrics = [Metric(metric if target in ("", "macro") else f"{metric}/{target}", float(value), 0, 0)
                    for (metric, target), value in means.items()]
@@ -209,7 +209,15 @@ class Tracker:
             self._thread = None
 
     def _show_columns(self, study: Study) -> None:
-        """Save the table's view (columns, order) with the experiment; the page opens with it."""
+        """Save with the experiment which columns its page opens with, and that it trains models."""
+        columns = [*(f"params.`{factor.name}`" for factor in study.factors), "tags.`seed`",
+                   *(f"metrics.`{metric}`" for metric in dict.fromkeys((study.metric, "pr_auc")))]
+        view = {"orderByKey": f"metrics.`{study.metric}`", "orderByAsc": not study.higher_is_better,
+                "selectedColumns": columns, "runListHidden": False}
+        tags = {f"mlflow.sharedViewState.{VIEW}": json.dumps(view), "mlflow.experimentKind": "custom_model_development",
+                "mlflow.note.content": study.question}
+        for name, value in tags.items():
+            self.client.set_experiment_tag(self.experiment.experiment_id, name, value)
 
 
 def curve_points(stage: str, history: list[dict[str, Any]]) -> list[Metric]:
@@ -227,3 +235,64 @@ def curve_points(stage: str, history: list[dict[str, Any]]) -> list[Metric]:
 def database(root: Path) -> str:
     """The tracking URI of a store's own SQLite file."""
     return f"sqlite:///{root.absolute() / 'mlflow.db'}"
+
+
+# ---- the page
+
+def ui(store: Path, port: int) -> int:
+    """Serve a store's MLflow database and say where each study's page is; runs until interrupted."""
+    import time
+    import urllib.request
+    import webbrowser
+
+    if not (store / "mlflow.db").exists():
+        raise ValueError(f"{store} holds no mlflow.db: run a study first, or name its store with --store")
+    experiments = [e for e in MlflowClient(database(store)).search_experiments() if e.name != "Default"]
+    address = f"http://127.0.0.1:{port}"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server's processes too
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database(store), "--artifacts-destination",
+         str(store.absolute() / "mlartifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(120):
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"{address}/health", timeout=1)
+                break
+            if server.poll() is not None:
+                raise ValueError(f"MLflow did not start: is port {port} in use? Try another with --port")
+            time.sleep(0.5)
+        pages = {e.name: f"{address}/#/experiments/{e.experiment_id}/runs?viewStateShareKey={VIEW}"
+                         "&workflowType=machine_learning&compareRunsMode=TABLE" for e in experiments}
+        for name, page in pages.items():
+            print(f"{name:<40} {page}", flush=True)
+        print("Ctrl-C stops it", flush=True)
+        if pages and (os.environ.get("DISPLAY") or sys.platform == "darwin"):
+            webbrowser.open(next(iter(pages.values())))
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        # The server starts helpers of its own: end the whole group.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(timeout=20)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m mss_core.study.tracking ui``."""
+    parser = argparse.ArgumentParser(description="MLflow over a store")
+    commands = parser.add_subparsers(dest="command", required=True)
+    show = commands.add_parser("ui", help="open the tracking page of a store")
+    show.add_argument("--store", type=Path, default=Path(os.environ.get("MSS_STORE", "store")))
+    show.add_argument("--port", type=int, default=5000)
+    options = parser.parse_args(arguments)
+    try:
+        return ui(options.store, options.port)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

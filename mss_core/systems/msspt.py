@@ -72,13 +72,17 @@ class MSSPT:
 
     def __post_init__(self) -> None:
         for source in self.sources:
-            choose("source", source, self.separation.sources)
+            choose("source to separate (the data set's 'separation.sources' lack it)", source, self.separation.sources)
         if not self.sources:
             raise ValueError("'sources' is empty: to do without separation leave 'pretrain' and 'finetune' out (None)")
         if self.finetune is None and self.train_tail is None:
             raise ValueError("nothing to evaluate: both 'train_tail' and 'finetune' are left out (None)")
         if self.frames != 384 and self.tail["name"] == "cnn_tail":
             raise ValueError(f"the CNN tail reads 384 frames, not {self.frames}")
+        choose("separation loss", self.separation_loss, ("l1", "mse"))
+        if self.mixing.segment_seconds * self.separation.samplerate < audio.samples_of(self.frames):
+            raise ValueError(f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
+                             f"{self.frames} frames")
         if self.pretrain is not None and self.finetune is None:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
 
@@ -119,11 +123,11 @@ def smoke(recipe: MSSPT) -> MSSPT:
     return replace(
         recipe,
         separation=TrackSet("synthetic", sources=recipe.separation.sources, size=160),
-        tagging=ClipSet("synthetic", labels="tags", size=200),
+        tagging=ClipSet("synthetic", labels="tags", size=180),
         separator={**recipe.separator, **{k: small[k] for k in ("widths", "post", "bn_momentum")}},
         tail={**recipe.tail, **{k: tail[k] for k in ("widths", "dense", "bn_momentum")}},
         mixing=replace(recipe.mixing, valid_segments=24),
-        pretrain=_shorter(recipe.pretrain, lr=2e-3, batch=4, epochs=6, epoch_steps=50),
+        pretrain=_shorter(recipe.pretrain, lr=2e-3, batch=4, epochs=5, epoch_steps=50),
         train_tail=_shorter(recipe.train_tail, lr=1e-3, batch=16, epochs=20),
         finetune=_shorter(recipe.finetune, lr=1e-3, batch=16, epochs=3),
     )
@@ -135,5 +139,4 @@ def _shorter(train: TrainConfig | None, lr: float, batch: int, epochs: int,
         return None
     first = train.phases[0]
     phase = replace(first, lr=max(first.lr, lr), epochs=epochs, patience=None, decay=1.0)
-    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, max_epochs=epochs, select="best",
-                   precision="bfloat16")
+    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, select="best", precision="bfloat16")

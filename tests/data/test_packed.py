@@ -16,8 +16,9 @@ from mss_core.data import packed as module
 from mss_core.data.batches import Resident, Segments, stream, waveforms
 from mss_core.data.packed import Packed, notes_of, pack
 from mss_core.data.sets import ClipSet, Item, Sound, Survey, TrackSet, survey
-from mss_core.graph import Context, Stage, Store, materialize, read_history
+from mss_core.graph import Context, Stage, read_history
 from mss_core.stages.prepare import prepare_tracks
+from mss_core.store import Store, materialize
 from tests.conftest import write_track
 from tests.data import trees
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torchmetrics.functional.audio import (
     scale_invariant_signal_distortion_ratio as oracle_si_sdr,
 )
+from torchmetrics.functional.audio import signal_noise_ratio as oracle_sdr
 
 from mss_core.metrics import separation as s
 
@@ -93,3 +94,113 @@ def test_wrong_signals_are_refused(reference, estimate, message):
     for score in (s.si_sdr, s.l1):
         with pytest.raises(ValueError, match=message):
             score(reference, estimate)
+
+
+def test_sdr_and_its_variants_by_hand():
+    reference, estimate = pair(5, (3, 2, 300))
+    signal, error = (reference**2).sum(), ((reference - estimate) ** 2).sum()
+    by_hand = 10 * np.log10(signal / error)
+    assert s.sdr(reference, estimate, axis=(0, 1, 2)) == pytest.approx(by_hand)
+    theirs = oracle_sdr(torch.tensor(estimate), torch.tensor(reference))
+    np.testing.assert_allclose(s.sdr(reference, estimate), theirs, atol=1e-9)
+    for score in (s.global_sdr, s.spectrogram_sdr):
+        by_hand = [
+            10 * np.log10(((r**2).sum() + 1e-7) / (((r - e) ** 2).sum() + 1e-7))
+            for r, e in zip(reference, estimate, strict=True)
+        ]
+        np.testing.assert_allclose(score(reference, estimate), by_hand)
+        assert score(0 * reference[0], 0 * reference[0]) == 0
+        assert score(0 * reference[0], reference[0]) < -90
+    assert s.sdr(reference[0, 0], 0 * reference[0, 0]) == 0
+    assert np.isnan(s.sdr(0 * reference[0, 0], reference[0, 0]))
+    assert s.sdr(reference[0, 0], reference[0, 0]) == np.inf
+
+
+@pytest.mark.parametrize("level", [6, 8, 10])
+def test_a_scaled_mixture_earns_sdr_but_no_si_sdr(level):
+    """recipe: target at -level dB; SDRi of silence is the level, of the best scalar more."""
+    rng = np.random.default_rng(level)
+    target = rng.standard_normal(200_000)
+    rest = rng.standard_normal(200_000) * 10 ** (level / 20)
+    mixture = target + rest
+    rows = s.improvements(target, 0.001 * mixture, mixture)
+    assert rows["estimate"]["sdri"] == pytest.approx(level, abs=0.05)
+    assert rows["silence"]["sdri"] == pytest.approx(level, abs=0.05)
+    assert rows["silence"]["sdr"] == 0 and np.isnan(rows["silence"]["si_sdr"])
+    expected = {6: 6.99, 8: 8.65, 10: 10.42}[level]
+    assert rows["best scalar"]["sdri"] == pytest.approx(expected, abs=0.06)
+    assert rows["best scalar"]["si_sdri"] == pytest.approx(0, abs=1e-9)
+    assert rows["estimate"]["si_sdri"] == pytest.approx(0, abs=1e-9)
+    assert rows["mixture"]["sdri"] == 0
+    for gain in (0.5, 0.9, 1.1, 2):  # no other scalar does better
+        scaled = gain * s.best_scalar(target, mixture) * mixture
+        assert s.sdr(target, scaled) < rows["best scalar"]["sdr"]
+
+
+def test_improvements_of_several_sources_of_one_mixture():
+    reference, estimate = pair(6, (3, 2, 500))
+    mixture = reference.sum(0)
+    rows = s.improvements(reference, estimate, mixture, axis=(-2, -1))
+    for j in range(3):
+        alone = s.improvements(reference[j], estimate[j], mixture, axis=(-2, -1))
+        for name, row in rows.items():
+            for key, values in row.items():
+                np.testing.assert_allclose(values[j], alone[name][key])
+    by_hand = s.si_sdr(reference, estimate, axis=(-2, -1)) - s.si_sdr(
+        reference, np.stack([mixture] * 3), axis=(-2, -1)
+    )
+    np.testing.assert_allclose(rows["estimate"]["si_sdri"], by_hand)
+
+
+def sines(seconds=2.0, rate=8000):
+    """Three sources, each of its own octave: an ideal mask separates them."""
+    time = np.arange(int(seconds * rate)) / rate
+    tones = [np.stack([np.sin(2 * np.pi * f * time), np.cos(2 * np.pi * f * time)])
+             for f in (300.0, 1100.0, 2900.0)]  # fmt: skip
+    return np.stack(tones)
+
+
+def test_oracles_separate_what_does_not_overlap():
+    references = sines()
+    for kind in ("irm", "ibm"):
+        estimates = s.oracle(references, kind=kind, fft_size=512, hop=128)
+        assert estimates.shape == references.shape
+        assert (s.sdr(references, estimates) > 25).all()
+    mixture = s.oracle(references, kind="mixture")
+    np.testing.assert_array_equal(mixture, np.stack([references.sum(0)] * 3))
+
+
+def test_oracles_beat_the_mixture_and_masks_share_it():
+    rng = np.random.default_rng(0)
+    loudness = np.repeat(10 ** rng.uniform(-1.5, 0, (3, 8)), 500, axis=1)
+    references = rng.standard_normal((3, 4000)) * loudness  # notes of different loudness
+    mixture = references.sum(0)
+    floor = s.sdr(references, s.oracle(references, mixture, "mixture"))
+    for kind, power in (("irm", 1), ("irm", 2), ("ibm", 1)):
+        estimates = s.oracle(references, mixture, kind, 256, 64, power)
+        assert (s.sdr(references, estimates) > floor).all()
+        if kind == "irm":  # ratio masks add up to one
+            np.testing.assert_allclose(estimates.sum(0), mixture, atol=1e-9)
+    with pytest.raises(ValueError, match="kind of oracle is 'wiener', should be 'irm', 'ibm' or"):
+        s.oracle(references, mixture, "wiener")
+
+
+def test_ideal_masks_by_hand():
+    spectra = torch.tensor([[3.0, 0.0, 2.0], [-1.0, 0.0, 2.0], [0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(
+        s.ideal_mask(spectra, "irm"), [[0.75, 0, 0.4], [0.25, 0, 0.4], [0, 0, 0.2]]
+    )
+    np.testing.assert_allclose(s.ideal_mask(spectra, "irm", 2)[:, 0], [0.9, 0.1, 0])
+    # |3| > |-1 + 0|; |-1| < |3|; and of 2, 2, 1 none is louder than the rest.
+    np.testing.assert_array_equal(s.ideal_mask(spectra, "ibm"), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
+
+
+def test_scores_by_chunk():
+    reference, estimate = pair(7, (2, 1050))
+    scores = s.si_sdr(s.in_chunks(reference, 100), s.in_chunks(estimate, 100), zero_mean=True)
+    assert scores.shape == (2, 10)
+    by_hand = s.si_sdr(reference[1, 300:400], estimate[1, 300:400], zero_mean=True)
+    assert scores[1, 3] == pytest.approx(by_hand)
+    assert s.in_chunks(reference, 2000).shape == (2, 1, 1050)
+    with pytest.raises(ValueError, match="chunks of 0 samples"):
+        s.in_chunks(reference, 0)

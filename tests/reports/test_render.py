@@ -4,12 +4,15 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import reports
+from reports import html, media, plain
 from reports.__main__ import main
 
 
@@ -26,7 +29,7 @@ def test_html_needs_no_network(rendered: dict[str, Path]) -> None:
         "no U-Net",
         "Bonferroni, family of 6",
         "drums/seed2",
-        "each separator is trained once for all seeds",
+        "Each separator is trained once for all seeds",
         "bass and no U-Net ran on different kinds of device",
         "Source silent in this track",
         "best scalar",
@@ -153,3 +156,42 @@ def test_unknown_study_names_the_nearest(
 ) -> None:
     assert main(["source_ablation", "--store", str(study_directory.parent.parent)]) == 2
     assert "did you mean 'source_ablation-smoke'" in capsys.readouterr().err
+
+
+def test_trials_of_one_command_are_named_together(findings) -> None:
+    trials = tuple(replace(trial, command="make run") for trial in findings.study.trials)
+    together = replace(findings, study=replace(findings.study, trials=trials))
+    (line,) = plain.commands(together)
+    assert line.endswith("multiple/seed2: `make run`") and "drums/seed2 (missing)" in line
+    assert len(plain.commands(findings)) == 21
+
+
+def test_examples_take_turns_by_target(study_directory: Path, findings) -> None:
+    one = next(e for e in findings.study.examples if e.variant == "vocals")
+    many = tuple(
+        replace(one, target=target, track=track)
+        for target in ("bass", "drums", "vocals")
+        for track in ("a", "b", "c")
+    )
+    lost = replace(one, track="z", target="other", estimate="gone.wav")
+    study = replace(findings.study, examples=(*many, lost))
+    shown, missing = html.examples(replace(findings, study=study), study_directory.parent.parent)
+    assert [e["title"] for e in shown] == ["a, bass", "a, drums", "a, vocals", "z, other"]
+    assert [clip.label for clip in shown[0]["clips"]] == [
+        "mixture",
+        "reference bass",
+        "estimate, vocals",
+    ]
+    assert missing == ["The audio gone.wav (z, estimate, vocals) could not be read."]
+
+
+def test_activity_bar_and_spectrogram_follow_the_sound() -> None:
+    time = np.arange(2 * media.RATE) / media.RATE
+    sound = np.sin(2 * np.pi * 1000 * time) * (time >= 1)
+    ((start, length),) = media.activity(sound)
+    assert (start, length) == pytest.approx((0.5, 0.5), abs=0.02)
+    levels = media.magnitudes(sound)
+    assert levels.shape[0] == 257 and levels.mean(axis=1).argmax() == round(
+        1000 / media.RATE * 512
+    )
+    assert media.activity(np.zeros(media.RATE)) == ()

@@ -1,0 +1,233 @@
+"""Evaluates folders of separated stems: python -m mss_core.metrics REFERENCES ESTIMATES.
+
+Each folder that holds audio files below REFERENCES is a track, its path the track's name; the same
+path below ESTIMATES holds the estimates, under the references' file names (mixture is left out):
+
+    REFERENCES/test/Song/{mixture,vocals,drums,bass,other}.wav
+    ESTIMATES/test/Song/{vocals,drums,bass,other}.wav
+
+Writes OUTPUT/<track>.json, which museval reads, and OUTPUT/scores.csv: a row a track, target and
+metric, then a row a target and metric over all tracks (its track is empty). A track whose files
+and settings are unchanged since its JSON was written is not evaluated again.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import soundfile
+import torch
+
+from mss_core.metrics import aggregate, museval_io
+from mss_core.metrics.bss_eval import BssEval, bss_eval, validate
+from mss_core.metrics.tracks import parallel
+
+AUDIO = (".wav", ".flac")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status: 0, or 1 where a track failed."""
+    given = _parser().parse_args(arguments)
+    try:
+        return _evaluate(given)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _evaluate(given: argparse.Namespace) -> int:
+    output = given.output or given.estimates
+    names = tracks(given.references)
+    missing = [name for name in names if not (given.estimates / name).is_dir()]
+    failed = {name: f"no folder {given.estimates / name}" for name in missing}
+    todo, reports = [], {}
+    for name in names:
+        if name in failed:
+            continue
+        report = _finished(output, name, _state(given, name))
+        if report is None:
+            todo.append(name)
+        else:
+            reports[name] = report
+    print(f"{len(names)} tracks: {len(reports)} already evaluated, {len(todo)} to do")
+    for name, result in parallel(lambda n: _track(given, output, n), todo, given.jobs, "tracks"):
+        if isinstance(result, Exception):
+            failed[name] = str(result)
+        else:
+            reports[name] = result
+    _summary(output, [n for n in names if n in reports], reports, given)
+    for name, why in failed.items():
+        print(f"failed: {name}: {why}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def tracks(folder: Path) -> list[str]:
+    """Paths, relative to the folder, of all folders in it that hold audio; "." for itself.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder")
+    found = {path.parent for path in folder.rglob("*") if path.suffix.lower() in AUDIO}
+    if not found:
+        raise ValueError(f"no {' or '.join(AUDIO)} file in {folder} or below")
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def stems(folder: Path) -> dict[str, Path]:
+    """Audio files of a track by their name without suffix, sorted, but for the mixture."""
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO)
+    return {path.stem: path for path in files if path.stem != "mixture"}
+
+
+def load(files: Sequence[Path]) -> tuple[torch.Tensor, int]:
+    """Signals (source, time, channel) and their rate.
+
+    Raises:
+        ValueError: rates, lengths or channels differ; the message names the file.
+    """
+    signals, rate = [], 0
+    for path in files:
+        # float32 holds up to 24 bits exactly, at half the memory.
+        exact = soundfile.info(path).subtype in ("PCM_16", "PCM_24", "PCM_U8", "PCM_S8", "FLOAT")
+        signal, its_rate = soundfile.read(
+            path, dtype="float32" if exact else "float64", always_2d=True
+        )
+        rate = rate or its_rate
+        if its_rate != rate:
+            raise ValueError(f"{path} has {its_rate} samples per second and {files[0]} {rate}")
+        if signals and signal.shape != tuple(signals[0].shape):
+            raise ValueError(
+                f"{path} has (time, channel) {signal.shape} and {files[0]} "
+                f"{tuple(signals[0].shape)}"
+            )
+        signals.append(torch.from_numpy(signal))
+    wide = any(signal.dtype == torch.float64 for signal in signals)
+    return torch.stack([s.double() if wide else s for s in signals]), rate
+
+
+def _track(given: argparse.Namespace, output: Path, name: str) -> dict:
+    """Evaluates one track and writes its JSON, which it returns."""
+    targets = _targets(given, name)
+    state = _state(given, name)
+    references, rate = load([stems(given.references / name)[t] for t in targets])
+    estimates, estimate_rate = load([stems(given.estimates / name)[t] for t in targets])
+    validate(
+        references, estimates, rate, estimate_rate=estimate_rate, pad=given.pad, track=name
+    )
+    scores = bss_eval(
+        references, estimates, rate, given.window, given.hop,
+        silent=given.silent, pad=given.pad, cache=given.cache, track=name,
+    )  # fmt: skip
+    report = museval_io.to_json(scores, targets) | {"mss_core": state | _notes(scores)}
+    museval_io.write(_path(output, name), report)
+    return report
+
+
+def _targets(given: argparse.Namespace, name: str) -> list[str]:
+    """Names of the sources to evaluate, the same in references and estimates."""
+    known, made = stems(given.references / name), stems(given.estimates / name)
+    if given.targets:
+        for target in given.targets:
+            for folder, files in ((given.references, known), (given.estimates, made)):
+                if target not in files:
+                    raise ValueError(f"no {target} in {folder / name}, only {', '.join(files)}")
+        return list(given.targets)
+    if set(known) != set(made):
+        odd = sorted(set(known) ^ set(made))
+        raise ValueError(
+            f"references and estimates differ in {', '.join(odd)}; the set of sources changes "
+            "every score, so name those to evaluate with --targets"
+        )
+    return list(known)
+
+
+def _notes(scores: BssEval) -> dict:
+    return {"dropped": scores.dropped, "ill_conditioned": scores.ill_conditioned}
+
+
+def _state(given: argparse.Namespace, name: str) -> dict[str, str]:
+    """What a result depends on, as a hash: settings, and names, sizes and times of the files."""
+    what: list = [given.window, given.hop, given.silent, given.pad, given.targets]
+    for folder in (given.references / name, given.estimates / name):
+        for stem, path in stems(folder).items():
+            stat = path.stat()
+            what.append((stem, path.suffix, stat.st_size, stat.st_mtime_ns))
+    return {"inputs": hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}
+
+
+def _path(output: Path, name: str) -> Path:
+    return output / ("track.json" if name == "." else f"{name}.json")
+
+
+def _finished(output: Path, name: str, state: dict[str, str]) -> dict | None:
+    """The report of an earlier run on the same files with the same settings."""
+    try:
+        report = json.loads(_path(output, name).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    same = isinstance(report, dict) and report.get("mss_core", {}).get("inputs")
+    return report if same == state["inputs"] else None
+
+
+def _summary(
+    output: Path, names: list[str], reports: dict[str, dict], given: argparse.Namespace
+) -> None:
+    """Writes scores.csv and prints the scores over all tracks."""
+    if not names:
+        return
+    frames = [museval_io.read(_path(output, name)).assign(track=name) for name in names]
+    by_track = aggregate.over_frames(pd.concat(frames), given.frames)
+    overall = aggregate.over_tracks(by_track, given.tracks)
+    flags = {name: reports[name]["mss_core"]["ill_conditioned"] for name in names}
+    by_track["ill_conditioned"] = by_track["track"].map(flags)
+    table = pd.concat([by_track, overall.drop(columns=["tracks", "undefined"])])
+    partial = output / "scores.csv.part"
+    table.to_csv(partial, index=False)
+    partial.replace(output / "scores.csv")
+    wide = overall.pivot(index="target", columns="metric", values="score")
+    print(f"\n{overall['aggregation'].iloc[0]}, {len(names)} tracks, dB")
+    print(wide[list(aggregate.METRICS)].to_string(float_format="%.2f"))
+    dropped = {name: reports[name]["mss_core"]["dropped"] for name in names}
+    if sum(dropped.values()):
+        worst = max(dropped, key=dropped.__getitem__)
+        print(
+            f"{sum(dropped.values())} frames dropped because a source is silent in them, "
+            f"{dropped[worst]} of them in {worst}"
+        )
+    if any(flags.values()):
+        print("ill-conditioned, SIR and SAR depend on rounding:", *(n for n in names if flags[n]))
+    print(f"written: {output / 'scores.csv'}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mss_core.metrics",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("references", type=Path, metavar="REFERENCES", help="true stems")
+    parser.add_argument("estimates", type=Path, metavar="ESTIMATES", help="separated stems")
+    add = parser.add_argument
+    add("--output", type=Path, help="where JSON and CSV go (default: ESTIMATES)")
+    add("--targets", nargs="+", help="sources to evaluate (default: all, which must agree)")
+    add("--window", type=float, default=1.0, help="seconds (default: 1; inf: whole track)")
+    add("--hop", type=float, default=1.0, help="seconds (default: 1)")
+    choices = ("median", "mean")
+    add("--frames", choices=choices, default="median", help="frames to track (default: median)")
+    add("--tracks", choices=choices, default="median", help="tracks to set (default: median)")
+    silent = "a source that is silent in the whole track: an error (default), or left out"
+    add("--silent", choices=("raise", "drop"), default="raise", help=silent)
+    add("--pad", action="store_true", help="cut or zero-pad estimates to the references' length")
+    add("--cache", type=Path, help="folder that keeps the references' side between calls")
+    add("--jobs", type=int, default=1, help="tracks at a time, one core each (default: 1)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""The tables of the five papers, as data files with their source, and their rows beside ours."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .findings import Findings
+
+DATA = Path(__file__).parent / "data"
+PAPERS = ("msspt", "iass", "aemic", "tagbox", "hmss")
+CELL = re.compile(r"(-?\d+(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?(\*?)$")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One printed figure: value, spread (NaN without one) and whether it carries a star."""
+
+    value: float
+    spread: float
+    star: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a paper: row -> column -> figure; cells the paper leaves empty are absent."""
+
+    name: str
+    about: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, Printed]]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One paper's tables and protocol.
+
+    Attributes:
+        studies: study name -> which table, columns by metric and rows by variant it repeats.
+    """
+
+    id: str
+    short: str
+    source: str
+    runs: int
+    protocol: Mapping[str, str]
+    studies: Mapping[str, Any]
+    printed: Mapping[str, Any]
+    tables: tuple[Table, ...]
+
+    def table(self, name: str) -> Table:
+        """The table of that name."""
+        return next(table for table in self.tables if table.name == name)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One published figure beside ours, in the unit of the print."""
+
+    variant: str
+    metric: str
+    published: Printed
+    ours: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Published rows beside ours, and how the two protocols differ: (what, published, ours)."""
+
+    paper: Paper
+    table: str
+    rows: tuple[Beside, ...]
+    protocol: tuple[tuple[str, str, str], ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Metrics that have published figures."""
+        return tuple(dict.fromkeys(row.metric for row in self.rows))
+
+    def by_variant(self) -> list[tuple[str, dict[str, Beside]]]:
+        """(variant, metric -> figures), in the order of the rows."""
+        names = dict.fromkeys(row.variant for row in self.rows)
+        return [(n, {r.metric: r for r in self.rows if r.variant == n}) for n in names]
+
+
+def printed(text: str) -> Printed | None:
+    """A printed figure; None for an empty cell.
+
+    >>> printed("91.85±0.03*")
+    Printed(value=91.85, spread=0.03, star=True, text='91.85±0.03*')
+    """
+    if not text:
+        return None
+    found = CELL.match(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no printed figure; write e.g. '91.85±0.03*'")
+    spread = float(found[2]) if found[2] else math.nan
+    return Printed(float(found[1]), spread, bool(found[3]), text)
+
+
+@cache
+def paper(name: str) -> Paper:
+    """A paper by its short id, one of PAPERS."""
+    raw = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+    tables = []
+    for table in raw["tables"]:
+        columns = tuple(table["columns"])
+        rows = {}
+        for row, cells in table["rows"].items():
+            figures = {c: printed(text) for c, text in zip(columns, cells, strict=True)}
+            rows[row] = {column: figure for column, figure in figures.items() if figure}
+        tables.append(Table(table["name"], table["about"], columns, rows))
+    return Paper(
+        raw["id"],
+        raw["short"],
+        raw["source"],
+        raw["runs"],
+        raw["protocol"],
+        raw["studies"],
+        raw.get("printed", {}),
+        tuple(tables),
+    )
+
+
+def beside(findings: Findings) -> Comparison | None:
+    """Published rows for a study that repeats a published table; None for any other study."""
+    for name in PAPERS:
+        found = paper(name)
+        match = found.studies.get(findings.study.name)
+        if match is None:
+            continue
+        table = found.table(match["table"])
+        rows = []
+        for comparison in findings.comparisons:
+            column = match["columns"].get(comparison.style.name)
+            if column is None or comparison.target not in ("", "macro"):
+                continue
+            for row in comparison.rows:
+                figure = table.rows.get(match["variants"].get(row.variant, ""), {}).get(column)
+                if figure is not None:
+                    style = comparison.style
+                    ours = style.value(row.mean)
+                    ours += "" if math.isnan(row.se) else f" ± {style.value(row.se)}"
+                    rows.append(Beside(row.variant, style.label, figure, ours))
+        if rows:
+            return Comparison(found, table.name, tuple(rows), _protocol(found, findings))
+    return None
+
+
+def _protocol(found: Paper, findings: Findings) -> tuple[tuple[str, str, str], ...]:
+    """What differs between the published protocol and ours, as far as study.json tells."""
+    main, study = findings.main, findings.study
+    counts = sorted({len(row.runs) for row in main.rows if row.runs})
+    runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    baseline = study.variant(main.reference).recipe
+    # A data set is a part of the recipe with a name and a split, or one called data.
+    roots = dict.fromkeys(key.rsplit(".", 1)[0] for key in baseline if "." in key)
+    data = [
+        f"{root}: {baseline[f'{root}.name']}"
+        for root in roots
+        if f"{root}.name" in baseline and (f"{root}.split_seed" in baseline or "data" in root)
+    ]
+    ours = {
+        "runs": f"{runs} a row",
+        "test": f"{main.test_label} against {main.reference}, {main.correction_label}, "
+        f"family of {main.family}",
+        "data": "; ".join(data) or "as the recipe says",
+        "separators": study.declaration.shared or "trained anew by each seed",
+    }
+    if study.smoke:
+        ours["data"] += " (smoke run: tiny)"
+    return tuple(
+        (what, text, ours.get(what, "as the study's recipe says"))
+        for what, text in found.protocol.items()
+    )

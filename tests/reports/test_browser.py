@@ -1,0 +1,97 @@
+"""The page in a real browser, where one is installed: no script error, tables sort, audio plays,
+phone width fits.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
+# What a reader would do, done by a script that leaves its findings in the page.
+PROBE = """
+<script>
+window.problems = [];
+window.addEventListener("error", (event) => window.problems.push(String(event.message)));
+</script>
+"""
+ACT = """
+<script>
+(async () => {
+  const found = { problems: window.problems, sorted: {}, audio: [] };
+  const table = document.querySelector("table.sortable");
+  const column = (k) => [...table.tBodies[0].rows].map((row) => row.cells[k].dataset.v);
+  const names = [...table.querySelectorAll("thead th")].map((head) => head.textContent);
+  for (const k of [2, 3, 7]) {
+    table.querySelectorAll("thead th button")[k].click();
+    const up = column(k);
+    table.querySelectorAll("thead th button")[k].click();
+    found.sorted[names[k]] = [up, column(k)];
+  }
+  for (const player of document.querySelectorAll("audio")) {
+    player.muted = true;
+    try { await player.play(); found.audio.push(player.duration); }
+    catch (error) { found.audio.push(String(error)); }
+  }
+  found.external = performance.getEntriesByType("resource")
+    .map((entry) => entry.name).filter((name) => !name.startsWith("data:"));
+  found.width = [document.documentElement.scrollWidth, window.innerWidth];
+  const result = document.createElement("pre");
+  result.id = "probe";
+  result.textContent = JSON.stringify(found);
+  document.body.append(result);
+})();
+</script>
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [1280, 500])
+def test_in_a_browser(rendered: dict[str, Path], tmp_path: Path, width: int) -> None:
+    page = rendered["html"].read_text()
+    page = page.replace("<head>", "<head>" + PROBE).replace("</body>", ACT + "</body>")
+    (tmp_path / "page.html").write_text(page)
+    finished = subprocess.run(
+        [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},900",
+            "--virtual-time-budget=8000",
+            "--dump-dom",
+            (tmp_path / "page.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    found = re.search(r'<pre id="probe">(.*?)</pre>', finished.stdout)
+    assert found, finished.stderr[-500:]
+    seen = json.loads(unescape(found[1]))
+    assert seen["problems"] == [] and seen["external"] == []
+    for up, down in seen["sorted"].values():
+        numbers = [float(value) for value in up if value]
+        assert len(numbers) >= 6 and numbers == sorted(numbers)
+        assert [float(value) for value in down if value] == numbers[::-1]
+        # Empty cells, the reference's, stay at the end either way.
+        assert up[len(numbers) :] == down[len(numbers) :] == [""] * (len(up) - len(numbers))
+    assert seen["audio"] == [2.0] * 4
+    assert seen["width"][0] <= seen["width"][1]

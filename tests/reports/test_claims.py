@@ -1,0 +1,120 @@
+"""Published claims from published summaries: what the papers' own figures give."""
+
+import pytest
+
+from reports import claims, published, stars
+
+
+@pytest.mark.parametrize("name", published.PAPERS)
+def test_data_files_read(name: str) -> None:
+    found = published.paper(name)
+    assert found.tables and all(table.rows for table in found.tables)
+    assert found.source and found.protocol
+
+
+LATE = ["other / CNN FMA WA", "multiple / AST MTAT ROC", "multiple / AST MTAT PR"]
+SD_EXTRA = [
+    "bass / AST FMA WA",
+    "drums / CNN FMA WA",
+    "other / CNN MTAT ROC",
+    "other / AST MTAT PR",
+]
+MULTIPLE, OTHER = "multiple / AST MTAT PR", "other / AST MTAT PR"
+
+
+@pytest.mark.parametrize(
+    "spread, test, sided, family, count, missing, extra",
+    [
+        ("SE", "Student", 2, 1, 6, ["multiple / AST MTAT PR"], []),
+        ("SE", "Student", 2, 6, 1, None, []),
+        ("SE", "Student", 1, 1, 7, [], ["other / AST MTAT PR"]),
+        ("SE", "Student", 1, 2, 6, ["multiple / AST MTAT PR"], []),
+        ("SE", "Student", 1, 5, 2, None, []),
+        ("SE", "Welch", 2, 1, 4, LATE, []),
+        ("SE", "Welch", 1, 2, 4, LATE, []),
+        ("SE", "Welch", 1, 7, 1, None, []),
+        ("SD", "Student", 2, 1, 7, [], SD_EXTRA),
+        ("SD", "Student", 2, 10, 7, [], ["other / AST MTAT PR"]),
+        ("SD", "Student", 2, 36, 6, ["multiple / AST MTAT PR"], ["other / AST MTAT PR"]),
+        ("SD", "Welch", 2, 7, 7, [], ["bass / AST FMA WA", "other / AST MTAT PR"]),
+        ("SD", "Welch", 2, 30, 5, ["other / CNN FMA WA", MULTIPLE], [OTHER]),
+        ("SD", "Welch", 1, 30, 7, [], ["other / AST MTAT PR"]),
+    ],
+)
+def test_msspt_stars(spread, test, sided, family, count, missing, extra) -> None:
+    found = stars.msspt_stars(spread, test, sided, family)
+    assert len(found.reproduced) == count and len(found.reproduced) + len(found.missing) == 7
+    if missing is not None:
+        assert list(found.missing) == missing
+    assert list(found.extra) == extra
+
+
+def test_no_setting_reproduces_the_stars() -> None:
+    settings = stars.msspt_settings()
+    assert len(settings) == 64 and all(s.missing or s.extra for s in settings)
+    for method in ("holm", "bh"):
+        assert (
+            max(
+                len(stars.msspt_stars("SE", t, 2, 36, method).reproduced)
+                for t in ("Student", "Welch")
+            )
+            <= 3
+        )
+
+
+def test_aemic_t() -> None:
+    tests = claims.aemic_t()
+    assert tests["table, Student"] == pytest.approx((2.680, 98, 0.0086), abs=6e-4)
+    assert tests["table, Welch"] == pytest.approx((2.680, 91.31, 0.0087), abs=6e-3)
+    assert tests["text, Student"] == pytest.approx((2.450, 98, 0.0160), abs=6e-4)
+    low, high = claims.rounding_range()
+    assert (low, high) == pytest.approx((2.664, 2.697), abs=6e-4)
+
+
+def test_aemic_d_scores() -> None:
+    scores = claims.aemic_d()
+    assert len(scores) == 24
+    assert all((printed > 0) == (ours > 0) for _, _, printed, ours in scores)
+    off = [(row, arm) for row, arm, printed, ours in scores if abs(printed - ours) > 0.0015]
+    assert off == [("sax", "post")]
+    assert sum(printed == ours for _, _, printed, ours in scores) == 15
+
+
+def test_each_claim_says_what_does_not_fit() -> None:
+    found = {(c.paper, c.claim.split(":")[0]): c for c in claims.all_claims()}
+    assert (
+        not found["MSSPT", "Table I"].reproduced
+        and "none of 64 settings" in found["MSSPT", "Table I"].why
+    )
+    assert found["AE-MIC", "Table 4.1"].reproduced
+    assert any("sax post" in c.why and "24 D scores" in c.claim for c in claims.all_claims())
+    assert (
+        "Elecgtr and Piano" in found["IASS", "Table 4"].why
+        or "Bass (5.26 and 4.34)" in found["IASS", "Table 4"].why
+    )
+    assert "SQ_SSS(Guitar), 3 levels, level 3" in found["HMSS", "Tables 6 and 7"].why
+    text = claims.to_markdown()
+    assert text.count("\n| S") == 64
+
+
+def test_published_rows_stand_beside_ours(findings) -> None:
+    beside = published.beside(findings)
+    assert beside is not None and beside.table == "Table I"
+    vocals = next(r for r in beside.rows if (r.variant, r.metric) == ("vocals", "ROC-AUC"))
+    assert vocals.published.text == "91.85±0.03*"
+    assert vocals.ours.startswith(findings.main.style.value(findings.main.row("vocals").mean))
+    ours = {what: text for what, _, text in beside.protocol}
+    assert ours["data"] == "data: synthetic (smoke run: tiny)" and ours["runs"] == "2 to 3 a row"
+    assert "family of 6" in ours["test"]
+
+
+def test_a_figure_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(ValueError, match="'91,85' is no printed figure"):
+        published.printed("91,85")
+
+
+def test_aemic_half_widths_are_hanley_mcneil_of_an_inflated_sample() -> None:
+    widths = claims.aemic_half_widths()
+    assert len(widths) == 33
+    assert all(abs(printed - ours) < 0.0011 for _, _, printed, ours in widths)
+    assert sum(printed == ours for _, _, printed, ours in widths) == 31
