@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mss_core.data.packed import Packed, PackedItem
+from mss_core.naming import choose
 
 Segment = tuple[PackedItem, int]
 
@@ -68,3 +69,48 @@ class IncoherentMixer:
         stems = np.stack([sum(stem(next(drawn), source) for _ in range(count))
                           for source, count in zip(self.sources, counts, strict=True)])
         return stems.sum(0), stems
+
+
+class AccompanimentMixer:
+    """Mixtures of one target instrument with random tracks of other instruments [Hung and Lerch 2020].
+
+    Each mixture is a random chunk of a song's target, times a gain, plus chunks of ``fewest`` to ``most`` tracks drawn
+    from the pool of all songs' other instruments, each with a gain of its own. Silent rows are never drawn.
+
+    Args:
+        length: samples of a chunk; what lies beyond the end of a song is zero.
+        gains: lowest and highest factor.
+    """
+
+    def __init__(self, packed: Packed, target: str, length: int, seed: int, fewest: int = 1, most: int = 5,
+                 gains: tuple[float, float] = (0.25, 1.25)) -> None:
+        choose("row of the packed set", target, packed.rows)
+        if not 1 <= fewest <= most:
+            raise ValueError(f"accompaniment takes 1 <= fewest <= most tracks, not {fewest} to {most}")
+        self.packed, self.target, self.length, self.seed = packed, target, length, seed
+        self.fewest, self.most, self.gains = fewest, most, gains
+        items = packed.split("train")
+        self.songs = [item for item in items if target not in item.silent]
+        self.pool = [(item, row) for item in items for row in packed.rows
+                     if row not in ("mixture", target) and row not in item.silent]
+        if not self.songs:
+            raise ValueError(f"no training track holds {target!r}")
+        if len(self.pool) < most:
+            raise ValueError(f"the training tracks hold {len(self.pool)} accompaniment(s); a mixture takes up to "
+                             f"{most}")
+
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mixtures (batch, time) and the target (batch, 1, time), float32; a function of seed and step only."""
+        rng = np.random.default_rng([self.seed, step])
+        pairs = [self._mix(rng) for _ in range(size)]
+        return np.stack([mixture for mixture, _ in pairs]), np.stack([target for _, target in pairs])[:, None]
+
+    def _mix(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        def chunk(item: PackedItem, row: str) -> np.ndarray:
+            start = int(rng.integers(0, max(0, item.length - self.length) + 1))
+            return self.packed.read(item, row, start, self.length) * np.float32(rng.uniform(*self.gains))
+
+        target = chunk(self.songs[rng.integers(len(self.songs))], self.target)
+        count = int(rng.integers(self.fewest, self.most + 1))
+        drawn = rng.choice(len(self.pool), count, replace=False)
+        return target + np.sum([chunk(*self.pool[index]) for index in drawn], axis=0), target

@@ -2,25 +2,34 @@
 
 ``<row>.i16`` holds one row (the mixture or a source) of all items, end to end; ``index.json`` says where each item
 lies. Reading a segment is a slice of mapped memory: no decoding, nothing held in the process.
+
+Packing decodes in threads (the decoders release the interpreter's lock) but writes in the order of the survey, so the
+number of workers changes nothing. A journal in the stage's scratch folder lets an interrupted build go on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mss_core import audio
+from mss_core.data.files import cores, progress, reason
 from mss_core.data.sets import Item, Note, Survey
-from mss_core.graph import Context
+from mss_core.graph import Context, digest
 
 SCALE = 32767.0
 SILENCE = 1.5 / SCALE
 """A row whose peak is below this is silent: it rounds to zero, or to dither of one bit."""
+WHOLE = 0.9
+"""An item with less than this share of its published duration stops before its end."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Packed:
     """A packed data set, opened for reading.
 
     Attributes:
+        directory: where it lies.
         rows: ``"mixture"`` and, for tracks, the sources.
         samplerate: Hz.
         items: every item, in a fixed order.
@@ -48,16 +58,20 @@ class Packed:
 
     def __init__(self, directory: Path) -> None:
         index = json.loads((directory / "index.json").read_text(encoding="utf-8"))
+        self.directory = directory
         self.rows: tuple[str, ...] = tuple(index["rows"])
         self.samplerate: int = index["samplerate"]
         self.labels: tuple[str, ...] = tuple(index["labels"])
         self.single_label: bool = index["single_label"]
-        self.items = [PackedItem(**{**item, "silent": tuple(item["silent"]), "labels": tuple(item["labels"])})
-                      for item in index["items"]]
+        self.items = [_item(item) for item in index["items"]]
         self._samples = {row: np.memmap(directory / f"{row}.i16", dtype=np.int16, mode="r") for row in self.rows}
 
     def split(self, name: str) -> list[PackedItem]:
         return [item for item in self.items if item.split == name]
+
+    def samples(self, row: str) -> np.ndarray:
+        """All items of one row end to end, int16, mapped."""
+        return self._samples[row]
 
     def read(self, item: PackedItem, row: str = "mixture", start: int = 0, length: int | None = None) -> np.ndarray:
         """float32 (time,) of one row; zeros beyond the item's end."""
@@ -78,44 +92,8 @@ class Packed:
         return truth
 
 
-def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, out: Path, ctx: Context) -> None:
-    """Decode every item of a survey into ``out``; a file that cannot be decoded is skipped by name.
-
-    ``shortest`` is the segment length (samples) below which an item is counted as padded.
-    Raises ValueError where a split has nothing left.
-    """
-    items: list[PackedItem] = []
-    skipped: list[str] = []
-    clipped: list[str] = []
-    start = 0
-    files = {row: open(out / f"{row}.i16", "wb") for row in rows}  # noqa: SIM115
-    try:
-        for number, item in enumerate(found.items, start=1):
-            try:
-                sound = item.read()
-                waveforms = {row: _mono(sound.rows[row], sound.samplerate, samplerate, item) for row in rows}
-            except ValueError as error:
-                skipped.append(f"{item.name} ({str(error).split(': ', 1)[-1]})")
-                continue
-            if any(np.abs(waveform).max(initial=0.0) > 1.0 for waveform in waveforms.values()):
-                clipped.append(item.name)
-            for row, waveform in waveforms.items():
-                _quantise(waveform).tofile(files[row])
-            length = len(waveforms[rows[0]])
-            silent = tuple(row for row in rows if np.abs(waveforms[row]).max(initial=0.0) < SILENCE)
-            items.append(PackedItem(item.name, item.split, start, length, silent, sound.labels or item.labels))
-            start += length
-            if number % 10 == 0 or number == len(found.items):
-                ctx.report(step=number, total=len(found.items))
-    finally:
-        for file in files.values():
-            file.close()
-    _require_items(items, found.items, skipped)
-    notes = [*found.notes, *_notes(items, skipped, clipped, shortest, samplerate)]
-    index: dict[str, Any] = {
-        "rows": list(rows), "samplerate": samplerate, "labels": list(found.labels), "single_label": found.single_label,
-        "items": [asdict(item) for item in items], "notes": [asdict(note) for note in notes]}
-    (out / "index.json").write_text(json.dumps(index), encoding="utf-8")
+def _item(fields: dict[str, Any]) -> PackedItem:
+    return PackedItem(**{**fields, "silent": tuple(fields["silent"]), "labels": tuple(fields["labels"])})
 
 
 def notes_of(directory: Path) -> list[dict[str, Any]]:
@@ -123,6 +101,122 @@ def notes_of(directory: Path) -> list[dict[str, Any]]:
     index = json.loads((directory / "index.json").read_text(encoding="utf-8"))
     return [{"kind": n["kind"], "text": n["text"], "count": len(n["items"]), "items": n["items"]}
             for n in index["notes"]]
+
+
+# ---- building
+
+def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, out: Path, ctx: Context,
+         workers: int | None = None) -> None:
+    """Decode every item of a survey into ``out``; a file that cannot be decoded is skipped by name.
+
+    ``shortest`` is the segment length (samples) below which an item is counted as padded; ``workers`` are threads,
+    one a core where it is not given. Raises ValueError where a split has nothing left.
+    """
+    task = digest([list(rows), samplerate, [[item.name, item.split] for item in found.items]])
+    journal = ctx.work / "packed.jsonl"
+    records = _recover(journal, task, out, rows)
+    start = sum(record["length"] for record in records)
+    files = {row: open(out / f"{row}.i16", "ab") for row in rows}  # noqa: SIM115
+    total = len(found.items)
+    decode = partial(_decode, rows=rows, samplerate=samplerate)
+    try:
+        with open(journal, "a", encoding="utf-8") as log, progress("packing", total) as show:
+            if not records:
+                log.write(json.dumps({"task": task}) + "\n")
+            todo = found.items[len(records):]
+            for number, (record, samples) in enumerate(in_order(decode, todo, workers or cores()), len(records) + 1):
+                for row, values in samples.items():
+                    values.tofile(files[row])
+                    files[row].flush()
+                record["start"] = start
+                start += record["length"]
+                records.append(record)
+                log.write(json.dumps(record) + "\n")
+                log.flush()
+                show(number)
+                if number % 10 == 0 or number == total:
+                    ctx.report(step=number, total=total)
+    finally:
+        for file in files.values():
+            file.close()
+    items = [PackedItem(r["name"], r["split"], r["start"], r["length"], tuple(r["silent"]), tuple(r["labels"]))
+             for r in records if not r["skipped"]]
+    _require_items(items, found.items, [r["skipped"] for r in records if r["skipped"]])
+    notes = [*found.notes, *_notes(items, records, shortest, samplerate)]
+    index: dict[str, Any] = {
+        "rows": list(rows), "samplerate": samplerate, "labels": list(found.labels), "single_label": found.single_label,
+        "items": [asdict(item) for item in items], "notes": [asdict(note) for note in notes]}
+    (out / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def in_order(function: Callable[[Any], Any], values: Iterable[Any], workers: int) -> Iterator[Any]:
+    """``function`` of each value, computed by ``workers`` threads a few values ahead, given in order."""
+    if workers == 1:
+        yield from map(function, values)
+        return
+    waiting: deque[Any] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for value in values:
+            waiting.append(pool.submit(function, value))
+            if len(waiting) > workers + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _recover(journal: Path, task: str, out: Path, rows: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What an interrupted build of the same task had written; the rest of its files is cut off."""
+    try:
+        lines = journal.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    parsed = []
+    for line in lines:
+        try:
+            parsed.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    records = parsed[1:] if parsed and parsed[0].get("task") == task else []
+    sizes = [(out / f"{row}.i16").stat().st_size if (out / f"{row}.i16").exists() else 0 for row in rows]
+    while records and 2 * (records[-1]["start"] + records[-1]["length"]) > min(sizes):
+        records.pop()
+    end = records[-1]["start"] + records[-1]["length"] if records else 0
+    for row in rows:
+        with open(out / f"{row}.i16", "ab") as file:
+            file.truncate(2 * end)
+    text = "".join(json.dumps(line) + "\n" for line in ([{"task": task}, *records] if records else []))
+    journal.write_text(text, encoding="utf-8")
+    return records
+
+
+def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """One journal record and the int16 samples of each row (none where the item is skipped)."""
+    record: dict[str, Any] = {"name": item.name, "split": item.split, "length": 0, "silent": [], "labels": [],
+                              "skipped": "", "clipped": 0, "form": []}
+    try:
+        sound = item.read()
+        whole(item, sound.rows["mixture"].shape[-1], sound.samplerate)
+        waveforms = {row: _mono(sound.rows[row], sound.samplerate, samplerate, item) for row in rows}
+    except ValueError as error:
+        return {**record, "skipped": f"{item.name} ({reason(error)})"}, {}
+    channels = sound.rows["mixture"].shape[0]
+    return {**record, "length": len(waveforms[rows[0]]), "labels": list(sound.labels or item.labels),
+            "silent": [row for row in rows if np.abs(waveforms[row]).max(initial=0.0) < SILENCE],
+            "clipped": sum(int((np.abs(waveform) > 1.0).sum()) for waveform in waveforms.values()),
+            "form": [channels, sound.samplerate],
+            }, {row: _quantise(waveform) for row, waveform in waveforms.items()}
+
+
+def whole(item: Item, frames: int, samplerate: int) -> None:
+    """Raise ValueError for an item that has no samples, or stops well before its published end."""
+    seconds = frames / samplerate
+    if frames == 0:
+        raise ValueError(f"{item.name}: empty")
+    if item.seconds and seconds < WHOLE * item.seconds:
+        raise ValueError(f"{item.name}: stops after {seconds:.1f} of {item.seconds:g} s (truncated)")
 
 
 def _mono(waveform: np.ndarray, rate: int, samplerate: int, item: Item) -> np.ndarray:
@@ -141,18 +235,20 @@ def _require_items(items: list[PackedItem], wanted: tuple[Item, ...], skipped: l
             raise ValueError(f"no readable {split} item is left; skipped: {', '.join(skipped[:5])}")
 
 
-def _notes(items: list[PackedItem], skipped: list[str], clipped: list[str], shortest: int,
-           samplerate: int) -> list[Note]:
-    notes = []
-    if skipped:
-        notes.append(Note("skipped", "items that could not be decoded", tuple(skipped)))
-    short = tuple(item.name for item in items if item.length < shortest)
-    if short:
-        notes.append(Note("padded", f"items shorter than a segment of {shortest / samplerate:.2f} s, padded with "
-                                    "silence", short))
-    silent = tuple(f"{item.name}: {row}" for item in items for row in item.silent)
-    if silent:
-        notes.append(Note("silent", "sources silent in a track, left out of that track's score", silent))
-    if clipped:
-        notes.append(Note("clipped", "items whose mono mix exceeds full scale, clipped", tuple(clipped)))
-    return notes
+def _notes(items: list[PackedItem], records: list[dict[str, Any]], shortest: int, samplerate: int) -> list[Note]:
+    short = [item.name for item in items if item.length < shortest]
+    forms = Counter(tuple(r["form"]) for r in records if r["form"])
+    usual = forms.most_common(1)[0][0] if forms else (0, 0)
+    odd = [f"{r['name']}: {r['form'][0]} channels, {r['form'][1]} Hz" for r in records
+           if r["form"] and tuple(r["form"]) != usual]
+    notes = [
+        Note("skipped", "items that could not be decoded", tuple(r["skipped"] for r in records if r["skipped"])),
+        Note("padded", f"items shorter than a segment of {shortest / samplerate:.2f} s, padded with silence",
+             tuple(short)),
+        Note("silent", "sources silent in a track, left out of that track's score",
+             tuple(f"{item.name}: {row}" for item in items for row in item.silent)),
+        Note("clipped", "items whose mono mix exceeds full scale, with the samples clipped",
+             tuple(f"{r['name']}: {r['clipped']}" for r in records if r["clipped"])),
+        Note("odd", f"items unlike most, which have {usual[0]} channels at {usual[1]} Hz", tuple(odd)),
+    ]
+    return [note for note in notes if note.items]

@@ -3,23 +3,53 @@
 Two interfaces: tracks with stems (:class:`TrackSet`) and clips with labels (:class:`ClipSet`). A set enters a key
 by name and fingerprint (a hash of its files' content), never by path: the root is told at run time. Surveying a
 folder reads headers only; decoding happens once, in the ``prepare`` stages, which leave a packed copy.
+
+A data set is one module with ``survey(config, root) -> Survey`` and a line in TRACK_SETS or CLIP_SETS.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from mss_core.graph import checksum, write_atomically
 from mss_core.naming import choose
 
 SPLITS = ("train", "valid", "test")
 AUDIO = (".wav", ".flac", ".ogg", ".mp3")
+
+TRACK_SETS = {
+    "synthetic": "synthetic_sets",
+    "stems": "stems",
+    "musdb18": "musdb18",
+    "musdb18hq": "musdb18",
+    "mm": "medleydb",
+    "ms21": "ms21",
+    "slakh2100": "slakh",
+}
+CLIP_SETS = {
+    "synthetic": "synthetic_sets",
+    "clips": "clips",
+    "mtat": "mtat",
+    "fma_medium": "fma",
+    "fma_medium_minus_small": "fma",
+    "irmas": "irmas",
+    "mtg_jamendo": "mtg_jamendo",
+}
+SPLIT_POLICIES = {
+    "musdb18": ("published", "random"),
+    "musdb18hq": ("published", "random"),
+    "slakh2100": ("redux", "split2", "orig"),
+    "mtat": ("folders", "lists"),
+    "irmas": ("thesis", "part1_valid", "official"),
+    "mtg_jamendo": ("split-0", "split-1", "split-2", "split-3", "split-4"),
+}
+"""How a set may be split; the first is what an empty ``split`` means."""
+SUBSETS = {"slakh2100": ("all", "onsets100")}
+LABELS = {"mtg_jamendo": ("top50", "instrument")}
 
 
 @dataclass(frozen=True)
@@ -27,12 +57,16 @@ class TrackSet:
     """Music with separate stems.
 
     Attributes:
-        name: data set: ``"synthetic"``, or ``"stems"`` for ``<root>/{train,valid,test}/<track>/<source>.wav``.
+        name: data set, a key of TRACK_SETS; ``"stems"`` is any folder laid out as
+            ``<root>/{train,valid,test}/<track>/<source>.wav``.
         sources: the stems to read, beside the mixture.
         samplerate: of the packed copy, Hz; mono.
         size: tracks to render (synthetic only; the other sets are read whole).
-        valid_share, split_seed: where a set has no validation split, this share of its training tracks, drawn by
-            this seed, becomes one.
+        valid_share, split_seed: where a set has no validation split, this share of its training
+            tracks, drawn by this seed, becomes one.
+        split, subset: a choice of SPLIT_POLICIES and SUBSETS where the set has one; empty is the first.
+        mixture: ``"published"``, or ``"sum"`` for the sum of ``sources``.
+        rms_db: level (dB re full scale) that every source is brought to; needs mixture ``"sum"``.
         fingerprint: filled in from the files when a study is built.
     """
 
@@ -42,13 +76,24 @@ class TrackSet:
     size: int | None = None
     valid_share: float = 0.14
     split_seed: int = 0
+    split: str = ""
+    subset: str = ""
+    mixture: str = "published"
+    rms_db: float | None = None
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        choose("track data set", self.name, ("synthetic", "stems"))
-        _check_size(self)
+        choose("track data set", self.name, TRACK_SETS)
+        _check(self)
+        choose("mixture", self.mixture, ("published", "sum"))
         if not self.sources or len(set(self.sources)) < len(self.sources):
             raise ValueError(f"'sources' must name at least one stem, each once; got {self.sources}")
+        for source in self.sources:
+            if not source or "/" in source or source == "mixture":
+                raise ValueError(f"'sources' holds {source!r}, which cannot be the name of a stem")
+        if self.rms_db is not None and self.mixture != "sum":
+            raise ValueError("'rms_db' changes the sources, so that they no longer sum to the published mixture: "
+                             "set mixture 'sum'")
 
 
 @dataclass(frozen=True)
@@ -56,9 +101,10 @@ class ClipSet:
     """Music with labels.
 
     Attributes:
-        name: ``"synthetic"``, or ``"clips"`` for a folder with clips.csv (path, label, split).
-        labels: what to predict: for the synthetic set ``"tags"`` or ``"genre"``; for clips ``"label"``.
-        samplerate, size, valid_share, split_seed, fingerprint: as in :class:`TrackSet`.
+        name: data set, a key of CLIP_SETS; ``"clips"`` is any folder with clips.csv (path, label, split).
+        labels: what to predict: for the synthetic set ``"tags"`` or ``"genre"``; for MTG-Jamendo
+            ``"top50"`` or ``"instrument"``; the others have one kind of label each.
+        samplerate, size, valid_share, split_seed, split, fingerprint: as in :class:`TrackSet`.
     """
 
     name: str = "synthetic"
@@ -67,18 +113,32 @@ class ClipSet:
     size: int | None = None
     valid_share: float = 0.14
     split_seed: int = 0
+    split: str = ""
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        choose("clip data set", self.name, ("synthetic", "clips"))
-        _check_size(self)
+        choose("clip data set", self.name, CLIP_SETS)
+        if self.name in LABELS:
+            choose(f"labels of {self.name}", self.labels, LABELS[self.name])
+        _check(self)
 
 
-def _check_size(config: TrackSet | ClipSet) -> None:
+def _check(config: TrackSet | ClipSet) -> None:
     if config.size is not None and config.size < 10:
         raise ValueError(f"'size' must be at least 10 tracks, not {config.size}")
     if not 0 < config.valid_share < 1:
         raise ValueError(f"'valid_share' lies between 0 and 1, not {config.valid_share}")
+    for what, table in (("split", SPLIT_POLICIES), ("subset", SUBSETS)):
+        value = getattr(config, what, "")
+        if value and config.name not in table:
+            raise ValueError(f"{config.name} has no choice of {what!r}; {value!r} is set")
+        if value:
+            choose(f"{what} of {config.name}", value, table[config.name])
+
+
+def split_policy(config: TrackSet | ClipSet) -> str:
+    """The split policy in force, with an empty ``split`` resolved; empty where the set has no choice."""
+    return config.split or SPLIT_POLICIES.get(config.name, ("",))[0]
 
 
 @dataclass(frozen=True)
@@ -102,13 +162,18 @@ class Sound:
 
 @dataclass(frozen=True)
 class Item:
-    """One track or clip. ``read()`` decodes it, and raises ValueError for a file that cannot be decoded."""
+    """One track or clip. ``read()`` decodes it, and raises ValueError for a file that cannot be decoded.
+
+    ``artist`` and ``seconds`` (the published duration) are empty where nothing tells them.
+    """
 
     name: str
     split: str
     read: Callable[[], Sound]
     labels: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    artist: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -128,16 +193,48 @@ def survey(config: TrackSet | ClipSet, data: Mapping[str, Path]) -> Survey:
     Raises ValueError for whatever is wrong with it as a whole, and names the way to say where it is when its root
     is unknown.
     """
-    if config.name == "synthetic":
-        from mss_core.data import synthetic_sets as module
-        root = None
-    else:
-        root = find_root(config.name, data)
-        if isinstance(config, TrackSet):
-            from mss_core.data import stems as module
-        else:
-            from mss_core.data import clips as module
-    return module.survey(config, root)
+    table = TRACK_SETS if isinstance(config, TrackSet) else CLIP_SETS
+    root = None if config.name == "synthetic" else find_root(config.name, data)
+    found = importlib.import_module(f"mss_core.data.{table[config.name]}").survey(config, root)
+    found = replace(found, notes=(*found.notes, *leaks(found.items)))
+    chosen = {"split": split_policy(config), "subset": getattr(config, "subset", "")}
+    extra = {**found.extra, **{name: value for name, value in chosen.items() if value}}
+    if isinstance(config, TrackSet) and config.mixture == "sum":
+        items = tuple(replace(item, read=_Summed(item.read, config.sources, config.rms_db))
+                      for item in found.items)
+        return replace(found, items=items, extra=extra)
+    return replace(found, extra=extra)
+
+
+def leaks(items: Iterable[Item]) -> tuple[Note, ...]:
+    """A note that names the artists (for IRMAS, recordings) with items in more than one split."""
+    where: dict[str, set[str]] = {}
+    for item in items:
+        where.setdefault(item.artist, set()).add(item.split)
+    both = tuple(f"{artist} ({', '.join(s for s in SPLITS if s in splits)})"
+                 for artist, splits in sorted(where.items()) if artist and len(splits) > 1)
+    return (Note("leak", "artists with items in more than one split", both),) if both else ()
+
+
+@dataclass(frozen=True)
+class _Summed:
+    """Reads a track whose mixture is the sum of its sources, each brought to one level first if asked."""
+
+    read: Callable[[], Sound]
+    sources: tuple[str, ...]
+    rms_db: float | None
+
+    def __call__(self) -> Sound:
+        sound = self.read()
+        stems = {source: _level(sound.rows[source], self.rms_db) for source in self.sources}
+        return replace(sound, rows={"mixture": np.sum(list(stems.values()), axis=0), **stems})
+
+
+def _level(waveform: np.ndarray, rms_db: float | None) -> np.ndarray:
+    rms = float(np.sqrt(np.mean(np.square(waveform), dtype=np.float64))) if waveform.size else 0.0
+    if rms_db is None or rms < 1e-5:
+        return waveform
+    return waveform * np.float32(10 ** (rms_db / 20) / rms)
 
 
 def find_root(name: str, data: Mapping[str, Path]) -> Path:
@@ -175,44 +272,3 @@ def require_splits(items: Iterable[Item], what: str, root: Path | None) -> None:
     for split in SPLITS:
         if not any(item.split == split for item in items):
             raise ValueError(f"data set {what!r}{f' in {root}' if root else ''}: no {split} item")
-
-
-# ---- fingerprints
-
-class Fingerprints:
-    """sha256 of files, remembered by path, size and time of change, so that a large set is hashed once."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self.known = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            self.known = {}
-        self.changed = False
-
-    def of(self, path: Path) -> str:
-        status = path.stat()
-        entry = self.known.get(str(path))
-        if entry is None or entry[:2] != [status.st_size, status.st_mtime_ns]:
-            entry = [status.st_size, status.st_mtime_ns, checksum(path)]
-            self.known[str(path)] = entry
-            self.changed = True
-        return entry[2]
-
-    def save(self) -> None:
-        if self.changed:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path, json.dumps(self.known).encode())
-            self.changed = False
-
-
-def fingerprint(found: Survey, root: Path | None, hashes: Fingerprints) -> str:
-    """One hash of a set's content: every file's path below the root and checksum, splits and labels."""
-    total = hashlib.sha256()
-    for item in found.items:
-        total.update(json.dumps([item.name, item.split, list(item.labels)]).encode())
-        for file in item.files:
-            name = file.relative_to(root).as_posix() if root else file.name
-            total.update(json.dumps([name, hashes.of(file.absolute())]).encode())
-    total.update(json.dumps([list(found.labels), dict(found.extra)], sort_keys=True).encode())
-    return total.hexdigest()

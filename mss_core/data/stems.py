@@ -6,20 +6,38 @@ from functools import partial
 from pathlib import Path
 
 from mss_core import audio
-from mss_core.data.sets import AUDIO, SPLITS, Item, Note, Sound, Survey, TrackSet, hold_out, require_splits
+from mss_core.data.sets import (
+    AUDIO,
+    SPLITS,
+    Item,
+    Note,
+    Sound,
+    Survey,
+    TrackSet,
+    hold_out,
+    require_splits,
+)
 from mss_core.naming import nearest
 
 
 def survey(config: TrackSet, root: Path) -> Survey:
+    """All tracks, with a validation split held out by seed where the folder has none."""
+    items, notes = tracks(config, root, "stems")
+    held, more_notes = hold_out(items, config.valid_share, config.split_seed, "stems")
+    require_splits(held, "stems", root)
+    return Survey(held, (*notes, *more_notes))
+
+
+def tracks(config: TrackSet, root: Path, what: str) -> tuple[list[Item], list[Note]]:
     """All tracks; each needs a mixture and the wanted sources, of one length and rate.
 
-    A file that is not audio makes its track a named skip; a missing stem, or stems that differ, is an error, since
-    it means that the set is not what it seems.
+    A file that is not audio makes its track a named skip; a missing stem, or stems that differ, is
+    an error, since it means that the set is not what it seems.
     """
     folders = [(split, folder) for split in SPLITS if (root / split).is_dir()
                for folder in sorted((root / split).iterdir()) if folder.is_dir()]
     if not folders:
-        raise ValueError(f"data set 'stems': {root} holds no train/, valid/ or test/ folder with tracks in it")
+        raise ValueError(f"data set {what!r}: {root} holds no train/, valid/ or test/ folder with tracks in it")
     items, unreadable, errors = [], [], []
     for split, folder in folders:
         name = f"{split}/{folder.name}"
@@ -34,22 +52,20 @@ def survey(config: TrackSet, root: Path) -> Survey:
         except ValueError as error:
             unreadable.append(f"{name} ({str(error).split(': ', 1)[-1]})")
             continue
-        for index, what in ((1, "sample rate"), (0, "length")):
+        for index, quantity in ((1, "sample rate"), (0, "length")):
             values = {row: header[index] for row, header in headers.items()}
             odd = [row for row in rows if values[row] != values["mixture"]]
             if odd:
                 unit = "Hz" if index else "frames"
-                errors.append(f"{name}: {odd[0]} has another {what} than the mixture "
+                errors.append(f"{name}: {odd[0]} has another {quantity} than the mixture "
                               f"({values[odd[0]]} against {values['mixture']} {unit})")
                 break
         items.append(Item(folder.name, split, partial(_read, rows), files=tuple(rows.values())))
     if errors:
         more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
-        raise ValueError(f"data set 'stems' in {root}: " + "; ".join(errors[:5]) + more)
+        raise ValueError(f"data set {what!r} in {root}: " + "; ".join(errors[:5]) + more)
     notes = [Note("skipped", "tracks with a file that is not readable audio", tuple(unreadable))] if unreadable else []
-    held, more_notes = hold_out(items, config.valid_share, config.split_seed, "stems")
-    require_splits(held, "stems", root)
-    return Survey(held, (*notes, *more_notes))
+    return items, notes
 
 
 def _read(rows: dict[str, Path]) -> Sound:

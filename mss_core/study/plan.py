@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mss_core.data.sets import ClipSet, Fingerprints, TrackSet, fingerprint, survey
+from mss_core.data.fingerprints import Fingerprints, fingerprint
+from mss_core.data.sets import ClipSet, TrackSet, survey
 from mss_core.graph import Stage, walk
 from mss_core.recipe import children
 from mss_core.store import Store

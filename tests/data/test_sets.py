@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.mixing import IncoherentMixer, segments
 from mss_core.data.packed import Packed, notes_of, pack
-from mss_core.data.sets import ClipSet, Fingerprints, TrackSet, fingerprint, survey
+from mss_core.data.sets import ClipSet, TrackSet, survey
 from mss_core.graph import Context
 from tests.conftest import FREQUENCIES, write_clips, write_track
 
@@ -208,7 +209,7 @@ def test_fingerprints_are_remembered(stems_tree: Path, tmp_path: Path, monkeypat
     root = stems_tree
     first = fingerprint(survey(TrackSet("stems"), {"stems": root}), root, hashes)
     hashes.save()
-    monkeypatch.setattr("mss_core.data.sets.checksum", lambda path: pytest.fail(f"hashed {path} again"))
+    monkeypatch.setattr("mss_core.data.fingerprints.checksum", lambda path: pytest.fail(f"hashed {path} again"))
     again = Fingerprints(tmp_path / "known.json")
     assert fingerprint(survey(TrackSet("stems"), {"stems": root}), root, again) == first
 

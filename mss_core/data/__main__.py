@@ -1,0 +1,88 @@
+"""``python -m mss_core.data list`` and ``python -m mss_core.data check NAME PATH [--json]``.
+
+check ends with 0 where the set is usable, 1 where it is usable with named exclusions or warnings, 3 where it is not,
+and 2 for a command that makes no sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mss_core.data.check import Report, check, configure
+from mss_core.data.files import facts
+
+SHOWN = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mss_core.data", description="The data sets of the studies.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="what each set is, its licence, where to get it, how big it is")
+    listing.add_argument("--json", action="store_true")
+    checking = commands.add_parser("check", help="is a set on disk what the papers used?")
+    checking.add_argument("name")
+    checking.add_argument("path", type=Path)
+    checking.add_argument("--split", default="", help="split policy, where the set has a choice")
+    checking.add_argument("--labels", default="", help="labels, where the set has a choice")
+    checking.add_argument("--quick", action="store_true", help="headers only, decode nothing")
+    checking.add_argument("--workers", type=int, default=None, help="threads (one a core)")
+    checking.add_argument("--json", action="store_true")
+    chosen = parser.parse_args(arguments)
+    if chosen.command == "list":
+        show_list(chosen.json)
+        return 0
+    try:
+        config = configure(chosen.name, chosen.path, chosen.labels, split=chosen.split)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    report = check(config, chosen.path, chosen.quick, chosen.workers)
+    print(json.dumps(report.plain(), indent=1) if chosen.json else "\n".join(lines(report)))
+    return report.code
+
+
+def show_list(as_json: bool) -> None:
+    sets: dict[str, Any] = facts()["sets"]
+    if as_json:
+        print(json.dumps(sets, indent=1))
+        return
+    for name, about in sets.items():
+        print(f"{name} ({about['kind']})\n    {about['what']}\n    licence: {about['licence']}\n"
+              f"    from: {about['where']}\n    size: {about['size']}")
+        if about["note"]:
+            print(f"    note: {about['note']}")
+
+
+def lines(report: Report) -> list[str]:
+    """The report as text."""
+    text = [f"{report.name} in {report.path}"]
+    text += [f"  {split}: {count} items, {report.hours.get(split, 0.0):.2f} h" for split, count in report.items.items()]
+    for what, table in (("Hz", report.rates), ("channels", report.channels)):
+        if table:
+            text.append("  " + ", ".join(f"{count} of {value} {what}" for value, count in sorted(table.items())))
+    if report.agreement:
+        text.append("  mixture against the sum of its stems: lowest {lowest_db:.1f}, median {median_db:.1f}, highest "
+                    "{highest_db:.1f} dB".format(**report.agreement))
+    for label, counts in report.labels.items():
+        text.append(f"  label {label}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
+    for row in report.published:
+        verdict = "agrees" if row["agrees"] else "DIFFERS"
+        text.append(f"  {row['what']}: published {row['published']}, found {row['found']}: {verdict}")
+    for title, found in (("found", report.facts), ("not checked", report.not_checked), ("error", report.errors),
+                         ("excluded", report.excluded), ("warning", report.warnings)):
+        text += [f"  {title}: {line}" for line in found[:SHOWN]]
+        if len(found) > SHOWN:
+            text.append(f"  {title}: and {len(found) - SHOWN} more (all of them with --json)")
+    if report.fingerprint:
+        text.append(f"  fingerprint: {report.fingerprint}")
+    verdict = {0: "usable", 1: "usable, with the exclusions and warnings above", 3: "NOT usable"}[report.code]
+    return [*text, f"  {verdict}"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

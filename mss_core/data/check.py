@@ -1,0 +1,232 @@
+"""Is a data set on disk what the papers used?  What was found, what is published, and what is wrong, by file."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mss_core.data.files import cores, facts, headers, progress, reason
+from mss_core.data.fingerprints import Fingerprints, fingerprint
+from mss_core.data.packed import SILENCE, in_order, whole
+from mss_core.data.sets import (
+    AUDIO,
+    CLIP_SETS,
+    LABELS,
+    SPLITS,
+    TRACK_SETS,
+    ClipSet,
+    Item,
+    Survey,
+    TrackSet,
+    split_policy,
+    survey,
+)
+from mss_core.naming import choose
+
+USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
+DISAGREE = 10.0
+"""Mixture against the sum of all stems, in dB: mastering leaves 20 to 40, a wrong stem less than this."""
+INFORMATIVE = ("split", "untagged", "subset", "unlisted")
+"""Kinds of note that say what a set is, not that something is wrong with it."""
+
+
+@dataclass
+class Report:
+    """What ``check`` found. ``excluded`` are files left out, ``warnings`` what a user must know, by file."""
+
+    name: str
+    path: str
+    errors: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    items: dict[str, int] = field(default_factory=dict)
+    hours: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, int] = field(default_factory=dict)
+    channels: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    agreement: dict[str, float] = field(default_factory=dict)
+    published: list[dict[str, Any]] = field(default_factory=list)
+    not_checked: list[str] = field(default_factory=list)
+    fingerprint: str = ""
+
+    @property
+    def code(self) -> int:
+        """0 usable, 1 usable with named exclusions or warnings, 3 not usable."""
+        return UNUSABLE if self.errors else WITH_EXCLUSIONS if self.excluded or self.warnings else USABLE
+
+    def plain(self) -> dict[str, Any]:
+        return {**asdict(self), "code": self.code}
+
+
+def configure(name: str, root: Path, labels: str = "", **choices: Any) -> TrackSet | ClipSet:
+    """The configuration that reads everything a set has: all of its stems, or its labels."""
+    choose("data set", name, {**TRACK_SETS, **CLIP_SETS})
+    if name in CLIP_SETS and name != "synthetic":
+        return ClipSet(name, labels or LABELS.get(name, ("label",))[0], **choices)
+    return TrackSet(name, sources=_stems(name, root), **choices)
+
+
+def _stems(name: str, root: Path) -> tuple[str, ...]:
+    if name == "mm":
+        return (*facts()["mm"]["instruments"], "other")
+    if name == "ms21":
+        return ("vocals", "percussion", "bass", "other")
+    if name == "slakh2100":
+        from mss_core.data.slakh import PROGRAMS
+        return tuple(PROGRAMS)
+    if name == "stems":
+        track = next((folder for split in SPLITS for folder in sorted((root / split).glob("*/"))), None)
+        found = sorted({path.stem for path in track.iterdir() if path.suffix in AUDIO} - {"mixture"}) if track else []
+        return tuple(found) or ("vocals",)
+    return ("vocals", "drums", "bass", "other")
+
+
+def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: int | None = None) -> Report:
+    """Survey, decode (headers only if ``quick``), count, compare with what is published, and fingerprint."""
+    report = Report(config.name, str(root))
+    try:
+        found = survey(config, {config.name: root})
+    except ValueError as error:
+        report.errors.append(str(error))
+        return report
+    for note in found.notes:
+        target = report.facts if note.kind in INFORMATIVE else (
+            report.warnings if note.kind == "leak" else report.excluded)
+        if target is report.facts:
+            target.append(f"{note.text}: {len(note.items)}")
+        else:
+            target += [f"{item}: {note.text}" for item in note.items]
+    good = _headers(found, report) if quick else _decoded(config, found, report, workers or cores())
+    if quick:
+        report.not_checked.append("samples were not decoded (headers only)")
+    _count(found, good, report)
+    _compare(config, found, good, report)
+    report.fingerprint = fingerprint(found, root, Fingerprints(None))
+    for split in SPLITS:
+        if not report.items.get(split):
+            report.errors.append(f"no usable {split} item")
+    return report
+
+
+def _headers(found: Survey, report: Report) -> list[Item]:
+    files = [item.files[0] for item in found.items if item.files and item.files[0].suffix.lower() in AUDIO]
+    known = headers(files)
+    good = []
+    for item in found.items:
+        header = known.get(item.files[0]) if item.files else None
+        if isinstance(header, str):
+            report.excluded.append(f"{item.name}: {header}")
+            continue
+        if header is not None:
+            try:
+                whole(item, header[0], header[1])
+            except ValueError as error:
+                report.excluded.append(f"{item.name}: {reason(error)}")
+                continue
+            _shape(item, header[0], header[1], header[2], report)
+        good.append(item)
+    return good
+
+
+def _shape(item: Item, frames: int, rate: int, channels: int, report: Report) -> None:
+    report.hours[item.split] = report.hours.get(item.split, 0.0) + frames / rate / 3600
+    for table, value in ((report.rates, rate), (report.channels, channels)):
+        table[str(value)] = table.get(str(value), 0) + 1
+    published = facts()["sets"][report.name]
+    for what, value, usual in (("Hz", rate, published["rates"]), ("channels", channels, published["channels"])):
+        if usual and value not in usual:
+            report.warnings.append(f"{item.name}: {value} {what}; published are {', '.join(map(str, usual))}")
+
+
+def _decoded(config: TrackSet | ClipSet, found: Survey, report: Report, workers: int) -> list[Item]:
+    good, agreements, silent = [], {}, []
+    forms: dict[int, list[str]] = defaultdict(list)
+    look = partial(_look, sources=config.sources if isinstance(config, TrackSet) else ())
+    with progress(f"checking {config.name}", len(found.items)) as show:
+        for number, (item, seen) in enumerate(zip(found.items, in_order(look, found.items, workers), strict=True)):
+            show(number + 1)
+            if isinstance(seen, str):
+                report.excluded.append(f"{item.name}: {seen}")
+                continue
+            good.append(item)
+            _shape(item, *seen["form"], report)
+            forms[seen["form"][2]].append(item.name)
+            silent += [f"{item.name}: {row}" for row in seen["silent"]]
+            if seen["agreement"] is not None:
+                agreements[item.name] = seen["agreement"]
+    usual = max(forms, key=lambda channels: len(forms[channels]), default=0)
+    report.warnings += [f"{name}: {channels} channel(s) among items of {usual}" for channels, names in forms.items()
+                        if channels != usual for name in names]
+    if silent:
+        report.facts.append(f"silent: {len(silent)} ({', '.join(silent[:10])}{', ...' if len(silent) > 10 else ''})")
+    if agreements:
+        values = np.array(list(agreements.values()))
+        report.agreement = {"lowest_db": float(values.min()), "median_db": float(np.median(values)),
+                            "highest_db": float(values.max())}
+        report.warnings += [f"{name}: the mixture differs from the sum of its stems ({value:.1f} dB)"
+                            for name, value in agreements.items() if value < DISAGREE]
+    return good
+
+
+def _look(item: Item, sources: tuple[str, ...]) -> dict[str, Any] | str:
+    """What the samples of an item say, or why it cannot be used."""
+    try:
+        sound = item.read()
+        mixture = sound.rows["mixture"]
+        whole(item, mixture.shape[-1], sound.samplerate)
+    except ValueError as error:
+        return reason(error)
+    for row, waveform in sound.rows.items():
+        if not np.isfinite(waveform).all():
+            return f"{row}: samples that are not finite"
+    agreement = None
+    if sources:
+        rest = mixture - sum(sound.rows[source] for source in sources)
+        power, error = float(np.square(mixture).sum()), float(np.square(rest).sum())
+        agreement = min(120.0, 10 * np.log10((power + 1e-12) / (error + 1e-12)))
+    silent = [row for row, waveform in sound.rows.items() if np.abs(waveform).max(initial=0.0) < SILENCE]
+    return {"form": (mixture.shape[-1], sound.samplerate, mixture.shape[0]), "silent": silent, "agreement": agreement}
+
+
+def _count(found: Survey, good: list[Item], report: Report) -> None:
+    report.items = {split: sum(item.split == split for item in good) for split in SPLITS}
+    report.hours = {split: round(hours, 3) for split, hours in report.hours.items()}
+    counts = Counter((label, item.split) for item in good for label in item.labels)
+    report.labels = {label: {split: counts[label, split] for split in SPLITS} for label in found.labels}
+    for label, by_split in report.labels.items():
+        empty = [split for split in SPLITS if not by_split[split]]
+        if empty:
+            report.warnings.append(f"label {label!r}: no item in {', '.join(empty)}")
+
+
+def _compare(config: TrackSet | ClipSet, found: Survey, good: list[Item], report: Report) -> None:
+    expected = facts()["sets"][config.name]["expected"]
+    wanted = dict(expected.get("splits", {}))
+    if wanted and not set(wanted) <= {*SPLITS, "train + valid"}:
+        wanted = wanted[config.labels if config.name == "mtg_jamendo" else split_policy(config)]
+    if getattr(config, "subset", "") == "onsets100":
+        wanted["test"] = expected["tagbox"]
+    broken = sum(len(note.items) for note in found.notes if note.kind == "excluded")
+    have = {**report.items, "train + valid": report.items["train"] + report.items["valid"]}
+    rows = [(f"{what} items", value, have[what], broken) for what, value in wanted.items()]
+    if "hours" in expected:
+        rows.append(("hours", expected["hours"], round(sum(report.hours.values()), 1), 0.1))
+    if "total" in expected:
+        rows.append(("items, with the known broken ones", expected["total"], len(good) + broken, 0))
+    for split, counts in expected.get("with_source", {}).items():
+        for source, value in counts.items():
+            there = sum(item.split in split.split(" + ") and _has(item, source) for item in good)
+            rows.append((f"{split} items with {source}", value, there, 0))
+    report.published = [{"what": what, "published": value, "found": number, "agrees": abs(number - value) <= slack}
+                        for what, value, number, slack in rows]
+
+
+def _has(item: Item, source: str) -> bool:
+    """Whether a track has files for a source."""
+    return bool(item.read.args[0].get(source)) if isinstance(item.read, partial) else False

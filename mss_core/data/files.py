@@ -1,0 +1,206 @@
+"""What the data set modules share: facts, headers of many files, and items made from tables and folders."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gzip
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mss_core import audio
+from mss_core.data.sets import Item, Note, Sound
+
+Header = tuple[int, int, int]
+"""Frames, sample rate in Hz, channels."""
+
+
+@functools.cache
+def facts() -> dict[str, Any]:
+    """Published facts: split sizes, lists of broken files, names and orders of tags."""
+    return json.loads(Path(__file__).with_name("facts.json").read_text(encoding="utf-8"))
+
+
+def cores() -> int:
+    """Cores that this process may use, at most 16."""
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def headers(paths: Iterable[Path]) -> dict[Path, Header | str]:
+    """Header of each file, or why it has none."""
+    paths = list(paths)
+    with ThreadPoolExecutor(cores()) as pool:
+        return dict(zip(paths, pool.map(_header, paths), strict=True))
+
+
+def _header(path: Path) -> Header | str:
+    try:
+        if path.stat().st_size == 0:
+            return "0 bytes"
+        header = audio.info(path)
+    except FileNotFoundError:
+        return "missing"
+    except ValueError as error:
+        return reason(error)
+    return header if header[0] > 0 else "empty"
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a file, without its path."""
+    return str(error).split(": ", 1)[-1]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file, gzipped or not, without a byte-order mark or empty lines at the end."""
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    return text.rstrip("\n").splitlines()
+
+
+def first_existing(*paths: Path) -> Path | None:
+    """The first path that exists, or exists with ``.gz`` behind it."""
+    for path in paths:
+        for candidate in (path, path.with_name(path.name + ".gz")):
+            if candidate.exists():
+                return candidate
+    return None
+
+
+# ---- clips
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip that a table names; ``seconds`` is its published duration, 0 where there is none."""
+
+    name: str
+    split: str
+    labels: tuple[str, ...]
+    path: Path
+    artist: str = ""
+    seconds: float = 0.0
+
+
+def clip_items(what: str, clips: Iterable[Clip], broken: Iterable[str] = ()) -> tuple[list[Item], list[Note]]:
+    """Items of the clips whose files can be read, and notes that name the others.
+
+    ``broken`` names clips that are known to be broken in every copy. Raises ValueError for a clip named twice and
+    where no file at all can be read.
+    """
+    clips, broken = list(clips), set(broken)
+    seen: set[str] = set()
+    for clip in clips:
+        if clip.name in seen:
+            raise ValueError(f"data set {what!r}: {clip.name} is named twice; labels cannot be told apart")
+        seen.add(clip.name)
+    wanted = [clip for clip in clips if clip.name not in broken]
+    found = headers(clip.path for clip in wanted)
+    bad = tuple(f"{clip.name} ({found[clip.path]})" for clip in wanted if isinstance(found[clip.path], str))
+    items = [Item(clip.name, clip.split, partial(read_clip, clip.path), clip.labels, (clip.path,), clip.artist,
+                  clip.seconds) for clip in wanted if not isinstance(found[clip.path], str)]
+    if not items:
+        first = f"; the first: {wanted[0].path} ({found[wanted[0].path]})" if wanted else ""
+        raise ValueError(f"data set {what!r}: none of its {len(wanted)} clips can be read{first}")
+    notes = []
+    excluded = tuple(clip.name for clip in clips if clip.name in broken)
+    if excluded:
+        notes.append(Note("excluded", "clips known to be broken in every copy of the set", excluded))
+    if bad:
+        notes.append(Note("skipped", "clips that are missing or not readable audio", bad))
+    return items, notes
+
+
+def read_clip(path: Path) -> Sound:
+    waveform, rate = audio.load(path)
+    return Sound({"mixture": waveform}, rate)
+
+
+# ---- tracks
+
+@dataclass(frozen=True)
+class Track:
+    """A track whose rows are sums of files; a row without files is silent.
+
+    An absent ``"mixture"`` is the sum of all the files.
+    """
+
+    name: str
+    split: str
+    rows: Mapping[str, tuple[Path, ...]]
+    artist: str = ""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(dict.fromkeys(path for paths in self.rows.values() for path in paths))
+
+
+def track_items(tracks: Iterable[Track]) -> tuple[list[Item], list[Note]]:
+    """Items of the tracks whose files agree in rate and length, and notes that name the others."""
+    tracks = list(tracks)
+    found = headers(dict.fromkeys(path for track in tracks for path in track.files))
+    items, bad = [], []
+    for track in tracks:
+        problem = disagreement({path.name: found[path] for path in track.files})
+        if problem:
+            bad.append(f"{track.name} ({problem})")
+        else:
+            items.append(Item(track.name, track.split, partial(read_track, dict(track.rows)),
+                              files=track.files, artist=track.artist))
+    note = Note("skipped", "tracks with a file that is not readable, or unlike the others", tuple(bad))
+    return items, [note] if bad else []
+
+
+def disagreement(found: Mapping[str, Header | str]) -> str:
+    """What is wrong among the files of one track, or nothing."""
+    if not found:
+        return "no file"
+    for name, header in found.items():
+        if isinstance(header, str):
+            return f"{name}: {header}"
+    first, (frames, rate, _) = next(iter(found.items()))
+    for name, header in found.items():
+        if header[1] != rate:
+            return f"{name} has {header[1]} Hz, {first} {rate} Hz"
+        if header[0] != frames:
+            return f"{name} has {header[0]} frames, {first} {frames}"
+    return ""
+
+
+def read_track(rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tuple[np.ndarray, int]] = audio.load
+               ) -> Sound:
+    """Decode a track: each row the sum of its files, zeros where it has none."""
+    decoded = {path: load(path) for path in dict.fromkeys(p for paths in rows.values() for p in paths)}
+    rates = {rate for _, rate in decoded.values()}
+    lengths = {waveform.shape[-1] for waveform, _ in decoded.values()}
+    if len(rates) > 1 or len(lengths) > 1:
+        raise ValueError(f"{next(iter(decoded))}: files of one track differ in rate or length "
+                         f"({sorted(rates)} Hz, {sorted(lengths)} frames)")
+    silence = np.zeros((1, lengths.pop()), np.float32)
+    waveforms = {row: sum((decoded[path][0] for path in paths), silence) for row, paths in rows.items()}
+    if "mixture" not in rows:
+        waveforms = {"mixture": sum((waveform for waveform, _ in decoded.values()), silence), **waveforms}
+    return Sound(waveforms, rates.pop())
+
+
+# ---- progress
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on the error stream where that is a terminal, told how many of ``total`` are done."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)

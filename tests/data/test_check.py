@@ -1,0 +1,180 @@
+"""``python -m mss_core.data check`` and ``list``: what is wrong is named by file, and the exit code says how bad."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mss_core.data.__main__ import main
+from mss_core.data.check import check, configure
+from mss_core.data.files import facts
+from mss_core.data.sets import CLIP_SETS, TRACK_SETS
+from tests.conftest import write_clips
+from tests.data import trees
+
+
+def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, dict]:
+    code = main(["check", *map(str, arguments), "--json", "--workers", "1"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["code"] == code
+    return code, report
+
+
+def test_a_good_set_is_usable(clips_tree: Path, capsys: pytest.CaptureFixture) -> None:
+    code, report = run(capsys, "clips", clips_tree)
+    assert code == 0 and report["items"] == {"train": 4, "valid": 2, "test": 3}
+    assert report["labels"] == {"flute": {"train": 2, "valid": 1, "test": 2},
+                                "violin": {"train": 2, "valid": 1, "test": 1}}
+    assert report["rates"] == {"16000": 9} and report["channels"] == {"1": 9}
+    assert report["hours"]["valid"] == pytest.approx(9 / 3600, abs=1e-3) and len(report["fingerprint"]) == 64
+    assert main(["check", "clips", str(clips_tree)]) == 0
+    text = capsys.readouterr().out
+    assert "label flute: train 2, valid 1, test 2" in text and text.rstrip().endswith("usable")
+
+
+def test_fingerprint_is_that_of_the_study(clips_tree: Path) -> None:
+    from mss_core.data.fingerprints import Fingerprints, fingerprint
+    from mss_core.data.sets import survey
+    config = configure("clips", clips_tree)
+    found = survey(config, {"clips": clips_tree})
+    assert check(config, clips_tree, quick=True).fingerprint == fingerprint(found, clips_tree, Fingerprints(None))
+
+
+def damaged(root: Path) -> Path:
+    """A jamendo tree with every kind of bad file among its training clips, and one good."""
+    rows = [(f"{name}.wav", "x", split, 3.0) for name, split in (
+        ("good", "train"), ("nan", "train"), ("zero", "train"), ("text", "train"), ("stereo", "train"),
+        ("v", "valid"), ("t", "test"))]
+    write_clips(root, rows)
+    samples, rate = soundfile.read(root / "nan.wav")
+    samples[77] = np.nan
+    soundfile.write(root / "nan.wav", samples, rate, subtype="FLOAT")
+    (root / "zero.wav").write_bytes(b"")
+    (root / "text.wav").write_text("hello")
+    soundfile.write(root / "stereo.wav", np.stack([samples * 0, samples * 0], 1), rate)
+    return root
+
+
+def test_bad_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code, report = run(capsys, "clips", damaged(tmp_path / "c"))
+    assert code == 1 and report["items"] == {"train": 2, "valid": 1, "test": 1}
+    excluded = " | ".join(report["excluded"])
+    assert "nan.wav: mixture: samples that are not finite" in excluded
+    assert "zero.wav (" in excluded and "text.wav (" in excluded
+    assert report["warnings"] == ["stereo.wav: 2 channel(s) among items of 1"]
+
+
+def test_an_mp3_that_stops_half_way_is_excluded(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = trees.jamendo(tmp_path / "j")
+    path = root / "audio" / "02" / "102.mp3"
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    code, report = run(capsys, "mtg_jamendo", root)
+    assert code == 1 and len(report["excluded"]) == 1
+    assert report["excluded"][0].startswith("02/102.mp3: stops after")
+    quick = main(["check", "mtg_jamendo", str(root), "--quick"])
+    assert quick == 1 and "samples were not decoded" in capsys.readouterr().out
+
+
+def test_unknown_rates_and_channels_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = trees.musdb18hq(tmp_path / "m")
+    for row, samples in trees.song(0).items():
+        trees.write(root / "train" / "Band A - One" / f"{row}.wav", samples[:, 0], 22_050)
+    code, report = run(capsys, "musdb18hq", root)
+    assert code == 1 and report["warnings"] == [
+        "Band A - One: 22050 Hz; published are 44100", "Band A - One: 1 channels; published are 2",
+        "Band A - One: 1 channel(s) among items of 2"]
+
+
+def test_stems_are_compared_with_the_mixture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = trees.musdb18hq(tmp_path / "m")
+    assert run(capsys, "musdb18hq", root)[0] == 0
+    rows = trees.song(4)
+    mastered = 1.02 * rows["mixture"]
+    trees.write(root / "test" / "Band C - Three" / "mixture.wav", mastered, 44_100)
+    code, report = run(capsys, "musdb18hq", root)
+    assert code == 0 and 30 < report["agreement"]["lowest_db"] < 40  # mastering is no error
+    trees.write(root / "test" / "Band C - Three" / "drums.wav", trees.song(2)["drums"], 44_100)
+    trees.write(root / "test" / "Band C - Three" / "vocals.wav", trees.song(2)["vocals"], 44_100)
+    code, report = run(capsys, "musdb18hq", root)
+    assert code == 1 and "Band C - Three: the mixture differs from the sum of its stems" in report["warnings"][0]
+
+
+def test_a_stem_of_another_length_makes_a_set_unusable(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = trees.musdb18hq(tmp_path / "m")
+    trees.write(root / "train" / "Band B - Two" / "bass.wav", trees.song(1)["bass"][:-1], 44_100)
+    code, report = run(capsys, "musdb18hq", root)
+    assert code == 3 and "train/Band B - Two: bass has another length than the mixture" in report["errors"][0]
+
+
+def test_wrong_labels_make_a_set_unusable(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = trees.mtat(tmp_path / "mtat")
+    order = list(facts()["mtat"]["tags"])
+    trees.mtat_lists(root, order)
+    order[47], order[48] = order[48], order[47]
+    (root / "tags.txt").write_text("\n".join(order))
+    code, report = run(capsys, "mtat", root)
+    assert code == 3 and "have changed places" in report["errors"][0] and not report["fingerprint"]
+
+
+def test_a_split_without_usable_items_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = damaged(tmp_path / "c")
+    samples, rate = soundfile.read(root / "t.wav")
+    soundfile.write(root / "t.wav", np.full_like(samples, np.nan), rate, subtype="FLOAT")
+    code, report = run(capsys, "clips", root)
+    assert code == 3 and report["errors"] == ["no usable test item"]
+
+
+def test_artists_on_both_sides_and_absent_labels_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = trees.jamendo(tmp_path / "j")
+    table = root / "data" / "splits" / "split-0" / "autotagging_instrument-test.tsv"
+    table.write_text(table.read_text().replace("artist_000111", "artist_000103"))
+    code, report = run(capsys, "mtg_jamendo", root, "--labels", "instrument")
+    assert code == 1
+    assert "artist_000103 (train, test): artists with items in more than one split" in report["warnings"]
+    assert "label 'instrument---accordion': no item in train, valid, test" in report["warnings"]
+
+
+@pytest.mark.parametrize("name", ["musdb18hq", "mm", "ms21", "slakh2100", "mtat", "fma_medium",
+                                  "fma_medium_minus_small", "irmas", "mtg_jamendo"])
+def test_every_layout_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture, name: str) -> None:
+    maker = {"mtg_jamendo": trees.jamendo, "fma_medium": trees.fma, "fma_medium_minus_small": trees.fma}
+    root = maker.get(name, getattr(trees, name, None))(tmp_path / "set")
+    code, report = run(capsys, name, root)
+    assert code in (0, 1) and not report["errors"] and all(report["items"].values())
+    assert any(not row["agrees"] for row in report["published"])  # a small tree is not the published set
+    if name in TRACK_SETS:
+        assert report["agreement"]["lowest_db"] > 35
+    assert main(["check", name, str(root), "--quick"]) in (0, 1)
+    assert "published" in capsys.readouterr().out
+
+
+def test_published_totals_stand_beside_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _, report = run(capsys, "musdb18hq", trees.musdb18hq(tmp_path / "m"))
+    assert {"what": "train items", "published": 86, "found": 2, "agrees": False} in report["published"]
+    _, report = run(capsys, "mm", trees.mm(tmp_path / "mm"))
+    assert {"what": "test items with vocals", "published": 71, "found": 1, "agrees": False} in report["published"]
+    assert {"what": "train + valid items with drums", "published": 468, "found": 4, "agrees": False} in \
+        report["published"]
+
+
+def test_nonsense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["check", "musdb", str(tmp_path)]) == 2
+    assert "no data set 'musdb'; did you mean 'musdb18'" in capsys.readouterr().err
+    assert main(["check", "irmas", str(tmp_path), "--split", "thesys"]) == 2
+    assert "did you mean 'thesis'" in capsys.readouterr().err
+    assert main(["check", "irmas", str(tmp_path / "nowhere")]) == 3
+    assert "is not a folder" in capsys.readouterr().out
+
+
+def test_list_says_what_each_set_is(capsys: pytest.CaptureFixture) -> None:
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert main(["list", "--json"]) == 0
+    sets = json.loads(capsys.readouterr().out)
+    assert set(sets) == {*TRACK_SETS, *CLIP_SETS}
+    for name, about in sets.items():
+        assert name in text and about["licence"] in text and about["where"] in text and about["size"]

@@ -1,0 +1,230 @@
+"""The packed cache: equal to decoding, resumable, indifferent to workers, on a device or not."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mss_core import audio
+from mss_core.data import packed as module
+from mss_core.data.batches import Resident, Segments, stream, waveforms
+from mss_core.data.packed import Packed, notes_of, pack
+from mss_core.data.sets import ClipSet, Item, Sound, Survey, TrackSet, survey
+from mss_core.graph import Context, Stage, read_history
+from mss_core.stages.prepare import prepare_tracks
+from mss_core.store import Store, materialize
+from tests.conftest import write_track
+from tests.data import trees
+
+ROWS = ("mixture", "vocals", "drums", "bass", "other")
+
+
+def build(found: Survey, out: Path, workers: int = 1, rows: tuple[str, ...] = ROWS, **context) -> Packed:
+    out.mkdir(exist_ok=True)
+    pack(found, rows, 16_000, 1000, out, Context(out=out, **context), workers)
+    return Packed(out)
+
+
+def files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".i16", ".json")}
+
+
+def found_in(root: Path) -> Survey:
+    return survey(TrackSet("stems"), {"stems": root})
+
+
+def test_workers_do_not_change_a_byte(stems_tree: Path, tmp_path: Path) -> None:
+    build(found_in(stems_tree), tmp_path / "one", 1)
+    build(found_in(stems_tree), tmp_path / "three", 3)
+    assert files(tmp_path / "one") == files(tmp_path / "three")
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_an_interrupted_build_goes_on(stems_tree: Path, tmp_path: Path, torn: bool) -> None:
+    found = found_in(stems_tree)
+    build(found, tmp_path / "whole")
+    decoded: list[str] = []
+
+    def noting(item: Item, fail_at: str) -> Item:
+        def read() -> Sound:
+            if item.name == fail_at:
+                raise KeyboardInterrupt
+            decoded.append(item.name)
+            return item.read()
+        return replace(item, read=read)
+
+    out = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        build(replace(found, items=tuple(noting(item, "d") for item in found.items)), out)
+    assert decoded == ["a", "b", "c"]
+    if torn:  # the machine stopped: half a line in the journal, samples of "c" lost, of nothing written twice
+        with open(out / ".work" / "packed.jsonl", "a") as file:
+            file.write('{"name": "d", "le')
+        with open(out / "bass.i16", "ab") as file:
+            file.truncate(file.tell() - 6)
+    decoded.clear()
+    build(replace(found, items=tuple(noting(item, "") for item in found.items)), out)
+    assert decoded == (["c"] if torn else []) + ["d", "e", "f", "g"]
+    assert files(out) == files(tmp_path / "whole")
+
+
+def test_a_journal_of_another_task_is_not_used(stems_tree: Path, tmp_path: Path) -> None:
+    found = found_in(stems_tree)
+    out = tmp_path / "out"
+    build(replace(found, items=found.items[:0:-1]), out)
+    again = build(found, out)
+    build(found, tmp_path / "fresh")
+    assert [item.name for item in again.items] == list("abcdefg") and files(out) == files(tmp_path / "fresh")
+
+
+def test_a_crashed_stage_resumes_in_the_store(stems_tree: Path, tmp_path: Path, monkeypatch) -> None:
+    stage = Stage(prepare_tracks, data=TrackSet("stems"), segment=1000)
+    context = Context(data={"stems": stems_tree})
+    decode, count = module._decode, []
+
+    def failing(item, **arguments):
+        count.append(item.name)
+        if len(count) == 4:
+            raise OSError("disk full")
+        return decode(item, **arguments)
+
+    monkeypatch.setattr(module, "_decode", failing)
+    monkeypatch.setattr(module, "cores", lambda: 1)
+    store = Store(tmp_path / "store")
+    with pytest.raises(Exception, match="disk full"):
+        materialize(stage, store, context)
+    directory = materialize(stage, store, context)
+    assert count == ["a", "b", "c", "d", "d", "e", "f", "g"]
+    assert read_history(directory)[-1] == {"step": 7, "total": 7} and not (directory / ".work").exists()
+
+
+def test_segments_equal_the_whole_file_decode(tmp_path: Path) -> None:
+    root = tmp_path / "stems"
+    for index, place in enumerate(("train/a", "train/b", "test/c")):
+        write_track(root / place, seconds=3.0, rate=44_100, seed=index)
+    opened = build(found_in(root), tmp_path / "out")
+    for item in opened.items:
+        samples, rate = audio.load(root / ("train" if item.split == "valid" else item.split) / item.name / "bass.wav")
+        whole = audio.resample(samples, rate, 16_000).mean(0)
+        got = opened.read(item, "bass", 5000, 20_000)
+        np.testing.assert_allclose(got, whole[5000:25_000], rtol=0, atol=0.51 / 32767)
+
+
+def test_clipping_is_counted(tmp_path: Path) -> None:
+    loud = np.zeros((2, 4000), np.float32)
+    loud[:, 100:107] = 1.5
+    items = tuple(Item(name, name, lambda: Sound({"mixture": loud}, 16_000)) for name in ("train", "valid", "test"))
+    opened = build(Survey(items), tmp_path / "out", rows=("mixture",))
+    assert opened.read(opened.items[0]).max() == 1.0
+    clipped = next(note for note in notes_of(tmp_path / "out") if note["kind"] == "clipped")
+    assert clipped["items"] == ["train: 7", "valid: 7", "test: 7"]
+
+
+def test_items_unlike_the_others_and_truncated_ones_are_counted(tmp_path: Path) -> None:
+    def item(name: str, channels: int = 2, rate: int = 16_000, seconds: float = 0.0) -> Item:
+        noise = np.random.default_rng(0).normal(0, 0.1, (channels, 8000)).astype(np.float32)
+        return Item(name, "train", lambda: Sound({"mixture": noise}, rate), seconds=seconds)
+
+    items = (item("a"), item("b"), item("mono", 1), item("slow", rate=11_025), item("cut", seconds=1.0))
+    build(Survey(items), tmp_path / "out", rows=("mixture",))
+    notes = {note["kind"]: note["items"] for note in notes_of(tmp_path / "out")}
+    assert notes["odd"] == ["mono: 1 channels, 16000 Hz", "slow: 2 channels, 11025 Hz"]
+    assert notes["skipped"] == ["cut (stops after 0.5 of 1 s (truncated))"]
+
+
+def test_half_an_mp3_is_a_counted_skip_in_training(tmp_path: Path) -> None:
+    root = trees.jamendo(tmp_path / "j")
+    path = root / "audio" / "02" / "102.mp3"
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    found = survey(ClipSet("mtg_jamendo", labels="top50"), {"mtg_jamendo": root})
+    opened = build(found, tmp_path / "out", rows=("mixture",))
+    assert len(opened.items) == 5
+    skipped = [item for note in notes_of(tmp_path / "out") if note["kind"] == "skipped" for item in note["items"]]
+    assert len(skipped) == 1 and skipped[0].startswith("02/102.mp3 (stops after")
+
+
+def test_a_mixture_of_one_stem_and_a_very_quiet_clip_are_kept(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.001, (1, 8000)).astype(np.float32)
+    items = tuple(Item(name, name, lambda: Sound({"mixture": noise, "a": noise, "b": 0 * noise}, 16_000))
+                  for name in ("train", "valid", "test"))
+    opened = build(Survey(items), tmp_path / "out", rows=("mixture", "a", "b"))
+    assert [item.silent for item in opened.items] == [("b",)] * 3
+    np.testing.assert_array_equal(opened.read(opened.items[0]), opened.read(opened.items[0], "a"))
+    assert np.sqrt(np.mean(opened.read(opened.items[0]) ** 2)) == pytest.approx(0.001, rel=0.05)
+
+
+def test_decoding_in_order_however_long_each_takes() -> None:
+    def slow(value: int) -> int:
+        time.sleep(0.02 * (value % 3))
+        return value * value
+
+    assert list(module.in_order(slow, range(9), 3)) == [value * value for value in range(9)]
+
+
+# ---- batches
+
+@pytest.fixture
+def opened(stems_tree: Path, tmp_path: Path) -> Packed:
+    return build(found_in(stems_tree), tmp_path / "opened")
+
+
+def test_the_same_seed_gives_the_same_batches_with_any_workers_and_after_a_resume(opened: Packed) -> None:
+    segments = Segments(opened, "train", 8000, 2, seed=3)
+    assert segments.steps == 2
+    whole = [list(stream(segments, 0, 7, workers)) for workers in (0, 1, 2)]
+    for other in whole[1:]:
+        assert all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(whole[0], other, strict=True))
+    resumed = list(stream(Segments(opened, "train", 8000, 2, seed=3), 3, 7, 1))
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(whole[0][3:], resumed, strict=True))
+    assert not torch.equal(whole[0][0][0], next(stream(Segments(opened, "train", 8000, 2, seed=4), 0, 1))[0])
+
+
+def test_an_epoch_takes_every_item_once(opened: Packed) -> None:
+    segments = Segments(opened, "train", 8000, 1, seed=0)
+    for epoch in range(3):
+        seen = [int(segments[step][1]) for step in range(epoch * segments.steps, (epoch + 1) * segments.steps)]
+        assert sorted(seen) == list(range(len(opened.split("train"))))
+
+
+@pytest.mark.parametrize("length", [8000, 150_000])
+def test_a_resident_set_gives_what_the_mapped_one_does(opened: Packed, length: int) -> None:
+    segments = Segments(opened, "train", length, 3, seed=1, rows=("bass", "mixture"), grid=160)
+    resident = Resident(segments, "cpu")
+    items = opened.split("train")
+    for step in range(4):
+        batch, index = segments[step]
+        there, where = resident[step]
+        assert torch.equal(batch, there) and torch.equal(index, where) and batch.shape == (3, 2, length)
+        drawn = segments.draw(step)
+        for line, (which, start) in enumerate(zip(drawn.index, drawn.start, strict=True)):
+            offset = int(start - items[which].start)
+            assert offset % 160 == 0
+            expected = opened.read(items[which], "bass", offset, length)
+            np.testing.assert_array_equal(waveforms(batch)[line, 0].numpy(), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_resident_set_on_a_gpu(opened: Packed) -> None:
+    segments = Segments(opened, "train", 8000, 3, seed=1)
+    there, _ = Resident(segments, "cuda")[2]
+    assert torch.equal(segments[2][0], there.cpu()) and torch.equal(waveforms(segments[2][0]), waveforms(there).cpu())
+
+
+def test_wrong_rows_and_empty_splits_are_refused(opened: Packed) -> None:
+    with pytest.raises(ValueError, match="no row of the packed set 'base'; did you mean 'bass'"):
+        Segments(opened, "train", 100, 1, 0, rows=("base",))
+    with pytest.raises(ValueError, match="the packed set has no dev item"):
+        Segments(opened, "dev", 100, 1, 0)
+
+
+def test_index_is_json_of_what_was_packed(opened: Packed) -> None:
+    index = json.loads((opened.directory / "index.json").read_text())
+    assert [item["name"] for item in index["items"]] == list("abcdefg")
+    assert index["samplerate"] == 16_000

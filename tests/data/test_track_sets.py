@@ -1,0 +1,272 @@
+"""Tracks with stems in their published layouts: what is read, joined, skipped by name and refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mss_core.data import slakh, stem_mp4
+from mss_core.data.files import facts
+from mss_core.data.medleydb import target_of
+from mss_core.data.midi import onsets
+from mss_core.data.mixing import AccompanimentMixer
+from mss_core.data.ms21 import files_of, nodes
+from mss_core.data.packed import Packed, pack
+from mss_core.data.sets import TrackSet, survey
+from mss_core.graph import Context
+from tests.data import trees
+
+SIX = ("bass", "drums", "vocals", "electric_guitar", "acoustic_guitar", "piano")
+
+
+def packed(config: TrackSet, root: Path, out: Path) -> Packed:
+    out.mkdir()
+    pack(survey(config, {config.name: root}), ("mixture", *config.sources), config.samplerate, 1000, out,
+         Context(out=out))
+    return Packed(out)
+
+
+# ---- MUSDB18
+
+def test_musdb18hq_has_its_published_validation_split(tmp_path: Path) -> None:
+    root = trees.musdb18hq(tmp_path / "m")
+    found = survey(TrackSet("musdb18hq"), {"musdb18hq": root})
+    assert {item.name: item.split for item in found.items if item.split == "valid"} == dict.fromkeys(
+        facts()["musdb18"]["valid"][:2], "valid")
+    missing = next(note for note in found.notes if note.kind == "split")
+    assert len(missing.items) == 12 and found.extra["split"] == "published"
+    assert [item.split for item in found.items].count("test") == 2
+
+
+def test_musdb18hq_random_split_is_another(tmp_path: Path) -> None:
+    root = trees.musdb18hq(tmp_path / "m")
+    found = survey(TrackSet("musdb18hq", split="random", split_seed=3), {"musdb18hq": root})
+    assert "held out (seed 3)" in found.notes[0].text and found.extra["split"] == "random"
+    for name in facts()["musdb18"]["valid"][:2]:
+        (root / "train" / name).rename(root / "train" / f"not {name}")
+    with pytest.raises(ValueError, match="none of the 14 published validation tracks.*split 'random'"):
+        survey(TrackSet("musdb18hq"), {"musdb18hq": root})
+
+
+def test_musdb18_streams_go_to_their_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = trees.musdb18(tmp_path / "m", monkeypatch)
+    found = survey(TrackSet("musdb18"), {"musdb18": root})
+    item = next(item for item in found.items if item.name == "Band B - Two")
+    sound = item.read()
+    assert sound.samplerate == 44_100
+    for row, samples in trees.song(1).items():
+        np.testing.assert_array_equal(sound.rows[row], samples.T)
+
+
+def test_musdb18_damage_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = trees.musdb18(tmp_path / "m", monkeypatch)
+    whole = (root / "train" / "Band A - One.stem.mp4").read_bytes()
+    (root / "train" / "Band A - One.stem.mp4").write_bytes(whole[:len(whole) // 2])
+    other = facts()["musdb18"]["valid"][0]
+    (root / "train" / f"{other}.stem.mp4").write_bytes(trees.stem_file(1000, streams=4))
+    (root / "test" / "Band C - Three.stem.mp4").write_bytes(b"")
+    found = survey(TrackSet("musdb18"), {"musdb18": root})
+    assert [note.items for note in found.notes if note.kind == "skipped"] == [(
+        f"{other} (4 audio streams instead of 5)",
+        "Band A - One (not a whole MP4 file (cut off, or another format))", "Band C - Three (0 bytes)")]
+    name = "Band D - Four"
+    (root / "test" / f"{name}.2.f32").write_bytes(bytes(8 * 1000))
+    with pytest.raises(ValueError, match=r"stream 2 stops after 0.02 of 0.73 s \(truncated\)"):
+        next(item for item in found.items if item.name == name).read()
+
+
+def test_without_a_decoder_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stem_mp4.shutil, "which", lambda name: None)
+    monkeypatch.setattr(stem_mp4.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="needs ffmpeg.*apt-get install ffmpeg"):
+        stem_mp4.require_decoder()
+
+
+def test_the_mixture_can_be_the_sum_of_levelled_sources(tmp_path: Path) -> None:
+    root = trees.musdb18hq(tmp_path / "m")
+    config = TrackSet("musdb18hq", sources=("bass", "drums"), mixture="sum", rms_db=-20.0)
+    sound = survey(config, {"musdb18hq": root}).items[0].read()
+    for source in config.sources:
+        assert 20 * np.log10(np.sqrt(np.mean(sound.rows[source] ** 2))) == pytest.approx(-20, abs=1e-3)
+    np.testing.assert_allclose(sound.rows["mixture"], sound.rows["bass"] + sound.rows["drums"])
+    with pytest.raises(ValueError, match="set mixture 'sum'"):
+        TrackSet("musdb18hq", rms_db=-20.0)
+
+
+# ---- MM
+
+def test_mm_joins_both_collections(tmp_path: Path) -> None:
+    root = trees.mm(tmp_path / "mm")
+    config = TrackSet("mm", sources=(*SIX, "other"), samplerate=44_100)
+    opened = packed(config, root, tmp_path / "out")
+    assert len(opened.items) == 5 and len(opened.split("test")) == 1 and len(opened.split("valid")) == 1
+    for item in opened.items:
+        assert set(item.silent) >= {"electric_guitar", "acoustic_guitar", "piano"}
+        assert ("vocals" in item.silent) == (item.name == "Eve_Five")
+        total = sum(opened.read(item, source) for source in config.sources)
+        np.testing.assert_allclose(total, opened.read(item), atol=8 / 32767)
+    one = next(item for item in opened.items if item.name == "Ann_One")
+    np.testing.assert_allclose(opened.read(one, "vocals"), trees.song(0)["vocals"].mean(1), atol=2 / 32767)
+
+
+def test_mm_needs_the_users_split_lists(tmp_path: Path) -> None:
+    root = trees.mm(tmp_path / "mm")
+    (root / "train.txt").write_text((root / "train.txt").read_text() + "Dan_Four\n")
+    with pytest.raises(ValueError, match="Dan_Four stands in train.txt and again in test.txt"):
+        survey(TrackSet("mm", sources=("bass",)), {"mm": root})
+    (root / "test.txt").unlink()
+    with pytest.raises(ValueError, match="no .*test.txt; the published split has no licence, so bring your copy"):
+        survey(TrackSet("mm", sources=("bass",)), {"mm": root})
+
+
+def test_mm_tracks_that_are_absent_damaged_or_unlisted_are_named(tmp_path: Path) -> None:
+    root = trees.mm(tmp_path / "mm")
+    (root / "train.txt").write_text((root / "train.txt").read_text().replace("Ann_One", "Ann_Won"))
+    (root / "MixingSecrets" / "Bob_Two" / "Bob_Two_METADATA.yaml").unlink()
+    stem = root / "MixingSecrets" / "Cat_Three" / "Cat_Three_STEMS" / "Cat_Three_STEM_02.wav"
+    soundfile.write(stem, soundfile.read(stem)[0][:-10], 44_100)
+    with open(root / "train.txt", "a") as file:
+        file.write("Zoe_Six\n")
+    (root / "valid.txt").write_text("Eve_Five\n")
+    (root / "train.txt").write_text((root / "train.txt").read_text().replace("Eve_Five\n", ""))
+    with pytest.raises(ValueError, match="'mm'.*no train item"):
+        survey(TrackSet("mm", sources=SIX), {"mm": root})
+    soundfile.write(stem, trees.song(2)["drums"], 44_100)
+    found = survey(TrackSet("mm", sources=SIX), {"mm": root})
+    named = {note.kind: note.items for note in found.notes}
+    assert named["skipped"] == ("Ann_Won (no Ann_Won_MIX.wav; did you mean 'Ann_One'?)",
+                                "Bob_Two (no Bob_Two_METADATA.yaml)",
+                                "Zoe_Six (no Zoe_Six_MIX.wav; choose from 'Ann_One', 'Bob_Two', 'Cat_Three', "
+                                "'Dan_Four', 'Eve_Five')")
+    assert named["unlisted"] == ("Ann_One",)
+
+
+def test_a_stem_of_several_instruments_is_no_target() -> None:
+    assert target_of(["male singer", "female singer"]) == "vocals"
+    assert target_of(["male singer", "electric bass"]) == "other"
+    assert target_of("distorted electric guitar") == "electric_guitar" and target_of("banjo") == "other"
+
+
+def test_accompaniment_is_drawn_from_other_instruments(tmp_path: Path) -> None:
+    opened = packed(TrackSet("mm", sources=(*SIX, "other")), trees.mm(tmp_path / "mm"), tmp_path / "out")
+    mixer = AccompanimentMixer(opened, "vocals", 8000, seed=1)
+    assert all("vocals" not in item.silent for item in mixer.songs) and len(mixer.songs) in (2, 3)
+    assert {row for _, row in mixer.pool} == {"bass", "drums", "other"}
+    mixtures, targets = mixer.batch(5, 4)
+    assert mixtures.shape == (4, 8000) and targets.shape == (4, 1, 8000)
+    again = AccompanimentMixer(opened, "vocals", 8000, seed=1).batch(5, 4)
+    assert np.array_equal(mixtures, again[0]) and np.array_equal(targets, again[1])
+    assert not np.array_equal(mixtures, AccompanimentMixer(opened, "vocals", 8000, seed=2).batch(5, 4)[0])
+    with pytest.raises(ValueError, match="no training track holds 'piano'"):
+        AccompanimentMixer(opened, "piano", 8000, seed=1)
+    with pytest.raises(ValueError, match="a mixture takes up to 50"):
+        AccompanimentMixer(opened, "vocals", 8000, seed=1, most=50)
+
+
+# ---- MS21
+
+def test_ms21_nodes_are_sums_of_what_is_below(tmp_path: Path) -> None:
+    root = trees.ms21(tmp_path / "ms21")
+    config = TrackSet("ms21", sources=("vocals", "accompaniment", "electric_guitar", "pianos"), samplerate=44_100)
+    opened = packed(config, root, tmp_path / "out")
+    item, rows = opened.items[0], trees.song(0)
+    assert [i.split for i in opened.items] == ["test", "train", "train", "valid"] and item.name == "D - 4"
+    rows = trees.song(3)
+    np.testing.assert_allclose(opened.read(item, "vocals"), rows["vocals"].mean(1), atol=3 / 32767)
+    rest = (rows["drums"] + rows["bass"] + rows["other"]).mean(1)
+    np.testing.assert_allclose(opened.read(item, "accompaniment"), rest, atol=6 / 32767)
+    np.testing.assert_allclose(opened.read(item), rest + rows["vocals"].mean(1), atol=8 / 32767)
+    assert item.silent == ("pianos",)
+
+
+def test_ms21_split_list_decides_over_folders(tmp_path: Path) -> None:
+    root = trees.ms21(tmp_path / "ms21")
+    (root / "split_track_list.txt").write_text("test/A - 1\ntrain/B - 2\nval/C - 3\ntrain/D - 4\ntrain/E - 5\n")
+    found = survey(TrackSet("ms21", sources=("bass",)), {"ms21": root})
+    assert {item.name: item.split for item in found.items} == {
+        "A - 1": "test", "B - 2": "train", "C - 3": "valid", "D - 4": "train"}
+    assert found.notes[0].items == ("E - 5 (in the list, not on disk)",)
+    (root / "split_track_list.txt").write_text("test/A - 1\nvali/A - 1\n")
+    with pytest.raises(ValueError, match="line 2, 'vali'; did you mean 'valid'"):
+        survey(TrackSet("ms21", sources=("bass",)), {"ms21": root})
+
+
+def test_ms21_hierarchy_has_the_fourteen_instruments() -> None:
+    leaves = {name for name in nodes() if name not in facts()["ms21"]["hierarchy"] and name != "bass"}
+    assert len(leaves | {"bass"}) == 14
+    assert files_of("accompaniment", {"drum_set": Path("d"), "bass": Path("b")}) == (Path("d"), Path("b"))
+
+
+# ---- Slakh2100
+
+def test_slakh_splits_go_by_number(tmp_path: Path) -> None:
+    root = trees.slakh2100(tmp_path / "s")
+    omitted = f"Track{facts()['slakh2100']['redux_omits'][0]:05d}"
+    by = {policy: {item.name: item.split for item in survey(TrackSet("slakh2100", ("bass",), split=policy),
+                                                             {"slakh2100": root}).items}
+          for policy in ("redux", "split2", "orig")}
+    assert omitted not in by["redux"] and by["orig"][omitted] == "train"
+    assert by["orig"]["Track00003"] == "train" and by["split2"]["Track00003"] == "test"
+    assert by["redux"]["Track01501"] == "valid" and by["redux"]["Track01881"] == "test"
+
+
+def test_slakh_sources_by_program_and_by_the_users_hierarchy(tmp_path: Path) -> None:
+    root = trees.slakh2100(tmp_path / "s")
+    (root / "hierarchy.json").write_text(json.dumps(
+        {"mix": {"plucked": {"guitars": {"steel guitar": ["steel.nkm"]}}, "keys": {"grand": ["piano.nkm"]}}}))
+    config = TrackSet("slakh2100", ("guitar", "strings", "voices", "plucked", "grand"), samplerate=44_100)
+    opened = packed(config, root, tmp_path / "out")
+    item = opened.items[0]
+    assert item.silent == ("voices",)
+    np.testing.assert_array_equal(opened.read(item, "guitar"), opened.read(item, "plucked"))
+    np.testing.assert_allclose(opened.read(item, "grand"), trees.song(0)["vocals"].mean(1), atol=2 / 32767)
+    with pytest.raises(ValueError, match="no source of slakh2100 'guitars.'; did you mean 'guitars'"):
+        survey(TrackSet("slakh2100", ("guitars.",)), {"slakh2100": root})
+
+
+def test_slakh_subset_counts_onsets(tmp_path: Path) -> None:
+    root = trees.slakh2100(tmp_path / "s")
+    assert slakh.onset_counts(root / "test" / "Track01881") == {
+        "bass": 99, "drums": 100, "guitar": 100, "piano": 100, "strings": 100}
+    found = survey(TrackSet("slakh2100", ("bass",), subset="onsets100"), {"slakh2100": root})
+    assert [item.name for item in found.items if item.split == "test"] == ["Track01876"]
+    assert next(note for note in found.notes if note.kind == "subset").items == ("Track01881",)
+    (root / "test" / "Track01881" / "MIDI" / "S02.mid").write_bytes(trees.midi(99)[:-30])
+    found = survey(TrackSet("slakh2100", ("bass",), subset="onsets100"), {"slakh2100": root})
+    assert "cut off" in next(note for note in found.notes if note.kind == "skipped").items[0]
+
+
+def test_slakh_damage_is_named(tmp_path: Path) -> None:
+    root = trees.slakh2100(tmp_path / "s")
+    (root / "train" / "Track00001" / "metadata.yaml").write_text("stems: [")
+    (root / "test" / "Track01876" / "stems" / "S02.flac").unlink()
+    found = survey(TrackSet("slakh2100", ("bass",)), {"slakh2100": root})
+    assert sorted(item for note in found.notes for item in note.items) == [
+        "Track00001 (metadata.yaml names no stems)", "Track01876 (S02.flac: missing)"]
+    (root / "train" / "Track03000").mkdir()
+    with pytest.raises(ValueError, match="there is no Track03000"):
+        survey(TrackSet("slakh2100", ("bass",)), {"slakh2100": root})
+
+
+def test_onsets_of_a_midi_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.mid"
+    path.write_bytes(trees.midi(7))
+    assert onsets(path) == 7
+    path.write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match="not a MIDI file"):
+        onsets(path)
+
+
+def test_choices_that_a_set_does_not_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="no split of slakh2100 'redx'; did you mean 'redux'"):
+        TrackSet("slakh2100", split="redx")
+    with pytest.raises(ValueError, match="stems has no choice of 'subset'"):
+        TrackSet("stems", subset="all")
+    with pytest.raises(ValueError, match="no mixture 'summed'"):
+        TrackSet("stems", mixture="summed")
+    with pytest.raises(ValueError, match="cannot be the name of a stem"):
+        TrackSet("stems", sources=("a/b",))
