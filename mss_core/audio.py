@@ -40,10 +40,22 @@ def load(path: Path | str) -> tuple[np.ndarray, int]:
 def info(path: Path | str) -> tuple[int, int, int]:
     """``(frames, sample rate in Hz, channels)`` from a file's header; ValueError where it is not audio."""
     try:
-        header = soundfile.info(str(path))
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path}: not a readable audio file ({error.error_string.rstrip('.')})") from None
+        header = soundfile.info(str(path), verbose=True)
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless formats
+        reason = getattr(error, "error_string", "no header").rstrip(".")
+        raise ValueError(f"{path}: not a readable audio file ({reason})") from None
+    if _cut(header.extra_info):
+        raise ValueError(f"{path}: holds less audio than its header says (truncated)")
     return header.frames, header.samplerate, header.channels
+
+
+def _cut(log: str) -> bool:
+    """Whether libsndfile's log says that a WAV's data chunk is longer than the file; it reads on as if it were not.
+
+    >>> _cut("  data : 640000 (should be 319956)"), _cut("data : 640000")
+    (True, False)
+    """
+    return any(line.strip().startswith("data") and "should be" in line for line in log.splitlines())
 
 
 def save(path: Path | str, waveform: np.ndarray | torch.Tensor, samplerate: int) -> None:

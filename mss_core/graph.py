@@ -125,14 +125,17 @@ class Clock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.before = float(path.read_text()) if path.exists() else 0.0
+        try:
+            self.before = float(path.read_text())
+        except (FileNotFoundError, ValueError):
+            self.before = 0.0
         self.start = time.monotonic()
 
     def total(self) -> float:
         return self.before + time.monotonic() - self.start
 
     def save(self) -> None:
-        self.path.write_text(repr(self.total()))
+        write_atomically(self.path, repr(self.total()).encode(), sync=False)
 
 
 @dataclasses.dataclass
@@ -199,11 +202,12 @@ class Context:
 
 def read_history(directory: Path) -> list[dict[str, Any]]:
     """The rows a stage has reported; a half-written last line is left out."""
-    path = directory / HISTORY
-    if not path.exists():
+    try:
+        text = (directory / HISTORY).read_text(encoding="utf-8")
+    except FileNotFoundError:
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
@@ -211,13 +215,14 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, sync: bool = True) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
     os.replace(temporary, path)
 
 

@@ -94,8 +94,9 @@ def _apply(node: Any, changes: dict[str, Any], at: tuple[str, ...], root: Any) -
             dotted = ".".join(path)
             raise ValueError(f"no {name!r} in recipe path {dotted!r}; {nearest(dotted, paths(root))}")
         if isinstance(change, _Leaf):
-            _check(".".join(path), below[name], change.value, _annotation(node, name))
-            new[name] = _like(below[name], change.value)
+            annotation = _annotation(node, name)
+            _check(".".join(path), below[name], change.value, annotation)
+            new[name] = _like(change.value, annotation)
         else:
             new[name] = _apply(below[name], change, path, root)
     if isinstance(node, dict):
@@ -114,8 +115,14 @@ def _annotation(node: Any, name: str) -> Any:
     return typing.get_type_hints(type(node)).get(name)
 
 
-def _like(old: Any, value: Any) -> Any:
+def _like(value: Any, annotation: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and int in _options(annotation):
+        return int(value)  # 16.0 for a whole number
     return tuple(value) if isinstance(value, list) else value
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    return typing.get_args(annotation) if _is_union(annotation) else (annotation,)
 
 
 def _kind(value: Any) -> str:
@@ -132,11 +139,14 @@ def _kind(value: Any) -> str:
 
 def _check(path: str, old: Any, new: Any, annotation: Any) -> None:
     if annotation is not None:
-        options = typing.get_args(annotation) if _is_union(annotation) else (annotation,)
+        options = _options(annotation)
         if new is None and type(None) not in options:
             raise ValueError(f"{path!r} cannot be left out (None): it is {old!r}")
-        if isinstance(new, float) and options == (int,) and not new.is_integer():
+        whole = int in options and float not in options
+        if whole and not (new is None or isinstance(new, int) or (isinstance(new, float) and new.is_integer())):
             raise ValueError(f"{path!r} takes a whole number, not {new!r}")
+        if isinstance(new, tuple | list) and any(isinstance(item, dict) for item in new):
+            raise ValueError(f"{path!r} cannot be replaced as a whole; change its parts ({path}.0....)")
         if isinstance(new, str) and str in options:
             return
     if old is None or new is None:

@@ -156,7 +156,6 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
         found = store.get(stage)  # somebody may have finished it while we waited
         if found is not None:
             return found
-        arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
         partial = store.begin(stage)
         (partial / WORK).mkdir(exist_ok=True)
         clock = Clock(partial / WORK / "seconds")
@@ -164,6 +163,7 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
         if not here.checkpoint.exists():
             here.rewind(-1)
         with _logged_failure(stage, store):
+            arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
             stage.function(**arguments, out=partial, ctx=here)
         facts = {"seconds": round(clock.total(), 3), "finished": _now(), "device": ctx.device,
                  "device_name": ctx.device_name, "environment": dict(ctx.environment)}

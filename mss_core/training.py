@@ -80,6 +80,9 @@ class TrainConfig:
         choose("precision", self.precision, PRECISIONS)
         if self.batch < 2:
             raise ValueError(f"'batch' must be at least 2 (batch norm needs it), not {self.batch}")
+        if self.max_epochs < 1 or (self.epoch_steps is not None and self.epoch_steps < 1):
+            raise ValueError(f"'max_epochs' and 'epoch_steps' must be at least 1 (or None for one pass); got "
+                             f"{self.max_epochs} and {self.epoch_steps}")
         if not self.phases:
             raise ValueError("'phases' is empty: leave the stage out (None) instead")
 
@@ -126,8 +129,8 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
     best = copy.deepcopy(module.state_dict())
     total = epoch_steps * config.epochs()
     sums, counted = 0.0, 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=ctx.device, weights_only=True)
+    saved = _load(checkpoint, ctx)
+    if saved is not None:
         at = _Position(**saved["position"])
         optimizer = _optimizer(module, config.phases[at.phase])
         module.load_state_dict(saved["module"])
@@ -138,8 +141,8 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
 
     def write() -> None:
         ctx.guard()
-        _save(checkpoint, {"position": vars(at), "module": module.state_dict(), "optimizer": optimizer.state_dict(),
-                           "best": best, "sums": sums, "counted": counted,
+        _save(checkpoint, {"device": ctx.device.split(":")[0], "position": vars(at), "module": module.state_dict(),
+                           "optimizer": optimizer.state_dict(), "best": best, "sums": sums, "counted": counted,
                            "generators": _generators(ctx.device)})
 
     written = time.monotonic()
@@ -171,6 +174,8 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         module.eval()
         with torch.no_grad(), autocast(ctx.device, config.precision):
             metrics = validate(module)
+        if not math.isfinite(metrics["loss"]):
+            raise FloatingPointError(f"the validation loss became {metrics['loss']} by step {at.step}")
         at.epoch += 1
         at.phase_epoch += 1
         at.bad_epochs += 1
@@ -200,6 +205,21 @@ def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
         return torch.optim.Adam(module.parameters(), lr=phase.lr, eps=1e-7, weight_decay=phase.weight_decay)
     return torch.optim.SGD(module.parameters(), lr=phase.lr, momentum=phase.momentum, nesterov=phase.nesterov,
                            weight_decay=phase.weight_decay)
+
+
+def _load(checkpoint: Path, ctx: Context) -> dict[str, Any] | None:
+    """A checkpoint of this kind of device; None where there is none to go on from."""
+    if not checkpoint.exists():
+        return None
+    try:
+        saved = torch.load(checkpoint, map_location=ctx.device, weights_only=True)
+    except Exception:  # whatever a damaged file makes of it: start anew
+        saved = {}
+    if saved.get("device") == ctx.device.split(":")[0]:
+        return saved
+    checkpoint.unlink()
+    ctx.rewind(-1)
+    return None
 
 
 def _tick(ctx: Context, step: int, total: int) -> None:

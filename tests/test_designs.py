@@ -135,9 +135,9 @@ def test_settings_that_make_no_sense(settings, message: str) -> None:
     ({"seeds": []}, "'seeds' must be distinct"),
     ({"correction": "bonferoni"}, "did you mean 'bonferroni'"),
 ])
-def test_a_study_checks_itself_when_it_is_built(changes, message: str) -> None:
+def test_a_study_is_checked_before_anything_else(changes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(STUDY, **changes)
+        replace(STUDY, **changes).check()
 
 
 def test_binder_fingerprints_each_set_once(tmp_path, stems_tree, clips_tree) -> None:

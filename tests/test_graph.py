@@ -173,6 +173,14 @@ def test_history_is_part_of_the_artefact_and_rewinds(store: Store, tmp_path: Pat
     assert [row["step"] for row in read_history(tmp_path)] == [1, 2, 3]
 
 
+def test_an_empty_clock_file_is_no_obstacle(store: Store) -> None:
+    """A kill between truncating and writing the time spent."""
+    partial = store.begin(Stage(source, value=9))
+    (partial / ".work").mkdir()
+    (partial / ".work" / "seconds").write_text("")
+    assert read(materialize(Stage(source, value=9), store, Context())) == "9"
+
+
 # ---- claims
 
 def test_a_claim_excludes_and_is_released(tmp_path: Path) -> None:

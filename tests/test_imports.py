@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"audio", "naming", "graph"},
     "apply": {"audio"},
     "training": {"graph", "losses", "naming"},
-    "stages": {*BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
+    "classify": {"apply", "audio", "data", "graph", "losses", "training"},
+    "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
     "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training"},
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data"},
 }

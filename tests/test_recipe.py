@@ -57,10 +57,11 @@ def test_a_stage_can_be_left_out_but_then_has_no_settings() -> None:
     ({"innr": None}, "did you mean 'inner'"),
     ({"phases.7.rate": 1}, "no '7' in recipe path 'phases.7'"),
     ({"label.x": 1}, "'label' is 'x'"),
-    ({"inner.steps": "ten"}, "'inner.steps' is a number"),
+    ({"inner.steps": "ten"}, "'inner.steps' takes a whole number, not 'ten'"),
     ({"inner.steps": 1.5}, "takes a whole number"),
     ({"inner.steps": None}, "cannot be left out"),
     ({"sources": "vocals"}, "'sources' is a list"),
+    ({"phases": [{"rate": 1}]}, "'phases' cannot be replaced as a whole"),
     ({"inner.steps": 0}, r"'steps' must be at least 1, not 0 \(in recipe path 'inner'\)"),
     ({"inner": None, "inner.steps": 2}, "lies inside another change"),
     ({"inner.steps": 2, "inner": None}, "contains or repeats another change"),
@@ -68,6 +69,11 @@ def test_a_stage_can_be_left_out_but_then_has_no_settings() -> None:
 def test_mistakes_name_the_nearest_path(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(Outer(), changes)
+
+
+def test_whole_floats_become_integers_where_those_are_meant() -> None:
+    steps = override(Outer(), {"inner.steps": 16.0}).inner.steps
+    assert steps == 16 and isinstance(steps, int)
 
 
 def test_paths_lists_nodes_and_leaves() -> None:

@@ -7,7 +7,7 @@ from mlflow.tracking import MlflowClient
 
 from mss_core.store import Store
 from mss_core.study.plan import make_plan
-from mss_core.study.tracking import POINTS, Tracker, curve_points, database, ui
+from mss_core.study.tracking import POINTS, Tracker, allowed, curve_points, database, ui
 from tests.test_designs import STUDY, bind
 
 ENVIRONMENT = {"commit": "c0ffee"}
@@ -58,6 +58,14 @@ def test_the_page_opens_with_the_study_s_columns(tmp_path, plan) -> None:
     tags = tracker.client.get_experiment(tracker.experiment.experiment_id).tags
     assert "params.`source`" in tags["mlflow.sharedViewState.study"]
     assert "metrics.`roc_auc`" in tags["mlflow.sharedViewState.study"]
+
+
+def test_names_that_mlflow_refuses_are_spelled_otherwise(tmp_path) -> None:
+    assert allowed("pr_auc/R&B (drum's), x+y") == "pr_auc/R_B _drum_s__ x_y"
+    client = MlflowClient(database(tmp_path))
+    run = client.create_run(client.create_experiment("x"))
+    client.log_metric(run.info.run_id, allowed("R&B, (drum's)"), 1.0)
+    assert client.get_run(run.info.run_id).data.metrics == {"R_B_ _drum_s_": 1.0}
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, POINTS, POINTS + 1, 12_345])

@@ -67,6 +67,21 @@ def test_resume_is_exact(tmp_path: Path, at: int) -> None:
     assert rows == rows_again and [row["step"] for row in rows] == list(range(5, 51, 5))
 
 
+def test_a_damaged_checkpoint_starts_anew(tmp_path: Path) -> None:
+    whole, best = run(tmp_path / "whole", CONFIG)
+    (tmp_path / "cut" / ".work").mkdir(parents=True)
+    (tmp_path / "cut" / ".work" / "checkpoint.pt").write_bytes(b"half")
+    again, best_again = run(tmp_path / "cut", CONFIG)
+    assert best_again == best and torch.equal(whole[0].weight, again[0].weight)
+
+
+def test_a_validation_loss_that_is_no_number_is_an_error(tmp_path: Path) -> None:
+    module, parts = problem()
+    parts["validate"] = lambda m: {"loss": float("nan")}
+    with pytest.raises(FloatingPointError, match="validation loss became nan by step 5"):
+        fit(module, CONFIG, epoch_steps=5, ctx=Context(out=tmp_path), **parts)
+
+
 def test_best_weights_are_kept(tmp_path: Path) -> None:
     wild = TrainConfig((Phase("adam", lr=0.05, epochs=8), Phase("sgd", lr=0.3, epochs=1)), select="best")
     module, best = run(tmp_path, wild)
@@ -101,6 +116,8 @@ def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
     (lambda: TrainConfig(select="beste"), "no select 'beste'; did you mean 'best'"),
     (lambda: TrainConfig(batch=1), "'batch' must be at least 2"),
     (lambda: TrainConfig(phases=()), "'phases' is empty"),
+    (lambda: TrainConfig(max_epochs=0), "'max_epochs' and 'epoch_steps' must be at least 1"),
+    (lambda: TrainConfig(epoch_steps=0), "'max_epochs' and 'epoch_steps' must be at least 1"),
     (lambda: TrainConfig(precision="float16"), "no precision 'float16'"),
 ])
 def test_mistakes(make, message: str) -> None:

@@ -7,6 +7,8 @@ which every clip has exactly one label is a classification, any other a tagging.
 from __future__ import annotations
 
 import csv
+import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -21,18 +23,11 @@ def survey(config: ClipSet, root: Path) -> Survey:
     table = root / "clips.csv"
     if not table.is_file():
         raise ValueError(f"data set 'clips': no clips.csv in {root}; it must name path, label and split of each clip")
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        for column in ("path", "label", "split"):
-            if column not in columns:
-                raise ValueError(f"{table}: no column {column!r}; {nearest(column, columns)}")
-        label_columns = [column for column in columns if column.startswith("label")]
-        rows = list(reader)
+    rows, label_columns = _rows(table)
     items, bad, seen = [], [], {}
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         place = f"{table}, line {line}"
-        name, split = (row["path"] or "").strip(), (row["split"] or "").strip()
+        name, split = _inside(row["path"], place), (row["split"] or "").strip()
         try:
             choose("split", split, SPLITS)
         except ValueError as error:
@@ -41,6 +36,8 @@ def survey(config: ClipSet, root: Path) -> Survey:
                                      for label in (row[column] or "").split(";") if label.strip()))
         if not labels:
             raise ValueError(f"{place}: {name!r} has no label")
+        if "macro" in labels:
+            raise ValueError(f"{place}: 'macro' is what the mean over labels is called; rename the label")
         if name in seen:
             raise ValueError(f"{place}: {name!r} stands already in line {seen[name]}")
         seen[name] = line
@@ -61,6 +58,29 @@ def survey(config: ClipSet, root: Path) -> Survey:
     require_splits(held, "clips", root)
     names = tuple(sorted({label for item in held for label in item.labels}))
     return Survey(held, (*notes, *more), names, single_label=all(len(item.labels) == 1 for item in held))
+
+
+def _rows(table: Path) -> tuple[list[tuple[int, dict[str, str | None]]], list[str]]:
+    """Rows with their line numbers, and the columns that hold labels."""
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            for column in ("path", "label", "split"):
+                if column not in columns:
+                    raise ValueError(f"{table}: no column {column!r}; {nearest(column, columns)}")
+            return [(reader.line_num, row) for row in reader], [c for c in columns if re.fullmatch(r"label\d*", c)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table}: not a CSV file in UTF-8 ({error})") from None
+
+
+def _inside(cell: str | None, place: str) -> str:
+    """A clip's path below the data set's folder, in one spelling; ValueError for any other."""
+    text = (cell or "").strip()
+    name = os.path.normpath(text)
+    if not text or os.path.isabs(name) or name.startswith(".."):
+        raise ValueError(f"{place}: {text!r} is not a path below the folder of clips.csv")
+    return Path(name).as_posix()
 
 
 def _read(path: Path) -> Sound:

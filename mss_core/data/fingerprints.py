@@ -45,5 +45,7 @@ def fingerprint(found: Survey, root: Path | None, hashes: Fingerprints) -> str:
         for file in item.files:
             name = file.relative_to(root).as_posix() if root else file.name
             total.update(json.dumps([name, hashes.of(file.absolute())]).encode())
+    for note in found.notes:
+        total.update(json.dumps([note.kind, note.text, list(note.items)]).encode())
     total.update(json.dumps([list(found.labels), dict(found.extra)], sort_keys=True).encode())
     return total.hexdigest()

@@ -261,7 +261,8 @@ def hold_out(items: Iterable[Item], share: float, seed: int, what: str) -> tuple
     count = min(max(1, round(share * len(training))), len(training) - 1)
     drawn = np.random.default_rng([seed, 7]).permutation(len(training))[:count]
     held = {training[index] for index in drawn}
-    moved = tuple(replace(item, split="valid") if item.name in held else item for item in items)
+    moved = tuple(replace(item, split="valid") if item.split == "train" and item.name in held else item
+                  for item in items)
     note = Note("split", f"{what} has no validation split: {count} of {len(training)} training items held out "
                          f"(seed {seed})", tuple(sorted(held)))
     return moved, (note,)

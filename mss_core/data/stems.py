@@ -49,6 +49,8 @@ def tracks(config: TrackSet, root: Path, what: str) -> tuple[list[Item], list[No
         rows = {row: files[row] for row in ("mixture", *config.sources)}
         try:
             headers = {row: audio.info(path) for row, path in rows.items()}
+            if not headers["mixture"][0]:
+                raise ValueError("empty")
         except ValueError as error:
             unreadable.append(f"{name} ({str(error).split(': ', 1)[-1]})")
             continue

@@ -18,6 +18,9 @@ DECIDED_BY_DATA = ("classes", "channels", "sources")
 """Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
 
 
+_CHECKED: set[str] = set()
+
+
 def _class(name: str) -> Any:
     import importlib
 
@@ -38,6 +41,21 @@ def model(name: str, **changes: Any) -> dict[str, Any]:
             raise ValueError(f"model {name!r} has no argument {argument!r}; {nearest(argument, described)}")
         described[argument] = value
     return described
+
+
+def check(described: dict[str, Any], place: str) -> None:
+    """Raise ValueError, naming ``place``, for a description that builds no model; allocates nothing."""
+    import torch
+
+    text = json.dumps(described, sort_keys=True)
+    if text in _CHECKED:
+        return
+    try:
+        with torch.device("meta"):
+            build(described)
+    except (ValueError, TypeError, RuntimeError, IndexError) as error:
+        raise ValueError(f"{error} (in {place!r})") from None
+    _CHECKED.add(text)
 
 
 def build(described: dict[str, Any]) -> Any:

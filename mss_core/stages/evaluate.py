@@ -36,6 +36,11 @@ def evaluate(*, data: Path, predictions: Path, separation: Path | None, version:
         rows.append(("", "", "weighted_accuracy", "mean over classes", float(weighted_accuracy(index, score.values))))
     scores = pd.DataFrame(rows, columns=COLUMNS)
     if separation is not None:
-        scores = pd.concat([scores, pd.read_csv(separation / "scores.csv", keep_default_na=False)[COLUMNS]])
+        scores = pd.concat([scores, _read(separation)[COLUMNS]])
     scores.to_csv(out / "scores.csv", index=False)
     ctx.report(step=1, total=1)
+
+
+def _read(separation: Path) -> pd.DataFrame:
+    names = {"track": str, "target": str}  # a track named 001 stays that
+    return pd.read_csv(separation / "scores.csv", keep_default_na=False, dtype=names)

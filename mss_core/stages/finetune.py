@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from mss_core import models
+from mss_core.classify import fit_classifier
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.models.joint import INFLATIONS, inflate
 from mss_core.naming import choose
 from mss_core.runtime import seeded
-from mss_core.stages.classify import fit_classifier
 from mss_core.training import TrainConfig
 
 

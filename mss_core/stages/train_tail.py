@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mss_core import models
+from mss_core.classify import fit_classifier
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.runtime import seeded
-from mss_core.stages.classify import fit_classifier
 from mss_core.training import TrainConfig
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 import time
@@ -50,14 +51,14 @@ class Board:
             self._line(self._ended(key))
         self.changed.set()
 
-    def block_downstream(self, failed: str) -> None:
-        """Mark everything that needs a failed stage."""
+    def block(self, failed: str, everything: bool = False) -> None:
+        """Mark all that needs a failed stage; with ``everything``, all that has not begun (bad data stop a study)."""
         lost = {failed}
         for key, stage in self.stages.items():
-            if any(upstream.key in lost for upstream in stage.inputs.values()):
+            if everything or any(upstream.key in lost for upstream in stage.inputs.values()):
                 lost.add(key)
                 if key != failed and self.state[key] == WAITING:
-                    self.set(key, BLOCKED, f"needs {self.stages[failed].name} {failed[:8]}, which failed")
+                    self.set(key, BLOCKED, f"{self.stages[failed].name} {failed[:8]} failed")
 
     def __enter__(self) -> Board:
         self._thread = threading.Thread(target=self._show, name="board", daemon=True)
@@ -144,7 +145,8 @@ class Board:
                 with self._lock:
                     self._erase()
                     lines = [self.status(), *self.running()]
-                    self.out.write("\n".join(line[:119] for line in lines) + "\n")
+                    width = shutil.get_terminal_size().columns - 1
+                    self.out.write("\n".join(line[:width] for line in lines) + "\n")
                     self.out.flush()
                     self._drawn = len(lines)
             elif time.monotonic() - last > 10:

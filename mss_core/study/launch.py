@@ -7,6 +7,7 @@ Tune's own experiment state is not used to resume; the store is (a restart plans
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import shutil
@@ -43,16 +44,23 @@ RETRIES = 2
 
 
 def connect() -> bool:
-    """Join the Ray cluster this machine is on, or start one here; True where it was started here.
+    """Join the Ray cluster this machine belongs to, or start one here; True where it was started here.
 
-    ``RAY_ADDRESS`` decides as usual; ``RAY_ADDRESS=local`` always starts a cluster of its own.
+    ``RAY_ADDRESS`` decides where it is set (``local``: always one of its own). Otherwise a cluster counts that
+    ``ray start`` recorded on this machine, not one that another program runs for itself.
+
+    Raises RuntimeError where the cluster to join does not answer.
     """
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    address = os.environ.get("RAY_ADDRESS")
+    record = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    address = os.environ.get("RAY_ADDRESS") or (record.read_text().strip() if record.exists() else "local")
     if address != "local":
-        with contextlib.suppress(ConnectionError):
-            ray.init(address=address or "auto", **options)
-            return False
+        try:
+            ray.init(address=address, **options)
+        except (ConnectionError, TimeoutError) as error:
+            raise RuntimeError(f"no Ray cluster answers at {address} ({error}); set RAY_ADDRESS, or RAY_ADDRESS=local "
+                               "for one of this machine's own") from None
+        return False
     # Stages exchange files, not objects: the smallest object store will do.
     ray.init(address="local", include_dashboard=False, object_store_memory=100 * 2**20, **options)
     return True
@@ -102,11 +110,17 @@ def _run(config: dict[str, Any], stages: dict[str, Stage], root: str, ctx: Conte
     here = dataclasses.replace(ctx, device=device, device_name=runtime.device_name(device))
     stage = stages[config["key"]]
     try:
-        run_stage(stage, Store(root), here)
+        run_stage(stage, _store(root), here)
     except StageFailed as failure:
         tune.report({"failed": f"{failure.message} (log: {failure.log})"})
     else:
         tune.report({"failed": ""})
+
+
+@functools.lru_cache(maxsize=1)
+def _store(root: str) -> Store:
+    """One store a worker process: it remembers which files it has verified."""
+    return Store(root)
 
 
 class GraphSearcher(Searcher):
@@ -125,7 +139,10 @@ class GraphSearcher(Searcher):
         self.pending = [key for key in self.pending if self.board.state[key] != BLOCKED]
         if not self.pending:
             return Searcher.FINISHED
+        preparing = any(not self.stages[key].inputs for key in self.missing)
         for key in self.pending:
+            if preparing and self.stages[key].inputs:
+                continue  # what is wrong with the data is to be known before anything is trained
             if not any(upstream.key in self.missing for upstream in self.stages[key].inputs.values()):
                 self.pending.remove(key)
                 self.running[trial_id] = key
@@ -140,7 +157,7 @@ class GraphSearcher(Searcher):
             message = f"its worker died {RETRIES + 1} times (log: {self.logs / trial_id / 'error.txt'})"
         if message:
             self.board.set(key, FAILED, message)
-            self.board.block_downstream(key)
+            self.board.block(key, everything=not self.stages[key].inputs)
         else:
             self.missing.discard(key)
             self.board.set(key, DONE)

@@ -13,7 +13,7 @@ from mss_core.study.plan import Plan
 def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     """Run every needed stage; a failed one blocks only what needs it."""
     runtime.prepare_process()
-    for key in plan.needed:
+    for key in sorted(plan.needed, key=lambda key: bool(plan.stages[key].inputs)):  # data first
         if board.state[key] == BLOCKED:
             continue
         board.set(key, RUNNING)
@@ -21,7 +21,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
             _run(plan.stages[key], store, ctx)
         except StageFailed as failure:
             board.set(key, FAILED, f"{failure.message} (log: {failure.log})")
-            board.block_downstream(key)
+            board.block(key, everything=not plan.stages[key].inputs)
         else:
             board.set(key, DONE)
 

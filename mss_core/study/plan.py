@@ -47,19 +47,25 @@ class Plan:
                 for name in distinct}
 
 
-def make_plan(trials: Sequence[Trial], store: Store, verify: bool = True) -> Plan:
+REPORTED = ("prepare_tracks", "prepare_clips", "score_separator", "infer")
+"""Stages whose artefacts the tables of a study are made of, beside those that trials end in."""
+
+
+def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> Plan:
     """Compare the trials' graph with the store.
 
-    A stage is needed where it is missing and something needed reads it, or a trial ends in it. A damaged artefact
-    is set aside and computed again, even where nothing needed reads it: it would be taken for true otherwise.
+    A stage is needed where it is missing and something needed reads it, or the study's tables do. A damaged artefact
+    is set aside (unless only a plan is wanted) and computed again, even where nothing needed reads it: it would be
+    taken for true otherwise.
     """
     stages = walk(trial.root for trial in trials)
     done, damaged = set(), []
     for key, stage in stages.items():
         if store.manifest(stage) is None:
             continue
-        if verify and store.damage(stage) is not None:
-            store.set_aside(stage)
+        if store.damage(stage) is not None:
+            if set_aside:
+                store.set_aside(stage)
             damaged.append(key)
         else:
             done.add(key)
@@ -74,6 +80,9 @@ def make_plan(trials: Sequence[Trial], store: Store, verify: bool = True) -> Pla
 
     for trial in trials:
         want(trial.root)
+    for stage in stages.values():
+        if stage.name in REPORTED:
+            want(stage)
     for key in damaged:
         want(stages[key])
     return Plan(trials, stages, done, [key for key in stages if key in wanted], damaged)
@@ -101,6 +110,7 @@ class Binder:
         self.data, self.lenient, self.say = data, lenient, say
         self.hashes = Fingerprints(store.root / "fingerprints.json")
         self.absent: dict[str, str] = {}
+        self.used: set[str] = set()
         self._known: dict[str, str] = {}
 
     def __call__(self, recipe: Any) -> Any:
@@ -113,6 +123,7 @@ class Binder:
 
     def _fingerprint(self, config: TrackSet | ClipSet) -> str:
         name = repr(config)
+        self.used.add(config.name)
         if name not in self._known:
             start = time.monotonic()
             if self.lenient and config.name != "synthetic" and config.name not in self.data:

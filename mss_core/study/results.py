@@ -48,6 +48,7 @@ def collect(study: Study, title: str, plan: Plan, store: Store, declaration: Map
     factors = [factor.name for factor in study.factors]
     _write_table(folder / "scores.csv", _scores(title, finished, store, factors))
     predictions = _predictions(finished, store)
+    (folder / "predictions.parquet").unlink(missing_ok=True)
     if predictions is not None:
         predictions.to_parquet(folder / "predictions.parquet", index=False)
     _write_table(folder / "curves.csv", _curves(plan, store))
@@ -88,7 +89,8 @@ def _scores(title: str, trials: Sequence[Trial], store: Store, factors: Sequence
 
 def read_scores(directory: Path) -> pd.DataFrame:
     """A stage's scores.csv; an empty score is NaN, an empty track or target stays text."""
-    return pd.read_csv(directory / "scores.csv", keep_default_na=False, na_values={"score": [""]})
+    return pd.read_csv(directory / "scores.csv", keep_default_na=False, na_values={"score": [""]},
+                       dtype={"track": str, "target": str})
 
 
 def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:

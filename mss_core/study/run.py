@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shlex
 import sys
@@ -50,7 +51,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     options = parser(study).parse_args(words)
     try:
         status = _run(study, options, words)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
@@ -63,6 +64,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
 
 def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int:
     begun = time.monotonic()
+    study.check()
     settings = dict(_setting(text) for text in options.set)
     seeds = _seeds(study, options.seeds)
     if options.search:
@@ -70,8 +72,9 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     store = Store(options.store)
     binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
     trials = study.trials(seeds, options.smoke, settings, binder)
+    _check_data(options.data, binder)
     title = study.title(options.smoke, settings)
-    plan = make_plan(trials, store, verify=not options.dry_run)
+    plan = make_plan(trials, store, set_aside=not options.dry_run)
     if options.dry_run:
         _print_plan(title, plan, binder, options.json)
         return 0
@@ -151,7 +154,12 @@ def _tracker(options: argparse.Namespace, store: Store, title: str) -> Tracker |
             raise RuntimeError(f"{error.name} is not installed: MLflow tracking needs it") from None
         _say("mlflow is not installed: this run is not tracked")
         return None
-    return Tracker(options.tracking_uri, store, title)
+    try:
+        return Tracker(options.tracking_uri, store, title)
+    except Exception as error:
+        if not options.tracking_uri:
+            raise
+        raise RuntimeError(f"--tracking-uri {options.tracking_uri}: MLflow cannot use it ({error})") from None
 
 
 def _failures(board: Board, command: str) -> int:
@@ -164,6 +172,18 @@ def _failures(board: Board, command: str) -> int:
         _say(f"  {board.stages[key].name} {key[:12]}: {board.errors[key]}")
     _say(f"try again with the same command:  {command}")
     return 1
+
+
+def _check_data(pairs: Sequence[str], binder: Binder) -> None:
+    """A folder that is given and not read would let somebody take other music's results for their own."""
+    for pair in pairs:
+        name, _, path = pair.partition("=")
+        if not Path(path).is_dir():
+            raise ValueError(f"--data {pair}: {path} is not a folder")
+        if name not in binder.used:
+            read = ", ".join(sorted(binder.used))
+            raise ValueError(f"--data {pair}: this study reads {read}, not {name!r}; choose it with --set "
+                             f"separation.name={name} or --set tagging.name={name}")
 
 
 def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
@@ -194,6 +214,8 @@ def _setting(text: str) -> tuple[str, Any]:
         parsed = json.loads(value)
     except json.JSONDecodeError:
         parsed = {"None": None, "True": True, "False": False}.get(value, value)
+    if isinstance(parsed, float) and not math.isfinite(parsed):
+        raise ValueError(f"--set {text}: {value} is not a number to compute with")
     return path, tuple(parsed) if isinstance(parsed, list) else parsed
 
 

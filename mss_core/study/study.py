@@ -1,4 +1,4 @@
-"""A study: a question, a baseline recipe, factors, a design and seeds. A value that checks itself when built."""
+"""A study: a question, a baseline recipe, factors, a design and seeds; a value, checked before it is planned."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class Study:
     alpha: float = 0.05
     correction: str = "bonferroni"
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError for whatever does not fit together: called by ``run`` before anything else."""
         choose("correction", self.correction, CORRECTIONS)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"'seeds' must be distinct and at least one; got {list(self.seeds)}")

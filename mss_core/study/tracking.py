@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,9 +81,9 @@ class Tracker:
                     **{f"key {stage.name}": upstream for upstream, stage in stages.items()}}
             run_id = self._adopt(existing, digest([trial.name, key]), trial.name, tags)
             self.runs[trial.name], self.trials[trial.name] = run_id, trial
-            params = {factor: label for factor, label in trial.variant.levels.items()}
+            params = dict(trial.variant.levels)
             params |= {path: json.dumps(plain(value)) for path, value in trial.variant.departures.items()}
-            self.client.log_batch(run_id, params=[Param(name, value[:6000]) for name, value in params.items()])
+            self.client.log_batch(run_id, params=[Param(allowed(name), value[:6000]) for name, value in params.items()])
         ours = {self.parent, *self.runs.values()}
         for run in existing.values():
             if run.info.run_id not in ours and run.info.status == "RUNNING":
@@ -96,7 +97,10 @@ class Tracker:
             while not self._stop.is_set():
                 board.changed.wait(1.0)
                 board.changed.clear()
-                self.sync()
+                try:
+                    self.sync()
+                except Exception as error:  # the view may fail; the study goes on, and the next sync tries again
+                    print(f"tracking: {error}", file=sys.stderr)
 
         self._thread = threading.Thread(target=loop, name="tracking", daemon=True)
         self._thread.start()
@@ -194,7 +198,7 @@ class Tracker:
     def _log_scores(self, run_id: str, trial: Trial) -> None:
         table = read_scores(self.store.directory(trial.root)).dropna(subset=["score"])
         means = table.groupby(["metric", "target"], sort=True)["score"].mean()
-        metrics = [Metric(metric if target in ("", "macro") else f"{metric}/{target}", float(value), 0, 0)
+        metrics = [Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)
                    for (metric, target), value in means.items()]
         self.client.log_batch(run_id, metrics=metrics)
 
@@ -210,7 +214,7 @@ class Tracker:
 
     def _show_columns(self, study: Study) -> None:
         """Save with the experiment which columns its page opens with, and that it trains models."""
-        columns = [*(f"params.`{factor.name}`" for factor in study.factors), "tags.`seed`",
+        columns = [*(f"params.`{allowed(factor.name)}`" for factor in study.factors), "tags.`seed`",
                    *(f"metrics.`{metric}`" for metric in dict.fromkeys((study.metric, "pr_auc")))]
         view = {"orderByKey": f"metrics.`{study.metric}`", "orderByAsc": not study.higher_is_better,
                 "selectedColumns": columns, "runListHidden": False}
@@ -218,6 +222,11 @@ class Tracker:
                 "mlflow.note.content": study.question}
         for name, value in tags.items():
             self.client.set_experiment_tag(self.experiment.experiment_id, name, value)
+
+
+def allowed(name: str) -> str:
+    """A name as MLflow takes it: letters, digits and ``_ - . : /`` and space; anything else becomes ``_``."""
+    return re.sub(r"[^\w.\-: /]", "_", name)
 
 
 def curve_points(stage: str, history: list[dict[str, Any]]) -> list[Metric]:

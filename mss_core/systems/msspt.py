@@ -18,7 +18,7 @@ from typing import Any
 from mss_core import audio
 from mss_core.data.sets import ClipSet, TrackSet
 from mss_core.graph import Stage
-from mss_core.models import model
+from mss_core.models import check, model
 from mss_core.naming import choose
 from mss_core.stages.evaluate import evaluate
 from mss_core.stages.finetune import Joining, finetune
@@ -77,6 +77,12 @@ class MSSPT:
             raise ValueError("'sources' is empty: to do without separation leave 'pretrain' and 'finetune' out (None)")
         if self.finetune is None and self.train_tail is None:
             raise ValueError("nothing to evaluate: both 'train_tail' and 'finetune' are left out (None)")
+        for field_name, described in (("separator", self.separator), ("tail", self.tail)):
+            check(described, field_name)
+        for name, rate in (("separation", self.separation.samplerate), ("tagging", self.tagging.samplerate)):
+            if rate != 16_000:
+                raise ValueError(f"'{name}.samplerate' must be 16000 Hz, what the STFT and mel bands are made for; "
+                                 f"not {rate}")
         if self.frames != 384 and self.tail["name"] == "cnn_tail":
             raise ValueError(f"the CNN tail reads 384 frames, not {self.frames}")
         choose("separation loss", self.separation_loss, ("l1", "mse"))

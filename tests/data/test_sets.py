@@ -56,6 +56,14 @@ def test_a_set_without_validation_gets_a_named_one(stems_tree: Path) -> None:
     assert found[0].notes[0].items == tuple(held[0])
 
 
+def test_only_training_items_are_held_out(tmp_path: Path) -> None:
+    """Folders often number their tracks anew in each split: a test track must stay one."""
+    for place in ("train/01", "train/02", "test/01", "test/02"):
+        write_track(tmp_path / place, seconds=1.0)
+    found = survey(TrackSet("stems"), {"stems": tmp_path})
+    assert sorted(item.split for item in found.items) == ["test", "test", "train", "valid"]
+
+
 def test_a_silent_source_is_named(stems_tree: Path, tmp_path: Path) -> None:
     write_track(stems_tree / "test" / "f", seed=5)
     folder = stems_tree / "test" / "f"
@@ -67,13 +75,16 @@ def test_a_silent_source_is_named(stems_tree: Path, tmp_path: Path) -> None:
     assert silent[0]["items"] == ["f: bass"]
 
 
-@pytest.mark.parametrize("harm", ["text", "empty", "cut flac", "nan"])
+@pytest.mark.parametrize("harm", ["text", "empty", "cut flac", "cut wav", "nan"])
 def test_a_bad_file_is_a_named_skip(stems_tree: Path, tmp_path: Path, harm: str) -> None:
     folder = stems_tree / "train" / "b"
     if harm == "text":
         (folder / "bass.wav").write_text("no audio")
     elif harm == "empty":
         (folder / "bass.wav").write_bytes(b"")
+    elif harm == "cut wav":
+        content = (folder / "bass.wav").read_bytes()
+        (folder / "bass.wav").write_bytes(content[:len(content) // 2])
     elif harm == "nan":
         samples, rate = soundfile.read(folder / "bass.wav")
         samples[100] = np.nan
@@ -164,6 +175,11 @@ def test_several_labels_make_it_a_tagging(clips_tree: Path, tmp_path: Path) -> N
     ("train0.wav,flute,train", "train0.wav,flute,trian", r"line 2: no split 'trian'; did you mean 'train'"),
     ("train0.wav,flute,train", "train0.wav,,train", "line 2: 'train0.wav' has no label"),
     ("train1.wav,violin", "train0.wav,violin", "line 3: 'train0.wav' stands already in line 2"),
+    ("train1.wav,violin", "./train0.wav,violin", "line 3: 'train0.wav' stands already in line 2"),
+    ("train1.wav,violin", "../x.wav,violin", "line 3: '../x.wav' is not a path below the folder"),
+    ("train1.wav,violin", "/x.wav,violin", "line 3: '/x.wav' is not a path below the folder"),
+    ("train1.wav,violin", ",violin", "line 3: '' is not a path below the folder"),
+    ("train1.wav,violin", "train1.wav,macro", "'macro' is what the mean over labels is called"),
 ])
 def test_a_wrong_table_is_refused_with_its_line(clips_tree: Path, old: str, new: str, message: str) -> None:
     table = clips_tree / "clips.csv"
@@ -171,6 +187,20 @@ def test_a_wrong_table_is_refused_with_its_line(clips_tree: Path, old: str, new:
     table.write_text(table.read_text().replace(old, new))
     with pytest.raises(ValueError, match=message):
         survey(ClipSet("clips"), {"clips": clips_tree})
+
+
+def test_a_table_in_another_encoding_is_refused_by_name(clips_tree: Path) -> None:
+    table = clips_tree / "clips.csv"
+    table.write_bytes(table.read_text().replace("flute", "flûte").encode("latin-1"))
+    with pytest.raises(ValueError, match="clips.csv: not a CSV file in UTF-8"):
+        survey(ClipSet("clips"), {"clips": clips_tree})
+
+
+def test_a_cut_wav_is_no_shorter_clip(clips_tree: Path) -> None:
+    content = (clips_tree / "train1.wav").read_bytes()
+    (clips_tree / "train1.wav").write_bytes(content[:-20_000])
+    found = survey(ClipSet("clips"), {"clips": clips_tree})
+    assert found.notes[0].items == ("train1.wav (holds less audio than its header says (truncated))",)
 
 
 def test_missing_and_unreadable_clips_are_named(clips_tree: Path) -> None:
