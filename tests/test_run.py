@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from mss_core.study import run as run_study
 from tests.conftest import REPOSITORY, tiny_flags
 
 STUDY = REPOSITORY / "studies" / "source_ablation.py"
+STUDY_VALUE = runpy.run_path(str(STUDY))["study"]
 
 
 def command(*flags: str) -> list[str]:
@@ -189,13 +193,23 @@ def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> Non
     (["--set", "separation.name=stems", "--data", "stems=NOWHERE"], "NOWHERE is not a folder"),
     (["--set", "separation.name=stems", "--data", "stems=EMPTY"], "holds no train/, valid/ or test/ folder"),
 ])
-def test_a_mistake_is_one_clear_line_before_anything_runs(tmp_path: Path, flags: list[str], message: str) -> None:
-    empty = tmp_path / "EMPTY"
-    empty.mkdir()
-    flags = [flag.replace("EMPTY", str(empty)) for flag in flags]
-    done = run("--smoke", "--in-process", "--store", str(tmp_path / "store"), *flags, expect=2)
-    assert message in done.stderr and "Traceback" not in done.stderr
+def test_a_mistake_is_one_clear_line_before_anything_runs(tmp_path: Path, capsys, flags: list[str],
+                                                          message: str) -> None:
+    (tmp_path / "EMPTY").mkdir()
+    flags = [flag.replace("EMPTY", str(tmp_path / "EMPTY")) for flag in flags]
+    with pytest.raises(SystemExit) as stopped:
+        run_study(STUDY_VALUE, ["--smoke", "--in-process", "--store", str(tmp_path / "store"), *flags])
+    said = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert said.err.startswith("error: ") and message in said.err and len(said.err.splitlines()) == 1
     assert not list((tmp_path / "store").glob("*/*.partial"))
+
+
+def test_a_wrong_reference_level_is_one_clear_line(tmp_path: Path, capsys) -> None:
+    wrong = replace(STUDY_VALUE, reference={"source": "no Unet"})
+    with pytest.raises(SystemExit):
+        run_study(wrong, ["--dry-run", "--smoke", "--store", str(tmp_path)])
+    assert capsys.readouterr().err.strip().endswith("'no Unet'; did you mean 'no U-Net'?")
 
 
 def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:

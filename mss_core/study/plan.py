@@ -134,6 +134,6 @@ class Binder:
             root = Path(self.data[config.name]) if config.name in self.data else None
             self._known[name] = fingerprint(found, root, self.hashes)
             self.hashes.save()
-            if time.monotonic() - start > 2:
+            if root is not None and time.monotonic() - start > 2:
                 self.say(f"data set {config.name}: {len(found.items)} items fingerprinted")
         return self._known[name]
