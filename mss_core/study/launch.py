@@ -109,12 +109,13 @@ def _run(config: dict[str, Any], stages: dict[str, Stage], root: str, ctx: Conte
     device = runtime.device() if ray.get_gpu_ids() else "cpu"
     here = dataclasses.replace(ctx, device=device, device_name=runtime.device_name(device))
     stage = stages[config["key"]]
+    failed = ""
     try:
         run_stage(stage, _store(root), here)
     except StageFailed as failure:
-        tune.report({"failed": f"{failure.message} (log: {failure.log})"})
-    else:
-        tune.report({"failed": ""})
+        failed = f"{failure.message} (log: {failure.log})"
+    runtime.release_memory()
+    tune.report({"failed": failed})
 
 
 @functools.lru_cache(maxsize=1)
