@@ -229,3 +229,4 @@ def test_a_renewed_claim_is_put_back(tmp_path: Path) -> None:
     with Claim(path, seconds=60) as owner:
         Claim(path, seconds=60)._take_away()
         owner.check()
+        assert path.exists() and list(tmp_path.iterdir()) == [path]

@@ -1,7 +1,6 @@
 """The synthetic data set: the same everywhere, sound as audio, and worth learning from."""
 
 import hashlib
-import time
 from collections import Counter
 from dataclasses import replace
 
@@ -291,17 +290,6 @@ def test_no_fixed_equaliser_separates(tracks):
     for source in SOURCES:
         print(f"{source}: ratio mask over fixed gain {np.mean(gaps[source]):.1f} dB")
         assert np.mean(gaps[source]) > (5.0 if source in ("vocals", "drums") else 3.5), source
-
-
-def test_rendering_time():
-    render(0)
-    start = time.perf_counter()
-    for index in range(8):
-        render(index)
-    print(f"{(time.perf_counter() - start) / 8:.3f} s an 8-second track")
-
-
-# ---- messages ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("index", [-1, 1.5, "3", True, None])
