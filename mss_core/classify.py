@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import audio
-from mss_core.apply import magnitudes
+from mss_core.apply import inputs
 from mss_core.augment import UNCHANGED, Augment, augmented, check
 from mss_core.data.batches import Feed, Segments, places, waveforms
 from mss_core.data.packed import Packed
@@ -49,13 +49,13 @@ def fit_classifier(module: nn.Module, packed: Packed, frames: int, train: TrainC
             group = slices[first:first + 32]
             waves = waveforms(feed.read(places([(item, start) for item, start, _ in group], 1, crop))[:, 0])
             labels = held_truth[[row for _, _, row in group]]
-            values.append(loss(module(magnitudes(waves)).float(), labels))
+            values.append(loss(module(inputs(module, waves)).float(), labels))
         return {"loss": float(torch.cat(values).mean())}
 
     def objective(module: nn.Module, pair: tuple[Tensor, Tensor]) -> Tensor:
         waves, labels = pair
         with torch.autocast(ctx.device.split(":")[0], enabled=False):
-            spectra = magnitudes(waves)
-        return loss(module(spectra).float(), labels).mean()
+            read = inputs(module, waves)
+        return loss(module(read).float(), labels).mean()
 
     return fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
