@@ -50,6 +50,7 @@ def score_small(*, data: Path, model: Path, width: int, version: int = 1, out: P
     """Leaves scores.csv: the error on the last quarter of the numbers."""
     module = _network(width, 0)
     module.load_state_dict(torch.load(model / "weights.pt", weights_only=True))
+    module.eval()
     inputs, targets = _numbers(data)
     with torch.no_grad():
         error = float(((module(inputs[-64:]) - targets[-64:]) ** 2).mean())
