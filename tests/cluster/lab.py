@@ -65,6 +65,13 @@ class Lab:
         os.kill(self.first, 9)
         self.outer.wait()
 
+    def unplug(self, number: int) -> None:
+        """End a machine's first process, and with it the machine."""
+        for outer in _children(self.first):
+            for inner in _children(outer):
+                if f"node\0{self.folder}\0{number}\0" in Path(f"/proc/{inner}/cmdline").read_text():
+                    os.kill(inner, 9)
+
     def run(self, words: Sequence[str], seconds: float, **more: str) -> subprocess.CompletedProcess:
         """Run a command on the laptop."""
         environment = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": "/root", "LANG": "C.UTF-8", **more}
@@ -77,8 +84,12 @@ class Lab:
                          "UserKnownHostsFile=/dev/null", f"root@{address(number)}", f"bash -lic '{command}'"], seconds)
 
 
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def _child(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+    return _children(pid)[0]
 
 
 def _sh(*words: str) -> None:
