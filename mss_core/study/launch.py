@@ -192,19 +192,19 @@ class _Worker(tune.Trainable):
         if (self.run_folder / stage.key).exists():
             return {"skipped": True, "done": True}
         device = runtime.device() if ray.get_gpu_ids() else "cpu"
-        runtime.limit_memory(device, memory_share(stage.name))
+        runtime.limit_memory(device, self.config["gpu_memory"])
         here = dataclasses.replace(self.ctx, device=device, device_name=runtime.device_name(device),
                                    stop=self.stop_asked)
-        failed = ""
+        result: dict[str, Any] = {"failed": "", "done": True}
         try:
             run_stage(stage, self.store, here)
         except StageFailed as failure:
-            told = out_of_memory(stage.name) if runtime.is_out_of_memory(failure.__cause__) else failure.message
-            failed = f"{told} (log: {failure.log})"
+            result |= {"failed": failure.message, "log": str(failure.log),
+                       "out_of_memory": runtime.is_out_of_memory(failure.__cause__)}
         except Stopped as stopped:
             raise SystemExit(str(stopped)) from None  # like a worker that died, and with its last checkpoint
         runtime.release_memory()
-        return {"failed": failed, "done": True}
+        return result
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.config = new_config
@@ -253,7 +253,8 @@ class GraphSearcher(Searcher):
                 self.pending.remove(key)
                 self.running[trial_id] = key
                 self.attempts[key] += 1
-                return {"key": key, "stage": self.stages[key].name, "attempt": self.attempts[key]}
+                name = self.stages[key].name
+                return {"key": key, "stage": name, "attempt": self.attempts[key], "gpu_memory": memory_share(name)}
         return None
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
@@ -264,7 +265,9 @@ class GraphSearcher(Searcher):
             return
         if (result or {}).get("skipped"):
             return
-        message = (result or {}).get("failed", "it reported nothing")
+        result = result or {"failed": "it reported nothing"}
+        message = out_of_memory(self.stages[key].name) if result.get("out_of_memory") else result["failed"]
+        message += f" (log: {result['log']})" if "log" in result else ""
         if error:
             self.died = True
             message = (f"its worker died {self.deaths[key]} times without progress (log: "

@@ -99,6 +99,11 @@ def out_of_gpu_memory(*, number: int = 0, out: Path, ctx: Context) -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
+def prepare_broken(*, out: Path, ctx: Context) -> None:
+    """Fails as a preparation does that finds no data."""
+    raise ValueError("no such data")
+
+
 def process_number(*, number: int, out: Path, ctx: Context) -> None:
     """Leaves the number of its process and the GPU it was given."""
     (out / "process.txt").write_text(f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', '')}")
