@@ -15,6 +15,7 @@ import errno
 import json
 import os
 import shutil
+import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -214,7 +215,8 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
             stage.function(**arguments, out=partial, ctx=here)
             facts = {"seconds": round(clock.total(), 3), "finished": _now(), "device": ctx.device,
-                     "device_name": ctx.device_name, "environment": dict(ctx.environment)}
+                     "device_name": ctx.device_name, "host": socket.gethostname(),
+                     "environment": dict(ctx.environment)}
             done = store.commit(stage, facts, claim)
             store.log(stage).unlink(missing_ok=True)
             return done

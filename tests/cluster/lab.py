@@ -81,7 +81,7 @@ class Lab:
     def on(self, number: int, command: str, seconds: float = 120) -> subprocess.CompletedProcess:
         """Run a shell line on a machine, over SSH, as in a terminal there."""
         return self.run(["ssh", "-i", str(self.folder / "id"), "-o", "StrictHostKeyChecking=no", "-o",
-                         "UserKnownHostsFile=/dev/null", f"root@{address(number)}", f"bash -lic '{command}'"], seconds)
+                         "UserKnownHostsFile=/dev/null", f"root@{address(number)}", f"bash -ic '{command}'"], seconds)
 
 
 def _children(pid: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -84,7 +85,9 @@ def test_ray_submit_runs_a_study_on_both_nodes(lab: Lab, cluster: Path) -> None:
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-4000:]
     assert "28 stages executed" in said
-    assert len(list(store.glob("*/*/manifest.json"))) == 28
+    manifests = list(store.glob("*/*/manifest.json"))
+    assert len(manifests) == 28
+    assert {json.loads(path.read_text())["host"] for path in manifests} == {"node1", "node2"}
     assert lab.on(1, "cat ~/.ray/auth_token").stdout == lab.on(2, "cat ~/.ray/auth_token").stdout != ""
 
 
