@@ -45,7 +45,8 @@ def four_gpus(tmp_path_factory) -> Iterator[str]:
 def run(four_gpus: str, tmp_path: Path, monkeypatch):
     """Execute stages on that cluster; returns their board and store."""
     monkeypatch.setenv("RAY_ADDRESS", four_gpus)
-    for name, request in {"process_number": {"cpu": 1, "gpu": 0.5, "warm": 1}, "wait_for": {"cpu": 1, "gpu": 1},
+    for name, request in {"process_number": {"cpu": 1, "gpu": 1, "warm": 1},
+                          "wait_for": {"cpu": 1, "gpu": 1, "warm": 1},
                           "process_number_training": {"cpu": 1, "gpu": 0.5},
                           "out_of_gpu_memory": {"cpu": 1, "gpu": 0.25}}.items():
         monkeypatch.setitem(RESOURCES, name, request)
@@ -68,14 +69,14 @@ def run(four_gpus: str, tmp_path: Path, monkeypatch):
 
 
 def test_trainings_have_processes_of_their_own_and_inference_shares_warm_ones(run) -> None:
-    """Two stages to a GPU, all four GPUs used."""
-    roots = [Stage(kind, number=n) for kind in (process_number, process_number_training) for n in range(12)]
+    """Two trainings to a GPU, all four GPUs used."""
+    roots = [Stage(kind, number=n) for kind in (process_number_training, process_number) for n in range(8)]
     board, store, _ = run(roots)
     assert set(board.state.values()) == {DONE}
     left = {kind: [(store.directory(s) / "process.txt").read_text().split() for s in roots if s.name == kind]
             for kind in ("process_number", "process_number_training")}
     trained, inferred = ({pid for pid, _ in left[kind]} for kind in ("process_number_training", "process_number"))
-    assert len(trained) == 12 and len(inferred) <= 8 and not trained & inferred
+    assert len(trained) == 8 and len(inferred) <= 4 and not trained & inferred
     assert {gpu for rows in left.values() for _, gpu in rows} == {"0", "1", "2", "3"}
     assert not list((store.root / "ray").iterdir())
 
