@@ -190,6 +190,16 @@ def read_track(rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tupl
     return Sound(waveforms, rates.pop())
 
 
+def once(what: str, folders: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Folders by name; ValueError where two of one name are found: which is meant, and of which split, is not told."""
+    found: dict[str, Path] = {}
+    for name, folder in folders:
+        if name in found:
+            raise ValueError(f"data set {what!r}: {name} lies in {found[name]} and again in {folder}")
+        found[name] = folder
+    return found
+
+
 # ---- progress
 
 @contextlib.contextmanager

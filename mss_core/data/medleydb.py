@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from mss_core.data.files import Track, facts, read_lines, track_items
+from mss_core.data.files import Track, facts, once, read_lines, track_items
 from mss_core.data.sets import SPLITS, Note, Survey, TrackSet, hold_out, require_splits
 from mss_core.naming import choose, nearest
 
@@ -27,7 +27,8 @@ def survey(config: TrackSet, root: Path) -> Survey:
     for source in config.sources:
         choose("source of mm", source, (*targets(), "other"))
     wanted = split_lists(root)
-    folders = {path.name.removesuffix("_MIX.wav"): path.parent for path in sorted(root.rglob("*_MIX.wav"))}
+    folders = once("mm", ((path.name.removesuffix("_MIX.wav"), path.parent)
+                          for path in sorted(root.rglob("*_MIX.wav"))))
     metadata = {path.name.removesuffix("_METADATA.yaml"): path for path in sorted(root.rglob("*_METADATA.yaml"))}
     if not folders:
         raise ValueError(f"data set 'mm': no <track>_MIX.wav below {root}")

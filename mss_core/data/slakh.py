@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from mss_core.data.files import Track, facts, track_items
+from mss_core.data.files import Track, facts, once, track_items
 from mss_core.data.midi import onsets
 from mss_core.data.sets import Note, Survey, TrackSet, hold_out, require_splits, split_policy
 from mss_core.naming import choose
@@ -47,8 +47,8 @@ def survey(config: TrackSet, root: Path) -> Survey:
     patches = _patches(root)
     for source in config.sources:
         choose("source of slakh2100", source, (*PROGRAMS, *patches))
-    folders = {path.name: path for level in ("Track[0-9]*", "*/Track[0-9]*") for path in sorted(root.glob(level))
-               if path.is_dir()}
+    folders = once("slakh2100", ((path.name, path) for level in ("Track[0-9]*", "*/Track[0-9]*")
+                                 for path in sorted(root.glob(level)) if path.is_dir()))
     if not folders:
         raise ValueError(f"data set 'slakh2100': no Track folder in {root} or one folder below")
     policy = split_policy(config)
