@@ -10,22 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from mss_core.data.config import LABELS, ClipSet, TrackSet, split_policy
 from mss_core.data.files import cores, facts, headers, progress, reason
 from mss_core.data.fingerprints import Fingerprints, fingerprint
+from mss_core.data.items import AUDIO, SPLITS, Item, Survey
 from mss_core.data.packed import SILENCE, in_order, odd_rows, twins, whole
-from mss_core.data.sets import (
-    AUDIO,
-    CLIP_SETS,
-    LABELS,
-    SPLITS,
-    TRACK_SETS,
-    ClipSet,
-    Item,
-    Survey,
-    TrackSet,
-    split_policy,
-    survey,
-)
+from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
 from mss_core.naming import choose
 
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3

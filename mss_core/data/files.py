@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
-from mss_core.data.sets import Item, Note, Sound
+from mss_core.data.items import Item, Note, Sound
 
 Header = tuple[int, int, int]
 """Frames, sample rate in Hz, channels."""

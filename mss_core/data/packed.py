@@ -23,7 +23,7 @@ import numpy as np
 
 from mss_core import audio
 from mss_core.data.files import cores, progress, reason
-from mss_core.data.sets import Item, Note, Sound, Survey
+from mss_core.data.items import Item, Note, Sound, Survey
 from mss_core.graph import Context, digest
 
 SCALE = 32767.0

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.mixing import IncoherentMixer, segments
 from mss_core.data.packed import Packed, notes_of, pack
-from mss_core.data.sets import ClipSet, TrackSet, survey
+from mss_core.data.sets import CLIP_SETS, TRACK_SETS, ClipSet, TrackSet, survey
 from mss_core.graph import Context
 from tests.conftest import FREQUENCIES, write_clips, write_track
+from tests.data import trees
 
 SEGMENT = 61_792
 
@@ -38,6 +40,22 @@ def packed_clips(root: Path, out: Path) -> Packed:
     out.mkdir()
     pack(survey(ClipSet("clips"), {"clips": root}), ("mixture",), 16_000, SEGMENT, out, Context(out=out))
     return Packed(out)
+
+
+def test_every_name_has_a_reader() -> None:
+    assert set(TRACK_SETS) == set(TRACKS) and set(CLIP_SETS) == set(CLIPS)
+
+
+@pytest.mark.parametrize("name", ["slakh2100", "irmas", "mtat"])
+def test_what_was_skipped_is_told_where_too_little_is_left(tmp_path: Path, name: str) -> None:
+    root = getattr(trees, name)(tmp_path / "t")
+    bad = [path for path in root.rglob("*") if path.suffix in (".flac", ".mp3", ".wav")
+           and any(part in ("train", "0", "1", "a", "IRMAS-TrainingData", "Part2") for part in path.parts)]
+    for path in bad:
+        path.write_bytes(b"")
+    config = TrackSet(name, sources=("bass",)) if name in TRACKS else ClipSet(name, labels="label")
+    with pytest.raises(ValueError, match="(no train item|too few).*; skipped: .*0 bytes"):
+        survey(config, {name: root})
 
 
 # ---- stems
