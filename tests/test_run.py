@@ -32,7 +32,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run(*flags: str, expect: int = 0, **more: str) -> subprocess.CompletedProcess:
-    done = subprocess.run(command(*flags), capture_output=True, text=True, timeout=400, env=environment(**more))
+    done = subprocess.run(command(*flags), capture_output=True, text=True, timeout=900, env=environment(**more))
     assert done.returncode == expect, done.stderr[-3000:] + done.stdout[-1000:]
     return done
 
@@ -119,6 +119,7 @@ def test_neither_ray_nor_mlflow_is_needed_in_process(finished: Path, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.timeout(1200)
 def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Path) -> None:
     """SIGKILL in the middle of a training, then the same command: nothing repeated, equal tables, clean MLflow."""
     from mlflow.tracking import MlflowClient
