@@ -25,9 +25,9 @@ def segments(packed: Packed, split: str, length: int, hop: int) -> list[Segment]
 class IncoherentMixer:
     """Mixtures of segments drawn from different places, with the sources that were summed.
 
-    For one source, two segments' stems make the target and two other segments' ``mixture - stem`` the rest. For
-    several, ``copies`` segments of each source are summed and the mixture is the sum of the sources. All segments
-    of one mixture are cropped at one common offset.
+    For one source, ``summed`` segments' stems make the target and as many other segments' ``mixture - stem`` the
+    rest. For several, ``copies`` segments of each source are summed and the mixture is the sum of the sources. All
+    segments of one mixture are cropped at one common offset.
 
     Args:
         sources: what is to be separated.
@@ -36,11 +36,11 @@ class IncoherentMixer:
     """
 
     def __init__(self, packed: Packed, sources: Sequence[str], copies: Mapping[str, int], length: int, hop: int,
-                 crop: int, seed: int) -> None:
-        self.packed, self.sources, self.copies = packed, tuple(sources), copies
+                 crop: int, seed: int, summed: int = 2) -> None:
+        self.packed, self.sources, self.copies, self.summed = packed, tuple(sources), copies, summed
         self.segments = segments(packed, "train", length, hop)
         self.length, self.crop, self.seed = length, crop, seed
-        needed = 4 if len(self.sources) == 1 else sum(copies.get(source, 2) for source in self.sources)
+        needed = 2 * summed if len(self.sources) == 1 else sum(copies.get(source, 2) for source in self.sources)
         if len(self.segments) < needed:
             raise ValueError(f"a training mixture needs {needed} segments of {length / packed.samplerate:g} s; the "
                              f"training tracks hold {len(self.segments)}")
@@ -60,13 +60,13 @@ class IncoherentMixer:
 
         if len(self.sources) == 1:
             (source,) = self.sources
-            a, b, c, d = rng.choice(len(self.segments), 4, replace=False)
-            target = stem(a, source) + stem(b, source)
-            rest = stem(c, "mixture") - stem(c, source) + stem(d, "mixture") - stem(d, source)
+            drawn = rng.choice(len(self.segments), 2 * self.summed, replace=False)
+            target = np.sum([stem(i, source) for i in drawn[:self.summed]], axis=0)
+            rest = np.sum([stem(i, "mixture") - stem(i, source) for i in drawn[self.summed:]], axis=0)
             return target + rest, target[None]
         counts = [self.copies.get(source, 2) for source in self.sources]
-        drawn = iter(rng.choice(len(self.segments), sum(counts), replace=False))
-        stems = np.stack([sum(stem(next(drawn), source) for _ in range(count))
+        each = iter(rng.choice(len(self.segments), sum(counts), replace=False))
+        stems = np.stack([sum(stem(next(each), source) for _ in range(count))
                           for source, count in zip(self.sources, counts, strict=True)])
         return stems.sum(0), stems
 

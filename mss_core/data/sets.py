@@ -123,6 +123,14 @@ class ClipSet:
         _check(self)
 
 
+@dataclass(frozen=True)
+class WeightSet:
+    """Published weights, one file in the folder ``--data <name>=FOLDER``; ``fingerprint`` as in :class:`TrackSet`."""
+
+    name: str = "imagenet"
+    fingerprint: str = ""
+
+
 def _check(config: TrackSet | ClipSet) -> None:
     if config.size is not None and config.size < 10:
         raise ValueError(f"'size' must be at least 10 tracks, not {config.size}")
@@ -187,12 +195,14 @@ class Survey:
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
-def survey(config: TrackSet | ClipSet, data: Mapping[str, Path]) -> Survey:
-    """Look at a data set without decoding it.
+def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> Survey:
+    """Look at a data set (or a file of weights) without decoding it.
 
     Raises ValueError for whatever is wrong with it as a whole, and names the way to say where it is when its root
     is unknown.
     """
+    if isinstance(config, WeightSet):
+        return importlib.import_module("mss_core.data.weights").survey(config, find_root(config.name, data))
     table = TRACK_SETS if isinstance(config, TrackSet) else CLIP_SETS
     root = None if config.name == "synthetic" else find_root(config.name, data)
     found = importlib.import_module(f"mss_core.data.{table[config.name]}").survey(config, root)

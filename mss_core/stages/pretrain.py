@@ -27,6 +27,8 @@ class Mixing:
     Attributes:
         segment_seconds, hop_seconds: the grid of segments over each training track.
         frames: length of a training crop in STFT frames (384 frames are 3.862 s).
+        summed: segments that make the target, and as many the rest, when one source is separated; 1 is without
+            additive augmentation (the paper says so of bass, the released code sums two).
         copies: segments summed for each source when several are separated.
         valid_segments: coherent segments scored at each validation, spread over the validation tracks.
     """
@@ -34,12 +36,15 @@ class Mixing:
     segment_seconds: float = 6.0
     hop_seconds: float = 3.0
     frames: int = 384
+    summed: int = 2
     copies: dict[str, int] = field(default_factory=lambda: {"vocals": 2, "drums": 2, "bass": 1, "other": 2})
     valid_segments: int = 182
 
     def __post_init__(self) -> None:
         if self.hop_seconds <= 0 or self.segment_seconds <= 0 or self.valid_segments < 1:
             raise ValueError(f"'segment_seconds', 'hop_seconds' and 'valid_segments' must be positive; got {self}")
+        if self.summed < 1 or any(count < 1 for count in self.copies.values()):
+            raise ValueError(f"'summed' and 'copies' count segments from 1; got {self.summed} and {self.copies}")
 
 
 def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any], mixing: Mixing, loss: str,
@@ -48,7 +53,7 @@ def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any],
     packed = Packed(data)
     crop = audio.samples_of(mixing.frames)
     mixer = IncoherentMixer(packed, sources, mixing.copies, round(mixing.segment_seconds * packed.samplerate),
-                            round(mixing.hop_seconds * packed.samplerate), crop, train.seed)
+                            round(mixing.hop_seconds * packed.samplerate), crop, train.seed, mixing.summed)
     with seeded(train.seed, ctx.device):
         described = {**separator, "sources": len(sources)}
         module = models.build(described)

@@ -14,13 +14,16 @@ from mss_core.runtime import seeded
 from mss_core.training import TrainConfig
 
 
-def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, version: int = 1, out: Path,
-               ctx: Context) -> None:
-    """Train a tail on mixtures; leaves model.json, weights.pt and best.json."""
+def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, pretrained: Path | None = None,
+               version: int = 1, out: Path, ctx: Context) -> None:
+    """Train a tail on mixtures, from published weights where they are given; leaves model.json, weights.pt and
+    best.json."""
     packed = Packed(data)
     with seeded(train.seed, ctx.device):
         described = {**tail, "classes": len(packed.labels), "channels": 1}
         module = models.build(described)
+        if pretrained is not None:
+            models.take_backbone(module, models.state(pretrained), "published weights")
         best = fit_classifier(module, packed, frames, train, ctx)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

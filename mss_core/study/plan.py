@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.sets import ClipSet, TrackSet, survey
+from mss_core.data.sets import ClipSet, TrackSet, WeightSet, survey
 from mss_core.graph import Stage, walk
 from mss_core.recipe import children
 from mss_core.store import Store
@@ -114,14 +114,14 @@ class Binder:
         self._known: dict[str, str] = {}
 
     def __call__(self, recipe: Any) -> Any:
-        if isinstance(recipe, TrackSet | ClipSet):
+        if isinstance(recipe, TrackSet | ClipSet | WeightSet):
             return dataclasses.replace(recipe, fingerprint=self._fingerprint(recipe))
         if children(recipe) is None or isinstance(recipe, tuple | dict):
             return recipe
         changes = {name: self(value) for name, value in (children(recipe) or {}).items()}
         return dataclasses.replace(recipe, **changes)
 
-    def _fingerprint(self, config: TrackSet | ClipSet) -> str:
+    def _fingerprint(self, config: TrackSet | ClipSet | WeightSet) -> str:
         name = repr(config)
         self.used.add(config.name)
         if name not in self._known:
