@@ -26,4 +26,5 @@ def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainCon
             models.take_backbone(module, models.state(pretrained), "published weights")
         best = fit_classifier(module, packed, frames, train, ctx)
     models.save(out, described, module)
+    (out / "labels.json").write_text(json.dumps(packed.labels), encoding="utf-8")
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
