@@ -20,7 +20,8 @@ study = Study(
     baseline=tagbox(targets=("vocals", "drums")),
     factors=[
         Factor("tagger", {
-            **{f"{DATA[vocabulary]}, {NAMES[name]}": listening(vocabulary, name) for vocabulary in DATA for name in NAMES},
+            **{f"{DATA[vocabulary]}, {NAMES[name]}": listening(vocabulary, name)
+               for vocabulary in DATA for name in NAMES},
             "MTG, FCN + HCNN + musicnn": listening("mtg_jamendo", "fcn", "harmonic_cnn", "musicnn"),
             "none (mixture 60 dB down)": {"method": "attenuated"},
         }),

@@ -1,8 +1,9 @@
-"""Does steering frozen models separate better than no training at all?  TagBox, Table 1, with the controls it lacks.
+r"""Does steering frozen models separate better than no training at all?  TagBox, Table 1, with the controls it lacks.
 
     python studies/training_free.py --dry-run
     python studies/training_free.py --smoke
-    python studies/training_free.py --data musdb18hq=PATH --data slakh2100=PATH --data jukebox=PATH --data fcn_mtg_jamendo=PATH
+    python studies/training_free.py --data musdb18hq=PATH --data slakh2100=PATH --data jukebox=PATH \
+        --data fcn_mtg_jamendo=PATH
 
 Each stem is a block of its own, and every method is compared with the mixture made 60 dB quieter, which earns an SDR
 improvement of minus the input's SDR and no improvement of the scale-invariant SDR.
@@ -18,7 +19,8 @@ POSSIBLE = {"HPSS": ("MUSDB drums", "Slakh drums"), "REPET-SIM": ("MUSDB vocals"
 
 def possible(factors: Sequence[Factor]) -> list[Variant]:
     """Every method on every stem that it can tell."""
-    return [v for v in full_factorial(factors) if v.levels["stem"] in POSSIBLE.get(v.levels["method"], v.levels["stem"])]
+    return [variant for variant in full_factorial(factors)
+            if variant.levels["stem"] in POSSIBLE.get(variant.levels["method"], (variant.levels["stem"],))]
 
 
 study = Study(

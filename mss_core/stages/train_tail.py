@@ -20,7 +20,7 @@ def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainCon
     best.json."""
     packed = Packed(data)
     with seeded(train.seed, ctx.device):
-        described = {**tail, "classes": len(packed.labels), "channels": 1}
+        described = {**tail, "classes": len(packed.labels)}
         module = models.build(described)
         if pretrained is not None:
             models.take_backbone(module, models.state(pretrained), "published weights")
