@@ -88,11 +88,10 @@ class Steered:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A tagger with the tags it should report: ``target`` is 0 or 1 a class; ``seconds`` the length it was made for."""
+    """A tagger (with its ``seconds``, the length it was made for) and what it should report, 0 or 1 a class."""
 
     tagger: nn.Module
     target: Tensor
-    seconds: float
 
 
 def steer(vqvae: VqVae, wanted: Sequence[Wanted], mixture: Tensor, samplerate: int, config: SteerConfig,
@@ -205,18 +204,18 @@ def _window(size: int, device: torch.device) -> Tensor:
 
 def _heard(wanted: Wanted, estimate: Tensor, samplerate: int) -> tuple[Tensor, Tensor]:
     """Cross-entropy over all tags, and mean probability of the wanted ones, of each clip."""
-    said = score(wanted.tagger, audio.resample_tensor(estimate, samplerate, TAGGER_RATE), wanted.seconds)
+    said = score(wanted.tagger, audio.resample_tensor(estimate, samplerate, TAGGER_RATE))
     target = wanted.target.to(said)
     loss = functional.binary_cross_entropy(said.clamp(1e-7, 1 - 1e-7), target.expand_as(said), reduction="none").mean(1)
     return loss, (said.detach() * target).sum(1) / target.sum()
 
 
-def score(tagger: nn.Module, waveform: Tensor, seconds: float) -> Tensor:
-    """Probabilities of a waveform at 16 kHz: pieces of ``seconds``, the last filled with silence, averaged.
+def score(tagger: nn.Module, waveform: Tensor) -> Tensor:
+    """Probabilities of a waveform at 16 kHz: pieces of the tagger's length, the last filled with silence, averaged.
 
     Shape: (clip, time) -> (clip, class).
     """
-    piece = round(seconds * TAGGER_RATE)
+    piece = round(float(tagger.seconds) * TAGGER_RATE)
     padded = functional.pad(waveform, (0, -waveform.shape[1] % piece))
     pieces = padded.unflatten(1, (-1, piece)).flatten(0, 1)
     return torch.sigmoid(tagger(inputs(tagger, pieces))).unflatten(0, (len(waveform), -1)).mean(1)

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "recipe": {"naming"},
     "audio": set(),
     "augment": set(),
+    "classic": set(),
     "losses": set(),
     "metrics": set(),
     "runtime": set(),
@@ -26,10 +27,11 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"audio", "naming"},
     "data": {"audio", "naming", "graph"},
     "apply": {"audio"},
+    "steer": {"apply", "audio", "models", "naming"},
     "training": {"graph", "losses", "naming"},
     "classify": {"apply", "audio", "data", "graph", "losses", "training"},
-    "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
-    "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training"},
+    "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures", "classic", "steer"} - {"recipe"},
+    "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training", "steer"},
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data"},
 }
 ONLY_IN = {

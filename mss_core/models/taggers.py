@@ -2,7 +2,8 @@
 
 Each is a module from features to logits, with ``features(waveform)`` before it, so that gradients reach the waveform.
 Modules are named as in the released checkpoints; what those hold beside weights (windows, filter banks) is computed
-here. Shape: (batch, time) -> features (batch, ...) -> (batch, class).
+here. ``seconds`` is the length each was made for; longer audio is cut into pieces of it, and their scores averaged.
+Shape: (batch, time) -> features (batch, ...) -> (batch, class).
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ def decibel(x: Tensor) -> Tensor:
 class _Mel(nn.Module):
     """A front end shared by the taggers on mel spectrograms: (batch, time) -> (batch, 1, band, frame) in dB."""
 
-    def __init__(self, bands: int) -> None:
+    def __init__(self, bands: int, seconds: float) -> None:
         super().__init__()
+        self.seconds = seconds
         self.register_buffer("bank", mel_bank(bands), persistent=False)
         self.spec_bn = nn.BatchNorm2d(1)
 
@@ -98,8 +100,9 @@ class Fcn(_Mel):
     """Five convolution blocks on 96 mel bands [Choi et al. 2016]: 447,732 parameters with 50 tags."""
 
     def __init__(self, classes: int, widths: Sequence[int] = (64, 128, 128, 128, 64),
-                 pools: Sequence[Pool] = ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4)), dropout: float = 0.5) -> None:
-        super().__init__(96)
+                 pools: Sequence[Pool] = ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4)), dropout: float = 0.5,
+                 seconds: float = 29.0) -> None:
+        super().__init__(96, seconds)
         channels = (1, *widths)
         for i, pool in enumerate(pools):
             setattr(self, f"layer{i + 1}", Block(channels[i], channels[i + 1], pool))
@@ -117,8 +120,9 @@ class Fcn(_Mel):
 class ShortChunkCnn(_Mel):
     """Seven blocks on 128 mel bands of 3.7 s: 3,687,348 parameters, 12,104,244 with residual blocks."""
 
-    def __init__(self, classes: int, width: int = 128, residual: bool = False, dropout: float = 0.5) -> None:
-        super().__init__(128)
+    def __init__(self, classes: int, width: int = 128, residual: bool = False, dropout: float = 0.5,
+                 seconds: float = 59_049 / RATE) -> None:
+        super().__init__(128, seconds)
         channels = (1, width, width, 2 * width, 2 * width, 2 * width, 2 * width, 4 * width)
         for i in range(7):
             layer = (ResidualBlock(channels[i], channels[i + 1], stride=2) if residual
@@ -168,8 +172,10 @@ class HarmonicFilters(nn.Module):
 class HarmonicCnn(nn.Module):
     """Residual blocks on harmonic bands of 5 s: 3,631,551 parameters."""
 
-    def __init__(self, classes: int, width: int = 128, harmonics: int = 6, dropout: float = 0.5) -> None:
+    def __init__(self, classes: int, width: int = 128, harmonics: int = 6, dropout: float = 0.5,
+                 seconds: float = 5.0) -> None:
         super().__init__()
+        self.seconds = seconds
         self.hstft = HarmonicFilters(harmonics)
         self.hstft_bn = nn.BatchNorm2d(harmonics)
         self.layer1 = Block(harmonics, width, 2)
@@ -223,8 +229,8 @@ class Musicnn(_Mel):
     784,300 parameters."""
 
     def __init__(self, classes: int, timbre: int = 204, rhythm: int = 51, width: int = 64, dense: int = 200,
-                 dropout: float = 0.5) -> None:
-        super().__init__(96)
+                 dropout: float = 0.5, seconds: float = 3.0) -> None:
+        super().__init__(96, seconds)
         self.layers = nn.ModuleList([
             *(Vertical(timbre, int(share * 96), 7) for share in (0.7, 0.4)),
             *(Horizontal(1, rhythm, length) for length in (129, 65, 33))])
@@ -247,10 +253,6 @@ class Musicnn(_Mel):
         x = torch.cat([x, first, second, third], 1)
         x = torch.cat([x.amax(2), x.mean(2)], 1)
         return self.dense2(self.dropout(functional.relu(self.bn(self.dense1(x)))))
-
-
-SECONDS = {"fcn": 29.0, "harmonic_cnn": 5.0, "short_chunk_cnn": 59_049 / RATE, "musicnn": 3.0}
-"""What each was made for, seconds; longer audio is cut into pieces of this length, and their scores averaged."""
 
 
 def from_released(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ on from there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ import torch
 from mss_core import models
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.graph import Context, write_atomically
-from mss_core.models.taggers import SECONDS
 from mss_core.naming import choose
 from mss_core.steer import SteerConfig, Wanted, steer
 
@@ -75,8 +74,7 @@ def _wanted(folder: Path, tags: Sequence[str], device: str) -> Wanted:
     for tag in tags:
         choose("tag of the tagger", tag, labels)
         target[labels.index(tag)] = 1.0
-    described: Mapping[str, object] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return Wanted(models.load(folder).to(device), target.to(device), SECONDS[str(described["name"])])
+    return Wanted(models.load(folder).to(device), target.to(device))
 
 
 def _arrays(out: Path, items: Sequence[PackedItem]) -> dict[tuple[str, str], np.memmap]:

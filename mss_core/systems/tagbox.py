@@ -20,7 +20,6 @@ from mss_core import audio
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet
 from mss_core.graph import Stage
 from mss_core.models import check, model
-from mss_core.models.taggers import SECONDS
 from mss_core.naming import choose
 from mss_core.stages.infer_classic import METHODS, infer_classic
 from mss_core.stages.infer_steered import infer_steered
@@ -172,7 +171,7 @@ class TagBox:
         described = self.models[tagger.name]
         if tagger.weights is not None:
             return Stage(prepare_tagger, data=tagger.weights, tagger=described)
-        frames = audio.frames_of(round(SECONDS[tagger.name] * TAGGER_RATE))
+        frames = audio.frames_of(round(described["seconds"] * TAGGER_RATE))
         clips = Stage(prepare_clips, data=self.clips, segment=audio.samples_of(frames))
         return Stage(train_tail, data=clips, tail=described, frames=frames, train=self.train_tagger)
 
@@ -200,7 +199,7 @@ def stem(tracks: str, target: str) -> dict[str, Any]:
 
 
 SMALL: Mapping[str, Mapping[str, Any]] = {
-    "fcn": {"widths": (8, 16, 16, 32, 32), "pools": ((2, 4), (2, 4), (2, 4), (3, 3), (4, 2))},
+    "fcn": {"widths": (8, 16, 16, 32, 32), "pools": ((2, 4), (2, 4), (2, 4), (3, 3), (4, 1)), "seconds": 4.0},
     "harmonic_cnn": {"width": 8},
     "short_chunk_cnn": {"width": 8},
     "musicnn": {"timbre": 16, "rhythm": 8, "width": 8, "dense": 32},
