@@ -13,6 +13,7 @@ alone is scored, without ``joining.stage2`` the joint model's tail starts from p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from mss_core.data.sets import ClipSet, TrackSet, WeightSet
 from mss_core.graph import Stage
 from mss_core.models import check, model
 from mss_core.naming import choose
+from mss_core.recipe import override
 from mss_core.stages.evaluate import evaluate
 from mss_core.stages.finetune import Joining, finetune
 from mss_core.stages.infer import InferConfig, infer
@@ -161,9 +163,9 @@ class MSSPT:
         return Stage(evaluate, data=clips, predictions=predictions, separation=separation)
 
 
-def msspt_cnn() -> MSSPT:
-    """The CNN variant with the paper's settings and data."""
-    return MSSPT()
+def msspt_cnn(departures: Mapping[str, Any] | None = None) -> MSSPT:
+    """The CNN variant with the paper's settings and data; ``departures`` (dotted paths) change it."""
+    return override(MSSPT(), departures or {})
 
 
 def smoke(recipe: MSSPT) -> MSSPT:
