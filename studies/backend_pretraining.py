@@ -27,6 +27,7 @@ study = Study(
     metric="roc_auc",
     sections=[{"kind": "published_table", "rows": ["backend", "stage 2"], "columns": {}}],
     smoke=smoke,
+    smoke_seeds=range(3),
 )
 
 if __name__ == "__main__":
