@@ -1,4 +1,4 @@
-"""The transformer tail: against torch's own encoder, weights of vision transformers, and its place in the joint model."""
+"""The transformer tail: against torch's own encoder, weights of vision transformers, its place in the joint model."""
 
 from __future__ import annotations
 

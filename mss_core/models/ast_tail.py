@@ -86,10 +86,10 @@ class AstTail(nn.Module):
         self.head = nn.Linear(width, classes)
         for layer in self.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)
-        nn.init.trunc_normal_(self.cls, std=0.02)
-        nn.init.trunc_normal_(self.position, std=0.02)
+        nn.init.normal_(self.cls, std=0.02)
+        nn.init.normal_(self.position, std=0.02)
 
     def log_mel(self, magnitude: Tensor) -> Tensor:
         """log10 of the mel bands. Shape: (..., frame, 256 bins) -> (..., frame, 128)."""

@@ -141,6 +141,11 @@ class MSSPT:
         if self.pretrain is not None and self.finetune is None:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The data set of the other task: it need not be on the machine."""
+        return ("tagging",) if self.task == "genre" else ("genre",)
+
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
         tracks = Stage(prepare_tracks, data=self.separation, segment=audio.samples_of(self.mixing.frames))

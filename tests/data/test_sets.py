@@ -281,6 +281,37 @@ def test_a_single_source_s_target_holds_only_that_source(stems_tree: Path, tmp_p
     assert rest[450:560].max() < 0.05 * rest.max()
 
 
+def test_how_many_segments_a_mixture_sums(stems_tree: Path, tmp_path: Path) -> None:
+    """Two stems make the target and two other segments the rest, or one of each; of several sources each its own."""
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+
+    def reads(sources: tuple[str, ...], **more: int) -> list[tuple[str, int]]:
+        mixer = IncoherentMixer(packed, sources, {"vocals": 2, "other": 2, "drums": 2, "bass": 1}, 48_000, 24_000,
+                                16_000, 0, **more)
+        seen = []
+        plain = packed.read
+
+        def read(item, row, start, length):
+            seen.append((row, item.name, start))
+            return plain(item, row, start, length)
+
+        packed.read = read
+        try:
+            mixer.batch(0, 1)
+        finally:
+            packed.read = plain
+        places = {(name, start) for _, name, start in seen}
+        return [sum(row == wanted for row, _, _ in seen) for wanted in ("mixture", *packed.rows[1:])] + [len(places)]
+
+    rows = packed.rows[1:]
+    for source in rows:
+        single = [4 if row == source else 0 for row in rows]
+        assert reads((source,)) == [2, *single, 4]
+        assert reads((source,), summed=1) == [1, *(n // 2 for n in single), 2]
+    counts = {"vocals": 2, "other": 2, "drums": 2, "bass": 1}
+    assert reads(("vocals", "other", "drums", "bass")) == [0, *(counts[row] for row in rows), 7]
+
+
 def test_too_few_segments_are_refused(tmp_path: Path) -> None:
     for place in ("train/a", "train/b", "test/c"):
         write_track(tmp_path / "s" / place, seconds=3.0)
