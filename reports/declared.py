@@ -89,6 +89,8 @@ def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> I
             "This is a smoke run: tiny data and training, made to show that everything "
             "works, not to answer the question."
         )
+        if study.declaration.cut:
+            yield study.declaration.cut
     counts = sorted({len(row.runs) for row in main.rows if row.runs})
     if main.test == "item_means":
         yield (

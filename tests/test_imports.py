@@ -25,13 +25,13 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": set(),
     "pictures": {"audio"},
     "models": {"audio", "naming"},
-    "data": {"audio", "naming", "graph"},
+    "data": {"audio", "naming", "graph", "runtime"},
     "apply": {"audio"},
     "steer": {"apply", "audio", "models", "naming"},
     "training": {"graph", "losses", "naming"},
-    "classify": {"apply", "audio", "data", "graph", "losses", "training"},
+    "classify": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
     "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures", "classic", "steer"} - {"recipe"},
-    "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training", "steer"},
+    "systems": {"audio", "augment", "naming", "graph", "recipe", "models", "data", "stages", "training", "steer"},
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data"},
 }
 ONLY_IN = {

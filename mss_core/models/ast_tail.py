@@ -84,12 +84,12 @@ class AstTail(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.head_norm = nn.LayerNorm(width, eps=EPSILON) if head_norm else nn.Identity()
         self.head = nn.Linear(width, classes)
-        for layer in self.modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
-        nn.init.trunc_normal_(self.cls, std=0.02)
-        nn.init.trunc_normal_(self.position, std=0.02)
+        layers = [layer for layer in self.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        for layer in layers:
+            nn.init.zeros_(layer.bias)
+        for parameter in (*(layer.weight for layer in layers), self.cls, self.position):
+            if not parameter.is_meta:  # where sizes alone are checked, drawing would load seconds of torch's compiler
+                nn.init.normal_(parameter, std=0.02)
 
     def log_mel(self, magnitude: Tensor) -> Tensor:
         """log10 of the mel bands. Shape: (..., frame, 256 bins) -> (..., frame, 128)."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core import models
+from mss_core.augment import UNCHANGED, Augment
 from mss_core.classify import fit_classifier
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -41,7 +42,8 @@ class Joining:
 
 def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_model: dict[str, Any],
              joint: dict[str, Any], joining: Joining, frames: int, train: TrainConfig, separator: Path | None,
-             tail: Path | None, pretrained: Path | None = None, version: int = 1, out: Path, ctx: Context) -> None:
+             tail: Path | None, pretrained: Path | None = None, augment: Augment = UNCHANGED, version: int = 1,
+             out: Path, ctx: Context) -> None:
     """Train the joint model, each part from the weights it is given or from scratch; nothing is frozen.
 
     The tail starts from stage 2 (``tail``) or else from published weights (``pretrained``); adapters that copy a
@@ -64,6 +66,6 @@ def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_
         elif published is not None:
             models.take_backbone(module.tail, inflate(published, module.tail, joining.inflation), "published weights")
             module.begin(published)
-        best = fit_classifier(module, packed, frames, train, ctx)
+        best = fit_classifier(module, packed, frames, train, ctx, augment)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core import models
+from mss_core.augment import UNCHANGED, Augment
 from mss_core.classify import fit_classifier
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -15,7 +16,7 @@ from mss_core.training import TrainConfig
 
 
 def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, pretrained: Path | None = None,
-               version: int = 1, out: Path, ctx: Context) -> None:
+               augment: Augment = UNCHANGED, version: int = 1, out: Path, ctx: Context) -> None:
     """Train a tail on mixtures, from published weights where they are given; leaves model.json, weights.pt and
     best.json."""
     packed = Packed(data)
@@ -24,7 +25,7 @@ def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainCon
         module = models.build(described)
         if pretrained is not None:
             models.take_backbone(module, models.state(pretrained), "published weights")
-        best = fit_classifier(module, packed, frames, train, ctx)
+        best = fit_classifier(module, packed, frames, train, ctx, augment)
     models.save(out, described, module)
     (out / "labels.json").write_text(json.dumps(packed.labels), encoding="utf-8")
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

@@ -99,7 +99,8 @@ def descendants(stages: Mapping[str, Stage], keys: Sequence[str]) -> dict[str, i
 
 
 class Binder:
-    """Fills the fingerprint of every data set into a recipe; each set is surveyed once.
+    """Fills the fingerprint of every data set into a recipe; each set is surveyed once. Fields that the recipe names
+    in ``unused`` are left as they are.
 
     With ``lenient``, a set whose folder is not known gets the fingerprint ``"absent"`` and its message is kept in
     ``absent``: a plan can be made before the data are on the machine.
@@ -120,7 +121,8 @@ class Binder:
             return recipe
         if isinstance(recipe, tuple):
             return tuple(self(item) for item in recipe)
-        changes = {name: self(value) for name, value in (children(recipe) or {}).items()}
+        unused = getattr(recipe, "unused", ())
+        changes = {name: self(value) for name, value in (children(recipe) or {}).items() if name not in unused}
         return dataclasses.replace(recipe, **changes)
 
     def _fingerprint(self, config: TrackSet | ClipSet | WeightSet) -> str:

@@ -65,6 +65,8 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
 def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int:
     begun = time.monotonic()
     study.check()
+    if options.smoke:
+        study = study.at_smoke_size()
     settings = dict(_setting(text) for text in options.set)
     seeds = _seeds(study, options.seeds)
     if options.search:

@@ -13,14 +13,18 @@ alone is scored, without ``joining.stage2`` the joint model's tail starts from p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mss_core import audio
+from mss_core.augment import Augment
+from mss_core.augment import check as check_augment
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet
 from mss_core.graph import Stage
 from mss_core.models import check, model
 from mss_core.naming import choose
+from mss_core.recipe import override
 from mss_core.stages.evaluate import evaluate
 from mss_core.stages.finetune import Joining, finetune
 from mss_core.stages.infer import InferConfig, infer
@@ -87,6 +91,7 @@ class MSSPT:
         imagenet: published weights that the tail starts from; None is a random start.
         separation_loss: ``"l1"`` in the time domain (the paper) or ``"mse"``.
         pretrain, train_tail, finetune: how each stage trains; None leaves it out.
+        augment: of the clips in stages 2 and 3; none in the paper.
     """
 
     separation: TrackSet = TrackSet("musdb18")
@@ -106,6 +111,7 @@ class MSSPT:
         select="last")
     train_tail: TrainConfig | None = TrainConfig(CNN_PHASES, batch=16, max_epochs=200)
     finetune: TrainConfig | None = TrainConfig(CNN_PHASES, batch=16, max_epochs=200)
+    augment: Augment = Augment()
     joining: Joining = Joining()
     infer: InferConfig = InferConfig()
 
@@ -132,12 +138,21 @@ class MSSPT:
             raise ValueError(f"'frames' is {self.frames}; the tail {self.tail['name']!r} reads {wanted}")
         if self.imagenet is not None and self.tail["name"] != "ast_tail":
             raise ValueError(f"'imagenet' holds a transformer's weights; the tail is {self.tail['name']!r}")
+        check_augment(self.augment, "augment", clips=True)
+        if self.mixing.kind == "accompaniment" and len(self.sources) > 1:
+            raise ValueError(f"mixing of kind 'accompaniment' is made for one source, not "
+                             f"for {', '.join(self.sources)}")
         choose("separation loss", self.separation_loss, ("l1", "mse"))
         if self.mixing.segment_seconds * self.separation.samplerate < audio.samples_of(self.mixing.frames):
             raise ValueError(f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
                              f"{self.mixing.frames} frames")
         if self.pretrain is not None and self.finetune is None:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The data set of the other task: it need not be on the machine."""
+        return ("tagging",) if self.task == "genre" else ("genre",)
 
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
@@ -151,19 +166,20 @@ class MSSPT:
         separation = separator and Stage(
             score_separator, data=tracks, model=separator, sources=self.sources, frames=self.mixing.frames)
         tail = self.train_tail and Stage(
-            train_tail, data=clips, tail=self.tail, frames=self.frames, train=self.train_tail, pretrained=weights)
+            train_tail, data=clips, tail=self.tail, frames=self.frames, train=self.train_tail, pretrained=weights,
+            augment=self.augment)
         stage2 = tail if self.joining.stage2 else None
         joint = self.finetune and Stage(
             finetune, data=clips, separator_model=self.separator, sources=len(self.sources), tail_model=self.tail,
             joint=self.joint, joining=self.joining, frames=self.frames, train=self.finetune, separator=separator,
-            tail=stage2, pretrained=weights)
+            tail=stage2, pretrained=weights, augment=self.augment)
         predictions = Stage(infer, data=clips, model=joint or tail, frames=self.frames, config=self.infer)
         return Stage(evaluate, data=clips, predictions=predictions, separation=separation)
 
 
-def msspt_cnn() -> MSSPT:
-    """The CNN variant with the paper's settings and data."""
-    return MSSPT()
+def msspt_cnn(departures: Mapping[str, Any] | None = None) -> MSSPT:
+    """The CNN variant with the paper's settings and data; ``departures`` (dotted paths) change it."""
+    return override(MSSPT(), departures or {})
 
 
 def smoke(recipe: MSSPT) -> MSSPT:

@@ -135,6 +135,11 @@ class TagBox:
             raise ValueError(f"'clips.samplerate' must be {TAGGER_RATE} Hz, what the taggers are made for; "
                              f"not {self.clips.samplerate}")
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Fields whose files a plan of this recipe does not need."""
+        return () if self.method == "steer" else ("taggers", "vqvae_weights", "clips")
+
     def tags_of(self, target: str) -> tuple[str, ...]:
         """The tags that say a target; ValueError where the vocabulary has none for it."""
         if target in self.wanted:
