@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
+from mss_core.data.config import WeightSet
 from mss_core.data.files import reason
-from mss_core.data.sets import Item, Sound, Survey, WeightSet
+from mss_core.data.items import Item, Sound, Survey
 from mss_core.graph import checksum
 
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
