@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "claim": set(),
     "graph": {"claim"},
     "store": {"claim", "graph"},
-    "recipe": {"naming"},
+    "recipe": {"naming", "graph"},
     "audio": set(),
     "augment": set(),
     "losses": set(),

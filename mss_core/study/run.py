@@ -101,16 +101,17 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
         if plan.needed:
             _execute(plan, store, options.in_process, binder, surroundings, board, tracker)
         folder = gather()
-        import reports
+        import reports.plain
 
-        written = reports.render(folder)
+        found = reports.read(folder)
+        written = reports.write(found, folder, tuple(reports.FORMATS), store.root, folder)
         if tracker is not None:
             tracker.finish(folder, written, board.errors)
         interrupted = False
     finally:
         if tracker is not None:
             tracker.close(interrupted)
-    print(reports.summary(folder))
+    print(reports.plain.summary(found))
     _say("")
     _say(f"report   {_shown(written['html'])}")
     _say(f"tables   {_shown(folder)}")
