@@ -54,7 +54,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
-    names = field_names(type(value))
+    names = field_names(type(value))  # type: ignore[arg-type]
     if names is not None:
         return {name: plain(getattr(value, name)) for name in names}
     raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stage's key")

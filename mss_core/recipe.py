@@ -27,7 +27,7 @@ def children(node: Any) -> dict[str, Any] | None:
     """
     if node is None or isinstance(node, str | int | float):
         return None
-    names = field_names(type(node))
+    names = field_names(type(node))  # type: ignore[arg-type]
     if names is not None:
         return {name: getattr(node, name) for name in names}
     if isinstance(node, dict) and node:
@@ -128,7 +128,7 @@ def _apply(node: Any, changes: dict[str, Any], at: tuple[str, ...], root: Any) -
 def _annotation(node: Any, name: str) -> Any:
     if not dataclasses.is_dataclass(node):
         return None
-    return _hints(type(node)).get(name)
+    return _hints(type(node)).get(name)  # type: ignore[arg-type]
 
 
 @functools.cache

@@ -30,7 +30,6 @@ class Board:
         self.started: dict[str, float] = {}
         self.seconds: dict[str, list[float]] = {}
         self.begun = time.monotonic()
-        self.changed = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._drawn = 0
@@ -49,7 +48,6 @@ class Board:
                 self.errors[key] = error
         if state in (DONE, FAILED):
             self._line(self._ended(key))
-        self.changed.set()
 
     def block(self, failed: str, everything: bool = False) -> None:
         """Mark all that needs a failed stage; with ``everything``, all that has not begun (bad data stop a study)."""

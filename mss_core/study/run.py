@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
+from mss_core.study.drivers import Driver
 from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.study import Study
+from mss_core.study.view import of_plan
 
 if TYPE_CHECKING:
     from mss_core.study.tracking import Tracker
@@ -86,7 +88,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     from mss_core.study import results
 
     surroundings = results.environment()
-    tracker = _tracker(options, store, title)
+    driver = Driver(store.root)
+    tracker = _tracker(options, store, title, driver.name)
     board = Board({key: plan.stages[key] for key in plan.needed}, store)
     command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
 
@@ -96,21 +99,23 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
 
     interrupted = True
     try:
+        driver.start()
         if tracker is not None:
-            tracker.begin(study, plan, surroundings)
+            tracker.begin(of_plan(study, title, plan, surroundings))
         if plan.needed:
-            _execute(plan, store, options.in_process, binder, surroundings, board, tracker)
+            _execute(plan, store, options.in_process, binder, surroundings, board)
         folder = gather()
         import reports.plain
 
         found = reports.read(folder)
         written = reports.write(found, folder, tuple(reports.FORMATS), store.root, folder)
         if tracker is not None:
-            tracker.finish(folder, written, board.errors)
+            tracker.finish(folder, board.errors)
         interrupted = False
     finally:
         if tracker is not None:
             tracker.close(interrupted)
+        driver.stop()
     print(reports.plain.summary(found))
     _say("")
     _say(f"report   {_shown(written['html'])}")
@@ -122,8 +127,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     return _failures(board, command)
 
 
-def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any], board: Board,
-             tracker: Tracker | None) -> None:
+def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any],
+             board: Board) -> None:
     from mss_core import runtime
 
     device = runtime.device()
@@ -131,8 +136,6 @@ def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroun
                   data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings,
                   checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")))
     with board:
-        if tracker is not None:
-            tracker.follow(board)
         if in_process:
             from mss_core.study.local import execute
         else:
@@ -147,7 +150,7 @@ def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroun
                 board.set(key, FAILED, "it was not executed")
 
 
-def _tracker(options: argparse.Namespace, store: Store, title: str) -> Tracker | None:
+def _tracker(options: argparse.Namespace, store: Store, title: str, driver: str) -> Tracker | None:
     try:
         from mss_core.study.tracking import Tracker
     except ModuleNotFoundError as error:
@@ -156,7 +159,7 @@ def _tracker(options: argparse.Namespace, store: Store, title: str) -> Tracker |
         _say("mlflow is not installed: this run is not tracked")
         return None
     try:
-        return Tracker(options.tracking_uri, store, title)
+        return Tracker(options.tracking_uri, store, title, driver, _say)
     except Exception as error:
         if not options.tracking_uri:
             raise
