@@ -198,3 +198,11 @@ def _logged_failure(stage: Stage, store: Store) -> Iterator[None]:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+if __name__ == "__main__":
+    import sys
+
+    from mss_core.store_tool import main
+
+    sys.exit(main())

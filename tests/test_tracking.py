@@ -16,10 +16,10 @@ import urllib.request
 import pytest
 from mlflow.tracking import MlflowClient
 
+from mss_core.drivers import Driver, living
 from mss_core.graph import walk
 from mss_core.store import Store
 from mss_core.study import tracking
-from mss_core.study.drivers import Driver, living
 from mss_core.study.plan import make_plan
 from mss_core.study.results import collect
 from mss_core.study.tracking import POINTS, Tracker, allowed, curve_points, database, main, ui

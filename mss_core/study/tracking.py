@@ -41,9 +41,9 @@ from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 from mss_core.claim import Claim  # noqa: E402
+from mss_core.drivers import living  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store  # noqa: E402
-from mss_core.study.drivers import living  # noqa: E402
 from mss_core.study.results import read_scores  # noqa: E402
 from mss_core.study.view import StudyView, TrialView, manifest, of_folder  # noqa: E402
 
