@@ -74,6 +74,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     started_here = connect()
     try:
         gpus = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+        board.gpus = gpus
         requests = {key: resources(plan.stages[key].name, gpus) for key in plan.needed}
         _check_fit(plan, requests)
         stages = {key: plan.stages[key] for key in plan.needed}
