@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -177,12 +178,39 @@ def test_rebuild_says_what_is_missing(tmp_path, capsys) -> None:
     assert "studies holds no study: run one first" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory):
+    """The URI of a PostgreSQL of this test's own; skipped where there is none, or no driver for it."""
+    pytest.importorskip("pg8000")
+    found = shutil.which("pg_ctl") or next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl"))), None)
+    if found is None or (os.getuid() == 0 and not shutil.which("runuser")):
+        pytest.skip("no PostgreSQL here")
+    folder, port = tmp_path_factory.mktemp("postgresql"), free_port()
+    bin_folder = os.path.dirname(os.path.realpath(found))
+    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    if as_user:
+        for above in [folder, *folder.parents][:-2]:
+            above.chmod(0o755)
+        shutil.chown(folder, "postgres")
+
+    def do(name: str, *words: str) -> None:
+        subprocess.run([*as_user, f"{bin_folder}/{name}", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    do("initdb", "-A", "trust", "-U", "mss", "-D", f"{folder}/data")
+    do("pg_ctl", "-D", f"{folder}/data", "-w", "-t", "120", "-l", f"{folder}/log", "-o",
+       f"-p {port} -h 127.0.0.1 -k {folder}", "start")
+    yield f"postgresql+pg8000://mss@127.0.0.1:{port}/postgres"
+    do("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+
+
 @pytest.mark.slow
-def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path, plan) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path, plan, kind, request) -> None:
     """SIGKILL of a real server while stages report and end; nothing waits for it, and afterwards it shows all."""
     store, said = Store(tmp_path / "store"), []
     port = free_port()
-    uri, backend = f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path / 'server.db'}"
+    backend = f"sqlite:///{tmp_path / 'server.db'}" if kind == "sqlite" else request.getfixturevalue("postgresql")
+    uri = f"http://127.0.0.1:{port}"
     server = serve(backend, port, tmp_path)
     try:
         stages = list(plan.stages.values())
