@@ -269,3 +269,11 @@ def _changed(partial: Path) -> float:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+if __name__ == "__main__":
+    import sys
+
+    from mss_core.store_tool import main
+
+    sys.exit(main())
