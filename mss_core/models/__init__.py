@@ -13,8 +13,10 @@ NAMES = {
     "unet": ("mss_core.models.unet", "UNet"),
     "cnn_tail": ("mss_core.models.cnn_tail", "CnnTail"),
     "joint_cnn": ("mss_core.models.joint", "JointCnn"),
+    "iass_unet": ("mss_core.models.iass_unet", "IassUNet"),
+    "open_unmix": ("mss_core.models.open_unmix", "OpenUnmix"),
 }
-DECIDED_BY_DATA = ("classes", "channels", "sources")
+DECIDED_BY_DATA = ("classes", "channels", "sources", "bins", "max_bin")
 """Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
 
 
