@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -99,18 +100,64 @@ class AccompanimentMixer:
             raise ValueError(f"the training tracks hold {len(self.pool)} accompaniment(s); a mixture takes up to "
                              f"{most}")
 
-    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mixtures (batch, time) and the target (batch, 1, time), float32; a function of seed and step only."""
+    def batch(self, step: int, size: int) -> Mixed:
+        """A function of seed and step only."""
         rng = np.random.default_rng([self.seed, step])
-        pairs = [self._mix(rng) for _ in range(size)]
-        return np.stack([mixture for mixture, _ in pairs]), np.stack([target for _, target in pairs])[:, None]
+        return _mixed([self._mix(rng) for _ in range(size)])
 
-    def _mix(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        def chunk(item: PackedItem, row: str) -> np.ndarray:
-            start = int(rng.integers(0, max(0, item.length - self.length) + 1))
-            return self.packed.read(item, row, start, self.length) * np.float32(rng.uniform(*self.gains))
-
-        target = chunk(self.songs[rng.integers(len(self.songs))], self.target)
+    def _mix(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Segment]:
+        target, place = _chunk(self, rng, self.songs[rng.integers(len(self.songs))], self.target)
         count = int(rng.integers(self.fewest, self.most + 1))
         drawn = rng.choice(len(self.pool), count, replace=False)
-        return target + np.sum([chunk(*self.pool[index]) for index in drawn], axis=0), target
+        others = [_chunk(self, rng, *self.pool[index])[0] for index in drawn]
+        return target + np.sum(others, axis=0), target, place
+
+
+class RemixMixer:
+    """Mixtures of one random chunk of every source, each of a song and with a gain of its own [Hung and Lerch 2020, on
+    MUSDB18]. A source that is silent in its song stays so.
+
+    Args: as for :class:`AccompanimentMixer`.
+    """
+
+    def __init__(self, packed: Packed, target: str, length: int, seed: int,
+                 gains: tuple[float, float] = (0.25, 1.25)) -> None:
+        choose("row of the packed set", target, packed.rows)
+        self.packed, self.target, self.length, self.seed, self.gains = packed, target, length, seed, gains
+        self.songs = packed.split("train")
+        if all(target in item.silent for item in self.songs):
+            raise ValueError(f"no training track holds {target!r}")
+
+    def batch(self, step: int, size: int) -> Mixed:
+        """A function of seed and step only."""
+        rng = np.random.default_rng([self.seed, step])
+        return _mixed([self._mix(rng) for _ in range(size)])
+
+    def _mix(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Segment]:
+        rows = [row for row in self.packed.rows if row != "mixture"]
+        chunks = {row: _chunk(self, rng, self.songs[rng.integers(len(self.songs))], row) for row in rows}
+        target, place = chunks[self.target]
+        return np.sum([chunk for chunk, _ in chunks.values()], axis=0), target, place
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Training mixtures (batch, time), the target in them (batch, 1, time), and where in which song each target was
+    taken from."""
+
+    mixtures: np.ndarray
+    targets: np.ndarray
+    places: tuple[Segment, ...]
+
+
+def _mixed(items: Sequence[tuple[np.ndarray, np.ndarray, Segment]]) -> Mixed:
+    return Mixed(np.stack([mixture for mixture, _, _ in items]), np.stack([target for _, target, _ in items])[:, None],
+                 tuple(place for _, _, place in items))
+
+
+def _chunk(mixer: AccompanimentMixer | RemixMixer, rng: np.random.Generator, item: PackedItem,
+           row: str) -> tuple[np.ndarray, Segment]:
+    """A random chunk of a row times a random gain, and where it begins."""
+    start = int(rng.integers(0, max(0, item.length - mixer.length) + 1))
+    gain = np.float32(rng.uniform(*mixer.gains))
+    return mixer.packed.read(item, row, start, mixer.length) * gain, (item, start)
