@@ -49,9 +49,9 @@ class Remix:
 
     def __post_init__(self) -> None:
         choose("kind of training mixture", self.kind, KINDS)
-        if not 0 < self.low <= self.high or self.seconds <= 0 or self.samples_per_track < 1 or self.valid_segments < 1:
-            raise ValueError(f"gains need 0 < low <= high, and 'seconds', 'samples_per_track' and 'valid_segments' must "
-                             f"be positive; got {self}")
+        if not 0 < self.low <= self.high or min(self.seconds, self.samples_per_track, self.valid_segments) <= 0:
+            raise ValueError(f"gains need 0 < low <= high, and 'seconds', 'samples_per_track' and 'valid_segments' "
+                             f"must be positive; got {self}")
 
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
@@ -86,8 +86,8 @@ def train_target(*, data: Path, activity: Path | None, statistics: Path, target:
 
         def batch(step: int) -> Batch:
             mixed = mixer.batch(step, train.batch)
-            return (torch.from_numpy(mixed.mixtures).to(ctx.device), torch.from_numpy(mixed.targets[:, 0]).to(ctx.device),
-                    labels_at(list(mixed.places)))
+            mixtures, targets = torch.from_numpy(mixed.mixtures), torch.from_numpy(mixed.targets[:, 0])
+            return mixtures.to(ctx.device), targets.to(ctx.device), labels_at(list(mixed.places))
 
         def losses(module: nn.Module, triple: Batch) -> tuple[Tensor, Tensor | None]:
             mixtures, references, truth = triple
