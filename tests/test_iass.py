@@ -434,16 +434,29 @@ def test_labels_of_a_chunk_are_those_of_its_place_in_the_track(store: Store) -> 
 
 def test_remixed_sources_come_from_songs_of_their_own(store: Store) -> None:
     packed = Packed(done(named(tiny(), "prepare_tracks")[0], store))
-    mixed = RemixMixer(packed, "vocals", 8000, seed=1).batch(3, 6)
-    for target, (item, start) in zip(mixed.targets[:, 0], mixed.places, strict=True):
-        source = packed.read(item, "vocals", start, 8000)
-        if source.any():
-            gain = target @ source / (source @ source)
-            assert 0.25 <= gain <= 1.25
-            np.testing.assert_allclose(target, gain * source, atol=1e-6)
+    mixer = RemixMixer(packed, "vocals", 8000, seed=1)
+    mixtures, targets = mixer.batch(3, 6)
+    where, gains = mixer.draw(3, 6)
+    assert where.row.tolist() == [[0, 1, 2, 3]] * 6 and gains.min() >= 0.25 and gains.max() <= 1.25
+    assert len(np.unique(where.start[0])) > 1
+    parts = [[packed.samples(mixer.rows[row])[start:start + 8000] / 32767.0 for row, start in zip(*line, strict=True)]
+             for line in zip(where.row, where.start, strict=True)]
+    np.testing.assert_allclose(targets[:, 0], gains[:, :1] * np.array(parts)[:, 0], atol=1e-6)
+    np.testing.assert_allclose(mixtures, (gains[..., None] * np.array(parts)).sum(1), atol=1e-6)
     again = RemixMixer(packed, "vocals", 8000, seed=1).batch(3, 6)
-    assert np.array_equal(mixed.mixtures, again.mixtures) and mixed.places == again.places
-    assert not np.array_equal(mixed.mixtures, RemixMixer(packed, "vocals", 8000, seed=2).batch(3, 6).mixtures)
+    assert np.array_equal(mixtures, again[0]) and np.array_equal(targets, again[1])
+    assert not np.array_equal(mixtures, RemixMixer(packed, "vocals", 8000, seed=2).batch(3, 6)[0])
+
+
+def test_labels_of_drawn_chunks_follow_their_places(store: Store) -> None:
+    packed = Packed(done(named(tiny(), "prepare_tracks")[0], store))
+    labels = Confidences(done(named(tiny(), "prepare_activity")[0], store), packed)
+    items = {item.start: item for item in packed.items}
+    starts = np.array([item.start + 500 for item in packed.items])
+    found = labels.chunks("vocals", starts, np.arange(0, 4000, 80))
+    for start, row in zip(starts, found, strict=True):
+        np.testing.assert_array_equal(row, labels.labels(items[start - 500], "vocals", np.arange(500, 4500, 80)))
+    assert 0 < found.mean() < 1
 
 
 def test_input_scaling_starts_from_the_training_mixtures(store: Store) -> None:

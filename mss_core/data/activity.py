@@ -118,6 +118,8 @@ class Confidences:
     def __init__(self, directory: Path, packed: Packed, threshold: float = THRESHOLD) -> None:
         self.threshold = threshold
         self._step = window_of(packed.samplerate) // 2
+        self._items = sorted(packed.items, key=lambda item: item.start)
+        self._starts = np.array([item.start for item in self._items])
         numbers = {str(index): item.name for index, item in enumerate(packed.items)}
         with np.load(directory / CONFIDENCES) as arrays:
             self._values = {(numbers[key.split(" ", 1)[0]], key.split(" ", 1)[1]): arrays[key] for key in arrays}
@@ -131,3 +133,10 @@ class Confidences:
         if values is None:
             return np.zeros(len(samples), np.uint8)
         return active(np.interp(samples, self._step * np.arange(len(values)), values), self.threshold)
+
+    def chunks(self, row: str, starts: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """:meth:`labels` of several chunks: ``starts`` (chunk,) lie in the packed rows, ``samples`` (frame,) count from
+        each of them. Shape: uint8 (chunk, frame)."""
+        items = [self._items[index] for index in np.searchsorted(self._starts, starts, side="right") - 1]
+        return np.stack([self.labels(item, row, start - item.start + samples)
+                         for item, start in zip(items, starts, strict=True)])

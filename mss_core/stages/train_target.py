@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from mss_core import models
 from mss_core.data.activity import Confidences
-from mss_core.data.mixing import AccompanimentMixer, RemixMixer
-from mss_core.data.packed import Packed, PackedItem
+from mss_core.data.batches import Feed, waveforms
+from mss_core.data.mixing import AccompanimentMixer, RemixMixer, mix
+from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.losses import LOSSES
 from mss_core.masking import Transform
@@ -72,11 +73,12 @@ def train_target(*, data: Path, activity: Path | None, statistics: Path, target:
     labels = None if activity is None else Confidences(activity, packed, label_threshold)
     centres = transform.training_centres(length)
 
-    def labels_at(places: list[tuple[PackedItem, int]]) -> Tensor | None:
+    feed = Feed(packed, mixer.rows, length, lambda step: mixer.draw(step, train.batch), ctx)
+
+    def labels_at(starts: np.ndarray) -> Tensor | None:
         if labels is None:
             return None
-        found = np.stack([labels.labels(item, target, start + centres) for item, start in places])
-        return torch.from_numpy(found.astype(np.float32)).to(ctx.device)
+        return torch.from_numpy(labels.chunks(target, starts, centres).astype(np.float32)).to(ctx.device)
 
     with seeded(train.seed, ctx.device):
         described = {**separator, "bins": transform.bins,
@@ -85,9 +87,10 @@ def train_target(*, data: Path, activity: Path | None, statistics: Path, target:
         module.band.settle(*torch.from_numpy(np.load(statistics / "statistics.npy")).float())
 
         def batch(step: int) -> Batch:
-            mixed = mixer.batch(step, train.batch)
-            mixtures, targets = torch.from_numpy(mixed.mixtures), torch.from_numpy(mixed.targets[:, 0])
-            return mixtures.to(ctx.device), targets.to(ctx.device), labels_at(list(mixed.places))
+            parts, gains = feed(step)
+            mixtures, targets = mix(mixer, mixer.voices(waveforms(parts)) * gains[..., None])
+            where, _ = mixer.draw(step, train.batch)  # the target is the first part
+            return mixtures, targets[:, 0], labels_at(where.start[:, 0])
 
         def losses(module: nn.Module, triple: Batch) -> tuple[Tensor, Tensor | None]:
             mixtures, references, truth = triple
@@ -112,10 +115,10 @@ def train_target(*, data: Path, activity: Path | None, statistics: Path, target:
                 metrics["bce"] = float(np.average([float(confusion) for _, confusion in found], weights=weights))
             return metrics
 
-        epoch_steps = train.epoch_steps or max(1, mixing.samples_per_track * len(mixer.songs) // train.batch)
+        epoch_steps = train.epoch_steps or max(1, mixing.samples_per_track * mixer.items // train.batch)
         best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
     models.save(out, described, module)
-    (out / "best.json").write_text(json.dumps({**best, "classified": labels is not None, "songs": len(mixer.songs)}),
+    (out / "best.json").write_text(json.dumps({**best, "classified": labels is not None, "songs": mixer.items}),
                                    encoding="utf-8")
 
 
@@ -137,5 +140,5 @@ def _validation_segments(packed: Packed, target: str, length: int, count: int, l
         group = chosen[first:first + 8]
         mixtures, targets = (torch.stack([torch.from_numpy(packed.read(item, row, start, length))
                                           for item, start in group]) for row in ("mixture", target))
-        batches.append((mixtures, targets, labels_at(group)))
+        batches.append((mixtures, targets, labels_at(np.array([item.start + start for item, start in group]))))
     return batches
