@@ -244,7 +244,7 @@ def test_gate_off_is_no_gate_bit_for_bit() -> None:
 def test_the_oracle_gate_changes_only_silent_frames_of_a_perfect_estimate() -> None:
     rng = np.random.default_rng(2)
     truth = np.repeat(rng.random(10) > 0.4, 5).astype(np.uint8)
-    reference = torch.from_numpy(rng.normal(size=(50, 9)) + 1j * rng.normal(size=(50, 9))) * truth[:, None]
+    reference = torch.from_numpy(rng.normal(size=(50, 9)) + 1j * rng.normal(size=(50, 9))) * torch.from_numpy(truth)[:, None]
     spectrum = reference + 0.5 * torch.from_numpy(rng.normal(size=(50, 9)))
     mask = (reference / spectrum).abs().numpy()  # magnitudes of the reference
     leaky = mask + 0.1
@@ -329,7 +329,7 @@ def test_settings_that_do_nothing_are_no_settings() -> None:
     (lambda: override(iass_mm(), {"alpha": 0, "gate.kind": "raw"}), "gate 'raw' needs .* and 'alpha' is 0"),
     (lambda: override(iass_mm(), {"separator": models.model("open_unmix")}), "separator 'open_unmix' has none"),
     (lambda: override(iass_mm(), {"method": "ibm"}), "method 'ibm' has none; choose gate 'off' or 'oracle'"),
-    (lambda: override(iass_mm(), {"method": "imb"}), "no method 'imb'; did you mean 'ibm'"),
+    (lambda: override(iass_mm(), {"method": "networks"}), "no method 'networks'; did you mean 'network'"),
     (lambda: override(iass_mm(), {"targets": ("vocal",)}), "no target .*'vocal'; did you mean 'vocals'"),
     (lambda: override(iass_mm(), {"targets": ()}), "'targets' must name at least one source"),
     (lambda: override(iass_mm(), {"alpha": -1}), "'alpha' and 'wiener' are at least 0"),
