@@ -244,7 +244,7 @@ def test_gate_off_is_no_gate_bit_for_bit() -> None:
 def test_the_oracle_gate_changes_only_silent_frames_of_a_perfect_estimate() -> None:
     rng = np.random.default_rng(2)
     truth = np.repeat(rng.random(10) > 0.4, 5).astype(np.uint8)
-    reference = torch.from_numpy(rng.normal(size=(50, 9)) + 1j * rng.normal(size=(50, 9))) * torch.from_numpy(truth)[:, None]
+    reference = torch.from_numpy((rng.normal(size=(50, 9)) + 1j * rng.normal(size=(50, 9))) * truth[:, None])
     spectrum = reference + 0.5 * torch.from_numpy(rng.normal(size=(50, 9)))
     mask = (reference / spectrum).abs().numpy()  # magnitudes of the reference
     leaky = mask + 0.1
