@@ -106,7 +106,7 @@ def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
 
 
 def _curves(plan: Plan, store: Store) -> pd.DataFrame:
-    rows = [(stage.name, key, row["step"], metric, value)
+    rows = [(stage.label, key, row["step"], metric, value)
             for key, stage in plan.stages.items()
             for row in read_history(store.directory(stage))
             for metric, value in row.items() if metric not in ("step", "total")]
@@ -123,7 +123,7 @@ def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str]
     status = "done" if manifests[trial.root.key] else "failed" if failed else "missing"
     return {"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed, "status": status,
             "error": failed[0] if status == "failed" else None,
-            "stages": {stage.name: key for key, stage in stages.items()}, "command": command}
+            "stages": {stage.label: key for key, stage in stages.items()}, "command": command}
 
 
 def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class Tracker:
             stages = walk([trial.root])
             tags = {"mlflow.parentRunId": self.parent, "mss.study": self.title, "mss.trial": trial.name,
                     "seed": str(trial.seed), "git commit": environment["commit"],
-                    **{f"key {stage.name}": upstream for upstream, stage in stages.items()}}
+                    **{f"key {stage.label}": upstream for upstream, stage in stages.items()}}
             run_id = self._adopt(existing, digest([trial.name, key]), trial.name, tags)
             self.runs[trial.name], self.trials[trial.name] = run_id, trial
             params = dict(trial.variant.levels)
@@ -184,18 +184,21 @@ class Tracker:
     def _log_stage(self, run_id: str, stage: Stage) -> None:
         manifest = self.store.manifest(stage) or {}
         directory = self.store.directory(stage)
-        points = curve_points(stage.name, read_history(directory))
+        points = curve_points(stage.label, read_history(directory))
         for first in range(0, len(points), 1000):
             self.client.log_batch(run_id, metrics=points[first:first + 1000])
         for file in sorted((directory / "examples" / "1").rglob("*.*")):
             source = file.stem if file.suffix == ".png" else file.parent.name
             self.client.log_artifact(run_id, str(file), f"audio/{source}")
-        tags = {f"logged {stage.name}": stage.key, f"{stage.name} seconds": f"{manifest.get('seconds', 0):.1f}",
-                f"{stage.name} device": f"{manifest.get('device')} ({manifest.get('device_name')})"}
+        tags = {f"logged {stage.label}": stage.key, f"{stage.label} seconds": f"{manifest.get('seconds', 0):.1f}",
+                f"{stage.label} device": f"{manifest.get('device')} ({manifest.get('device_name')})"}
         self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
     def _log_scores(self, run_id: str, trial: Trial) -> None:
         table = read_scores(self.store.directory(trial.root)).dropna(subset=["score"])
+        whole = table["track"] == ""  # a score over all tracks is taken where there is one
+        table = table[whole | ~table.set_index(["metric", "target"]).index.isin(
+            table[whole].set_index(["metric", "target"]).index)]
         means = table.groupby(["metric", "target"], sort=True)["score"].mean()
         metrics = [Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)
                    for (metric, target), value in means.items()]
