@@ -37,7 +37,8 @@ def spectrograms(path: Path, waveforms: Mapping[str, np.ndarray], samplerate: in
     figure.savefig(path, dpi=90, metadata={"Software": None})
 
 
-def example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int) -> None:
+def example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int,
+            picture: bool = True) -> None:
     """Write the stretch where a source is loudest as ``mixture.wav``, ``reference.wav`` and ``estimate.wav``, and a
     picture of their spectra beside the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,4 +50,5 @@ def example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: 
                 (("mixture", mixture), ("reference", reference), ("estimate", estimate))}
     for name, waveform in excerpts.items():
         audio.save(folder / f"{name}.wav", waveform, rate)
-    spectrograms(folder.with_suffix(".png"), excerpts, rate)
+    if picture:
+        spectrograms(folder.with_suffix(".png"), excerpts, rate)

@@ -87,7 +87,7 @@ def score_target(*, data: Path, masks: Path, gate: Path | None, target: str, tra
             half = (abs(share - 0.5), number)
         if len(examples) < EXAMPLES:
             folder = f"examples/{len(examples) + 1}/{target}"
-            example(out / folder, mixture, reference, estimate, packed.samplerate)
+            example(out / folder, mixture, reference, estimate, packed.samplerate, picture=False)
             examples.append({"track": track.name, "target": target, "folder": folder})
         ctx.report(step=done, total=len(tracks))
     table = pd.DataFrame(rows, columns=["track", "metric", "aggregation", "score"])
