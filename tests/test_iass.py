@@ -603,6 +603,16 @@ def test_activity_scores_are_scikit_learn_s(store: Store) -> None:
     assert ("activity_auc", "vocals") not in table.index
 
 
+def test_open_unmix_is_trained_and_scored_without_activity(store: Store) -> None:
+    tree = override(smoke(override(iass_musdb(), OPEN_UNMIX)), {
+        **{path: value for path, value in TINY.items() if not path.startswith("separator")}, "separator.hidden": 4,
+        "train.precision": "bfloat16", "wiener": 1})
+    assert not named(tree, "score_activity") and tree.separator["name"] == "open_unmix"
+    table = pd.read_csv(done(tree.pipeline(), store) / "scores.csv")
+    assert np.isfinite(table[(table.target == "vocals") & (table.metric == "sdr")].score).all()
+    assert not table.metric.str.startswith("activ").any()
+
+
 def test_a_median_longer_than_a_track_names_it(store: Store) -> None:
     recipe = tiny(transform__size=4096, transform__hop=2048, gate__median=101)
     with pytest.raises(Exception, match="track synthetic-[0-9]*: a median over 101 frames cannot be reflected"):

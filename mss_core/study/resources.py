@@ -12,6 +12,8 @@ RESOURCES: dict[str, dict[str, float]] = {
     "infer": {"cpu": 1, "gpu": 0.25},
     "score_separator": {"cpu": 1, "gpu": 0.25},
     "evaluate": {"cpu": 1},
+    "train_target": {"cpu": 1, "gpu": 1},
+    "infer_target": {"cpu": 1, "gpu": 0.25},
 }
 DEFAULT: dict[str, float] = {"cpu": 1}
 
