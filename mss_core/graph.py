@@ -12,6 +12,7 @@ write to, and ``ctx``, a :class:`Context`: where it runs and how it reports.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
@@ -30,12 +31,18 @@ _RUNTIME = ("out", "ctx")
 
 # ---- stages and keys
 
+@functools.cache
+def field_names(kind: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass, None for any other type."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
 def plain(value: Any) -> Any:
     """``value`` as JSON types only; equal numbers give equal text (1.0 becomes 1).
 
     Raises TypeError for anything that is not plain data: a path, an array, a function, NaN.
     """
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
@@ -47,8 +54,9 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    names = field_names(type(value))  # type: ignore[arg-type]
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stage's key")
 
 
@@ -67,7 +75,7 @@ class Stage:
     __slots__ = ("function", "arguments", "key")
 
     def __init__(self, function: Callable[..., None], /, **arguments: Any) -> None:
-        parameters = inspect.signature(function).parameters
+        parameters = _parameters(function)
         expected = [name for name in parameters if name not in _RUNTIME]
         for name in arguments:
             if name not in expected:
@@ -89,6 +97,12 @@ class Stage:
         return self.function.__name__
 
     @property
+    def label(self) -> str:
+        """Its name and, where it works on one target of several, that target."""
+        target = self.arguments.get("target")
+        return f"{self.name} {target}" if isinstance(target, str) and target else self.name
+
+    @property
     def inputs(self) -> dict[str, Stage]:
         """The upstream stages by argument name (``name.0``, ``name.1`` where the argument is a tuple of stages)."""
         found: dict[str, Stage] = {}
@@ -101,6 +115,11 @@ class Stage:
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.key[:12]}>"
+
+
+@functools.lru_cache(maxsize=256)
+def _parameters(function: Callable[..., None]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
 
 
 def walk(roots: Iterable[Stage]) -> dict[str, Stage]:

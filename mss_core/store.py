@@ -52,8 +52,7 @@ class Store:
 
     def partial(self, stage: Stage, claim: Claim | None = None) -> Path:
         """Where the owner of ``claim`` works on a stage; without one, where whoever has the claim now does."""
-        owner = claim.owner if claim is not None else str(self.claim(stage).holder().get("owner", ""))
-        return self.root / stage.name / ".".join(filter(None, [stage.key, owner[:12], "partial"]))
+        return partial_folder(self.root, stage.name, stage.key, claim)
 
     def partials(self, stage: Stage) -> list[Path]:
         """What attempts have left, the last one first."""
@@ -171,6 +170,12 @@ class Store:
         return Claim(self.root / stage.name / f"{stage.key}.claim", seconds=self.claim_seconds)
 
 
+def partial_folder(root: Path, name: str, key: str, claim: Claim | None = None) -> Path:
+    """``Store.partial`` of a stage that is known by name and key alone."""
+    owner = claim.owner if claim is not None else Claim(root / name / f"{key}.claim").holder().get("owner", "")
+    return root / name / ".".join(filter(None, [key, str(owner)[:12], "partial"]))
+
+
 def materialize(stage: Stage, store: Store, ctx: Context) -> Path:
     """The directory of ``stage``'s artefact, computing it and whatever it needs where the store lacks it.
 
@@ -269,3 +274,11 @@ def _changed(partial: Path) -> float:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+if __name__ == "__main__":
+    import sys
+
+    from mss_core.store_tool import main
+
+    sys.exit(main())

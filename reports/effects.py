@@ -15,7 +15,8 @@ from .study import Study
 from .table import Scores
 from .text import STYLES, style
 
-BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture"}
+BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture",
+             "_wiener": "fixed filter"}
 SEPARATION = ("l1", "sdr", "si_sdr", "usdr", "csdr", "sir", "sar", "isr")
 
 
@@ -97,6 +98,9 @@ def separation(scores: Scores, primary: str) -> tuple[Separation, ...]:
 
 
 def _mean_of_runs(rows: pd.DataFrame) -> float:
+    """Mean over runs of the score over all tracks where there is one, else of the mean over tracks."""
+    whole = rows[rows["track"] == ""]
+    rows = rows if whole.empty else whole
     return float(rows.groupby("seed")["score"].mean().mean())
 
 

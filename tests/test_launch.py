@@ -134,7 +134,7 @@ def test_sigterm_writes_checkpoints_before_anything_ends(four_gpus: str, tmp_pat
                               env={**environment, "CHAOS_TRACE": str(tmp_path)}, stderr=subprocess.PIPE,
                               stdout=subprocess.DEVNULL, text=True)
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 480
         while len(list(tmp_path.glob(f"pretrain_small/*.partial/{WORK}/step"))) < 2:
             assert time.monotonic() < deadline and driver.poll() is None
             time.sleep(0.05)

@@ -34,9 +34,9 @@ def segments(packed: Packed, split: str, length: int, hop: int) -> list[Segment]
 class IncoherentMixer:
     """Mixtures of segments drawn from different places, with the sources that were summed.
 
-    For one source, two segments' stems make the target and two other segments' ``mixture - stem`` the rest. For
-    several, ``copies`` segments of each source are summed and the mixture is the sum of the sources. All segments
-    of one mixture are cropped at one common offset.
+    For one source, ``summed`` segments' stems make the target and as many other segments' ``mixture - stem`` the
+    rest. For several, ``copies`` segments of each source are summed and the mixture is the sum of the sources. All
+    segments of one mixture are cropped at one common offset.
 
     Args:
         sources: what is to be separated.
@@ -45,16 +45,16 @@ class IncoherentMixer:
     """
 
     def __init__(self, packed: Packed, sources: Sequence[str], copies: Mapping[str, int], length: int, hop: int,
-                 crop: int, seed: int) -> None:
-        self.packed, self.sources = packed, tuple(sources)
+                 crop: int, seed: int, summed: int = 2) -> None:
+        self.packed, self.sources, self.summed = packed, tuple(sources), summed
         self.segments = segments(packed, "train", length, hop)
         self.length, self.crop, self.seed, self.items = length, crop, seed, len(self.segments)
         counts = [copies.get(source, 2) for source in self.sources]
         if len(self.sources) == 1:
             self.rows: tuple[str, ...] = (*self.sources, "mixture")
-            self.groups: tuple[int, ...] = (2, 2)
-            self._row = np.array([0, 0, 1, 0, 1, 0])
-            self._segment = np.array([0, 1, 2, 2, 3, 3])
+            self.groups: tuple[int, ...] = (summed, summed)
+            self._row = np.array([0] * summed + [1, 0] * summed)
+            self._segment = np.array([*range(summed), *np.repeat(np.arange(summed, 2 * summed), 2)])
         else:
             self.rows, self.groups = self.sources, tuple(counts)
             self._row = np.repeat(np.arange(len(counts)), counts)
@@ -78,7 +78,8 @@ class IncoherentMixer:
         """(batch, part, time) -> (batch, voice, time)."""
         if len(self.sources) > 1:
             return parts
-        return torch.cat([parts[:, :2], parts[:, 2::2] - parts[:, 3::2]], 1)
+        targets, rest = parts[:, :self.summed], parts[:, self.summed:]
+        return torch.cat([targets, rest[:, ::2] - rest[:, 1::2]], 1)
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Mixtures (batch, time) and sources (batch, source, time), float32; a function of seed and step only."""
@@ -143,6 +144,48 @@ class AccompanimentMixer:
         return _batch(self, step, size)
 
 
+class RemixMixer:
+    """Mixtures of one random chunk of every source, each of a song and with a gain of its own [Hung and Lerch 2020, on
+    MUSDB18]. A source that is silent in its song stays so.
+
+    Args: as for :class:`AccompanimentMixer`.
+    """
+
+    def __init__(self, packed: Packed, target: str, length: int, seed: int,
+                 gains: tuple[float, float] = (0.25, 1.25)) -> None:
+        choose("row of the packed set", target, packed.rows)
+        self.packed, self.crop, self.seed, self.gains = packed, length, seed, gains
+        self.sources = (target,)
+        self.rows = (target, *(row for row in packed.rows if row not in ("mixture", target)))
+        self.groups = (1, len(self.rows) - 1)
+        self.songs = packed.split("train")
+        self.items = len(self.songs)
+        if all(target in item.silent for item in self.songs):
+            raise ValueError(f"no training track holds {target!r}")
+        if len(self.rows) == 1:
+            raise ValueError(f"the packed set holds no source beside {target!r} to mix it with")
+
+    def draw(self, step: int, size: int) -> tuple[Places, np.ndarray]:
+        """Places (batch, part) and gains (batch, voice), the target first."""
+        rng = np.random.default_rng([self.seed, step])
+        drawn, gains = [], np.empty((size, len(self.rows)), np.float32)
+        for line in range(size):
+            songs = [self.songs[index] for index in rng.integers(len(self.songs), size=len(self.rows))]
+            starts = [int(rng.integers(0, max(0, song.length - self.crop) + 1)) for song in songs]
+            gains[line] = rng.uniform(*self.gains, len(self.rows))
+            drawn.append(_places([(song, start, 0) for song, start in zip(songs, starts, strict=True)],
+                                 np.arange(len(self.rows)), self.crop))
+        return _stack(drawn), gains
+
+    def voices(self, parts: Tensor) -> Tensor:
+        """(batch, part, time) -> (batch, voice, time): each part is a voice."""
+        return parts
+
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mixtures (batch, time) and the target (batch, 1, time), float32; a function of seed and step only."""
+        return _batch(self, step, size)
+
+
 class CoherentMixer:
     """Segments of songs as they are: the sources and, where they do not make the mixture alone, the rest of it.
 
@@ -179,7 +222,7 @@ class CoherentMixer:
         return _batch(self, step, size)
 
 
-Mixer = IncoherentMixer | AccompanimentMixer | CoherentMixer
+Mixer = IncoherentMixer | AccompanimentMixer | RemixMixer | CoherentMixer
 
 
 def mix(mixer: Mixer, voices: Tensor) -> tuple[Tensor, Tensor]:

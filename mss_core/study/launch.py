@@ -90,6 +90,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
         scratch.mkdir(parents=True)
         room = [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster)]
         gpus = sum(node.get("GPU", 0.0) for node in room)
+        board.gpus = gpus
         requests = {key: resources(plan.stages[key].name, gpus) for key in plan.needed}
         _check_fit(plan, requests, room)
         stages = {key: plan.stages[key] for key in plan.needed}
