@@ -13,8 +13,10 @@ NAMES = {
     "unet": ("mss_core.models.unet", "UNet"),
     "cnn_tail": ("mss_core.models.cnn_tail", "CnnTail"),
     "joint_cnn": ("mss_core.models.joint", "JointCnn"),
+    "spectrogram_autoencoder": ("mss_core.models.spectrogram_autoencoder", "SpectrogramAutoencoder"),
+    "aemic_classifier": ("mss_core.models.aemic_classifier", "AemicClassifier"),
 }
-DECIDED_BY_DATA = ("classes", "channels", "sources")
+DECIDED_BY_DATA = ("classes", "channels", "sources", "grid", "stored")
 """Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
 
 
