@@ -146,6 +146,12 @@ def aemic() -> AEMIC:
     return AEMIC()
 
 
+def separator_only(epochs: int) -> AEMIC:
+    """The separator on its own, its output scored as it is."""
+    return AEMIC(stem="raw", train_autoencoder=TrainConfig((Phase("adam", lr=3e-4, epochs=epochs),), batch=8),
+                 train_classifier=None)
+
+
 def smoke(recipe: AEMIC) -> AEMIC:
     """The same recipe on the embedded synthetic music, small enough for minutes on two CPU cores.
 
