@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-BASE = {"naming", "claim", "graph", "recipe", "audio", "losses", "metrics", "runtime", "augment", "decibels", "variants"}
+BASE = {"naming", "claim", "graph", "recipe", "audio", "losses", "metrics", "runtime", "augment", "decibels",
+        "variants"}
 ALLOWED: dict[str, set[str]] = {
     # module or package of mss_core: what of mss_core it may import besides itself
     "naming": set(),

@@ -26,8 +26,8 @@ class SpectrogramAutoencoder(nn.Module):
             mirrors them. The thesis prints filters (16, 32, 64, 128, 256, 512).
         latent: units of the bottleneck.
         bottleneck_skip: whether the bottleneck's output is joined by the last encoder block's.
-        output: ``"joined"``: a last block of ``last`` channels, joined by the input, and a 1x1 convolution (the released
-            code); ``"transposed"``: a last block of one channel (the thesis).
+        output: ``"joined"``: a last block of ``last`` channels, joined by the input, and a 1x1 convolution (the
+            released code); ``"transposed"``: a last block of one channel (the thesis).
         dropout: probability after the first three encoder blocks; the thesis tried 0.5.
         init: of the kernels, ``"truncated_normal"`` with deviation ``init_deviation`` (1.0 in the thesis saturates
             the tanh; the released code has 0.05), or ``"glorot"``.
