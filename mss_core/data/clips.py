@@ -83,7 +83,9 @@ def survey(config: ClipSet, root: Path) -> Survey:
 def folded(items: list[Item], fold: int, of: int, seed: int) -> list[Item]:
     """The items with the splits of one fold (from 1) of a cross-validation, drawn by ``seed``.
 
-    Clips are dealt out label by label (by their first), so that the folds hold equal shares of each as far as the counts allow."""
+    Clips are dealt out label by label (by their first), so that the folds hold equal shares of each as far as the
+    counts allow.
+    """
     drawn = np.random.default_rng([seed, 11]).permutation(len(items))
     by_name = sorted(range(len(items)), key=lambda index: items[index].name)
     order = sorted((by_name[place] for place in drawn), key=lambda index: items[index].labels[0])
