@@ -114,14 +114,16 @@ class Reconstruction:
 # ---- there
 
 @functools.lru_cache(maxsize=8)
-def _window(size: int, device: str) -> Tensor:
-    return torch.hann_window(size, periodic=True, device=device)
+def _window(size: int, device: str, double: bool) -> Tensor:
+    window = torch.hann_window(size, periodic=True, dtype=torch.float64, device=device)
+    return window if double else window.float()
 
 
 def spectrum(waveform: Tensor, grid: Grid) -> Tensor:
     """The centred STFT. Shape: (..., time) -> complex (..., bins + 1, 1 + time // hop)."""
-    flat = torch.stft(waveform.reshape(-1, waveform.shape[-1]), grid.size, grid.hop,
-                      window=_window(grid.size, str(waveform.device)), pad_mode=grid.padding, return_complex=True)
+    window = _window(grid.size, str(waveform.device), waveform.dtype == torch.float64)
+    flat = torch.stft(waveform.reshape(-1, waveform.shape[-1]), grid.size, grid.hop, window=window,
+                      pad_mode=grid.padding, return_complex=True)
     return flat.reshape(*waveform.shape[:-1], *flat.shape[1:])
 
 
@@ -163,10 +165,9 @@ def waveforms(values: Tensor, grid: Grid, reconstruction: Reconstruction, mixtur
 def inverse(spectra: Tensor, grid: Grid) -> Tensor:
     """The waveform of least squared distance to an STFT. Shape: complex (..., bins + 1, frame) -> (..., samples)."""
     flat = spectra.reshape(-1, *spectra.shape[-2:])
-    length = grid.samples
-    # Samples past the last whole hop are under the last windows only where those windows reach.
-    time = torch.istft(flat, grid.size, grid.hop, window=_window(grid.size, str(spectra.device)), length=length)
-    return time.reshape(*spectra.shape[:-2], length)
+    window = _window(grid.size, str(spectra.device), spectra.dtype == torch.complex128)
+    time = torch.istft(flat, grid.size, grid.hop, window=window, length=grid.samples)
+    return time.reshape(*spectra.shape[:-2], grid.samples)
 
 
 def griffin_lim(magnitude: Tensor, grid: Grid, iterations: int = 32, momentum: float = 0.99) -> Tensor:

@@ -77,7 +77,8 @@ class SpectrogramAutoencoder(nn.Module):
         glorot(self)
         if init == "truncated_normal":
             for layer in self.modules():
-                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                # Without data (a check of a description) there is nothing to draw, and torch takes seconds for it.
+                if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and not layer.weight.is_meta:
                     nn.init.trunc_normal_(layer.weight, std=init_deviation, a=-2 * init_deviation,
                                           b=2 * init_deviation)
 

@@ -63,7 +63,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Path, store:
         others = ", ".join(level for name, level in variant.levels.items() if name != factor)
         blocks.setdefault(others, {})[variant.levels.get(factor, "")] = variant.name
     found = influences(predictions)
-    parts: list[Table] = []
+    printed = set(paper("aemic").table("Table 4.2").rows) - {"mean"}
+    parts = [] if printed & set(predictions["target"]) else [published_table()]
     for block, variants in blocks.items():
         present = {stem: variants[stem] for stem in STEMS if variants.get(stem) in found}
         if "base" not in present or len(present) < 2:
@@ -107,10 +108,21 @@ def half_width(area: Area) -> float:
 
 
 def names(areas: Mapping[str, Mapping[str, Area]]) -> list[str]:
-    """Instruments of the thesis in its order, ours that it lacks before its mean."""
-    printed = list(paper("aemic").table("Table 4.2").rows)
-    ours = dict.fromkeys(name for table in areas.values() for name in table)
-    return [*(name for name in printed if name != "mean"), *(n for n in ours if n not in printed), "mean"]
+    """Our instruments, those of the thesis first and in its order (all of them where we have any), then the mean."""
+    ours = list(dict.fromkeys(name for table in areas.values() for name in table if name != "mean"))
+    printed = [name for name in paper("aemic").table("Table 4.2").rows if name != "mean"]
+    first = printed if set(printed) & set(ours) else []
+    return [*first, *(name for name in ours if name not in first), "mean"]
+
+
+def published_table() -> Table:
+    """Table 4.2 as printed, where none of its instruments is among ours."""
+    table = paper("aemic").table("Table 4.2")
+    rows = tuple((name, *(cells[column].text.replace("-", "−") for column in table.columns))
+                 for name, cells in table.rows.items())
+    return Table(("instrument", *table.columns), rows,
+                 "Table 4.2 as published: AUC ± half-width, and D. None of its instruments is among ours.",
+                 (False, *[True] * len(table.columns)))
 
 
 def area_table(areas: Mapping[str, Mapping[str, Area]], block: str) -> Table:
@@ -150,11 +162,12 @@ def difference_table(areas: Mapping[str, Mapping[str, Area]], block: str, given:
                       number(d_score(area.mean, base.mean, *theirs), 3, signed=True),
                       number(d_score(area.mean, base.mean, *honest), 3, signed=True), p_value(p)]
         rows.append((name, *cells))
+    count = max(1, len(areas["base"]) - 1)
     head = [f"{stem}: {what}" for stem in separated
             for what in ("published D", "− base", "D, thesis's intervals", "D, real counts", "DeLong p")]
     return Table(("instrument", *head), tuple(rows),
-                 f"Table 4.2, differences to base ({block}). p is not corrected: with {len(rows) - 1} instruments "
-                 f"Bonferroni asks for p below {0.05 / (len(rows) - 1):.4f}.", (False, *[True] * len(head)))
+                 f"Table 4.2, differences to base ({block}). p is not corrected: with {count} instruments "
+                 f"Bonferroni asks for p below {0.05 / count:.4f}.", (False, *[True] * len(head)))
 
 
 def thesis_half_width(area: Area, given: int) -> float:
