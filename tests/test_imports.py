@@ -27,13 +27,13 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": set(),
     "pictures": {"audio"},
     "models": {"audio", "decibels", "naming"},
-    "data": {"audio", "naming", "graph"},
+    "data": {"audio", "naming", "graph", "runtime"},
     "apply": {"audio"},
     "training": {"graph", "losses", "naming"},
-    "classify": {"apply", "audio", "data", "graph", "losses", "training"},
+    "classify": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
     "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
-    "systems": {"audio", "decibels", "losses", "naming", "graph", "recipe", "models", "data", "stages", "training",
-                "variants"},
+    "systems": {"audio", "augment", "decibels", "losses", "naming", "graph", "recipe", "models", "data", "stages",
+                "training", "variants"},
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data"},
 }
 ONLY_IN = {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mss_core import models
 from mss_core.augment import generator
-from mss_core.data.batches import Segments, waveforms
+from mss_core.data.batches import Feed, Segments, places, waveforms
 from mss_core.data.packed import Packed
 from mss_core.decibels import Grid, decibels
 from mss_core.graph import Context
@@ -33,20 +33,21 @@ def train_autoencoder(*, data: Path, autoencoder: dict[str, Any], grid: Grid, lo
     With an ``augmentation`` each training segment is met as a variant drawn for the occasion.
     """
     packed = Packed(data)
-    segments = Segments(packed, "train", grid.samples, train.batch, train.seed, ROWS)
+    segments = Segments(packed, "train", grid.samples, train.batch, train.seed, ROWS, steps=train.epoch_steps)
+    feed = Feed(packed, ROWS, grid.samples, segments.draw, ctx)
     held_out = packed.split("valid")
     with seeded(train.seed, ctx.device):
         described = {**autoencoder, "grid": [grid.size, grid.hop, grid.samples]}
         module = models.build(described)
 
         def batch(step: int) -> Tensor:
-            pairs = waveforms(segments[step][0])  # (batch, row, time)
+            pairs = waveforms(feed(step)[0])  # (batch, row, time)
             if augmentation is not None:
                 rng = generator(train.seed, step)
                 drawn = torch.randint(len(VARIANTS), (len(pairs),), generator=rng).tolist()
                 pairs = torch.stack([vary(pair, VARIANTS[index], augmentation, rng)
                                      for pair, index in zip(pairs, drawn, strict=True)])
-            return pairs.to(ctx.device)
+            return pairs
 
         def spectra(pairs: Tensor) -> tuple[Tensor, Tensor]:
             with torch.autocast(ctx.device.split(":")[0], enabled=False):
@@ -61,15 +62,14 @@ def train_autoencoder(*, data: Path, autoencoder: dict[str, Any], grid: Grid, lo
             losses, errors = [], []
             for first in range(0, len(held_out), 8):
                 group = held_out[first:first + 8]
-                pairs = torch.stack([torch.stack([torch.from_numpy(packed.read(item, row)) for row in ROWS])
-                                     for item in group]).to(ctx.device)
+                pairs = waveforms(feed.read(places([(item, 0) for item in group], len(ROWS), grid.samples)))
                 mixtures, targets = spectra(pairs)
                 estimates = module(mixtures).float()
                 losses.append(LOSSES[loss](estimates, targets))
                 errors.append(LOSSES["l1"](estimates, targets))
             return {"loss": float(torch.cat(losses).mean()), "mae": float(torch.cat(errors).mean())}
 
-        best = fit(module, train, epoch_steps=train.epoch_steps or segments.steps, batch=batch, loss=objective,
+        best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective,
                    validate=validate, ctx=ctx)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mss_core import models
 from mss_core.apply import inputs
 from mss_core.classify import loss_of
-from mss_core.data.batches import Segments, waveforms
+from mss_core.data.batches import Feed, Segments, places, waveforms
 from mss_core.data.packed import Packed
 from mss_core.decibels import Grid
 from mss_core.graph import Context
@@ -61,16 +61,17 @@ def train_classifier(*, data: Path, classifier: dict[str, Any], grid: Grid, stor
     name = loss_of(packed)
     weights = item_weights(truth) if learning.class_weights else torch.ones(len(truth))
     length = grid.bins * grid.frames if stored else grid.samples
-    segments = Segments(packed, "train", length, train.batch, train.seed, ("mixture",))
+    segments = Segments(packed, "train", length, train.batch, train.seed, ("mixture",), steps=train.epoch_steps)
+    feed = Feed(packed, segments.rows, length, segments.draw, ctx)
+    truth, weights = truth.to(ctx.device), weights.to(ctx.device)
     with seeded(train.seed, ctx.device):
         described = {**classifier, "classes": len(packed.labels), "stored": stored,
                      "grid": [grid.size, grid.hop, grid.samples]}
         module = models.build(described)
 
         def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
-            waves, index = segments[step]
-            return (waveforms(waves)[:, 0].to(ctx.device), truth[index].to(ctx.device),
-                    weights[index].to(ctx.device))
+            waves, index = feed(step)
+            return waveforms(waves)[:, 0], truth[index], weights[index]
 
         def objective(module: nn.Module, triple: tuple[Tensor, Tensor, Tensor]) -> Tensor:
             waves, labels, weight = triple
@@ -83,14 +84,14 @@ def train_classifier(*, data: Path, classifier: dict[str, Any], grid: Grid, stor
             scores, losses = [], []
             for first in range(0, len(held_out), 32):
                 group = held_out[first:first + 32]
-                waves = torch.stack([torch.from_numpy(packed.read(item, "mixture", 0, length)) for item in group])
-                logits = module(inputs(module, waves.to(ctx.device))).float().cpu()
+                waves = waveforms(feed.read(places([(item, 0) for item in group], 1, length))[:, 0])
+                logits = module(inputs(module, waves)).float().cpu()
                 losses.append(LOSSES[name](logits, torch.from_numpy(held_truth[first:first + 32])))
                 scores.append(probabilities(logits, name))
             area = float(macro(roc_auc(held_truth, torch.cat(scores).numpy())))
             return {"loss": 1 - area, "auc": area, name: float(torch.cat(losses).mean())}
 
-        best = fit(module, train, epoch_steps=train.epoch_steps or segments.steps, batch=batch, loss=objective,
+        best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective,
                    validate=validate, ctx=ctx)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
