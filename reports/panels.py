@@ -7,6 +7,7 @@ from . import svg
 
 PANEL, HEIGHT, GAP = 214.0, 150.0, 26.0
 LEFT, TOP = 44.0, 22.0
+LEGEND = 230.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def panels(plots: Sequence[Panel], label: str, title: str, columns: int = 3,
     columns = min(columns, len(plots))
     parts = []
     for index, (kind, name) in enumerate(legend):
-        at = LEFT + 190 * index
+        at = LEFT + LEGEND * index
         parts += [svg.line(at, 8, at + 22, 8, f"series {kind}"), svg.text(at + 28, 12, name, "name")]
     start = 26.0 if legend else 0.0
     for index, plot in enumerate(plots):
@@ -57,4 +58,4 @@ def panels(plots: Sequence[Panel], label: str, title: str, columns: int = 3,
                   for line in plot.lines if line.points]
     rows = -(-len(plots) // columns)
     width = LEFT + columns * (PANEL + GAP)
-    return svg.drawing(max(width, LEFT + 190 * len(legend)), start + rows * (HEIGHT + 62) + TOP, parts, title)
+    return svg.drawing(max(width, LEFT + LEGEND * len(legend)), start + rows * (HEIGHT + 62) + TOP, parts, title)
