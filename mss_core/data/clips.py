@@ -19,17 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from mss_core import audio
-from mss_core.data.sets import (
-    SPLITS,
-    ClipSet,
-    Item,
-    Note,
-    Sound,
-    Survey,
-    hold_out,
-    require_splits,
-    split_policy,
-)
+from mss_core.data.config import ClipSet, split_policy
+from mss_core.data.items import SPLITS, Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.naming import choose, nearest
 
 
@@ -74,8 +65,8 @@ def survey(config: ClipSet, root: Path) -> Survey:
     if policy != "table":
         fold, of = (int(number) for number in policy.removeprefix("fold").split("of"))
         items = folded(items, fold, of, config.split_seed)
-    held, more = hold_out(items, config.valid_share, config.split_seed, "clips")
-    require_splits(held, "clips", root)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "clips", notes)
+    require_splits(held, "clips", root, notes)
     names = tuple(sorted({label for item in held for label in item.labels}))
     return Survey(held, (*notes, *more), names, single_label=all(len(item.labels) == 1 for item in held))
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mss_core.data.items import Item, Sound, Survey
 from mss_core.data.packed import Packed, PackedItem, notes_of, pack
-from mss_core.data.sets import Item, Sound, Survey
 from mss_core.graph import Context
 
 Rows = Mapping[str, np.ndarray]

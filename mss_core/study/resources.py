@@ -11,6 +11,10 @@ RESOURCES: dict[str, dict[str, float]] = {
     "finetune": {"cpu": 1, "gpu": 1},
     "infer": {"cpu": 1, "gpu": 0.25},
     "score_separator": {"cpu": 1, "gpu": 0.25},
+    "train_autoencoder": {"cpu": 1, "gpu": 1},
+    "train_classifier": {"cpu": 1, "gpu": 1},
+    "separate_clips": {"cpu": 1, "gpu": 0.25},
+    "separate_tracks": {"cpu": 1, "gpu": 0.25},
     "evaluate": {"cpu": 1},
 }
 DEFAULT: dict[str, float] = {"cpu": 1}
