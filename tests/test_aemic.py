@@ -434,3 +434,17 @@ def test_folds_hold_every_clip_out_once_and_are_stratified(tmp_path: Path) -> No
     assert drawn[0] == drawn[1] != drawn[2]
     with pytest.raises(ValueError, match="no split of clips 'fold6of5'; did you mean 'fold"):
         ClipSet("clips", split="fold6of5")
+
+
+@pytest.mark.slow
+def test_real_songs_and_real_clips_go_through(shared_data: Path, tmp_path: Path) -> None:
+    """A network too small to separate anything: what counts is that every song and every clip comes out."""
+    recipe = tiny()
+    recipe = replace(recipe, tagging=replace(recipe.tagging, split="fold1of5"))
+    found = made(recipe, Store(tmp_path), {"stems": shared_data / "everything_is_free",
+                                           "clips": shared_data / "medley_solos"})
+    scores = pd.read_csv(found["evaluate"][1] / "scores.csv")
+    assert set(scores.track.dropna()) == {"Rubidium"} and np.isfinite(scores.score).all()
+    predictions = pd.read_parquet(found["infer"][1] / "predictions.parquet")
+    assert predictions.item.nunique() == 16 and predictions.target.nunique() == 8
+    assert predictions.groupby("target").truth.sum().eq(2).all()
