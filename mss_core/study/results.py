@@ -143,9 +143,10 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error
 
 
 def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    return [{**note, "data": stage.name.removeprefix("prepare_")}
+    told = [{**note, "data": stage.name.removeprefix("prepare_")}
             for stage in plan.stages.values() if store.manifest(stage)
             for note in _left(store, stage, "notes.json")]
+    return list({digest(note): note for note in told}.values())  # what many stages say alike is told once
 
 
 def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
