@@ -7,8 +7,10 @@
 The seventh row of the table, "multiple" (one separator for all four sources), waits for the study of both tables.
 """
 
-from mss_core.study import Factor, Study, only_listed, run
+from mss_core.study import Factor, Search, Study, only_listed, run
 from mss_core.systems.msspt import LEARNING_RATES, msspt_cnn, smoke
+from search_spaces.finetune import finetune
+from search_spaces.tail import tail
 
 study = Study(
     name="source_ablation",
@@ -28,6 +30,7 @@ study = Study(
     reference={"source": "no U-Net"},
     metric="roc_auc",
     smoke=smoke,
+    search=Search({"train_tail": tail, "finetune": finetune}, trials=40),  # with --search each_variant
 )
 
 if __name__ == "__main__":

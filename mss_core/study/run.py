@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mss_core.graph import Context, walk
 from mss_core.store import Store
+from mss_core.study import searching
 from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.study import Study
@@ -67,13 +68,22 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     study.check()
     settings = dict(_setting(text) for text in options.set)
     seeds = _seeds(study, options.seeds)
-    if options.search:
-        raise ValueError(f"--search {options.search}: study {study.name!r} declares no search")
+    given = dict(settings)
+    from mss_core.study import results
+
+    study = searching.wanted(study, options.search, options.smoke, settings, seeds)
     store = Store(options.store)
     binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
     trials = study.trials(seeds, options.smoke, settings, binder)
     _check_data(options.data, binder)
-    title = study.title(options.smoke, settings)
+    arms = searching.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
+    if arms:
+        _say(searching.summary(arms, store))
+        if not options.dry_run:
+            searching.carry_out(arms, store, options.in_process, _context(binder, results.environment()), _say)
+        study = searching.tuned(study, arms, store)
+        trials = study.trials(seeds, options.smoke, settings, binder)
+    title = study.title(options.smoke, given)
     plan = make_plan(trials, store, set_aside=not options.dry_run)
     if options.dry_run:
         _print_plan(title, plan, binder, options.json)
@@ -83,16 +93,17 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     for key in plan.damaged:
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]}")
 
-    from mss_core.study import results
-
     surroundings = results.environment()
     tracker = _tracker(options, store, title)
     board = Board({key: plan.stages[key] for key in plan.needed}, store)
     command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
 
     def gather() -> Path:
-        return results.collect(study, title, plan, store, study.declaration(seeds, options.smoke, settings),
-                               options.smoke, board.errors, command, surroundings)
+        folder = results.collect(study, title, plan, store, study.declaration(seeds, options.smoke, settings),
+                                 options.smoke, board.errors, command, surroundings)
+        if arms:
+            searching.collect(folder, study, arms, store)
+        return folder
 
     interrupted = True
     try:
@@ -123,12 +134,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
 
 def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any], board: Board,
              tracker: Tracker | None) -> None:
-    from mss_core import runtime
-
-    device = runtime.device()
-    ctx = Context(device=device, device_name=runtime.device_name(device),
-                  data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings,
-                  checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")))
+    ctx = _context(binder, surroundings)
     with board:
         if tracker is not None:
             tracker.follow(board)
@@ -144,6 +150,15 @@ def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroun
         for key, state in board.state.items():
             if state in (WAITING, RUNNING):
                 board.set(key, FAILED, "it was not executed")
+
+
+def _context(binder: Binder, surroundings: dict[str, Any]) -> Context:
+    from mss_core import runtime
+
+    device = runtime.device()
+    return Context(device=device, device_name=runtime.device_name(device),
+                   data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings,
+                   checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")))
 
 
 def _tracker(options: argparse.Namespace, store: Store, title: str) -> Tracker | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mss_core.graph import Stage, digest
 from mss_core.naming import choose, nearest
 from mss_core.recipe import flatten, override, paths
 from mss_core.study.designs import Factor, Variant, one_at_a_time
+from mss_core.study.search import Search
+
+SETTINGS = "settings"
+"""The factor of a study that has no other: its recipe as given, and as its search left it."""
 
 CORRECTIONS = ("bonferroni", "holm", "benjamini_hochberg")
 
@@ -44,6 +48,9 @@ class Study:
         metric, target: the primary score, e.g. ``"roc_auc"`` averaged over tags, ``"macro"``.
         smoke: cuts a recipe down for ``--smoke``.
         test, alpha, correction: the declared primary test.
+        search: hyperparameters searched before the trials are planned, where ``--search`` asks for it; a study
+            without factors always does, and compares its recipe as given with its recipe as tuned.
+        chosen, searched: filled in after the search: the winning values of each variant, and what was declared of it.
     """
 
     name: str
@@ -61,6 +68,9 @@ class Study:
     test: str = "welch"
     alpha: float = 0.05
     correction: str = "bonferroni"
+    search: Search | None = None
+    chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    searched: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ValueError for whatever does not fit together: called by ``run`` before anything else."""
@@ -68,12 +78,14 @@ class Study:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"'seeds' must be distinct and at least one; got {list(self.seeds)}")
         names = [factor.name for factor in self.factors]
-        if not names or len(set(names)) < len(names):
+        if not (names or self.search) or len(set(names)) < len(names):
             raise ValueError(f"factors need distinct names; got {names}")
         known = paths(self.baseline)
         for path in self.seeded:
             if path not in known:
                 raise ValueError(f"no seed {path!r} in the recipe; {nearest(path, known)}")
+        if self.search is not None:
+            self.search.check(self.seeds)
         self.reference_variant()
         for variant in self.variants():
             try:
@@ -109,7 +121,8 @@ class Study:
         recipe = override(self.baseline, variant.departures)
         if smoke:
             recipe = self.smoke(recipe)
-        recipe = override(recipe, {path: value for path, value in settings.items() if not _left_out(path, variant)})
+        recipe = override(recipe, {path: value for path, value in settings.items() if not left_out(path, variant)})
+        recipe = override(recipe, self.chosen.get(variant.name, {}))
         # A stage that a variant leaves out has no seed to set.
         recipe = override(recipe, {path: seed for path in self.seeded if path in flatten(recipe)})
         return bind(recipe)
@@ -154,11 +167,13 @@ class Study:
             "correction": self.correction,
             "settings": dict(settings),
             "baseline": flatten(override(baseline, settings)),
+            **({"search": dict(self.searched)} if self.searched else {}),
         }
 
     def title(self, smoke: bool, settings: Mapping[str, Any]) -> str:
         """The name results stand under: another baseline is another title, so nothing is overwritten."""
-        parts = [self.name] + (["smoke"] if smoke else []) + ([digest(dict(settings))[:8]] if settings else [])
+        scope = [self.searched["scope"]] if self.searched and [f.name for f in self.factors] != [SETTINGS] else []
+        parts = [self.name] + (["smoke"] if smoke else []) + scope + ([digest(dict(settings))[:8]] if settings else [])
         return "-".join(parts)
 
     def _check_settings(self, smoke: bool, settings: Mapping[str, Any]) -> None:
@@ -174,6 +189,6 @@ class Study:
         override(self.smoke(self.baseline) if smoke else self.baseline, settings)
 
 
-def _left_out(path: str, variant: Variant) -> bool:
+def left_out(path: str, variant: Variant) -> bool:
     """Whether a ``--set`` path lies in a stage that this variant leaves out (its departure is None)."""
     return any(value is None and path.startswith(f"{other}.") for other, value in variant.departures.items())
