@@ -99,19 +99,21 @@ def tuned(study: Study, arms: Mapping[str, Arm], store: Store) -> Study:
     """
     assert study.search is not None
     found = {variant: dict(winner["departures"]) for variant, winner in winners(arms, store).items()}
-    searched = describe(study.search, arms)
+    details = [{"kind": "search", "variant": variant} for variant in arms]
+    study = replace(study, searched=describe(study.search, arms),
+                    sections=(*study.sections, {"kind": "search"}, *details))
     if not study.factors:
         factor = Factor(SETTINGS, {AS_GIVEN: {}, TUNED: found.get("baseline", {})})
         if not factor.levels[TUNED]:
-            return replace(study, searched=searched)
-        return replace(study, factors=[factor], reference={SETTINGS: AS_GIVEN}, searched=searched)
+            return study
+        return replace(study, factors=[factor], reference={SETTINGS: AS_GIVEN})
     chosen = {}
     for variant in study.variants():
         known = paths(override(study.baseline, variant.departures))
         values = found.get(variant.name if study.search.scope == "each_variant" else "baseline", {})
         chosen[variant.name] = {path: value for path, value in values.items()
                                 if path in known and not left_out(path, variant)}
-    return replace(study, chosen=chosen, searched=searched)
+    return replace(study, chosen=chosen)
 
 
 def describe(search: Search, arms: Mapping[str, Arm]) -> dict[str, Any]:
