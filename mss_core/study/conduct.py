@@ -290,11 +290,11 @@ class Conductor:
         trials = run.suggestions.trials()
         rows = [{"trial": trial.number, "rerun": None, "state": _ended(trial), "values": trial.values}
                 for trial in trials]
+        known = run.suggestions.reruns()
         for number in suggest.candidates(rows, declared.directions, declared.top) if declared.reruns else []:
-            done = {name: facts for name, facts in trials[number].user_attrs.items() if name.startswith("rerun ")}
-            crashed = sum(facts["state"] == FAILED for facts in done.values())
+            crashed = sum(facts["state"] == FAILED for (trial, _), facts in known.items() if trial == number)
             for seed in range(declared.seed + 1, declared.seed + 1 + declared.reruns + crashed):
-                if f"rerun {seed}" not in done:
+                if (number, seed) not in known:
                     yield number, seed
 
     def done(self, job: Job, outcome: Mapping[str, Any]) -> None:
@@ -307,7 +307,7 @@ class Conductor:
             return
         if job.rerun:
             run.reruns_out.discard((job.number, job.seed))
-            run.suggestions.note(job.number, f"rerun {job.seed}", {**facts, "values": outcome["values"]})
+            run.suggestions.note_rerun(job.number, job.seed, {**facts, "values": outcome["values"]})
         else:
             run.trials_out.discard(job.number)
             run.suggestions.note(job.number, "training", facts)
@@ -334,8 +334,7 @@ class Conductor:
     def _limit_crashes(self, run: _Underway, message: str) -> None:
         trials = run.suggestions.trials()
         crashed = sum(trial.state == TrialState.FAIL for trial in trials)
-        crashed += sum(facts["state"] == FAILED for trial in trials for name, facts in trial.user_attrs.items()
-                       if name.startswith("rerun "))
+        crashed += sum(facts["state"] == FAILED for facts in run.suggestions.reruns().values())
         allowed = max(3, run.arm.search.trials)
         if crashed > allowed:
             run.error = f"{crashed} trainings crashed, more than the {allowed} that are replaced; the last: {message}"

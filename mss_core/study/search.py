@@ -198,7 +198,7 @@ def make_arm(variant: str, recipe: Any, seeded: Sequence[str], declared: Search,
     Args:
         recipe: resolved, with the search's seed.
         taken: paths that the space may not suggest, and what sets them.
-        warm: departures to suggest after the recipe's own values, where the space allows them.
+        warm: departures to suggest after the recipe's own values (each moved into the space's ranges).
 
     Raises ValueError where the variant trains nothing that has a space, the space speaks of paths the recipe lacks
     or that are set otherwise, or a pruner would have to follow several trainings at once.
@@ -228,20 +228,19 @@ def make_arm(variant: str, recipe: Any, seeded: Sequence[str], declared: Search,
         raise ValueError(f"variant {variant!r} trains {trained!r} {len(reached[0])} times; a pruner can follow one "
                          "training only: leave 'pruner' out")
     base = _trained(recipe, seeded, {}, declared.seed, trained)
-    candidates = [{path: own[path] for path in distributions if path in own}, *map(dict, warm)]
-    points = tuple(dict.fromkeys(json.dumps(plain(point), sort_keys=True) for point in candidates
-                                 if suggest.within(point, distributions)))
+    candidates = [{path: own[path] for path in distributions if path in own}, *warm]
+    fitted = [suggest.fitted(point, distributions) for point in candidates]
+    points = tuple({json.dumps(plain(point), sort_keys=True): point for point in fitted if point is not None}.values())
     stage = Stage(search, trained=trained, base=[each.key for each in base], space=distributions,
                   source=_source(space), probes=[[each.key for each in stages] for stages in reached],
-                  points=[json.loads(point) for point in points], trials=declared.trials,
+                  points=list(points), trials=declared.trials,
                   metrics=list(declared.metrics), directions=declared.directions, sampler=declared.sampler,
                   pruner=declared.pruner, concurrency=declared.concurrency, top=declared.top,
                   seeds=[declared.seed, *declared.seeds()])
     shared = set.intersection(*({key for each in stages for upstream in each.inputs.values()
                                  for key in walk([upstream])} for stages in [base, *reached]))
     common = tuple(each for key, each in walk(base).items() if key in shared)
-    return Arm(variant, recipe, tuple(seeded), declared, trained, tuple(json.loads(point) for point in points), stage,
-               common)
+    return Arm(variant, recipe, tuple(seeded), declared, trained, points, stage, common)
 
 
 def _trained(recipe: Any, seeded: Sequence[str], departures: Mapping[str, Any], seed: int, name: str) -> list[Stage]:

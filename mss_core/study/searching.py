@@ -235,7 +235,7 @@ def collect(folder: Path, study: Study, arms: Mapping[str, Arm], store: Store) -
     write_atomically(folder / "search.csv", out.getvalue().encode())
     found = winners(arms, store)
     searches = [{"variant": variant, "key": arm.stage.key, "trained": arm.trained,
-                 "directory": str(store.directory(arm.stage).relative_to(store.root)), "points": len(arm.points),
+                 "directory": str(store.directory(arm.stage).relative_to(store.root)), "points": list(arm.points),
                  "given": _given(arm), **found[variant]} for variant, arm in arms.items()]
     described = {"declared": dict(study.searched), "searches": searches}
     write_atomically(folder / "search.json", json.dumps(plain(described), indent=1).encode())

@@ -34,7 +34,7 @@ JOURNAL = "journal.log"
 LOCK_SECONDS = 10
 """A journal's lock that is older belongs to a process that died holding it."""
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 # ---- spaces
@@ -51,16 +51,31 @@ def probe(space: Space, count: int) -> list[tuple[dict[str, Any], dict[str, Any]
     return found
 
 
-def within(point: Mapping[str, Any], distributions: Mapping[str, Any]) -> bool:
-    """Whether a space could have suggested this point."""
-    if not point or set(point) - set(distributions):
-        return False
-    ranges = {name: json_to_distribution(json.dumps(distributions[name])) for name in point}
+def fitted(point: Mapping[str, Any], distributions: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The point of a space that is nearest to ``point``; None where a choice is not among the space's.
+
+    A number outside its range becomes the nearer end (a weight decay of 0 the smallest of a logarithmic range).
+    """
+    found = {}
+    for name, value in point.items():
+        described = distributions.get(name)
+        if described is None:
+            return None
+        attributes = described["attributes"]
+        if "choices" in attributes:
+            if value not in attributes["choices"]:
+                return None
+        elif isinstance(value, int | float):
+            value = min(max(value, attributes["low"]), attributes["high"])
+        else:
+            return None
+        found[name] = value
+    ranges = {name: json_to_distribution(json.dumps(distributions[name])) for name in found}
     try:
-        optuna.trial.create_trial(params=dict(point), distributions=ranges, value=0.0)
-    except (ValueError, TypeError):
-        return False
-    return True
+        optuna.trial.create_trial(params=found, distributions=ranges, value=0.0)
+    except ValueError:  # between two steps of a range
+        return None
+    return found or None
 
 
 # ---- storage
@@ -103,14 +118,13 @@ def mend(path: Path) -> None:
 # ---- samplers
 
 def _tpe(seed: int, parallel: bool) -> BaseSampler:
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=parallel,
-                                      warn_independent_sampling=False)
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=parallel)
 
 
 MAKERS: dict[str, Callable[[int, bool], BaseSampler]] = {
     "tpe": _tpe,
-    "gp": lambda seed, parallel: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False),
-    "cma_es": lambda seed, parallel: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    "gp": lambda seed, parallel: optuna.samplers.GPSampler(seed=seed),
+    "cma_es": lambda seed, parallel: optuna.samplers.CmaEsSampler(seed=seed),
     "nsga2": lambda seed, parallel: optuna.samplers.NSGAIISampler(seed=seed, population_size=10),
     "random": lambda seed, parallel: optuna.samplers.RandomSampler(seed=seed),
 }
@@ -195,6 +209,14 @@ class Suggestions:
         """Store a fact about a suggestion."""
         self.storage.set_trial_user_attr(identity(self.storage, self.stored.study_name, number), name, plain(value))
 
+    def reruns(self) -> dict[tuple[int, int], dict[str, Any]]:
+        """What is known of trainings made again: (trial, seed) -> facts."""
+        return reruns(self.stored)
+
+    def note_rerun(self, number: int, seed: int, facts: Mapping[str, Any]) -> None:
+        """Store how a training made again has ended; a finished trial itself can take no more facts."""
+        self.stored.set_user_attr(f"rerun {number} {seed}", plain(facts))
+
     def tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
         """Store how a suggestion ended. The memory learns first what the storage knows: values by epoch."""
         copy = self.drawn.get_trials(deepcopy=False)[number]
@@ -216,8 +238,10 @@ def history(folder: Path, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """
     storage = open_storage(str(folder / JOURNAL))
     (name,) = optuna.get_all_study_names(storage)
+    study = optuna.load_study(study_name=name, storage=storage)
+    again = reruns(study)
     rows = []
-    for trial in optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False):
+    for trial in study.get_trials(deepcopy=False):
         facts = trial.user_attrs.get("training", {})
         reported = [value for _, value in sorted(trial.intermediate_values.items())]
         values = trial.values or [math.nan] * len(metrics)
@@ -227,12 +251,18 @@ def history(folder: Path, metrics: Sequence[str]) -> list[dict[str, Any]]:
             state, values = "diverged", [math.nan] * len(metrics)
         first = {"trial": trial.number, "departures": trial.user_attrs["departures"]}
         rows.append({**first, "rerun": None, "state": state, "values": values, "reported": reported, **_facts(facts)})
-        for attribute, facts in trial.user_attrs.items():
-            if attribute.startswith("rerun "):
+        for (number, seed), facts in again.items():
+            if number == trial.number:
                 values = facts["values"] or [math.nan] * len(metrics)
-                rows.append({**first, "rerun": int(attribute.split()[1]), "state": facts["state"], "values": values,
-                             "reported": [], **_facts(facts)})
+                rows.append({**first, "rerun": seed, "state": facts["state"], "values": values, "reported": [],
+                             **_facts(facts)})
     return rows
+
+
+def reruns(study: Study) -> dict[tuple[int, int], dict[str, Any]]:
+    """The trainings made again of a stored search, by (trial, seed)."""
+    return {(int(name.split()[1]), int(name.split()[2])): facts
+            for name, facts in sorted(study.user_attrs.items()) if name.startswith("rerun ")}
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
