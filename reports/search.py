@@ -134,8 +134,9 @@ def read(tables: Path) -> Searches | None:
         rows = frame[frame["variant"] == found["variant"]]
         arms.append(Arm(
             found["variant"], found["key"], found["trained"], found["directory"], metrics, maximised,
-            described["declared"]["spaces"][found["trained"]], found["given"], tuple(found["points"]), found["departures"], found["trial"],
-            tuple(found["candidates"]), tuple(_training(row, metrics) for row in rows.to_dict("records"))))
+            described["declared"]["spaces"][found["trained"]], found["given"], tuple(found["points"]),
+            found["departures"], found["trial"], tuple(found["candidates"]),
+            tuple(_training(row, metrics) for row in rows.to_dict("records"))))
     return Searches(described["declared"], tuple(arms))
 
 
@@ -184,11 +185,11 @@ def unit(value: Any, described: Mapping[str, Any]) -> float:
     """A value's place in its range, 0 to 1; a choice's is its index over the last index."""
     attributes = described["attributes"]
     if described["name"] == "CategoricalDistribution":
-        return attributes["choices"].index(value) / max(1, len(attributes["choices"]) - 1)
+        return float(attributes["choices"].index(value)) / max(1, len(attributes["choices"]) - 1)
     low, high = attributes["low"], attributes["high"]
     if attributes["log"]:
         value, low, high = math.log(value), math.log(low), math.log(high)
-    return (value - low) / ((high - low) or 1.0)
+    return float((value - low) / ((high - low) or 1.0))
 
 
 def importance(arm: Arm, rng: np.random.Generator) -> dict[str, tuple[float, float, float]]:

@@ -65,7 +65,7 @@ class Asha:
 
     def is_rung(self, epoch: int, number: int) -> bool:
         """Whether a decision about trial ``number`` falls after ``epoch`` epochs."""
-        rung = self.first * self.factor ** self.bracket(number)
+        rung: int = self.first * self.factor ** self.bracket(number)
         while rung < epoch:
             rung *= self.factor
         return rung == epoch
@@ -74,8 +74,8 @@ class Asha:
         """Whether ``value`` goes on; ``arrived`` are all values at this rung so far, its own among them."""
         if not math.isfinite(value):
             return False
-        allowed = sorted(arrived, reverse=maximise)[:max(1, len(arrived) // self.factor)]
-        return value >= allowed[-1] if maximise else value <= allowed[-1]
+        least = sorted(arrived, reverse=maximise)[max(1, len(arrived) // self.factor) - 1]
+        return value >= least if maximise else value <= least
 
 
 @dataclass(frozen=True)

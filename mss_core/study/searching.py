@@ -108,9 +108,10 @@ def tuned(study: Study, arms: Mapping[str, Arm], store: Store) -> Study:
             return study
         return replace(study, factors=[factor], reference={SETTINGS: AS_GIVEN})
     chosen = {}
+    each = study.searched["scope"] == "each_variant"
     for variant in study.variants():
         known = paths(override(study.baseline, variant.departures))
-        values = found.get(variant.name if study.search.scope == "each_variant" else "baseline", {})
+        values = found.get(variant.name if each else "baseline", {})
         chosen[variant.name] = {path: value for path, value in values.items()
                                 if path in known and not left_out(path, variant)}
     return replace(study, chosen=chosen)

@@ -8,12 +8,16 @@ reads what is stored, so a restart draws what an undisturbed run would have draw
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
 import json
 import math
 import os
+import socket
+import time
+import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +28,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mss_core.graph import digest, plain
@@ -32,7 +36,7 @@ from mss_core.study.search import Space
 
 JOURNAL = "journal.log"
 LOCK_SECONDS = 10
-"""A journal's lock that is older belongs to a process that died holding it."""
+"""A journal's lock that is older belongs to a machine that died holding it."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -84,7 +88,65 @@ def open_storage(where: str) -> BaseStorage:
     """The storage at a journal's path, or at a database's URL (it has ``://``)."""
     if "://" in where:
         return optuna.storages.RDBStorage(where)
-    return JournalStorage(JournalFileBackend(where, lock_obj=JournalFileOpenLock(where, LOCK_SECONDS)))
+    return JournalStorage(JournalFileBackend(where, lock_obj=Lock(Path(where + ".lock"))))
+
+
+class Lock(JournalFileOpenLock):
+    """The lock of a journal: a file that names its owner, so that one left by a killed process is taken at once.
+
+    Optuna's own locks do not say whose they are and are waited for until they have aged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def acquire(self) -> bool:
+        mine = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
+        mine.write_text(json.dumps([socket.gethostname(), os.getpid(), _started(os.getpid())]))
+        wait = 0.001
+        try:
+            while True:
+                try:
+                    os.link(mine, self.path)  # unlike a new file, it has its content from the start
+                    return True
+                except FileExistsError:
+                    if _is_stale(self.path):
+                        self._take_away(mine.with_name(f"{mine.name}.stale"))
+                        continue
+                time.sleep(wait)
+                wait = min(2 * wait, 0.05)
+        finally:
+            mine.unlink()
+
+    def release(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def _take_away(self, aside: Path) -> None:
+        """Move a stale lock away; one that somebody else took meanwhile is put back."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.rename(aside)
+            if not _is_stale(aside):
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, self.path)
+            aside.unlink()
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        host, process, started = json.loads(path.read_text())
+        age = time.time() - path.stat().st_mtime
+    except (FileNotFoundError, ValueError):
+        return False
+    return age > LOCK_SECONDS or (host == socket.gethostname() and _started(process) != started)
+
+
+def _started(process: int) -> str:
+    """When a process of this machine was started, empty where it is gone or the system does not tell."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
 
 
 def shared(where: str) -> BaseStorage:
@@ -181,10 +243,11 @@ class Suggestions:
             mend(Path(where))
         self.space, self.points = space, points
         self.storage = shared(where)
-        self.stored = optuna.create_study(study_name=name, storage=self.storage, directions=list(directions),
+        toward = [StudyDirection[direction.upper()] for direction in directions]
+        self.stored = optuna.create_study(study_name=name, storage=self.storage, directions=toward,
                                           load_if_exists=True)
         self.memory = optuna.storages.InMemoryStorage()
-        self.drawn = optuna.create_study(storage=self.memory, directions=list(directions),
+        self.drawn = optuna.create_study(storage=self.memory, directions=toward,
                                          sampler=Derived(sampler, seed, parallel))
         for trial in self.trials():
             self.drawn.add_trial(trial)

@@ -45,8 +45,8 @@ def overview(found: Searches) -> Section:
     chosen = [(path, *(f"{shown(arm.chosen[path])} (given {shown(arm.given.get(path, MISSING))})"
                        if path in arm.chosen else "" for arm in found.arms)) for path in paths]
     tables = (
-        Table(head, tuple(rows), "Budget and outcome, on the validation split. Recipe's own: its values, moved into the ranges "
-              "where they lie outside; they are suggested first.", (False, False, *[True] * 10)),
+        Table(head, tuple(rows), "Budget and outcome, on the validation split. Recipe's own: its values, moved into "
+              "the ranges where they lie outside; they are suggested first.", (False, False, *[True] * 10)),
         Table(("setting", *(arm.variant for arm in found.arms)), tuple(chosen),
               "Chosen values, which the runs above were trained with.", (False, *[True] * len(found.arms))),
     )
@@ -151,9 +151,10 @@ def arm_section(found: Searches, arm: Arm) -> Section:
         tuple((str(t.trial), "" if t.rerun is None else str(t.rerun), t.state,
                *(number(v, 4) if math.isfinite(v) else MISSING for v in t.values), f"{t.epochs}/{t.most}",
                f"{t.seconds:.0f}", *(shown(t.departures.get(p, MISSING)) for p in arm.ranges)) for t in arm.trainings),
-        "Every training; a seed marks one made again.", (True, True, False, *[True] * (2 + len(arm.metrics) + len(names)))))
-    figures = [Figure(history_figure(arm), caption="Every suggestion in order. Filled: trained to its end. Ring: pruned, "
-                      "at its last value. The line: best so far."),
+        "Every training; a seed marks one made again.",
+        (True, True, False, *[True] * (2 + len(arm.metrics) + len(names)))))
+    figures = [Figure(history_figure(arm), caption="Every suggestion in order. Filled: trained to its end. Ring: "
+                      "pruned, at its last value. The line: best so far."),
                Figure(parallel_figure(arm, names), caption="Parallel coordinates: one line a suggestion; coloured: the "
                       "best, the chosen one thick; each axis is the range that was searched.")]
     if shares:
@@ -262,7 +263,8 @@ def expected_figure(arms: Sequence[Arm], band: bool = False) -> str:
                 edge = [(x(n), y(m + side * d)) for n, (m, d) in
                         enumerate(zip(means, deviations, strict=True), start=1)]
                 parts.append(svg.polyline(edge, f"series fine dashed s{index}"))
-        parts.append(svg.polyline([(x(n), y(m)) for n, m in enumerate(means, start=1)], f"series s{index}", arm.variant))
+        line = [(x(n), y(m)) for n, m in enumerate(means, start=1)]
+        parts.append(svg.polyline(line, f"series s{index}", arm.variant))
         if not band:
             row = top + 20 * index + 10
             parts.append(svg.line(right + 16, row - 4, right + 40, row - 4, f"series s{index}"))
