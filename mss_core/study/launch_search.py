@@ -6,6 +6,7 @@ the suggestions come from our storage, and Tune does what it is good at: placing
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -69,7 +70,7 @@ def _run(config: dict[str, Any], arms: Sequence[Arm], places: Sequence[str], roo
     job = conduct.decode(config["job"])
     outcome = conduct.perform(arms[job.arm], job, Store(root), here, places[job.arm])
     runtime.release_memory()
-    tune.report({"outcome": outcome})
+    tune.report({"outcome": json.dumps(outcome)})  # as text: Tune flattens what is nested
 
 
 class JobSearcher(Searcher):
@@ -90,8 +91,9 @@ class JobSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         job = self.running.pop(trial_id)
-        outcome = (result or {}).get("outcome")
-        if error or outcome is None:
+        told = (result or {}).get("outcome")
+        outcome = json.loads(told) if told and not error else None
+        if outcome is None:
             self.died = True
             message = f"its worker died {RETRIES + 1} times (log: {self.logs / trial_id / 'error.txt'})"
             outcome = {"state": conduct.FAILED, "values": None, "message": message, "epochs": 0, "most": 0,

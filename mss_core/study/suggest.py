@@ -183,11 +183,20 @@ def _tpe(seed: int, parallel: bool) -> BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=parallel)
 
 
+class _Nsga2(optuna.samplers.NSGAIISampler):
+    """NSGA-II without Optuna's cache of parents, whose order differs between the draw that fills it and the next."""
+
+    def get_parent_population(self, study: Study, generation: int) -> list[FrozenTrial]:
+        if generation == 0:
+            return []
+        return sorted(self.select_parent(study, generation), key=lambda trial: trial.number)
+
+
 MAKERS: dict[str, Callable[[int, bool], BaseSampler]] = {
     "tpe": _tpe,
     "gp": lambda seed, parallel: optuna.samplers.GPSampler(seed=seed),
     "cma_es": lambda seed, parallel: optuna.samplers.CmaEsSampler(seed=seed),
-    "nsga2": lambda seed, parallel: optuna.samplers.NSGAIISampler(seed=seed, population_size=10),
+    "nsga2": lambda seed, parallel: _Nsga2(seed=seed, population_size=10),
     "random": lambda seed, parallel: optuna.samplers.RandomSampler(seed=seed),
 }
 """Each sampler from a seed, and whether several suggestions are open at a time. NSGA-II's generations are small: the
