@@ -24,12 +24,12 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": set(),
     "pictures": {"audio"},
     "models": {"audio", "naming"},
-    "data": {"audio", "naming", "graph"},
+    "data": {"audio", "naming", "graph", "runtime"},
     "apply": {"audio"},
     "training": {"graph", "losses", "naming"},
-    "classify": {"apply", "audio", "data", "graph", "losses", "training"},
+    "classify": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
     "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
-    "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training"},
+    "systems": {"audio", "augment", "naming", "graph", "recipe", "models", "data", "stages", "training"},
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data"},
 }
 ONLY_IN = {
