@@ -503,3 +503,71 @@ def test_ray_carries_out_the_same_search(tmp_path: Path, monkeypatch: pytest.Mon
     assert rows_of(arm, there) == rows_of(arm, here)
     assert rungs_of(arm, there) == rungs_of(arm, here)
     assert conduct.encode(conduct.decode('{"arm":0,"number":1,"departures":{},"seed":2,"rerun":false}'))
+
+
+# ---- the test split
+
+@pytest.mark.slow
+def test_no_test_item_can_be_read_before_the_search_has_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real training stages on a set whose test items raise when listed or read, and hold noise, until winner.json."""
+    from mss_core.data.packed import Packed
+    from mss_core.recipe import override
+    from mss_core.study import Study
+    from mss_core.systems.msspt import msspt_cnn, smoke
+    from search_spaces.tail import tail
+    from tests.conftest import tiny_settings
+
+    store = tmp_path / "store"
+    opened = Packed.__init__
+    seen: list[tuple[str, bool]] = []
+
+    def chosen() -> bool:
+        return bool(list(store.glob("search/*/winner.json")))
+
+    def guard(split: str) -> None:
+        seen.append((split, chosen()))
+        if split == "test":
+            assert chosen(), "the test split was read before the search had chosen"
+
+    def open_poisoned(self: Packed, directory: Path) -> None:
+        opened(self, directory)
+        if not chosen():
+            self._samples = {row: np.array(samples) for row, samples in self._samples.items()}
+            for item in (item for item in self.items if item.split == "test"):
+                for samples in self._samples.values():
+                    samples[item.start:item.start + item.length] = 32767
+
+    split, read, truth = Packed.split, Packed.read, Packed.truth
+    monkeypatch.setattr(Packed, "__init__", open_poisoned)
+    monkeypatch.setattr(Packed, "split", lambda self, name: (guard(name), split(self, name))[1])
+    monkeypatch.setattr(Packed, "read", lambda self, item, *a, **k: (guard(item.split), read(self, item, *a, **k))[1])
+    monkeypatch.setattr(Packed, "truth", lambda self, items: (
+        [guard(item.split) for item in items], truth(self, items))[1])
+    baseline = override(msspt_cnn(), {"pretrain": None, "finetune": None})
+    study = Study(name="sealed", question="Is it?", baseline=baseline, factors=[], reference={}, metric="roc_auc",
+                  smoke=lambda recipe: override(smoke(recipe), {
+                      path: value for path, value in tiny_settings().items()
+                      if path.startswith(("tail.", "tagging.", "train_tail.phases"))}),
+                  seeded=("train_tail.seed",), seeds=range(1),
+                  search=Search({"train_tail": tail}, pruner=Asha(1, 2), smoke_trials=3))
+    run(study, ["--smoke", "--in-process", "--store", str(store)])
+    before = {name for name, done in seen if not done}
+    assert before == {"train", "valid"}
+    assert ("test", True) in seen
+    scores = (store / "studies" / "sealed-smoke" / "scores.csv").read_text()
+    assert "as given" in scores and "tuned" in scores
+
+
+def test_a_training_that_reads_test_items_fails_in_a_search(tmp_path: Path) -> None:
+    from mss_core.data.packed import Packed, PackedItem, sealed
+
+    item = PackedItem("a", "test", 0, 4)
+    packed = Packed.__new__(Packed)
+    packed.items, packed._samples = [item], {"mixture": np.ones(4, np.int16)}
+    with sealed("test"):
+        with pytest.raises(PermissionError, match="the test split is sealed until the search has chosen"):
+            packed.split("test")
+        with pytest.raises(PermissionError, match="the test split is sealed"):
+            packed.read(item)
+        assert packed.split("valid") == []
+    assert packed.split("test") == [item] and len(packed.read(item)) == 4
