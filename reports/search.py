@@ -196,10 +196,10 @@ def importance(arm: Arm, rng: np.random.Generator) -> dict[str, tuple[float, flo
     """Share of the value's variance over the whole space that each path accounts for by itself: (median, 2.5 %, 97.5 %)
     over forests grown on resampled trials; empty with fewer than `LEAST` of them.
 
-    Functional ANOVA, main effects [Hutter et al., 2014], on trees; the resampling says how far the figure depends on
+    Functional ANOVA, main effects [Hutter et al., 2014], on extremely randomised trees; the resampling says how far the figure depends on
     which suggestions happened to be made. Paths that not every suggestion has are left out.
     """
-    from sklearn.tree import DecisionTreeRegressor
+    from sklearn.tree import ExtraTreeRegressor
 
     rows = [t for t in arm.trials if t.state == "complete"]
     paths = [p for p in arm.ranges if all(p in t.departures for t in rows)]
@@ -221,9 +221,8 @@ def importance(arm: Arm, rng: np.random.Generator) -> dict[str, tuple[float, flo
         chosen = rng.integers(0, len(rows), len(rows))
         surface = np.zeros(len(points))
         for _ in range(TREES):
-            grown = rng.choice(chosen, len(chosen))
-            tree = DecisionTreeRegressor(max_features=max(1, len(paths) - 1), random_state=int(rng.integers(1 << 31)))
-            surface += tree.fit(x[grown], y[grown]).predict(points) / TREES
+            tree = ExtraTreeRegressor(max_features=None, random_state=int(rng.integers(1 << 31)))
+            surface += tree.fit(x[chosen], y[chosen]).predict(points) / TREES
         total = surface[:128].var()
         means = surface[128:].reshape(-1, 128).mean(1)
         if total <= 0:

@@ -288,7 +288,7 @@ class Conductor:
         """Trial and seed of what is still to be trained again; a crashed rerun is replaced by the next seed."""
         declared = run.arm.search
         trials = run.suggestions.trials()
-        rows = [{"trial": trial.number, "rerun": None, "state": _ended(trial), "values": trial.values}
+        rows = [{"trial": trial.number, "rerun": None, "state": suggest.ended(trial), "values": trial.values}
                 for trial in trials]
         known = run.suggestions.reruns()
         for number in suggest.candidates(rows, declared.directions, declared.top) if declared.reruns else []:
@@ -300,17 +300,15 @@ class Conductor:
     def done(self, job: Job, outcome: Mapping[str, Any]) -> None:
         """Take the outcome of a job: store it, and see whether its search goes on."""
         run = self.underway[job.arm]
-        facts = {name: outcome[name] for name in ("state", "message", "epochs", "most", "seconds")}
         state = outcome["state"]
         if state == WRONG:
             run.error = outcome["message"]
             return
         if job.rerun:
             run.reruns_out.discard((job.number, job.seed))
-            run.suggestions.note_rerun(job.number, job.seed, {**facts, "values": outcome["values"]})
+            run.suggestions.note_rerun(job.number, job.seed, outcome)
         else:
             run.trials_out.discard(job.number)
-            run.suggestions.note(job.number, "training", facts)
             worst = [-math.inf if direction == "maximize" else math.inf for direction in run.arm.search.directions]
             ended, values = {
                 COMPLETE: (TrialState.COMPLETE, outcome["values"]),
@@ -323,6 +321,14 @@ class Conductor:
         self.say(self._line(run, job, outcome))
         if not run.trials_out and not run.adopted and not run.error:
             self._next_is_known(run)
+
+    def keep_facts(self) -> None:
+        """Store what the trainings of all suggestions took, from their own records."""
+        for run in self.underway:
+            arm, metric = run.arm, run.arm.search.metrics[0]
+            run.suggestions.note({
+                trial.number: _spent(arm.stages(_departures(trial), arm.search.seed), self.store, metric)
+                for trial in run.suggestions.trials()})
 
     def _next_is_known(self, run: _Underway) -> None:
         """Notice the end of a search as soon as its last outcome is in."""
@@ -352,12 +358,6 @@ class Conductor:
 
 def _departures(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     return dict(trial.user_attrs["departures"])
-
-
-def _ended(trial: optuna.trial.FrozenTrial) -> str:
-    if trial.state == TrialState.COMPLETE:
-        return str(trial.user_attrs["training"]["state"])
-    return "pruned" if trial.state == TrialState.PRUNED else "failed"
 
 
 def execute(conductor: Conductor, store: Store, ctx: Context) -> None:

@@ -167,6 +167,7 @@ def _search(arms: Sequence[Arm], store: Store, in_process: bool, ctx: Context, s
     errors = conductor.errors()
     if errors:
         raise RuntimeError("; ".join(f"the search of {variant} gave up: {error}" for variant, error in errors.items()))
+    conductor.keep_facts()
     for arm in arms:
         _keep_journal(arm, store)
 

@@ -277,9 +277,9 @@ class Suggestions:
         assert found.state == TrialState.RUNNING and found.number == trial.number == number
         return found
 
-    def note(self, number: int, name: str, value: Any) -> None:
-        """Store a fact about a suggestion."""
-        self.storage.set_trial_user_attr(identity(self.storage, self.stored.study_name, number), name, plain(value))
+    def note(self, facts: Mapping[int, Mapping[str, Any]]) -> None:
+        """Store what each suggestion's training took."""
+        self.stored.set_user_attr("trainings", plain(facts))
 
     def reruns(self) -> dict[tuple[int, int], dict[str, Any]]:
         """What is known of trainings made again: (trial, seed) -> facts."""
@@ -311,16 +311,13 @@ def history(folder: Path, metrics: Sequence[str]) -> list[dict[str, Any]]:
     storage = open_storage(str(folder / JOURNAL))
     (name,) = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage)
-    again = reruns(study)
+    again, taken = reruns(study), study.user_attrs.get("trainings", {})
     rows = []
     for trial in study.get_trials(deepcopy=False):
-        facts = trial.user_attrs.get("training", {})
+        facts = taken.get(str(trial.number), {})
         reported = [value for _, value in sorted(trial.intermediate_values.items())]
-        values = trial.values or [math.nan] * len(metrics)
-        state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}.get(
-            trial.state, "running")
-        if facts.get("state") == "diverged" and state == "complete":
-            state, values = "diverged", [math.nan] * len(metrics)
+        state = ended(trial)
+        values = trial.values if trial.values and state != "diverged" else [math.nan] * len(metrics)
         first = {"trial": trial.number, "departures": trial.user_attrs["departures"]}
         rows.append({**first, "rerun": None, "state": state, "values": values, "reported": reported, **_facts(facts)})
         for (number, seed), facts in again.items():
@@ -329,6 +326,14 @@ def history(folder: Path, metrics: Sequence[str]) -> list[dict[str, Any]]:
                 rows.append({**first, "rerun": seed, "state": facts["state"], "values": values, "reported": [],
                              **_facts(facts)})
     return rows
+
+
+def ended(trial: FrozenTrial) -> str:
+    """How a suggestion ended: complete, pruned, diverged (its values are infinite), failed; or running."""
+    if trial.state == TrialState.COMPLETE and not math.isfinite(trial.values[0]):
+        return "diverged"
+    return {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}.get(
+        trial.state, "running")
 
 
 def reruns(study: Study) -> dict[tuple[int, int], dict[str, Any]]:
