@@ -196,8 +196,8 @@ def importance(arm: Arm, rng: np.random.Generator) -> dict[str, tuple[float, flo
     """Share of the value's variance over the whole space that each path accounts for by itself: (median, 2.5 %, 97.5 %)
     over forests grown on resampled trials; empty with fewer than `LEAST` of them.
 
-    Functional ANOVA, main effects [Hutter et al., 2014], on extremely randomised trees; the resampling says how far the figure depends on
-    which suggestions happened to be made. Paths that not every suggestion has are left out.
+    Functional ANOVA, main effects [Hutter et al., 2014], on extremely randomised trees; the resampling says how far the
+    figure depends on which suggestions happened to be made. Paths that not every suggestion has are left out.
     """
     from sklearn.tree import ExtraTreeRegressor
 

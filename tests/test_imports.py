@@ -34,8 +34,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 ONLY_IN = {
     "ray": {"mss_core/study/launch.py", "mss_core/study/launch_search.py"},
-    "optuna": {"mss_core/study/suggest.py", "mss_core/study/conduct.py", "mss_core/study/searching.py",
-               "search_spaces", "reports/sections/search.py"},
+    "optuna": {"mss_core/study/suggest.py", "mss_core/study/conduct.py", "search_spaces"},
     "mlflow": {"mss_core/study/tracking.py"},
     "torchaudio": {"mss_core/audio.py"},
     "museval": {"mss_core/metrics"},

@@ -198,16 +198,11 @@ def where(arm: Arm, store: Store) -> str:
 
 def _keep_journal(arm: Arm, store: Store) -> None:
     """Put the suggestions into the artefact where they were made in a database."""
-    import optuna
-
     from mss_core.study import suggest
 
     place = where(arm, store)
     if "://" in place:
-        journal = store.partial(arm.stage) / suggest.JOURNAL
-        journal.unlink(missing_ok=True)
-        optuna.copy_study(from_study_name=arm.stage.key, from_storage=suggest.shared(place),
-                          to_storage=suggest.open_storage(str(journal)))
+        suggest.copy(place, arm.stage.key, store.partial(arm.stage) / suggest.JOURNAL)
 
 
 # ---- tables

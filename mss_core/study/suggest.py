@@ -169,6 +169,12 @@ def identity(storage: BaseStorage, name: str, number: int) -> int:
     return storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name(name), number)
 
 
+def copy(where: str, name: str, journal: Path) -> None:
+    """Write a search out of a storage into a journal of its own."""
+    journal.unlink(missing_ok=True)
+    optuna.copy_study(from_study_name=name, from_storage=shared(where), to_storage=open_storage(str(journal)))
+
+
 def mend(path: Path) -> None:
     """Cut off the last line of a journal where a kill left half of it; the next one would be written behind it."""
     content = path.read_bytes() if path.exists() else b""
