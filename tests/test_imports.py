@@ -45,7 +45,8 @@ ALLOWED: dict[str, set[str]] = {
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data", "training", "drivers"},
 }
 ONLY_IN = {
-    "ray": {"mss_core/study/launch.py"},
+    "ray": {"mss_core/study/launch.py", "mss_core/study/launch_search.py"},
+    "optuna": {"mss_core/study/suggest.py", "mss_core/study/conduct.py", "search_spaces"},
     "mlflow": {"mss_core/study/tracking.py"},
     "torchaudio": {"mss_core/audio.py"},
     "museval": {"mss_core/metrics"},
