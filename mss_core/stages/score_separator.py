@@ -1,6 +1,7 @@
 """Stage ``score_separator``: how well a pre-trained separator separates whole held-out songs.
 
-Each score stands beside what needs no model: silence, the mixture itself, and the best scalar times the mixture.
+Each score stands beside what needs no model: silence, the mixture itself, the best scalar times the mixture, and one
+gain a frequency fitted on the training tracks.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import pandas as pd
 import torch
 
 from mss_core import models
-from mss_core.apply import separate_track
+from mss_core.apply import equalise, separate_track, spectrum_of
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
-from mss_core.metrics.separation import si_sdr
+from mss_core.metrics.separation import si_sdr, static_wiener
 from mss_core.pictures import example
 
 EXAMPLES = 2
 
 
-def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 1, out: Path,
+def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 2, out: Path,
                     ctx: Context) -> None:
     """Leaves scores.csv (track, target, metric, aggregation, score) and a few seconds of audio, twice a source.
 
@@ -31,18 +32,20 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
     packed = Packed(data)
     module = models.load(model).to(ctx.device)
     tracks = packed.split("test")
+    gains = [static_wiener((spectrum_of(packed.read(track)).numpy(), spectrum_of(packed.read(track, source)).numpy())
+                           for track in packed.split("train")) for source in sources]
     rows: list[tuple[str, str, str, float]] = []
     examples: list[dict[str, str]] = []
     for number, track in enumerate(tracks, start=1):
         mixture = packed.read(track)
         with torch.inference_mode():
             estimates = separate_track(module, mixture, frames, ctx.device)
-        for source, estimate in zip(sources, estimates, strict=True):
+        for source, estimate, gain in zip(sources, estimates, gains, strict=True):
             if source in track.silent:
                 continue
             reference = packed.read(track, source)
             rows += [(track.name, source, metric, score)
-                     for metric, score in _scores(reference, estimate, mixture).items()]
+                     for metric, score in _scores(reference, estimate, mixture, gain).items()]
             told = sum(example["target"] == source for example in examples)
             if told < EXAMPLES:
                 folder = f"examples/{told + 1}/{source}"
@@ -55,7 +58,8 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
 
 
-def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) -> dict[str, float]:
+def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray,
+            gain: np.ndarray) -> dict[str, float]:
     quality = float(si_sdr(reference, estimate))
     before = float(si_sdr(reference, mixture))
     return {
@@ -64,6 +68,7 @@ def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) ->
         "l1_best_scalar": float(np.abs(reference - l1_scalar(reference, mixture) * mixture).mean()),
         "si_sdr": quality,
         "si_sdr_mixture": before,
+        "si_sdr_wiener": float(si_sdr(reference, equalise(mixture, gain))),
         "si_sdr_improvement": quality - before,
     }
 
