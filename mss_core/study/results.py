@@ -150,14 +150,17 @@ def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 
 def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
-    """Audio that stages left, once for each."""
+    """Audio that stages left, once for each, and of the first seed where seeds differ."""
     found, seen = [], set()
+    told: dict[tuple[str, str, str], int] = {}
     for trial in trials:
         for stage in walk([trial.root]).values():
             if stage.key in seen:
                 continue
             seen.add(stage.key)
             for example in _left(store, stage, "examples.json"):
+                if told.setdefault((trial.variant.name, example["track"], example["target"]), trial.seed) != trial.seed:
+                    continue
                 here = store.directory(stage).relative_to(store.root) / example["folder"]
                 found.append({"track": example["track"], "target": example["target"], "variant": trial.variant.name,
                               **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")}})
