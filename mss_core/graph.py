@@ -133,6 +133,10 @@ def walk(roots: Iterable[Stage]) -> dict[str, Stage]:
 
 # ---- what a stage is told about where it runs
 
+class Stopped(Exception):
+    """The stage was asked to stop and has written its checkpoint: it goes on from there when it is run again."""
+
+
 class Clock:
     """Seconds spent on a stage over all its attempts, as far as each one reported."""
 
@@ -164,6 +168,7 @@ class Context:
         room: bytes of the device that a data set may take to live there; None: ``runtime.room``.
         workers: threads that read batches ahead; None: two for a GPU, none for the CPU.
         listen: called with every reported row, e.g. for a test or a pruner; it may raise to stop the stage.
+        stop: asked between two steps of a training whether to write a checkpoint and raise Stopped.
     """
 
     device: str = "cpu"
@@ -174,6 +179,7 @@ class Context:
     room: int | None = None
     workers: int | None = None
     listen: Callable[[dict[str, Any]], None] | None = None
+    stop: Callable[[], bool] | None = None
     out: Path | None = None
     claim: Claim | None = None
     clock: Clock | None = None
@@ -183,7 +189,7 @@ class Context:
         """Scratch directory of this stage: survives a crash, is not part of the artefact."""
         assert self.out is not None
         folder = self.out / WORK
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # not its parents: a worker that lost its claim has nowhere to write
         return folder
 
     @property

@@ -91,7 +91,8 @@ def _too_few(test: str, label: str, a: Sequence[float], b: Sequence[float], why:
 
 def variance(values: Sequence[float]) -> float:
     """Sample variance (n - 1), exactly zero for a constant sample whatever its rounding."""
-    return 0.0 if np.ptp(values) == 0 else float(np.var(values, ddof=1))
+    constant = np.ptp(values) <= 1e-13 * np.abs(values).max()
+    return 0.0 if constant else float(np.var(values, ddof=1))
 
 
 def welch(a: Sequence[float], b: Sequence[float], alpha: float = 0.05) -> Result:

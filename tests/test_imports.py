@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "recipe": {"naming", "graph"},
     "audio": set(),
     "augment": set(),
+    "classic": set(),
     "losses": set(),
     "metrics": set(),
     "runtime": set(),
@@ -29,10 +30,11 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"audio", "naming"},
     "data": {"audio", "naming", "graph", "runtime"},
     "apply": {"audio"},
+    "steer": {"apply", "audio", "models", "naming"},
     "training": {"graph", "losses", "naming"},
     "classify": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
-    "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
-    "systems": {"audio", "augment", "naming", "graph", "recipe", "models", "data", "stages", "training"},
+    "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures", "classic", "steer"} - {"recipe"},
+    "systems": {"audio", "augment", "naming", "graph", "recipe", "models", "data", "stages", "training", "steer"},
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data", "training", "drivers"},
 }
 ONLY_IN = {

@@ -96,6 +96,14 @@ class ClipSet:
         _check(self)
 
 
+@dataclass(frozen=True)
+class WeightSet:
+    """Published weights, one file in the folder ``--data <name>=FOLDER``; ``fingerprint`` as in :class:`TrackSet`."""
+
+    name: str = "imagenet"
+    fingerprint: str = ""
+
+
 def _check(config: TrackSet | ClipSet) -> None:
     if config.size is not None and config.size < 10:
         raise ValueError(f"'size' must be at least 10 tracks, not {config.size}")

@@ -25,11 +25,13 @@ from mss_core.data import (
     slakh,
     stems,
     synthetic_sets,
+    weights,
 )
-from mss_core.data.config import ClipSet, TrackSet, split_policy
+from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
 
-__all__ = ["CLIP_SETS", "TRACK_SETS", "ClipSet", "Item", "Note", "Sound", "Survey", "TrackSet", "find_root", "survey"]
+__all__ = ["CLIP_SETS", "TRACK_SETS", "ClipSet", "Item", "Note", "Sound", "Survey", "TrackSet", "WeightSet",
+           "find_root", "survey"]
 
 TRACK_SETS: dict[str, Callable[..., Survey]] = {
     "synthetic": synthetic_sets.survey,
@@ -51,12 +53,14 @@ CLIP_SETS: dict[str, Callable[..., Survey]] = {
 }
 
 
-def survey(config: TrackSet | ClipSet, data: Mapping[str, Path]) -> Survey:
-    """Look at a data set without decoding it.
+def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> Survey:
+    """Look at a data set (or a file of weights) without decoding it.
 
     Raises ValueError for whatever is wrong with it as a whole, and names the way to say where it is when its root
     is unknown.
     """
+    if isinstance(config, WeightSet):
+        return weights.survey(config, find_root(config.name, data))
     table = TRACK_SETS if isinstance(config, TrackSet) else CLIP_SETS
     root = None if config.name == "synthetic" else find_root(config.name, data)
     found = table[config.name](config, root)

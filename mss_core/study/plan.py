@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.sets import ClipSet, TrackSet, survey
+from mss_core.data.sets import ClipSet, TrackSet, WeightSet, survey
 from mss_core.graph import Stage, walk
 from mss_core.recipe import children
 from mss_core.store import Store
@@ -99,7 +99,8 @@ def descendants(stages: Mapping[str, Stage], keys: Sequence[str]) -> dict[str, i
 
 
 class Binder:
-    """Fills the fingerprint of every data set into a recipe; each set is surveyed once.
+    """Fills the fingerprint of every data set into a recipe; each set is surveyed once. Fields that the recipe names
+    in ``unused`` are left as they are.
 
     With ``lenient``, a set whose folder is not known gets the fingerprint ``"absent"`` and its message is kept in
     ``absent``: a plan can be made before the data are on the machine.
@@ -114,14 +115,17 @@ class Binder:
         self._known: dict[str, str] = {}
 
     def __call__(self, recipe: Any) -> Any:
-        if isinstance(recipe, TrackSet | ClipSet):
+        if isinstance(recipe, TrackSet | ClipSet | WeightSet):
             return dataclasses.replace(recipe, fingerprint=self._fingerprint(recipe))
-        if children(recipe) is None or isinstance(recipe, tuple | dict):
+        if children(recipe) is None or isinstance(recipe, dict):
             return recipe
-        changes = {name: self(value) for name, value in (children(recipe) or {}).items()}
+        if isinstance(recipe, tuple):
+            return tuple(self(item) for item in recipe)
+        unused = getattr(recipe, "unused", ())
+        changes = {name: self(value) for name, value in (children(recipe) or {}).items() if name not in unused}
         return dataclasses.replace(recipe, **changes)
 
-    def _fingerprint(self, config: TrackSet | ClipSet) -> str:
+    def _fingerprint(self, config: TrackSet | ClipSet | WeightSet) -> str:
         name = repr(config)
         self.used.add(config.name)
         if name not in self._known:

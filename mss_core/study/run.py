@@ -7,16 +7,18 @@ an interrupted one goes on from its checkpoint.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mss_core.claim import Claim
 from mss_core.drivers import Driver
 from mss_core.graph import Context
 from mss_core.store import Store
@@ -56,7 +58,8 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser(study).parse_args(words)
     try:
-        status = _run(study, options, words)
+        with contextlib.ExitStack() as held:
+            status = _run(study, options, words, held)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
@@ -68,9 +71,11 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(status)
 
 
-def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int:
+def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: contextlib.ExitStack) -> int:
     begun = time.monotonic()
     study.check()
+    if options.smoke:
+        study = study.at_smoke_size()
     settings = dict(_setting(text) for text in options.set)
     seeds = _seeds(study, options.seeds)
     if options.search:
@@ -89,6 +94,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     for key in plan.damaged:
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]}")
 
+    held.enter_context(_alone(title, store))
     from mss_core.study import results
 
     surroundings = results.environment()
@@ -129,6 +135,25 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     _say(f"{len(plan.needed)} stages executed, {len(plan.done)} found in the store, "
          f"{time.monotonic() - begun:.0f} s")
     return _failures(board, command)
+
+
+@contextlib.contextmanager
+def _alone(title: str, store: Store) -> Iterator[None]:
+    """One driver a study and store. Other studies may share the store; this one's tables have one writer."""
+    try:
+        store.root.mkdir(parents=True, exist_ok=True)
+        claim = Claim(store.root / f".{title}.claim", seconds=store.claim_seconds)
+        if not claim.acquire_or_refuse():
+            holder = claim.holder()
+            raise RuntimeError(f"process {holder.get('pid')} on {holder.get('host')} is running study {title!r} on "
+                               "this store; wait for it, or stop it and give the same command again")
+    except OSError as error:
+        raise RuntimeError(f"the store {store.root} cannot be written to ({error.strerror or error}); "
+                           "name another with --store") from None
+    try:
+        yield
+    finally:
+        claim.release()
 
 
 def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any],

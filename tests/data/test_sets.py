@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.fingerprints import Fingerprints, fingerprint
@@ -303,6 +304,34 @@ def test_a_single_source_s_target_holds_only_that_source(stems_packed: Packed) -
     assert abs(peak - FREQUENCIES["other"]) < 60
     rest = np.abs(np.fft.rfft((mixtures - stems[:, 0]).sum(0) * np.hanning(16_000)))
     assert rest[450:560].max() < 0.05 * rest.max()
+
+
+def test_how_many_segments_a_mixture_sums(stems_tree: Path, tmp_path: Path) -> None:
+    """Two stems make the target and two other segments the rest, or one of each; of several sources each its own."""
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+
+    def reads(sources: tuple[str, ...], **more: int) -> list[int]:
+        """How often a mixture reads the mixture's row and each source's, and from how many places."""
+        mixer = IncoherentMixer(packed, sources, {"vocals": 2, "other": 2, "drums": 2, "bass": 1}, 48_000, 24_000,
+                                16_000, 0, **more)
+        drawn = mixer.draw(0, 1)[0]
+        rows = [mixer.rows[index] for index in drawn.row[0]]
+        return [rows.count(row) for row in ("mixture", *packed.rows[1:])] + [len(set(drawn.start[0]))]
+
+    rows = packed.rows[1:]
+    for source in rows:
+        single = [4 if row == source else 0 for row in rows]
+        assert reads((source,)) == [2, *single, 4]
+        assert reads((source,), summed=1) == [1, *(n // 2 for n in single), 2]
+        for summed in (1, 3):
+            mixer = IncoherentMixer(packed, (source,), {}, 48_000, 24_000, 16_000, 0, summed)
+            parts = torch.randn(2, 3 * summed, 4)
+            voices = mixer.voices(parts)
+            assert voices.shape == (2, 2 * summed, 4) and torch.equal(voices[:, :summed], parts[:, :summed])
+            torch.testing.assert_close(voices[:, summed], parts[:, summed] - parts[:, summed + 1])
+            torch.testing.assert_close(voices[:, -1], parts[:, -2] - parts[:, -1])
+    counts = {"vocals": 2, "other": 2, "drums": 2, "bass": 1}
+    assert reads(("vocals", "other", "drums", "bass")) == [0, *(counts[row] for row in rows), 7]
 
 
 def test_too_few_segments_are_refused(tmp_path: Path) -> None:
