@@ -105,7 +105,7 @@ def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
 
 
 def _curves(plan: Plan, store: Store) -> pd.DataFrame:
-    rows = [(stage.name, key, row["step"], metric, value)
+    rows = [(stage.label, key, row["step"], metric, value)
             for key, stage in plan.stages.items()
             for row in read_history(store.directory(stage))
             for metric, value in row.items() if metric not in ("step", "total")]
@@ -126,12 +126,12 @@ def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str]
 
 
 def named(stages: Mapping[str, Stage]) -> dict[str, str]:
-    """Keys by stage name; several of one name are ``infer``, ``infer.2``, ``infer.3``, in the order of the graph."""
+    """Keys by stage label; several of one label are ``infer``, ``infer.2``, ``infer.3``, in the order of the graph."""
     count: Counter[str] = Counter()
     found = {}
     for key, stage in stages.items():
-        count[stage.name] += 1
-        found[stage.name if count[stage.name] == 1 else f"{stage.name}.{count[stage.name]}"] = key
+        count[stage.label] += 1
+        found[stage.label if count[stage.label] == 1 else f"{stage.label}.{count[stage.label]}"] = key
     return found
 
 
