@@ -192,7 +192,7 @@ def comparison(
         )
     several = item and all(table.shape[1] > 1 for table in items.values())
     test = declaration.test or ("crossed" if several else "welch")
-    if test in ("crossed", "mixed", "bootstrap") and not several:
+    if test in ("crossed", "mixed", "bootstrap", "item_means") and not several:
         test = "welch"
     printed = style(
         metric,
@@ -311,12 +311,14 @@ def _tests(
         found["wilcoxon"] = stats.wilcoxon(a, b, alpha)
         found["permutation"] = stats.permutation(x, y, alpha, rng)
     if items_a is not None and items_b is not None:
-        if not brief or primary in ("crossed", "mixed", "bootstrap"):
+        if not brief or primary in ("crossed", "mixed", "bootstrap", "item_means"):
             found["crossed"] = crossed.crossed(items_a, items_b, alpha, item)
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
             if fit_mixed or primary == "mixed":
                 found["mixed"] = mixed.mixed(items_a, items_b, alpha, item)
-            found["item_means"] = crossed.item_means(items_a, items_b, alpha, item)
+            found["item_means"] = crossed.item_means(
+                items_a, items_b, alpha, item, declared=primary == "item_means"
+            )
         found["naive"] = crossed.naive(items_a, items_b, alpha, item)
     return tuple(found.values())
 

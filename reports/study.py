@@ -12,7 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-TESTS = ("crossed", "welch", "student", "paired", "wilcoxon", "permutation", "mixed", "bootstrap")
+TESTS = (
+    "crossed",
+    "welch",
+    "student",
+    "paired",
+    "wilcoxon",
+    "permutation",
+    "mixed",
+    "bootstrap",
+    "item_means",
+)
 CORRECTIONS = ("bonferroni", "holm", "bh", "none")
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
+from mss_core.data.config import WeightSet
 from mss_core.data.files import reason
-from mss_core.data.sets import Item, Sound, Survey, WeightSet
+from mss_core.data.items import Item, Sound, Survey
 from mss_core.graph import checksum
 
-SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
           "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8, "BOOL": torch.bool}
 

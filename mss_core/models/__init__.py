@@ -13,6 +13,11 @@ NAMES = {
     "unet": ("mss_core.models.unet", "UNet"),
     "cnn_tail": ("mss_core.models.cnn_tail", "CnnTail"),
     "ast_tail": ("mss_core.models.ast_tail", "AstTail"),
+    "vqvae": ("mss_core.models.vqvae", "VqVae"),
+    "fcn": ("mss_core.models.taggers", "Fcn"),
+    "harmonic_cnn": ("mss_core.models.taggers", "HarmonicCnn"),
+    "short_chunk_cnn": ("mss_core.models.taggers", "ShortChunkCnn"),
+    "musicnn": ("mss_core.models.taggers", "Musicnn"),
     "joint_cnn": ("mss_core.models.joint", "JointCnn"),
     "joint_ast": ("mss_core.models.joint", "JointAst"),
 }

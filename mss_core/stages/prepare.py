@@ -14,12 +14,12 @@ from mss_core.graph import Context, checksum
 from mss_core.models.ast_tail import from_vision
 
 
-def prepare_tracks(*, data: TrackSet, segment: int, version: int = 2, out: Path, ctx: Context) -> None:
+def prepare_tracks(*, data: TrackSet, segment: int, version: int = 3, out: Path, ctx: Context) -> None:
     """Pack the mixture and the sources of every track; tracks shorter than ``segment`` samples are counted."""
     pack(survey(data, ctx.data), ("mixture", *data.sources), data.samplerate, segment, out, ctx)
 
 
-def prepare_clips(*, data: ClipSet, segment: int, version: int = 2, out: Path, ctx: Context) -> None:
+def prepare_clips(*, data: ClipSet, segment: int, version: int = 3, out: Path, ctx: Context) -> None:
     """Pack every clip with its labels; clips shorter than ``segment`` samples are counted."""
     pack(survey(data, ctx.data), ("mixture",), data.samplerate, segment, out, ctx)
 

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mss_core import audio, models
+from mss_core import models
 from mss_core.apply import equalise, separate_track, spectrum_of
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.separation import si_sdr, static_wiener
-from mss_core.pictures import spectrograms
+from mss_core.pictures import excerpts
 
-EXAMPLES, EXAMPLE_SECONDS = 2, 6.0
+EXAMPLES = 2
 
 
 def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 2, out: Path,
@@ -49,7 +49,8 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
             told = sum(example["target"] == source for example in examples)
             if told < EXAMPLES:
                 folder = f"examples/{told + 1}/{source}"
-                _example(out / folder, mixture, reference, estimate, packed.samplerate)
+                excerpts(out / folder, {"mixture": mixture, "reference": reference, "estimate": estimate},
+                         packed.samplerate)
                 examples.append({"track": track.name, "target": source, "folder": folder})
         ctx.report(step=number, total=len(tracks))
     table = pd.DataFrame(rows, columns=["track", "target", "metric", "score"])
@@ -87,17 +88,3 @@ def l1_scalar(reference: np.ndarray, mixture: np.ndarray) -> float:
     order = np.argsort(ratio)
     middle = np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)
     return float(ratio[order][middle])
-
-
-def _example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int) -> None:
-    """The stretch where the source is loudest, as three short files and a picture of their spectra."""
-    folder.mkdir(parents=True, exist_ok=True)
-    length = min(len(reference), round(EXAMPLE_SECONDS * rate))
-    energy = np.cumsum(np.concatenate([[0.0], np.square(reference, dtype=np.float64)]))
-    starts = np.arange(0, len(reference) - length + 1, rate)
-    start = int(starts[np.argmax(energy[starts + length] - energy[starts])]) if len(starts) else 0
-    excerpts = {name: waveform[start:start + length] for name, waveform in
-                (("mixture", mixture), ("reference", reference), ("estimate", estimate))}
-    for name, waveform in excerpts.items():
-        audio.save(folder / f"{name}.wav", waveform, rate)
-    spectrograms(folder.with_suffix(".png"), excerpts, rate)

@@ -21,10 +21,11 @@ def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainCon
     best.json."""
     packed = Packed(data)
     with seeded(train.seed, ctx.device):
-        described = {**tail, "classes": len(packed.labels), "channels": 1}
+        described = {**tail, "classes": len(packed.labels)}
         module = models.build(described)
         if pretrained is not None:
             models.take_backbone(module, models.state(pretrained), "published weights")
         best = fit_classifier(module, packed, frames, train, ctx, augment)
     models.save(out, described, module)
+    (out / "labels.json").write_text(json.dumps(packed.labels), encoding="utf-8")
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

@@ -117,8 +117,10 @@ class Binder:
     def __call__(self, recipe: Any) -> Any:
         if isinstance(recipe, TrackSet | ClipSet | WeightSet):
             return dataclasses.replace(recipe, fingerprint=self._fingerprint(recipe))
-        if children(recipe) is None or isinstance(recipe, tuple | dict):
+        if children(recipe) is None or isinstance(recipe, dict):
             return recipe
+        if isinstance(recipe, tuple):
+            return tuple(self(item) for item in recipe)
         unused = getattr(recipe, "unused", ())
         changes = {name: self(value) for name, value in (children(recipe) or {}).items() if name not in unused}
         return dataclasses.replace(recipe, **changes)

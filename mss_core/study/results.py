@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,17 @@ def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str]
     status = "done" if manifests[trial.root.key] else "failed" if failed else "missing"
     return {"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed, "status": status,
             "error": failed[0] if status == "failed" else None,
-            "stages": {stage.name: key for key, stage in stages.items()}, "command": command}
+            "stages": named(stages), "command": command}
+
+
+def named(stages: Mapping[str, Stage]) -> dict[str, str]:
+    """Keys by stage name; several of one name are ``infer``, ``infer.2``, ``infer.3``, in the order of the graph."""
+    count: Counter[str] = Counter()
+    found = {}
+    for key, stage in stages.items():
+        count[stage.name] += 1
+        found[stage.name if count[stage.name] == 1 else f"{stage.name}.{count[stage.name]}"] = key
+    return found
 
 
 def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> dict[str, Any]:
