@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mss_core.graph import Context
+from mss_core.graph import Context, Stopped
 from mss_core.naming import choose
 
 OPTIMIZERS = ("adam", "sgd")
@@ -132,7 +132,8 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         loss: scalar to minimise.
         validate: metrics on the validation split; ``"loss"`` decides selection and patience.
 
-    Returns the best validation loss and its epoch. Resumes from ``ctx.checkpoint`` where there is one.
+    Returns the best validation loss and its epoch. Resumes from ``ctx.checkpoint`` where there is one. Raises Stopped
+    after writing it where ``ctx.stop`` says so.
     """
     module.to(ctx.device, memory_format=torch.channels_last)
     checkpoint = ctx.checkpoint
@@ -177,9 +178,12 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
             if now - reported > 2.0 and at.phase_step % epoch_steps:
                 _tick(ctx, at.step, total)
                 reported = now
-            if now - written > ctx.checkpoint_seconds:
+            stop = ctx.stop is not None and ctx.stop()
+            if stop or now - written > ctx.checkpoint_seconds:
                 write()
                 written = now
+            if stop:
+                raise Stopped(f"stopped at step {at.step} of {total}")
         if not math.isfinite(sums):
             raise FloatingPointError(f"the training loss became {sums / counted} by step {at.step}; "
                                      f"lower the learning rate ({phase.lr:g})")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mss_core.graph import Stage, digest
 from mss_core.naming import choose, nearest
-from mss_core.recipe import flatten, override, paths
+from mss_core.recipe import flatten, has, override, paths
 from mss_core.study.designs import Factor, Variant, one_at_a_time
 
 CORRECTIONS = ("bonferroni", "holm", "benjamini_hochberg")
@@ -123,8 +124,7 @@ class Study:
     def variants(self) -> list[Variant]:
         """All variants of the design; ValueError where two have one name."""
         variants = self.design(self.factors)
-        names = [variant.name for variant in variants]
-        twice = {name for name in names if names.count(name) > 1}
+        twice = [name for name, count in Counter(variant.name for variant in variants).items() if count > 1]
         if twice:
             raise ValueError(f"study {self.name!r} has several variants named {sorted(twice)[0]!r}")
         return variants
@@ -160,13 +160,17 @@ class Study:
     def recipe(self, variant: Variant, seed: int, smoke: bool, settings: Mapping[str, Any],
                bind: Callable[[Any], Any]) -> Any:
         """The resolved recipe of one trial: departures, then smoke size, ``--set`` values, the seed and the data."""
+        return self._seed(self._resolve(variant, smoke, settings, bind), seed)
+
+    def _resolve(self, variant: Variant, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]) -> Any:
         recipe = override(self.baseline, variant.departures)
         if smoke:
             recipe = self.smoke(recipe)
-        recipe = override(recipe, {path: value for path, value in settings.items() if not _left_out(path, variant)})
+        return bind(override(recipe, {p: value for p, value in settings.items() if not _left_out(p, variant)}))
+
+    def _seed(self, recipe: Any, seed: int) -> Any:
         # A stage that a variant leaves out has no seed to set.
-        recipe = override(recipe, {path: seed for path in self.seeded if path in flatten(recipe)})
-        return bind(recipe)
+        return override(recipe, {path: seed for path in self.seeded if has(recipe, path)})
 
     def trials(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any],
                bind: Callable[[Any], Any]) -> list[Trial]:
@@ -174,8 +178,9 @@ class Study:
         self._check_settings(smoke, settings)
         trials = []
         for variant in self.variants():
+            resolved = self._resolve(variant, smoke, settings, bind)
             for seed in seeds:
-                recipe = self.recipe(variant, seed, smoke, settings, bind)
+                recipe = self._seed(resolved, seed)
                 trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
         return trials
 
