@@ -561,6 +561,28 @@ def test_the_oracle_gate_drops_more_frames_and_closes_where_the_source_is_silent
     assert min(shares) < 1
 
 
+def test_a_silenced_target_does_not_raise_the_mean_over_targets(tmp_path: Path) -> None:
+    from mss_core.stages.evaluate_targets import evaluate_targets
+
+    folders = []
+    for target, scores in (("vocals", [4.0, 6.0, np.nan]), ("drums", [np.nan, np.nan, np.nan])):
+        folders.append(tmp_path / target)
+        folders[-1].mkdir()
+        pd.DataFrame({"track": list("abc"), "target": target, "metric": "sdr", "aggregation": "x", "score": scores}
+                     ).to_csv(folders[-1] / "scores.csv", index=False)
+        pd.DataFrame({"track": list("abc"), "frames": 1}).to_csv(folders[-1] / "frames.csv", index=False)
+    ctx = Context(out=tmp_path)
+    both, one = tmp_path / "both", tmp_path / "one"
+    for out, paths, targets in ((both, folders, ("vocals", "drums")), (one, folders[:1], ("vocals",))):
+        out.mkdir()
+        evaluate_targets(scores=tuple(paths), targets=targets, activity=None, over_tracks="mean", out=out, ctx=ctx)
+    tables = {out: pd.read_csv(out / "scores.csv").set_index(["metric", "target", "aggregation"]).score
+              for out in (both, one)}
+    assert np.isnan(tables[both]["sdr", "macro", "x, mean over tracks, mean over targets"])
+    assert tables[one]["sdr", "macro", "x, mean over tracks, mean over targets"] == 5.0
+    assert np.isnan(tables[both]["avg", "drums", "x, mean over tracks"])
+
+
 def test_the_mixture_as_the_estimate_has_the_input_sdr(store: Store) -> None:
     recipe = tiny(method="mixture", gate__kind="off")
     table = pd.read_csv(done(recipe.pipeline(), store) / "scores.csv", keep_default_na=False)

@@ -13,6 +13,7 @@ from mss_core.models.joint import JointAst, JointCnn, inflate
 from mss_core.models.unet import UNet, separate
 
 SMALL = (2, 3, 4, 5, 6, 7)
+AST = {"frames": 384, "width": 8, "depth": 2, "heads": 2, "hidden": 12}
 RELEASED = (64, 128, 128, 128, 128, 128, 256)
 WIDE = (16, 16, 16, 24, 24, 24, 32)
 
@@ -167,6 +168,11 @@ def test_replicated_inflation_keeps_the_response_to_equal_channels() -> None:
     {"name": "cnn_tail", "classes": 3, "widths": SMALL + (4,), "dense": 5},
     {"name": "joint_cnn", "separator": {"name": "unet", "widths": SMALL, "post": 3},
      "tail": {"name": "cnn_tail", "classes": 3, "channels": 2, "widths": SMALL + (4,), "dense": 5}},
+    {"name": "joint_cnn", "adapt": "concat", "separator": {"name": "unet", "widths": SMALL, "post": 3},
+     "tail": {"name": "cnn_tail", "classes": 3, "channels": 2, "widths": SMALL + (4,), "dense": 5}},
+    {"name": "ast_tail", "classes": 3, **AST},
+    {"name": "joint_ast", "inject": (1, 2), "separator": {"name": "unet", "widths": SMALL, "post": 3},
+     "tail": {"name": "ast_tail", "classes": 3, "channels": 2, **AST}},
 ], ids=lambda d: d["name"])
 def test_saved_models_come_back_and_have_gradients(described, tmp_path) -> None:
     module = models.build(described)
@@ -187,6 +193,62 @@ def test_model_descriptions_hold_every_default() -> None:
         models.model("unet", width=3)
     with pytest.raises(ValueError, match="no model 'unnet'; did you mean 'unet'"):
         models.model("unnet")
+
+
+@pytest.mark.parametrize("sources", [1, 4])
+def test_joined_by_concatenation_it_begins_as_the_tail_alone_too(sources: int) -> None:
+    torch.manual_seed(1)
+    x = torch.rand(2, 384, 256)
+    tail = CnnTail(7, widths=WIDE, dense=9, bn_momentum=1.0)
+    with torch.no_grad():
+        tail(x)
+    tail.eval()
+    wide = CnnTail(7, channels=sources + 1, widths=WIDE, dense=9)
+    joint = JointCnn(UNet(sources, widths=SMALL, post=3), wide, adapt="concat").eval()
+    joint.tail.load_state_dict(inflate(tail.state_dict(), joint.tail, "mixture"))
+    # Block 2 reads 16 channels of its own and the 3 of the second finest map, block 6 the 7 of the coarsest.
+    assert [block[0].in_channels for block in joint.tail.blocks] == [sources + 1, 19, 20, 21, 30, 31, 24]
+    with torch.no_grad():
+        torch.testing.assert_close(joint(x), tail(x), rtol=1e-4, atol=1e-5)
+        joint.tail.blocks[1][0].weight[:, 16:].fill_(0.5)
+        assert (joint(x) - tail(x)).abs().max() > 1e-3
+
+
+def test_the_number_of_joined_maps_is_a_switch() -> None:
+    def joined(skips: int) -> list[int]:
+        joint = JointCnn(UNet(widths=SMALL, post=3), CnnTail(3, 2, WIDE, dense=5), skips=skips)
+        got: dict[int, torch.Tensor] = {}
+        joint.tail.classify = lambda spectra, additions, concatenate: got.update(additions)
+        joint(torch.rand(1, 384, 256))
+        assert [tuple(got[block].shape[2:]) for block in sorted(got)] == [
+            (384 >> block, 128 >> block) for block in sorted(got)]
+        return sorted(got)
+
+    assert [joined(skips) for skips in (0, 1, 3, 5, 6)] == [
+        [], [1], [1, 2, 3], [1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
+    with pytest.raises(ValueError, match="'skips' is a number of decoder maps from 0 to 6, not 7"):
+        joined(7)
+    with pytest.raises(ValueError, match="no adaptation 'add'"):
+        JointCnn(UNet(widths=SMALL), CnnTail(3, 2, WIDE), adapt="add")
+    with pytest.raises(ValueError, match="no start of the adapters 'patch'"):
+        JointCnn(UNet(widths=SMALL), CnnTail(3, 2, WIDE), start="patch")
+
+
+@pytest.mark.parametrize("mel_of_log", [False, True])
+def test_what_the_joint_tail_hears(mel_of_log: bool) -> None:
+    """The masked magnitudes and, last, the mixture, of which the released code takes mel bands of the log."""
+    torch.manual_seed(0)
+    joint = JointCnn(UNet(4, widths=SMALL, post=3), CnnTail(3, 5, WIDE, dense=5), mel_of_log=mel_of_log).eval()
+    x = torch.rand(1, 384, 256)
+    heard = []
+    joint.tail.classify = lambda spectra, additions, concatenate: heard.append(spectra)
+    with torch.no_grad():
+        joint(x)
+        masks = joint.separator(x)[0]
+    mel = joint.tail.mel
+    expected = [((mask * x[0]) @ mel + 1e-4).log10() for mask in masks]
+    expected.append((x[0] + 1e-4).log10() @ mel if mel_of_log else (x[0] @ mel + 1e-4).log10())
+    torch.testing.assert_close(heard[0][0], torch.stack(expected), rtol=1e-5, atol=1e-5)
 
 
 def test_average_pooling_is_a_switch() -> None:

@@ -61,10 +61,10 @@ def finished(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_the_plan_says_what_a_run_executes(finished: Path, tmp_path: Path) -> None:
     plan = json.loads(run(*tiny_flags(tmp_path, "--dry-run", "--json")).stdout)
-    assert plan["totals"] == {"trials": 6, "calls": 41, "distinct": 28, "done": 0, "to_run": 28}
+    assert plan["totals"] == {"trials": 7, "calls": 49, "distinct": 33, "done": 0, "to_run": 33}
     assert {name: row["to_run"] for name, row in plan["stages"].items()} == committed(finished)
     again = json.loads(run(*tiny_flags(finished, "--dry-run", "--json")).stdout)
-    assert again["totals"]["to_run"] == 0 and again["totals"]["done"] == 28
+    assert again["totals"]["to_run"] == 0 and again["totals"]["done"] == 33
 
 
 @pytest.mark.slow
@@ -73,18 +73,18 @@ def test_tables_report_and_tracking_of_a_finished_study(finished: Path) -> None:
 
     here = folder(finished)
     scores = pd.read_csv(here / "scores.csv", keep_default_na=False)
-    assert set(scores.variant) == {"no U-Net", "random init", "bass", "drums", "other", "vocals"}
+    assert set(scores.variant) == {"no U-Net", "random init", "bass", "drums", "other", "vocals", "multiple"}
     macro = scores[(scores.metric == "roc_auc") & (scores.target == "macro")]
-    assert len(macro) == 6 and macro.score.astype(float).between(0, 1).all()
+    assert len(macro) == 7 and macro.score.astype(float).between(0, 1).all()
     study = json.loads((here / "study.json").read_text())
-    assert [trial["status"] for trial in study["trials"]] == ["done"] * 6
+    assert [trial["status"] for trial in study["trials"]] == ["done"] * 7
     assert {stage["device"] for stage in study["stages"].values()} <= {"cpu", "cuda"}
     assert study["examples"] and all((finished / e["estimate"]).exists() for e in study["examples"])
     assert (here / "report.html").stat().st_size > 10_000
     client = MlflowClient(f"sqlite:///{finished / 'mlflow.db'}")
     (experiment,) = [e for e in client.search_experiments() if e.name == here.name]
     runs = client.search_runs([experiment.experiment_id])
-    assert len(runs) == 7 and {r.info.status for r in runs} == {"FINISHED"}
+    assert len(runs) == 8 and {r.info.status for r in runs} == {"FINISHED"}
     (vocals,) = [r for r in runs if r.info.run_name == "vocals/seed0"]
     assert vocals.data.params == {"source": "vocals", "sources": '["vocals"]', "pretrain.phases.0.lr": "0.001"}
     expected = float(macro[macro.variant == "vocals"].score.iloc[0])
@@ -101,7 +101,7 @@ def test_tables_report_and_tracking_of_a_finished_study(finished: Path) -> None:
 def test_a_second_run_executes_nothing_and_changes_nothing(finished: Path) -> None:
     before = (folder(finished) / "scores.csv").read_bytes()
     done = run(*tiny_flags(finished, "--in-process"))
-    assert "0 stages executed, 28 found in the store" in done.stderr
+    assert "0 stages executed, 33 found in the store" in done.stderr
     assert (folder(finished) / "scores.csv").read_bytes() == before
 
 
@@ -144,7 +144,7 @@ def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Pa
     assert committed(tmp_path) == committed(finished)
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 7
+    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 8
     assert {r.info.status for r in runs} == {"FINISHED"}
 
 
@@ -168,7 +168,7 @@ def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> Non
     scores = pd.read_csv(folder(finished) / "scores.csv", keep_default_na=False)
     macro = scores[(scores.metric == "roc_auc") & (scores.target == "macro")]
     by_seed = macro.pivot(index="variant", columns="seed", values="score")
-    assert by_seed.shape == (6, 2) and (by_seed[0] != by_seed[1]).all()
+    assert by_seed.shape == (7, 2) and (by_seed[0] != by_seed[1]).all()
 
 
 @pytest.mark.parametrize(("flags", "message"), [
@@ -215,8 +215,8 @@ def test_a_wrong_reference_level_is_one_clear_line(tmp_path: Path, capsys) -> No
 
 def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:
     plan = json.loads(run("--dry-run", "--json", "--store", str(tmp_path)).stdout)
-    assert set(plan["absent_data"]) == {"stems", "clips"}
-    assert plan["totals"]["distinct"] == 64
+    assert set(plan["absent_data"]) == {"musdb18", "mtat", "fma_medium_minus_small", "imagenet"}
+    assert plan["totals"]["distinct"] == 436
 
 
 @pytest.mark.slow
@@ -227,11 +227,11 @@ def test_a_failing_stage_blocks_only_what_needs_it(stems_tree: Path, tmp_path: P
     flags = tiny_flags(tmp_path / "store", "--in-process", "--set", "separation.name=stems", "--data",
                        f"stems={stems_tree}")
     done = run(*flags, expect=1)
-    assert "4 stages failed, 16 more could not start" in done.stderr
+    assert "5 stages failed, 20 more could not start" in done.stderr
     assert "a training mixture needs 4 segments of 6 s; the training tracks hold 1" in done.stderr
     assert "try again with the same command" in done.stderr
     study = json.loads((folder(tmp_path / "store") / "study.json").read_text())
     status = {trial["variant"]: trial["status"] for trial in study["trials"]}
     assert status == {"no U-Net": "done", "random init": "done", "bass": "failed", "drums": "failed",
-                      "other": "failed", "vocals": "failed"}
+                      "other": "failed", "vocals": "failed", "multiple": "failed"}
     assert all("log:" in trial["error"] for trial in study["trials"] if trial["status"] == "failed")

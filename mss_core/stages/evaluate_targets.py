@@ -9,7 +9,6 @@ import pandas as pd
 
 from mss_core.graph import Context
 from mss_core.metrics.aggregate import aggregate
-from mss_core.metrics.classification import macro
 
 COLUMNS = ["track", "target", "metric", "aggregation", "score"]
 AVERAGED = ("sdr", "sir", "sar")
@@ -21,7 +20,8 @@ def evaluate_targets(*, scores: tuple[Path, ...], targets: tuple[str, ...], acti
     """Leaves scores.csv: each track, each target over its tracks, the mean over targets (``macro``), with ``avg``, the
     mean of SDR, SIR and SAR; the detection scores where there are any; frames.csv and one panel a target.
 
-    A target without a defined score is left out of the mean over targets.
+    Where a target has no defined score the mean over targets has none either: a gate that silences one instrument
+    altogether must not raise the mean by taking it out.
     """
     tracks = pd.concat([_read(path) for path in scores])
     rows = []
@@ -35,7 +35,8 @@ def evaluate_targets(*, scores: tuple[Path, ...], targets: tuple[str, ...], acti
         if not parts.empty:
             averages.append(("", target, "avg", parts.aggregation.iloc[0], parts.score.mean(skipna=False)))
     split = pd.concat([split, pd.DataFrame(averages, columns=COLUMNS)])
-    means = [("", "macro", metric, f"{aggregation}, mean over targets", macro(group.score))
+    means = [("", "macro", metric, f"{aggregation}, mean over targets",
+              group.score.mean(skipna=False) if len(group) == len(targets) else float("nan"))
              for (metric, aggregation), group in split.groupby(["metric", "aggregation"], sort=False)]
     tables = [split, pd.DataFrame(means, columns=COLUMNS), tracks]
     if activity is not None:

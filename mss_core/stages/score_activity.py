@@ -17,8 +17,8 @@ from mss_core.metrics.classification import activity_auc, macro, merge_columns, 
 def score_activity(*, data: Path, activity: Path, masks: tuple[Path, ...], targets: tuple[str, ...],
                    groups: dict[str, tuple[str, ...]], transform: Transform, label_threshold: float, version: int = 1,
                    out: Path, ctx: Context) -> None:
-    """Leaves scores.csv: ROC-AUC over all frames of all test tracks and over their seconds (medians), by target and
-    as a mean over targets, each beside the same score of the mixture's energy; and the share of active frames.
+    """Leaves scores.csv: ROC-AUC over all frames of all test tracks and over their seconds (medians; also as a mean
+    over targets), by target, each beside the same score of the mixture's energy; and the share of active frames.
 
     ``groups`` joins sub-categories: a group is as active as its most active member, and replaces them.
     """
@@ -48,7 +48,8 @@ def score_activity(*, data: Path, activity: Path, masks: tuple[Path, ...], targe
     rows = []
     for (metric, aggregation), values in columns.items():
         rows += [("", name, metric, aggregation, float(value)) for name, value in zip(names, values, strict=True)]
-        rows.append(("", "macro", metric, f"{aggregation}, mean over targets", macro(values)))
+        if metric == "activity_auc_1s":
+            rows.append(("", "macro", metric, f"{aggregation}, mean over targets", macro(values)))
     table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
     table.to_csv(out / "scores.csv", index=False)
     ctx.report(step=1, total=1)

@@ -143,20 +143,24 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error
 
 
 def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    return [{**note, "data": stage.name.removeprefix("prepare_")}
+    told = [{**note, "data": stage.name.removeprefix("prepare_")}
             for stage in plan.stages.values() if store.manifest(stage)
             for note in _left(store, stage, "notes.json")]
+    return list({digest(note): note for note in told}.values())  # what many stages say alike is told once
 
 
 def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
-    """Audio that stages left, once for each."""
+    """Audio that stages left, once for each, and of the first seed where seeds differ."""
     found, seen = [], set()
+    told: dict[tuple[str, str, str], int] = {}
     for trial in trials:
         for stage in walk([trial.root]).values():
             if stage.key in seen:
                 continue
             seen.add(stage.key)
             for example in _left(store, stage, "examples.json"):
+                if told.setdefault((trial.variant.name, example["track"], example["target"]), trial.seed) != trial.seed:
+                    continue
                 here = store.directory(stage).relative_to(store.root) / example["folder"]
                 found.append({"track": example["track"], "target": example["target"], "variant": trial.variant.name,
                               **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")}})
