@@ -28,6 +28,21 @@ RESOURCES: dict[str, dict[str, float]] = {
     "infer_steered": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "infer_classic": {"cpu": 1, "warm": 1},
     "score_estimates": {"cpu": 1, "warm": 1},
+    "infer_ideal": {"cpu": 1, "gpu": 0.25, "warm": 1},
+    "infer_gate": {"cpu": 1, "warm": 1},
+    "score_target": {"cpu": 1, "gpu": 0.25, "warm": 1},
+    "score_activity": {"cpu": 1, "warm": 1},
+    "evaluate_targets": {"cpu": 1, "warm": 1},
+    "prepare_activity": {"cpu": 1},
+    "prepare_statistics": {"cpu": 1, "gpu": 0.25},
+    "prepare_weights": {"cpu": 1},
+    "prepare_vqvae": {"cpu": 1},
+    "prepare_tagger": {"cpu": 1},
+    "cut_tracks": {"cpu": 1},
+    "cut_clips": {"cpu": 1},
+    "remove_soft": {"cpu": 1},
+    "reconstruct": {"cpu": 1, "gpu": 0.25, "warm": 1},
+    "score_stems": {"cpu": 1, "warm": 1},
 }
 DEFAULT: dict[str, float] = {"cpu": 1}
 TABLE = "mss_core/study/resources.py"
