@@ -275,8 +275,8 @@ def search(*, trained: str, base: list[str], space: dict[str, Any], source: str,
     """Sum up a finished search; leaves winner.json and history.csv beside the journal of its suggestions.
 
     The suggestions were made and trained by :mod:`mss_core.study.conduct`, which wrote each into an Optuna journal
-    beside ``out`` (:func:`suggestions`). The arguments are what the outcome depends on; ``base`` and ``probes`` are keys
-    of the trainings that the recipe itself and a few fixed suggestions lead to, so recipe, data and space are all in.
+    beside ``out`` (:func:`suggestions`). The arguments are what the outcome depends on; ``base`` and ``probes`` are
+    keys of the trainings that the recipe itself and a few fixed suggestions lead to, so recipe, data and space are all in.
 
     Raises RuntimeError where the journal holds fewer than ``trials`` finished suggestions or no winner.
     """
