@@ -276,7 +276,7 @@ def search(*, trained: str, base: list[str], space: dict[str, Any], source: str,
 
     The suggestions were made and trained by :mod:`mss_core.study.conduct`, which wrote each into an Optuna journal
     beside ``out`` (:func:`suggestions`). The arguments are what the outcome depends on; ``base`` and ``probes`` are
-    keys of the trainings that the recipe itself and a few fixed suggestions lead to, so recipe, data and space are all in.
+    keys of the trainings that the recipe itself and a few fixed suggestions lead to, so recipe, data and space are in.
 
     Raises RuntimeError where the journal holds fewer than ``trials`` finished suggestions or no winner.
     """
