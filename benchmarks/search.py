@@ -67,7 +67,6 @@ def ours(folder: Path, trials: int, slots: int, seconds: float, seed: int) -> tu
     store = Store(folder)
     (arm,) = searching.plan_arms(study, False, {}, lambda recipe: recipe, store).values()
     assert arm.variant == Variant("baseline", {}, {}).name
-    store.begin(arm.stage)
     start = time.monotonic()
     conductor = conduct.Conductor([replace(arm, points=())], store, lambda arm: searching.where(arm, store))
     launch_search.execute(conductor, store, Context())

@@ -66,14 +66,16 @@ class Watch:
     metric: str
     maximise: bool
     pruner: Asha
-    partial: Path
+    store: Store
+    stage: Stage
 
     def __call__(self, row: Mapping[str, Any]) -> None:
         study = suggest.load(self.where, self.name)
         storage = suggest.shared(self.where)
         identity = suggest.identity(storage, self.name, self.number)
         trial = storage.get_trial(identity)
-        values = [row[self.metric] for row in read_history(self.partial) if self.metric in row]
+        values = [row[self.metric] for row in read_history(self.store.partial(self.stage))
+                  if self.metric in row]
         for epoch, value in enumerate(values, start=1):
             if epoch not in trial.intermediate_values:
                 storage.set_trial_intermediate_value(identity, epoch, value)
@@ -108,7 +110,7 @@ def perform(arm: Arm, job: Job, store: Store, ctx: Context, where: str) -> dict[
                 listen = None
                 if pruner is not None and not job.rerun:
                     listen = Watch(where, arm.stage.key, job.number, metrics[0],
-                                   arm.search.directions[0] == "maximize", pruner, store.partial(stage))
+                                   arm.search.directions[0] == "maximize", pruner, store, stage)
                     if _given_up(where, arm.stage.key, job.number):
                         raise Pruned
                 _train(stage, store, ctx, listen)
@@ -191,7 +193,8 @@ def _spent(stages: Sequence[Stage], store: Store, metric: str) -> dict[str, Any]
     epochs, most, seconds = 0, 0, 0.0
     for stage in stages:
         manifest = store.manifest(stage)
-        folder = store.partial(stage) if manifest is None else store.directory(stage)
+        left = store.partials(stage)
+        folder = store.directory(stage) if manifest is not None or not left else left[0]
         rows = [row for row in read_history(folder) if metric in row or metric == "parameters"]
         if rows:
             epochs += len(rows)

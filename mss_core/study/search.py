@@ -14,6 +14,7 @@ import hashlib
 import inspect
 import json
 import math
+import shutil
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -262,20 +263,26 @@ def _source(space: Space) -> str:
 
 # ---- the stage
 
+def suggestions(key: str, searches: Path) -> Path:
+    """The folder of a search's journal while it is made, below the store's folder of searches."""
+    return searches / f"{key}.suggestions"
+
+
 def search(*, trained: str, base: list[str], space: dict[str, Any], source: str, probes: list[list[str]],
            points: list[dict[str, Any]], trials: int, metrics: list[str], directions: list[str], sampler: str,
            pruner: Asha | None, concurrency: int, top: int, seeds: list[int], version: int = 1, out: Path,
            ctx: Context) -> None:
     """Sum up a finished search; leaves winner.json and history.csv beside the journal of its suggestions.
 
-    The suggestions were made and trained by :mod:`mss_core.study.conduct`, which wrote each into ``journal.log``
-    (an Optuna journal) in ``out``. The arguments are what the outcome depends on; ``base`` and ``probes`` are keys of
-    the trainings that the recipe itself and a few fixed suggestions lead to, so recipe, data and space are all in.
+    The suggestions were made and trained by :mod:`mss_core.study.conduct`, which wrote each into an Optuna journal
+    beside ``out`` (:func:`suggestions`). The arguments are what the outcome depends on; ``base`` and ``probes`` are
+    keys of the trainings that the recipe itself and a few fixed suggestions lead to, so recipe, data and space are in.
 
     Raises RuntimeError where the journal holds fewer than ``trials`` finished suggestions or no winner.
     """
     from mss_core.study import suggest
 
+    shutil.copyfile(suggestions(out.name.split(".")[0], out.parent) / suggest.JOURNAL, out / suggest.JOURNAL)
     rows = suggest.history(out, metrics)
     finished = [row for row in rows if row["rerun"] is None and row["state"] not in ("running", "failed")]
     if len(finished) < trials:

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.board import Board
 from mss_core.study.designs import Factor, Variant
 from mss_core.study.plan import Plan, make_plan
-from mss_core.study.search import Arm, Search, make_arm
+from mss_core.study.search import Arm, Search, make_arm, suggestions
 from mss_core.study.study import SETTINGS, Study, Trial, left_out
 
 STORAGE = "MSS_SEARCH_STORAGE"
@@ -149,14 +150,13 @@ def carry_out(arms: Mapping[str, Arm], store: Store, in_process: bool, ctx: Cont
             run_stage(arm.stage, store, ctx)
         except StageFailed as failure:
             raise RuntimeError(f"the search of {arm.variant}: {failure.message}") from None
+        shutil.rmtree(suggestions(arm.stage.key, store.root / "search"), ignore_errors=True)  # the artefact has a copy
 
 
 def _search(arms: Sequence[Arm], store: Store, in_process: bool, ctx: Context, say: Callable[[str], None]) -> None:
     from mss_core.study import conduct
 
     _common(arms, store, in_process, ctx)
-    for arm in arms:
-        store.begin(arm.stage)
     conductor = conduct.Conductor(arms, store, lambda arm: where(arm, store), say)
     if in_process:
         conduct.execute(conductor, store, ctx)
@@ -193,7 +193,7 @@ def _common(arms: Sequence[Arm], store: Store, in_process: bool, ctx: Context) -
 
 def where(arm: Arm, store: Store) -> str:
     """The storage of a search's suggestions while it is made."""
-    return os.environ.get(STORAGE) or str(store.partial(arm.stage) / "journal.log")
+    return os.environ.get(STORAGE) or str(suggestions(arm.stage.key, store.root / "search") / "journal.log")
 
 
 def _keep_journal(arm: Arm, store: Store) -> None:
@@ -202,7 +202,7 @@ def _keep_journal(arm: Arm, store: Store) -> None:
 
     place = where(arm, store)
     if "://" in place:
-        suggest.copy(place, arm.stage.key, store.partial(arm.stage) / suggest.JOURNAL)
+        suggest.copy(place, arm.stage.key, suggestions(arm.stage.key, store.root / "search") / suggest.JOURNAL)
 
 
 # ---- tables

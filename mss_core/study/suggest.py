@@ -171,6 +171,7 @@ def identity(storage: BaseStorage, name: str, number: int) -> int:
 
 def copy(where: str, name: str, journal: Path) -> None:
     """Write a search out of a storage into a journal of its own."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
     journal.unlink(missing_ok=True)
     optuna.copy_study(from_study_name=name, from_storage=shared(where), to_storage=open_storage(str(journal)))
 
