@@ -80,7 +80,7 @@ def predict_clips(module: nn.Module, waveforms: Iterator[np.ndarray], frames: in
                   batch: int = 32) -> Iterator[np.ndarray]:
     """Class probabilities of each clip: the mean, or the maximum, over its slices. Yields (class,) arrays."""
     for waveform in waveforms:
-        pieces = torch.from_numpy(np.ascontiguousarray(slices_of(waveform, frames, hop)))
+        pieces = torch.from_numpy(slices_of(waveform, frames, hop).copy())
         scores = torch.cat([
             to_probabilities(module(inputs(module, piece.to(device))).float()) for piece in pieces.split(batch)])
         joined = scores.mean(0) if aggregate == "mean" else scores.amax(0)

@@ -159,3 +159,27 @@ def mel_matrix(bands: int = 128, bins: int = 256, samplerate: int = 16_000,
     matrix = np.maximum(0.0, np.minimum(rising, falling))
     matrix[0] = 0.0
     return torch.from_numpy(matrix.astype(np.float32))
+
+
+# ---- the centred transform of Open-Unmix and the IASS system
+
+def centred_stft(waveform: torch.Tensor, size: int, hop: int) -> torch.Tensor:
+    """Periodic Hann, frame ``i`` centred on sample ``i * hop``, the ends reflected.
+
+    Shape: (..., time) -> complex (..., frame, size // 2 + 1), 1 + time // hop frames.
+    """
+    flat = waveform.reshape(-1, waveform.shape[-1])
+    if flat.shape[-1] <= size // 2:
+        raise ValueError(f"{flat.shape[-1]} samples are too few for a centred transform of {size}")
+    found = torch.stft(flat, size, hop, window=_window(size, str(waveform.device)), return_complex=True)
+    return found.transpose(1, 2).reshape(*waveform.shape[:-1], -1, size // 2 + 1)
+
+
+def centred_istft(spectrum: torch.Tensor, size: int, hop: int, length: int) -> torch.Tensor:
+    """The inverse of :func:`centred_stft`, exact for an unchanged spectrum.
+
+    Shape: complex (..., frame, size // 2 + 1) -> (..., length).
+    """
+    flat = spectrum.reshape(-1, *spectrum.shape[-2:]).transpose(1, 2)
+    found = torch.istft(flat, size, hop, window=_window(size, str(spectrum.device)), length=length)
+    return found.reshape(*spectrum.shape[:-2], length)

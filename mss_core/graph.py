@@ -97,6 +97,12 @@ class Stage:
         return self.function.__name__
 
     @property
+    def label(self) -> str:
+        """Its name and, where it works on one target of several, that target."""
+        target = self.arguments.get("target")
+        return f"{self.name} {target}" if isinstance(target, str) and target else self.name
+
+    @property
     def inputs(self) -> dict[str, Stage]:
         """The upstream stages by argument name (``name.0``, ``name.1`` where the argument is a tuple of stages)."""
         found: dict[str, Stage] = {}

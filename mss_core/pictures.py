@@ -10,6 +10,8 @@ import torch
 
 from mss_core import audio
 
+EXAMPLE_SECONDS = 6.0
+
 
 def spectrograms(path: Path, waveforms: Mapping[str, np.ndarray], samplerate: int) -> None:
     """Write a PNG of one log-magnitude spectrogram a waveform, side by side on one scale in dB.
@@ -35,15 +37,18 @@ def spectrograms(path: Path, waveforms: Mapping[str, np.ndarray], samplerate: in
     figure.savefig(path, dpi=90, metadata={"Software": None})
 
 
-def excerpts(folder: Path, waveforms: Mapping[str, np.ndarray], samplerate: int, seconds: float = 6.0) -> None:
-    """The stretch where ``waveforms["reference"]`` is loudest, as short WAV files and one picture, ``<folder>.png``."""
+def example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int,
+            picture: bool = True) -> None:
+    """Write the stretch where a source is loudest as ``mixture.wav``, ``reference.wav`` and ``estimate.wav``, and a
+    picture of their spectra beside the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    reference = waveforms["reference"]
-    length = min(len(reference), round(seconds * samplerate))
+    length = min(len(reference), round(EXAMPLE_SECONDS * rate))
     energy = np.cumsum(np.concatenate([[0.0], np.square(reference, dtype=np.float64)]))
-    starts = np.arange(0, len(reference) - length + 1, samplerate)
+    starts = np.arange(0, len(reference) - length + 1, rate)
     start = int(starts[np.argmax(energy[starts + length] - energy[starts])]) if len(starts) else 0
-    pieces = {name: waveform[start:start + length] for name, waveform in waveforms.items()}
-    for name, waveform in pieces.items():
-        audio.save(folder / f"{name}.wav", waveform, samplerate)
-    spectrograms(folder.with_suffix(".png"), pieces, samplerate)
+    excerpts = {name: waveform[start:start + length] for name, waveform in
+                (("mixture", mixture), ("reference", reference), ("estimate", estimate))}
+    for name, waveform in excerpts.items():
+        audio.save(folder / f"{name}.wav", waveform, rate)
+    if picture:
+        spectrograms(folder.with_suffix(".png"), excerpts, rate)

@@ -37,6 +37,8 @@ class Phase:
         decay, decay_steps: the rate is multiplied by ``decay`` every ``decay_steps`` steps.
         decay_epochs, decay_after: where given, by ``decay`` after epoch ``decay_after`` of the phase and every
             ``decay_epochs`` epochs from then on, and not by steps.
+        factor, plateau: the rate is multiplied by ``factor`` after more than ``plateau`` epochs without a new best
+            validation loss, counted anew after each time; None: never.
     """
 
     optimizer: str = "adam"
@@ -50,9 +52,13 @@ class Phase:
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    factor: float = 1.0
+    plateau: int | None = None
 
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
+        if not 0 < self.factor <= 1 or (self.plateau is not None and self.plateau < 0):
+            raise ValueError(f"a phase needs 0 < factor <= 1 and plateau >= 0 (or None for never); got {self}")
         if self.lr <= 0 or self.epochs < 1 or self.decay_steps < 1:
             raise ValueError(f"a phase needs lr > 0, epochs >= 1 and decay_steps >= 1; got {self}")
         if self.decay_after < 0 or (self.decay_epochs is not None and self.decay_epochs < 1):
@@ -111,6 +117,8 @@ class _Position:
     step: int = 0  # over the whole training
     phase_step: int = 0
     bad_epochs: int = 0
+    cuts: int = 0  # how often a plateau has lowered the rate of this phase
+    waited: int = 0  # epochs since the last new best or cut
     best: float = math.inf
     best_epoch: int = 0
 
@@ -165,7 +173,7 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         module.train()
         while at.phase_step < (at.phase_epoch + 1) * epoch_steps:
             for group in optimizer.param_groups:
-                group["lr"] = phase.rate(at.phase_step, at.phase_epoch)
+                group["lr"] = phase.rate(at.phase_step, at.phase_epoch) * phase.factor ** at.cuts
             with autocast(ctx.device, config.precision):
                 value = loss(module, batch(at.step))
             optimizer.zero_grad(set_to_none=True)
@@ -195,15 +203,19 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         at.epoch += 1
         at.phase_epoch += 1
         at.bad_epochs += 1
+        at.waited += 1
         if metrics["loss"] < at.best:
-            at.best, at.best_epoch, at.bad_epochs = metrics["loss"], at.epoch, 0
+            at.best, at.best_epoch, at.bad_epochs, at.waited = metrics["loss"], at.epoch, 0, 0
             best = copy.deepcopy(module.state_dict())
+        if phase.plateau is not None and at.waited > phase.plateau:
+            at.cuts, at.waited = at.cuts + 1, 0
         ctx.report(step=at.step, total=total, train_loss=sums / counted, learning_rate=optimizer.param_groups[0]["lr"],
                    **{f"valid_{name}": value for name, value in metrics.items()})
         sums, counted = 0.0, 0
         impatient = phase.patience is not None and at.bad_epochs > phase.patience
         if at.phase_epoch >= phase.epochs or impatient:
             at.phase, at.phase_epoch, at.phase_step, at.bad_epochs = at.phase + 1, 0, 0, 0
+            at.cuts, at.waited = 0, 0
             if at.phase < len(config.phases):
                 if config.select == "best":
                     module.load_state_dict(best)

@@ -83,7 +83,8 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
         if not any(covers(path, change.path) for path in seeded)
     ]
     declared = declared_paths(study.declaration, variant, reference)
-    undeclared = [c.path for c in changes if not any(covers(path, c.path) for path in declared)]
+    searched = study.declaration.searched
+    undeclared = [c.path for c in changes if not any(covers(path, c.path) for path in (*declared, *searched))]
     stages = {
         v.name: list(
             dict.fromkeys(
@@ -109,7 +110,7 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
         tuple(gained),
         tuple(lost),
         refusal,
-        _bundle(changes, declared, gained, lost),
+        _bundle([c for c in changes if c.path not in searched], declared, gained, lost),
     )
 
 

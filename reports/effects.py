@@ -98,6 +98,9 @@ def separation(scores: Scores, primary: str) -> tuple[Separation, ...]:
 
 
 def _mean_of_runs(rows: pd.DataFrame) -> float:
+    """Mean over runs of the score over all tracks where there is one, else of the mean over tracks."""
+    whole = rows[rows["track"] == ""]
+    rows = rows if whole.empty else whole
     return float(rows.groupby("seed")["score"].mean().mean())
 
 

@@ -41,6 +41,7 @@ class Paper:
     """One paper's tables and protocol.
 
     Attributes:
+        targets, metrics: what the paper calls our targets and metrics.
         studies: study name -> which table, columns by metric and rows by variant it repeats.
     """
 
@@ -51,6 +52,8 @@ class Paper:
     protocol: Mapping[str, str]
     studies: Mapping[str, Any]
     printed: Mapping[str, Any]
+    targets: Mapping[str, str]
+    metrics: Mapping[str, str]
     tables: tuple[Table, ...]
 
     def table(self, name: str) -> Table:
@@ -123,6 +126,8 @@ def paper(name: str) -> Paper:
         raw["protocol"],
         raw["studies"],
         raw.get("printed", {}),
+        raw.get("targets", {}),
+        raw.get("metrics", {}),
         tuple(tables),
     )
 

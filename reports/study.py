@@ -58,6 +58,7 @@ class Declaration:
         metrics: level -> primary metric of the variants at that level, where it is not `metric`.
         cut: what a smoke run leaves out of the study, as a sentence.
         sections: extra parts of the report: `kind` (a module of reports/sections) and its options.
+        searched: paths whose values a hyperparameter search chose.
     """
 
     factors: tuple[Factor, ...] = ()
@@ -69,6 +70,7 @@ class Declaration:
     within: tuple[str, ...] = ()
     references: Mapping[str, str] = field(default_factory=dict)
     sections: tuple[Mapping[str, Any], ...] = ()
+    searched: tuple[str, ...] = ()
     metric: str = ""
     metrics: Mapping[str, str] = field(default_factory=dict)
     cut: str = ""
@@ -207,6 +209,7 @@ def _declaration(raw: Mapping[str, Any], place: str) -> Declaration:
         within=tuple(raw.get("within", ())),
         references=dict(raw.get("references", {})),
         sections=tuple(raw.get("sections", ())),
+        searched=tuple((raw.get("search") or {}).get("paths", ())),
         metric=str(raw.get("metric") or ""),
         metrics=dict(raw.get("metrics", {})),
         cut=str(raw.get("cut") or ""),

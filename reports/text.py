@@ -62,6 +62,12 @@ STYLES = {
     "sir": Style("sir", "SIR", 1.0, "dB", 2),
     "sar": Style("sar", "SAR", 1.0, "dB", 2),
     "isr": Style("isr", "ISR", 1.0, "dB", 2),
+    "avg": Style("avg", "mean of SDR, SIR and SAR", 1.0, "dB", 2),
+    "sdr_all": Style("sdr_all", "SDR, no second left out", 1.0, "dB", 2),
+    "activity_auc": Style("activity_auc", "activity AUC by frame", 100.0, "points", 2),
+    "activity_auc_1s": Style("activity_auc_1s", "activity AUC by second", 100.0, "points", 2),
+    "spectrogram_sdr": Style("spectrogram_sdr", "spectrogram SDR", 1.0, "dB", 2),
+    "mae": Style("mae", "MAE", 1.0, "", 5, higher_is_better=False),
     "l1": Style("l1", "L1", 1.0, "", 5, higher_is_better=False),
     "loss": Style("loss", "loss", 1.0, "", 4, higher_is_better=False),
 }

@@ -8,8 +8,10 @@ The paper's protocol: each separator is trained once and shared by the five runs
 that one separator; source_ablation_replicated.py trains one a run.
 """
 
-from mss_core.study import Factor, Study, run, table_cells
+from mss_core.study import Factor, Search, Study, run, table_cells
 from mss_core.systems.msspt import AST, SOURCES, msspt_cnn, smoke
+from search_spaces.finetune import finetune
+from search_spaces.tail import tail
 
 study = Study(
     name="source_ablation",
@@ -35,6 +37,7 @@ study = Study(
     smoke=smoke,
     smoke_levels={"backend": ["CNN"], "task": ["tags"]},
     smoke_seeds=range(3),
+    search=Search({"train_tail": tail, "finetune": finetune}, trials=40),  # with --search each_variant
 )
 
 if __name__ == "__main__":

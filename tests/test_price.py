@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from mss_core.study.plan import Plan, make_plan
 from mss_core.study.price import HOP, START, estimates, makespan, price, smallest_p, timings
 from mss_core.study.quote import reach
 from reports.power import detectable, power
+from tests.conftest import REPOSITORY, tiny_flags
 from tests.test_designs import STUDY, bind
 
 
@@ -172,3 +174,17 @@ def test_a_dry_run_warns_where_nothing_can_become_significant(tmp_path, capsys) 
     told = json.loads(capsys.readouterr().out)
     assert told["power"]["smallest_p"] == 0.0625 and told["power"]["warning"].startswith("WARNING")
     assert told["price"]["gpus"] == 2 and told["price"]["unknown"]["pretrain"] == 2 and set(told["absent_data"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", ["0.01", "30"])
+def test_a_probe_prices_every_kind_and_leaves_only_data(tmp_path, capsys, seconds: str) -> None:
+    """Stopped at once, and run to the end: each stage gets a price, and nothing trained stays in the store."""
+    study = runpy.run_path(str(REPOSITORY / "studies" / "source_ablation.py"))["study"]
+    flags = tiny_flags(tmp_path, "--dry-run", "--json", "--cpus", "2", "--gpus", "0")
+    run(study, [*flags, "--probe", seconds])
+    told = json.loads(capsys.readouterr().out)
+    assert told["price"]["unknown"] == {} and told["price"]["wall_seconds"] > START
+    assert all(row["seconds"] > 0 and row["disk_bytes"] > 0 for row in told["price"]["stages"].values())
+    assert {path.parts[-3] for path in tmp_path.glob("*/*/manifest.json")} == {"prepare_tracks", "prepare_clips"}
+    assert told["totals"]["done"] == 2 and not list(tmp_path.glob("probe-*"))

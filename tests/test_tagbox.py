@@ -208,7 +208,7 @@ class Bright(nn.Module):
 def vqvae() -> VqVae:
     """Trained for a moment on what is steered below, so that it is worth steering."""
     torch.manual_seed(0)
-    module = VqVae(downs=((2,),), widths=(8,), depths=(2,), embedding=8, bins=32)
+    module = VqVae(downs=((2,),), widths=(8,), depths=(2,), embedding=8, codes=32)
     optimizer = torch.optim.Adam(module.parameters(), lr=5e-3)
     for _ in range(60):
         loss = module.loss(0.3 * torch.randn(4, 4096))
@@ -445,7 +445,7 @@ def tiny() -> TagBox:
     small = smoke(TINY)
     return replace(
         small, tracks=TINY.tracks, clips=TINY.clips, limit=2,
-        vqvae={**small.vqvae, "widths": (8,), "depths": (1,), "bins": 16},
+        vqvae={**small.vqvae, "widths": (8,), "depths": (1,), "codes": 16},
         train_vqvae=replace(small.train_vqvae, phases=(replace(small.train_vqvae.phases[0], epochs=8, lr=5e-3),),
                             epoch_steps=12, batch=4),
         train_tagger=replace(small.train_tagger, phases=(replace(small.train_tagger.phases[0], epochs=1),), batch=4),
@@ -528,7 +528,7 @@ def test_the_released_vqvae_is_read_by_name(tmp_path: Path) -> None:
     from mss_core.stages.released import prepare_vqvae
 
     torch.manual_seed(0)
-    described = models.model("vqvae", downs=((1,), (1, 1)), widths=(4, 4), depths=(1, 1), embedding=4, bins=8)
+    described = models.model("vqvae", downs=((1,), (1, 1)), widths=(4, 4), depths=(1, 1), embedding=4, codes=8)
     state = models.build(described).state_dict()
     state = {name: torch.randn_like(value) for name, value in state.items()}
     root = tmp_path / "jukebox"
@@ -544,7 +544,7 @@ def test_the_released_vqvae_is_read_by_name(tmp_path: Path) -> None:
     assert hashlib.sha256((root / "vqvae.pth.tar").read_bytes()).hexdigest() in note["items"][0]
     from mss_core.store import StageFailed
 
-    other = models.model("vqvae", downs=((1,), (1, 1)), widths=(4, 8), depths=(1, 1), embedding=4, bins=8)
+    other = models.model("vqvae", downs=((1,), (1, 1)), widths=(4, 8), depths=(1, 1), embedding=4, codes=8)
     with pytest.raises(StageFailed, match="has shape .* the model's is"):
         materialize(Stage(prepare_vqvae, data=WeightSet("jukebox"), vqvae=other), Store(tmp_path / "s"),
                     Context(data={"jukebox": root}))

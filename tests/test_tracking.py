@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
@@ -179,28 +180,28 @@ def test_rebuild_says_what_is_missing(tmp_path, capsys) -> None:
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory):
+def postgresql():
     """The URI of a PostgreSQL of this test's own; skipped where there is none, or no driver for it."""
     pytest.importorskip("pg8000")
     found = shutil.which("pg_ctl") or next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl"))), None)
     if found is None or (os.getuid() == 0 and not shutil.which("runuser")):
         pytest.skip("no PostgreSQL here")
-    folder, port = tmp_path_factory.mktemp("postgresql"), free_port()
-    bin_folder = os.path.dirname(os.path.realpath(found))
+    port, bin_folder = free_port(), os.path.dirname(os.path.realpath(found))
     as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-    if as_user:
-        for above in [folder, *folder.parents][:-2]:
-            above.chmod(0o755)
-        shutil.chown(folder, "postgres")
+    # Not in pytest's folder: that one is closed to the user that PostgreSQL insists on.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        if as_user:
+            shutil.chown(folder, "postgres")
 
-    def do(name: str, *words: str) -> None:
-        subprocess.run([*as_user, f"{bin_folder}/{name}", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL)
+        def do(name: str, *words: str) -> None:
+            subprocess.run([*as_user, f"{bin_folder}/{name}", *words], check=True, cwd=folder,
+                           stdout=subprocess.DEVNULL)
 
-    do("initdb", "-A", "trust", "-U", "mss", "-D", f"{folder}/data")
-    do("pg_ctl", "-D", f"{folder}/data", "-w", "-t", "120", "-l", f"{folder}/log", "-o",
-       f"-p {port} -h 127.0.0.1 -k {folder}", "start")
-    yield f"postgresql+pg8000://mss@127.0.0.1:{port}/postgres"
-    do("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+        do("initdb", "-A", "trust", "-U", "mss", "-D", f"{folder}/data")
+        do("pg_ctl", "-D", f"{folder}/data", "-w", "-t", "120", "-l", f"{folder}/log", "-o",
+           f"-p {port} -h 127.0.0.1 -k {folder}", "start")
+        yield f"postgresql+pg8000://mss@127.0.0.1:{port}/postgres"
+        do("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
 
 
 @pytest.mark.slow

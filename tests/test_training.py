@@ -115,6 +115,36 @@ def test_decay_by_epochs(tmp_path: Path) -> None:
     assert rates == [5e-5 * 0.5**n for n in halvings] + [1e-4] * 2
 
 
+@pytest.mark.parametrize("stopped", [None, 7])
+def test_a_plateau_lowers_the_rate_as_torch_does(tmp_path: Path, stopped: int | None) -> None:
+    """Also when stopped in between: how long it has waited is in the checkpoint."""
+    losses = [5.0, 4.0, 4.5, 4.2, 4.1, 3.0, 3.5, 3.5, 3.5, 3.5, 3.5, 3.5, 2.0, 2.5]
+    phase = Phase("sgd", lr=0.1, epochs=len(losses), factor=0.3, plateau=2)
+
+    def fitted(listen=None) -> None:
+        module, parts = problem()
+        ctx = Context(out=tmp_path, checkpoint_seconds=0, listen=listen)
+        parts["validate"] = lambda m: {"loss": losses[len(read_history(tmp_path))]}
+        fit(module, TrainConfig((phase,)), epoch_steps=2, ctx=ctx, **parts)
+
+    def stop(row):
+        if row["step"] == 2 * stopped:
+            raise Stop
+
+    if stopped:
+        with pytest.raises(Stop):
+            fitted(stop)
+    fitted()
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=2, threshold=0.0)
+    expected = []
+    for loss in losses:
+        expected.append(optimizer.param_groups[0]["lr"])
+        schedule.step(loss)
+    rates = [row["learning_rate"] for row in read_history(tmp_path)]
+    assert rates == pytest.approx(expected) and len(set(expected)) == 3 + 1
+
+
 def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="the training loss became nan|inf.*lower the learning rate"):
         run(tmp_path, TrainConfig((Phase("sgd", lr=1e6, epochs=30),)))
@@ -125,6 +155,7 @@ def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
     (lambda: Phase(lr=-1), "needs lr > 0"),
     (lambda: Phase(decay_epochs=0), "decay_epochs >= 1"),
     (lambda: Phase(decay_after=-1), "decay_after >= 0"),
+    (lambda: Phase(factor=0.0), "needs 0 < factor <= 1"),
     (lambda: TrainConfig(select="beste"), "no select 'beste'; did you mean 'best'"),
     (lambda: TrainConfig(batch=1), "'batch' must be at least 2"),
     (lambda: TrainConfig(phases=()), "'phases' is empty"),

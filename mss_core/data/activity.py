@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
+from mss_core.data.packed import Packed, PackedItem
+from mss_core.graph import Context
+
 WINDOW = 4096
 HOP = WINDOW // 2
 THRESHOLD = 0.5
@@ -73,3 +76,67 @@ def salient(waveform: np.ndarray, length: int, hop: int, threshold_db: float = -
     ends = np.minimum(starts + length, len(waveform))
     mean = np.maximum(power[ends] - power[starts], 0.0) / length
     return starts[mean >= 10 ** (threshold_db / 10)]
+
+
+# ---- confidences of a packed set, kept once for all trainings
+
+CONFIDENCES = "confidence.npz"
+
+
+def window_of(samplerate: int) -> int:
+    """Samples of the energy tracking's window at a rate: as long in seconds as at 44.1 kHz, and even.
+
+    >>> window_of(44_100), window_of(16_000)
+    (4096, 1486)
+    """
+    return 2 * round(WINDOW * samplerate / 88_200)
+
+
+def track_confidences(packed: Packed, out: Path, ctx: Context) -> None:
+    """Write the confidence of every source of every item, from all its sources that sound.
+
+    A source that is silent throughout is no stem of its track: it neither counts nor is ever active.
+    """
+    rows = [row for row in packed.rows if row != "mixture"]
+    found: dict[str, np.ndarray] = {}
+    for number, item in enumerate(packed.items, start=1):
+        stems = {row: packed.read(item, row) for row in rows if row not in item.silent}
+        values = confidence(stems, window_of(packed.samplerate)) if stems else {}
+        found.update({f"{number - 1} {row}": value.astype(np.float32) for row, value in values.items()})
+        if number % 20 == 0 or number == len(packed.items):
+            ctx.report(step=number, total=len(packed.items))
+    np.savez(out / CONFIDENCES, **found)
+
+
+class Confidences:
+    """What :func:`track_confidences` left, read as labels of STFT frames.
+
+    Attributes:
+        threshold: a frame is active where the confidence reaches it.
+    """
+
+    def __init__(self, directory: Path, packed: Packed, threshold: float = THRESHOLD) -> None:
+        self.threshold = threshold
+        self._step = window_of(packed.samplerate) // 2
+        self._items = sorted(packed.items, key=lambda item: item.start)
+        self._starts = np.array([item.start for item in self._items])
+        numbers = {str(index): item.name for index, item in enumerate(packed.items)}
+        with np.load(directory / CONFIDENCES) as arrays:
+            self._values = {(numbers[key.split(" ", 1)[0]], key.split(" ", 1)[1]): arrays[key] for key in arrays}
+
+    def labels(self, item: PackedItem, row: str, samples: np.ndarray) -> np.ndarray:
+        """uint8 1 where a source is active at each of these samples (from the item's start).
+
+        Confidences are read between their frames by linear interpolation.
+        """
+        values = self._values.get((item.name, row))
+        if values is None:
+            return np.zeros(len(samples), np.uint8)
+        return active(np.interp(samples, self._step * np.arange(len(values)), values), self.threshold)
+
+    def chunks(self, row: str, starts: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """:meth:`labels` of several chunks: ``starts`` (chunk,) lie in the packed rows, ``samples`` (frame,) count from
+        each of them. Shape: uint8 (chunk, frame)."""
+        items = [self._items[index] for index in np.searchsorted(self._starts, starts, side="right") - 1]
+        return np.stack([self.labels(item, row, start - item.start + samples)
+                         for item, start in zip(items, starts, strict=True)])

@@ -2,6 +2,9 @@
 
 Several labels stand in one cell, separated by ``;`` (or in several columns ``label``, ``label2``, ...). A set in
 which every clip has exactly one label is a classification, any other a tagging.
+
+The split is the table's, or one of five folds of a cross-validation over all of the set's clips, whatever the table
+says: ``fold1of5`` to ``fold5of5``. Each clip is in the test split of one fold; the next fold's test clips validate.
 """
 
 from __future__ import annotations
@@ -9,11 +12,14 @@ from __future__ import annotations
 import csv
 import os
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from mss_core import audio
-from mss_core.data.config import ClipSet
+from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.items import SPLITS, Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.naming import choose, nearest
 
@@ -55,10 +61,28 @@ def survey(config: ClipSet, root: Path) -> Survey:
     if not items:
         raise ValueError(f"data set 'clips': none of the {len(rows)} clips in {table} can be read")
     notes = [Note("skipped", "clips that are missing or not readable audio", tuple(bad))] if bad else []
+    policy = split_policy(config)
+    if policy != "table":
+        fold, of = (int(number) for number in policy.removeprefix("fold").split("of"))
+        items = folded(items, fold, of, config.split_seed)
     held, more = hold_out(items, config.valid_share, config.split_seed, "clips", notes)
     require_splits(held, "clips", root, notes)
     names = tuple(sorted({label for item in held for label in item.labels}))
     return Survey(held, (*notes, *more), names, single_label=all(len(item.labels) == 1 for item in held))
+
+
+def folded(items: list[Item], fold: int, of: int, seed: int) -> list[Item]:
+    """The items with the splits of one fold (from 1) of a cross-validation, drawn by ``seed``.
+
+    Clips are dealt out label by label (by their first), so that the folds hold equal shares of each as far as the
+    counts allow.
+    """
+    drawn = np.random.default_rng([seed, 11]).permutation(len(items))
+    by_name = sorted(range(len(items)), key=lambda index: items[index].name)
+    order = sorted((by_name[place] for place in drawn), key=lambda index: items[index].labels[0])
+    splits = {(fold - 1) % of: "test", fold % of: "valid"}
+    dealt = {index: splits.get(place % of, "train") for place, index in enumerate(order)}
+    return [replace(item, split=dealt[index]) for index, item in enumerate(items)]
 
 
 def _rows(table: Path) -> tuple[list[tuple[int, dict[str, str | None]]], list[str]]:

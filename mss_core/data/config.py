@@ -18,6 +18,7 @@ SPLIT_POLICIES = {
     "slakh2100": ("redux", "split2", "orig"),
     "mtat": ("folders", "lists"),
     "irmas": ("thesis", "part1_valid", "official"),
+    "clips": ("table", *(f"fold{fold}of5" for fold in range(1, 6))),
     "mtg_jamendo": ("split-0", "split-1", "split-2", "split-3", "split-4"),
 }
 """How a set may be split; the first is what an empty ``split`` means."""

@@ -144,6 +144,48 @@ class AccompanimentMixer:
         return _batch(self, step, size)
 
 
+class RemixMixer:
+    """Mixtures of one random chunk of every source, each of a song and with a gain of its own [Hung and Lerch 2020, on
+    MUSDB18]. A source that is silent in its song stays so.
+
+    Args: as for :class:`AccompanimentMixer`.
+    """
+
+    def __init__(self, packed: Packed, target: str, length: int, seed: int,
+                 gains: tuple[float, float] = (0.25, 1.25)) -> None:
+        choose("row of the packed set", target, packed.rows)
+        self.packed, self.crop, self.seed, self.gains = packed, length, seed, gains
+        self.sources = (target,)
+        self.rows = (target, *(row for row in packed.rows if row not in ("mixture", target)))
+        self.groups = (1, len(self.rows) - 1)
+        self.songs = packed.split("train")
+        self.items = len(self.songs)
+        if all(target in item.silent for item in self.songs):
+            raise ValueError(f"no training track holds {target!r}")
+        if len(self.rows) == 1:
+            raise ValueError(f"the packed set holds no source beside {target!r} to mix it with")
+
+    def draw(self, step: int, size: int) -> tuple[Places, np.ndarray]:
+        """Places (batch, part) and gains (batch, voice), the target first."""
+        rng = np.random.default_rng([self.seed, step])
+        drawn, gains = [], np.empty((size, len(self.rows)), np.float32)
+        for line in range(size):
+            songs = [self.songs[index] for index in rng.integers(len(self.songs), size=len(self.rows))]
+            starts = [int(rng.integers(0, max(0, song.length - self.crop) + 1)) for song in songs]
+            gains[line] = rng.uniform(*self.gains, len(self.rows))
+            drawn.append(_places([(song, start, 0) for song, start in zip(songs, starts, strict=True)],
+                                 np.arange(len(self.rows)), self.crop))
+        return _stack(drawn), gains
+
+    def voices(self, parts: Tensor) -> Tensor:
+        """(batch, part, time) -> (batch, voice, time): each part is a voice."""
+        return parts
+
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mixtures (batch, time) and the target (batch, 1, time), float32; a function of seed and step only."""
+        return _batch(self, step, size)
+
+
 class CoherentMixer:
     """Segments of songs as they are: the sources and, where they do not make the mixture alone, the rest of it.
 
@@ -180,7 +222,7 @@ class CoherentMixer:
         return _batch(self, step, size)
 
 
-Mixer = IncoherentMixer | AccompanimentMixer | CoherentMixer
+Mixer = IncoherentMixer | AccompanimentMixer | RemixMixer | CoherentMixer
 
 
 def mix(mixer: Mixer, voices: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ number of workers changes nothing. A journal in the stage's scratch folder lets 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter, deque
@@ -68,6 +69,7 @@ class Packed:
         self._samples = {row: np.memmap(directory / f"{row}.i16", dtype=np.int16, mode="r") for row in self.rows}
 
     def split(self, name: str) -> list[PackedItem]:
+        _refuse(name)
         return [item for item in self.items if item.split == name]
 
     def samples(self, row: str) -> np.ndarray:
@@ -76,6 +78,7 @@ class Packed:
 
     def read(self, item: PackedItem, row: str = "mixture", start: int = 0, length: int | None = None) -> np.ndarray:
         """float32 (time,) of one row; zeros beyond the item's end."""
+        _refuse(item.split)
         length = item.length - start if length is None else length
         available = max(0, min(length, item.length - start))
         first = item.start + start
@@ -91,6 +94,25 @@ class Packed:
             for label in item.labels:
                 truth[row, column[label]] = 1.0
         return truth
+
+
+_SEALED: set[str] = set()
+
+
+@contextlib.contextmanager
+def sealed(*splits: str) -> Iterator[None]:
+    """While this lasts, nothing in this process may read these splits of any packed set: PermissionError."""
+    added = set(splits) - _SEALED
+    _SEALED.update(added)
+    try:
+        yield
+    finally:
+        _SEALED.difference_update(added)
+
+
+def _refuse(split: str) -> None:
+    if split in _SEALED:
+        raise PermissionError(f"the {split} split is sealed until the search has chosen")
 
 
 def _item(fields: dict[str, Any]) -> PackedItem:

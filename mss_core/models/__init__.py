@@ -20,8 +20,12 @@ NAMES = {
     "musicnn": ("mss_core.models.taggers", "Musicnn"),
     "joint_cnn": ("mss_core.models.joint", "JointCnn"),
     "joint_ast": ("mss_core.models.joint", "JointAst"),
+    "iass_unet": ("mss_core.models.iass_unet", "IassUNet"),
+    "open_unmix": ("mss_core.models.open_unmix", "OpenUnmix"),
+    "spectrogram_autoencoder": ("mss_core.models.spectrogram_autoencoder", "SpectrogramAutoencoder"),
+    "aemic_classifier": ("mss_core.models.aemic_classifier", "AemicClassifier"),
 }
-DECIDED_BY_DATA = ("classes", "channels", "sources")
+DECIDED_BY_DATA = ("classes", "channels", "sources", "bins", "max_bin", "grid", "stored")
 """Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
 
 

@@ -149,9 +149,9 @@ def moved(rows: Tensor, k: Tensor, k_sum: Tensor, k_elem: Tensor, decay: float) 
 
 
 class _Bottleneck(nn.Module):
-    def __init__(self, levels: int, bins: int, embedding: int) -> None:
+    def __init__(self, levels: int, codes: int, embedding: int) -> None:
         super().__init__()
-        self.level_blocks = nn.ModuleList(Codebook(bins, embedding) for _ in range(levels))
+        self.level_blocks = nn.ModuleList(Codebook(codes, embedding) for _ in range(levels))
 
 
 class VqVae(nn.Module):
@@ -161,7 +161,7 @@ class VqVae(nn.Module):
         downs: halvings of each level, in groups: ((3,), (3, 2), (3, 2, 2)) gives hops of 8, 32 and 128 samples.
         widths: channels of each level inside.
         depths: residual blocks after each halving.
-        embedding, bins: of each codebook.
+        embedding, codes: length and number of each codebook's vectors.
         growth: of the dilations from block to block.
         commitment: weight of the distance between latents and their vectors in training.
 
@@ -169,7 +169,7 @@ class VqVae(nn.Module):
     """
 
     def __init__(self, downs: Sequence[Sequence[int]] = ((3,), (3, 2), (3, 2, 2)), widths: Sequence[int] = (64, 32, 32),
-                 depths: Sequence[int] = (8, 4, 4), embedding: int = 64, bins: int = 2048, growth: int = 3,
+                 depths: Sequence[int] = (8, 4, 4), embedding: int = 64, codes: int = 2048, growth: int = 3,
                  commitment: float = 0.02) -> None:
         super().__init__()
         if not len(downs) == len(widths) == len(depths) >= 1:
@@ -179,7 +179,7 @@ class VqVae(nn.Module):
         self.commitment = commitment
         self.encoders = nn.ModuleList(Encoder(d, w, n, embedding, growth) for d, w, n in shapes)
         self.decoders = nn.ModuleList(Decoder(d, w, n, embedding, growth) for d, w, n in shapes)
-        self.bottleneck = _Bottleneck(len(shapes), bins, embedding)
+        self.bottleneck = _Bottleneck(len(shapes), codes, embedding)
         self.hops = tuple(2 ** sum(d) for d in downs)
 
     def codebook(self, level: int = 0) -> Codebook:

@@ -14,7 +14,7 @@ from mss_core.graph import Context
 from mss_core.metrics.bss_eval import bss_eval
 from mss_core.metrics.separation import best_scalar, si_sdr
 from mss_core.naming import choose
-from mss_core.pictures import excerpts
+from mss_core.pictures import example
 
 EXAMPLES = 2
 
@@ -55,7 +55,7 @@ def score_estimates(*, data: Path, estimates: Sequence[Path], output: str, versi
             number = 1 + sum(example["target"] == target for example in examples)
             if number <= EXAMPLES:
                 name = f"examples/{number}/{target}"
-                excerpts(out / name, {"mixture": mixture, "reference": source, "estimate": estimate}, packed.samplerate)
+                example(out / name, mixture, source, estimate, packed.samplerate)
                 examples.append({"track": track, "target": target, "folder": name})
     table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
     means = table.groupby(["track", "metric", "aggregation"], sort=False, as_index=False)["score"].mean()

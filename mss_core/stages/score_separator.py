@@ -18,7 +18,7 @@ from mss_core.apply import equalise, separate_track, spectrum_of
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.separation import si_sdr, static_wiener
-from mss_core.pictures import excerpts
+from mss_core.pictures import example
 
 EXAMPLES = 2
 
@@ -49,8 +49,7 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
             told = sum(example["target"] == source for example in examples)
             if told < EXAMPLES:
                 folder = f"examples/{told + 1}/{source}"
-                excerpts(out / folder, {"mixture": mixture, "reference": reference, "estimate": estimate},
-                         packed.samplerate)
+                example(out / folder, mixture, reference, estimate, packed.samplerate)
                 examples.append({"track": track.name, "target": source, "folder": folder})
         ctx.report(step=number, total=len(tracks))
     table = pd.DataFrame(rows, columns=["track", "target", "metric", "score"])

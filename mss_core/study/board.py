@@ -200,7 +200,7 @@ def describe(stage: Stage) -> str:
     sources = dict.fromkeys("+".join(s.arguments["sources"]) for s in upstream if s.name == "pretrain")
     seeds = [getattr(s.arguments.get("train"), "seed", None) for s in upstream if s.name != "pretrain" or s is stage]
     seed = next((seed for seed in reversed(seeds) if seed is not None), None)
-    parts = [stage.name, *sources, f"seed {seed}" if seed is not None else "", stage.key[:8]]
+    parts = [stage.label, *sources, f"seed {seed}" if seed is not None else "", stage.key[:8]]
     return " ".join(part for part in parts if part)
 
 

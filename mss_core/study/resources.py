@@ -18,6 +18,16 @@ RESOURCES: dict[str, dict[str, float]] = {
     "infer": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "score_separator": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "evaluate": {"cpu": 1, "warm": 1},
+    "train_target": {"cpu": 1, "gpu": 1},
+    "infer_target": {"cpu": 1, "gpu": 0.25, "warm": 1},
+    "train_autoencoder": {"cpu": 1, "gpu": 1},
+    "train_classifier": {"cpu": 1, "gpu": 1},
+    "separate_clips": {"cpu": 1, "gpu": 0.25, "warm": 1},
+    "separate_tracks": {"cpu": 1, "gpu": 0.25, "warm": 1},
+    "train_vqvae": {"cpu": 1, "gpu": 1},
+    "infer_steered": {"cpu": 1, "gpu": 0.25, "warm": 1},
+    "infer_classic": {"cpu": 1, "warm": 1},
+    "score_estimates": {"cpu": 1, "warm": 1},
 }
 DEFAULT: dict[str, float] = {"cpu": 1}
 TABLE = "mss_core/study/resources.py"

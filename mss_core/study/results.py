@@ -105,7 +105,7 @@ def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
 
 
 def _curves(plan: Plan, store: Store) -> pd.DataFrame:
-    rows = [(stage.name, key, row["step"], metric, value)
+    rows = [(stage.label, key, row["step"], metric, value)
             for key, stage in plan.stages.items()
             for row in read_history(store.directory(stage))
             for metric, value in row.items() if metric not in ("step", "total")]
@@ -126,12 +126,12 @@ def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str]
 
 
 def named(stages: Mapping[str, Stage]) -> dict[str, str]:
-    """Keys by stage name; several of one name are ``infer``, ``infer.2``, ``infer.3``, in the order of the graph."""
+    """Keys by stage label; several of one label are ``infer``, ``infer.2``, ``infer.3``, in the order of the graph."""
     count: Counter[str] = Counter()
     found = {}
     for key, stage in stages.items():
-        count[stage.name] += 1
-        found[stage.name if count[stage.name] == 1 else f"{stage.name}.{count[stage.name]}"] = key
+        count[stage.label] += 1
+        found[stage.label if count[stage.label] == 1 else f"{stage.label}.{count[stage.label]}"] = key
     return found
 
 
@@ -143,20 +143,24 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error
 
 
 def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    return [{**note, "data": stage.name.removeprefix("prepare_")}
+    told = [{**note, "data": stage.name.removeprefix("prepare_")}
             for stage in plan.stages.values() if store.manifest(stage)
             for note in _left(store, stage, "notes.json")]
+    return list({digest(note): note for note in told}.values())  # what many stages say alike is told once
 
 
 def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
-    """Audio that stages left, once for each."""
+    """Audio that stages left, once for each, and of the first seed where seeds differ."""
     found, seen = [], set()
+    told: dict[tuple[str, str, str], int] = {}
     for trial in trials:
         for stage in walk([trial.root]).values():
             if stage.key in seen:
                 continue
             seen.add(stage.key)
             for example in _left(store, stage, "examples.json"):
+                if told.setdefault((trial.variant.name, example["track"], example["target"]), trial.seed) != trial.seed:
+                    continue
                 here = store.directory(stage).relative_to(store.root) / example["folder"]
                 found.append({"track": example["track"], "target": example["target"], "variant": trial.variant.name,
                               **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")}})

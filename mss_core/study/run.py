@@ -22,6 +22,7 @@ from mss_core.claim import Claim
 from mss_core.drivers import Driver
 from mss_core.graph import Context
 from mss_core.store import Store
+from mss_core.study import searching
 from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.study import Study
@@ -78,13 +79,22 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         study = study.at_smoke_size()
     settings = dict(_setting(text) for text in options.set)
     seeds = _seeds(study, options.seeds)
-    if options.search:
-        raise ValueError(f"--search {options.search}: study {study.name!r} declares no search")
+    given = dict(settings)
+    from mss_core.study import results
+
+    study = searching.wanted(study, options.search, options.smoke, settings, seeds)
     store = Store(options.store)
     binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
     trials = study.trials(seeds, options.smoke, settings, binder)
     _check_data(options.data, binder)
-    title = study.title(options.smoke, settings)
+    arms = searching.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
+    if arms:
+        _say(searching.summary(arms, store))
+        if not options.dry_run:
+            searching.carry_out(arms, store, options.in_process, _context(binder, results.environment()), _say)
+        study = searching.tuned(study, arms, store)
+        trials = study.trials(seeds, options.smoke, settings, binder)
+    title = study.title(options.smoke, given)
     plan = make_plan(trials, store, set_aside=not options.dry_run)
     if options.dry_run:
         _print_plan(study, title, plan, binder, store, len(seeds), options)
@@ -95,8 +105,6 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]}")
 
     held.enter_context(_alone(title, store))
-    from mss_core.study import results
-
     surroundings = results.environment()
     driver = Driver(store.root)
     tracker = _tracker(options, store, title, driver.name)
@@ -104,8 +112,11 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
 
     def gather() -> Path:
-        return results.collect(study, title, plan, store, study.declaration(seeds, options.smoke, settings),
-                               options.smoke, board.errors, command, surroundings)
+        folder = results.collect(study, title, plan, store, study.declaration(seeds, options.smoke, settings),
+                                 options.smoke, board.errors, command, surroundings)
+        if arms:
+            searching.collect(folder, study, arms, store)
+        return folder
 
     interrupted = True
     try:

@@ -11,6 +11,10 @@ from mss_core.graph import Stage, digest
 from mss_core.naming import choose, nearest
 from mss_core.recipe import flatten, has, override, paths
 from mss_core.study.designs import Factor, Variant, one_at_a_time
+from mss_core.study.search import Search
+
+SETTINGS = "settings"
+"""The factor of a study that has no other: its recipe as given, and as its search left it."""
 
 CORRECTIONS = ("bonferroni", "holm", "benjamini_hochberg")
 
@@ -51,6 +55,9 @@ class Study:
         smoke_levels, smoke_seeds: the levels (by factor) and seeds that a smoke run keeps; all where not named.
         cut: what a smoke run left out, as a sentence.
         test, alpha, correction: the declared primary test.
+        search: hyperparameters searched before the trials are planned, where ``--search`` asks for it; a study
+            without factors always does, and compares its recipe as given with its recipe as tuned.
+        chosen, searched: filled in after the search: the winning values of each variant, and what was declared of it.
     """
 
     name: str
@@ -74,6 +81,9 @@ class Study:
     test: str = "welch"
     alpha: float = 0.05
     correction: str = "bonferroni"
+    search: Search | None = None
+    chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    searched: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ValueError for whatever does not fit together: called by ``run`` before anything else."""
@@ -81,7 +91,7 @@ class Study:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"'seeds' must be distinct and at least one; got {list(self.seeds)}")
         names = [factor.name for factor in self.factors]
-        if not names or len(set(names)) < len(names):
+        if not (names or self.search) or len(set(names)) < len(names):
             raise ValueError(f"factors need distinct names; got {names}")
         known = paths(self.baseline)
         for path in self.seeded:
@@ -90,6 +100,8 @@ class Study:
         for level in self.metrics:
             choose("level in 'metrics'", level, [label for factor in self.factors for label in factor.levels])
         self.at_smoke_size().references()
+        if self.search is not None:
+            self.search.check(self.seeds)
         self.references()
         for variant in self.variants():
             try:
@@ -166,7 +178,8 @@ class Study:
         recipe = override(self.baseline, variant.departures)
         if smoke:
             recipe = self.smoke(recipe)
-        return bind(override(recipe, {p: value for p, value in settings.items() if not _left_out(p, variant)}))
+        recipe = override(recipe, {path: value for path, value in settings.items() if not left_out(path, variant)})
+        return bind(override(recipe, self.chosen.get(variant.name, {})))
 
     def _seed(self, recipe: Any, seed: int) -> Any:
         # A stage that a variant leaves out has no seed to set.
@@ -218,11 +231,14 @@ class Study:
             "correction": self.correction,
             "settings": dict(settings),
             "baseline": flatten(override(baseline, settings)),
+            **({"search": dict(self.searched)} if self.searched else {}),
         }
 
     def title(self, smoke: bool, settings: Mapping[str, Any]) -> str:
         """The name results stand under: another baseline is another title, so nothing is overwritten."""
-        parts = [self.name] + (["smoke"] if smoke else []) + ([digest(dict(settings))[:8]] if settings else [])
+        tables = self.searched and [factor.name for factor in self.factors] not in ([], [SETTINGS])
+        scope = [self.searched["scope"]] if tables else []
+        parts = [self.name] + (["smoke"] if smoke else []) + scope + ([digest(dict(settings))[:8]] if settings else [])
         return "-".join(parts)
 
     def _check_settings(self, smoke: bool, settings: Mapping[str, Any]) -> None:
@@ -238,6 +254,6 @@ class Study:
         override(self.smoke(self.baseline) if smoke else self.baseline, settings)
 
 
-def _left_out(path: str, variant: Variant) -> bool:
+def left_out(path: str, variant: Variant) -> bool:
     """Whether a ``--set`` path lies in a stage that this variant leaves out (its departure is None)."""
     return any(value is None and path.startswith(f"{other}.") for other, value in variant.departures.items())

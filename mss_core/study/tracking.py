@@ -351,6 +351,9 @@ class Tracker:
     def _log_scores(self, run_id: str, trial: TrialView) -> None:
         directory = self.store.root / trial.stages[trial.root] / trial.root
         table = read_scores(directory).dropna(subset=["score"])
+        whole = table["track"] == ""  # a score over all tracks is taken where there is one
+        table = table[whole | ~table.set_index(["metric", "target"]).index.isin(
+            table[whole].set_index(["metric", "target"]).index)]
         means = table.groupby(["metric", "target"], sort=True)["score"].mean()
         self._log_points(run_id, [
             Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)

@@ -229,7 +229,7 @@ def smoke(recipe: TagBox) -> TagBox:
         clips=ClipSet("synthetic", labels="tags", size=100 if recipe.vocabulary == "mtat" else 200),
         models={name: {**described, **SMALL[name]} for name, described in recipe.models.items()},
         vqvae_weights=None,
-        vqvae=model("vqvae", downs=((3,),), widths=(16,), depths=(3,), embedding=16, bins=128),
+        vqvae=model("vqvae", downs=((3,),), widths=(16,), depths=(3,), embedding=16, codes=128),
         vqvae_seconds=0.5,
         train_vqvae=TrainConfig((Phase("adam", lr=1e-3, epochs=6),), batch=8, epoch_steps=50,
                                 seed=recipe.train_vqvae.seed),

@@ -1,0 +1,74 @@
+"""Scores by target instrument, in the layout of a published table and beside it.
+
+Options: `paper` and `table`, of reports/data; `metrics`; `printed`, for each row of ours the row and column of the
+published table, where {target} and {metric} stand for what the paper calls them (its "targets" and "metrics"); `by`,
+the factor whose level names our row (the variant without it); `within`, {factor: level} to show a part of the study.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..findings import Findings
+from ..published import paper
+from ..table import MACRO, read_scores
+from ..text import MISSING, Style, number, style
+from . import Section, Table
+
+
+def section(
+    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
+) -> Section | None:
+    """The table; None where the study has no score of a target."""
+    scores = read_scores(tables / "scores.csv").frame
+    split = scores[(scores["track"] == "") & ~scores["target"].isin(MACRO)]
+    found, printed = paper(options["paper"]), options.get("printed", {})
+    published = found.table(options["table"])
+    names = {**found.targets, **found.metrics}
+    metrics = [m for m in options["metrics"] if m in set(split["metric"])]
+    lines = []
+    for target in dict.fromkeys(split["target"]):
+        for variant in findings.study.variants:
+            levels = variant.levels
+            if any(levels.get(f) != level for f, level in options.get("within", {}).items()):
+                continue
+            row = levels.get(options["by"], variant.name) if "by" in options else variant.name
+            cells = [target, row]
+            for metric in metrics:
+                ours = split[
+                    (split["target"] == target) & (split["variant"] == variant.name) & (split["metric"] == metric)
+                ]
+                words = {"target": names.get(target, target), "metric": names.get(metric, metric)}
+                place = [part.format_map(words) for part in printed.get(row, ("", ""))]
+                cell = published.rows.get(place[0], {}).get(place[1])
+                cells += [_ours(ours, style(metric)), cell.text if cell else MISSING]
+            if any(cell != MISSING for cell in cells[2::2]):
+                lines.append(tuple(cells))
+    if not lines:
+        return None
+    head = ["target", options.get("by", "variant")]
+    for metric in metrics:
+        head += [style(metric).label, "published"]
+    aggregation = next(iter(split[split["metric"] == metrics[0]]["aggregation"]), "")
+    text = (
+        f"{published.name} of {found.source}: {published.about}. Ours: {aggregation}; mean ± standard error over runs. "
+        "The published figures are of single trainings" + (
+            "; ours are of a smoke run on other, tiny data and say nothing about them." if findings.study.smoke
+            else "."
+        )
+    )
+    table = Table(tuple(head), tuple(lines), numeric=(False, False, *(True for _ in head[2:])))
+    return Section(f"{published.name}, by target", (text,), (table,))
+
+
+def _ours(rows: pd.DataFrame, how: Style) -> str:
+    values = rows.groupby("seed")["score"].mean().to_numpy() * how.scale
+    if not len(values):
+        return MISSING
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return number(float(values.mean()), how.digits) + (
+        f" ± {number(float(error), how.digits)}" if np.isfinite(error) else ""
+    )

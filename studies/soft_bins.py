@@ -1,0 +1,31 @@
+"""At which threshold should the soft bins of separated stems be removed?  AE-MIC, section 3.3.2.
+
+    python studies/soft_bins.py --dry-run                       what would run: one separator, a classifier a threshold
+    python studies/soft_bins.py --smoke                         all of it, tiny, on this machine
+"""
+
+from mss_core.study import Factor, Study, only_listed, run
+from mss_core.systems.aemic import aemic, smoke
+
+study = Study(
+    name="soft_bins",
+    question="At which threshold should the soft bins of separated stems be removed?",
+    baseline=aemic(),
+    factors=[
+        Factor("removal", {
+            "off": {"stem": "raw"},
+            **{f"{threshold} dB": {"removal.threshold_db": float(threshold)} for threshold in range(-75, -25, 5)},
+            "-60 dB absolute": {"removal.reference": "absolute"},
+            "expander": {"removal.rule": "expander"},
+        }),
+    ],
+    design=only_listed,
+    reference={"removal": "off"},
+    seeds=range(5),
+    seeded=("train_classifier.seed",),
+    metric="roc_auc",
+    smoke=smoke,
+)
+
+if __name__ == "__main__":
+    run(study)
