@@ -13,6 +13,9 @@ NAMES = {
     "unet": ("mss_core.models.unet", "UNet"),
     "cnn_tail": ("mss_core.models.cnn_tail", "CnnTail"),
     "joint_cnn": ("mss_core.models.joint", "JointCnn"),
+    "level_separator": ("mss_core.models.levels", "LevelSeparator"),
+    "mask_inference": ("mss_core.models.mask_inference", "MaskInference"),
+    "query_mask_inference": ("mss_core.models.mask_inference", "QueryMaskInference"),
 }
 DECIDED_BY_DATA = ("classes", "channels", "sources")
 """Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
