@@ -19,10 +19,10 @@ run: setup
 	@$(BIN)/python studies/$(STUDY).py --smoke --store $(STORE)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-unit: setup
-	$(BIN)/python -m pytest -m "not ray and not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu"
 
 lint: setup
 	$(BIN)/ruff check .

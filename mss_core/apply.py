@@ -66,9 +66,16 @@ def predict_clips(module: nn.Module, waveforms: Iterator[np.ndarray], frames: in
     for waveform in waveforms:
         pieces = torch.from_numpy(np.ascontiguousarray(slices_of(waveform, frames, hop)))
         scores = torch.cat([
-            to_probabilities(module(magnitudes(piece.to(device))).float()) for piece in pieces.split(batch)])
+            to_probabilities(module(inputs(module, piece.to(device))).float()) for piece in pieces.split(batch)])
         joined = scores.mean(0) if aggregate == "mean" else scores.amax(0)
         yield joined.cpu().numpy()
+
+
+def inputs(module: nn.Module, waveform: Tensor) -> Tensor:
+    """What a classifier reads of a waveform (batch, time): its own ``features(waveform)`` where it has such a method,
+    else linear magnitudes."""
+    features = getattr(module, "features", None)
+    return magnitudes(waveform) if features is None else features(waveform)
 
 
 def magnitudes(waveform: Tensor) -> Tensor:

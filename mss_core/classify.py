@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import audio
-from mss_core.apply import magnitudes
+from mss_core.apply import inputs
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.losses import LOSSES
@@ -53,13 +53,13 @@ def fit_classifier(module: nn.Module, packed: Packed, frames: int, train: TrainC
             group = slices[first:first + 32]
             waves = torch.from_numpy(np.stack([packed.read(item, "mixture", start, crop) for item, start, _ in group]))
             labels = held_truth[[row for _, _, row in group]]
-            values.append(loss(module(magnitudes(waves.to(ctx.device))).float(), labels.to(ctx.device)))
+            values.append(loss(module(inputs(module, waves.to(ctx.device))).float(), labels.to(ctx.device)))
         return {"loss": float(torch.cat(values).mean())}
 
     def objective(module: nn.Module, pair: tuple[Tensor, Tensor]) -> Tensor:
         waves, labels = pair
         with torch.autocast(ctx.device.split(":")[0], enabled=False):
-            spectra = magnitudes(waves)
-        return loss(module(spectra).float(), labels).mean()
+            read = inputs(module, waves)
+        return loss(module(read).float(), labels).mean()
 
     return fit(module, train, epoch_steps=steps, batch=batch, loss=objective, validate=validate, ctx=ctx)

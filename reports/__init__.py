@@ -65,8 +65,10 @@ def write(
     `tables`.
     """
     from . import html, latex, plain
+    from .sections import sections
     from .table import read_curves, read_predictions
 
+    extra = sections(found, tables, store)
     paths = {}
     for name in formats:
         if name not in FORMATS:
@@ -74,10 +76,11 @@ def write(
         if name == "html":
             predictions = read_predictions(tables / "predictions.parquet") if tables else None
             curves = read_curves(tables / "curves.csv") if tables else None
-            text = html.to_html(found, predictions, curves, store)
+            text = html.to_html(found, predictions, curves, store, extra)
+        elif name == "md":
+            text = plain.to_markdown(found, extra)
         else:
             text = {
-                "md": plain.to_markdown,
                 "csv": plain.to_csv,
                 "tex": latex.to_latex,
                 "json": plain.to_json,

@@ -57,10 +57,10 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         by_track=by_item(tracks, main, study.declaration.alpha),
         tag_areas={
             contrast.variant: tagging.by_tag(
-                areas[contrast.variant], areas[main.reference], main.alpha
+                areas[contrast.variant], areas[contrast.reference], main.alpha
             )
             for contrast in main.contrasts
-            if contrast.variant in areas and main.reference in areas and not contrast.refused
+            if contrast.variant in areas and contrast.reference in areas and not contrast.refused
         },
         separation=separation(scores, metric),
         power=_power(main, tracks),
@@ -127,19 +127,26 @@ def comparison(
         declaration.higher_is_better if primary else None,
         [score for arm in runs.values() for score in arm.values()],
     )
-    family = max(1, len([name for name in names if name != reference]))
+    against = {name: declaration.references.get(name, reference) for name in names}
+    for name, other in against.items():
+        if other not in names:
+            raise ValueError(
+                f"the reference {other!r} of {name!r} is no variant of the study; {nearest(other, names)}"
+            )
+    family = max(1, len([name for name in names if against[name] != name]))
     contrasts = []
     rng = np.random.default_rng(SEED)
     crossed_items = items if several else tag_scores(scores, metric)
     for name in names:
-        if name == reference:
+        base = against[name]
+        if base == name:
             continue
-        comparability = compare(study, study.variant(name), study.variant(reference))
+        comparability = compare(study, study.variant(name), study.variant(base))
         results = _tests(
             runs.get(name, {}),
-            runs.get(reference, {}),
+            runs.get(base, {}),
             crossed_items.get(name),
-            crossed_items.get(reference),
+            crossed_items.get(base),
             "track" if several else "tag",
             declaration.alpha,
             rng,
@@ -147,10 +154,10 @@ def comparison(
             brief=not primary,
             primary=test,
         )
-        if areas and name in areas and reference in areas:
-            results += tagging.tests(areas[name], areas[reference], declaration.alpha)
+        if areas and name in areas and base in areas:
+            results += tagging.tests(areas[name], areas[base], declaration.alpha)
         contrasts.append(
-            _contrast(name, reference, comparability, results, test, study, family, runs)
+            _contrast(name, base, comparability, results, test, study, family, runs)
         )
     corrected = correct([c.primary.p for c in contrasts], declaration.correction, family)
     contrasts = [_with_corrected(c, p) for c, p in zip(contrasts, corrected, strict=True)]
@@ -159,6 +166,7 @@ def comparison(
         target=target,
         primary=primary,
         reference=reference,
+        within=declaration.within,
         test=test,
         test_label=next((c.primary.label for c in contrasts if c.primary.label != test), test),
         alpha=declaration.alpha,
@@ -168,7 +176,7 @@ def comparison(
         item=item if several else "",
         items=_item_count(items) if several else 0,
         left_out=tuple(left_out),
-        rows=tuple(_row(name, reference, runs.get(name, {}), study) for name in names),
+        rows=tuple(_row(name, against[name], runs.get(name, {}), study) for name in names),
         contrasts=tuple(contrasts),
     )
 

@@ -26,12 +26,9 @@ def by_item(
     gain first.
     """
     out: dict[str, tuple[TargetEffect, ...]] = {}
-    reference = tables.get(main.reference)
-    if reference is None:
-        return out
     for contrast in main.contrasts:
-        table = tables.get(contrast.variant)
-        if table is None or contrast.refused:
+        table, reference = tables.get(contrast.variant), tables.get(contrast.reference)
+        if table is None or reference is None or contrast.refused:
             continue
         effects = []
         for name in [c for c in table.columns if c in reference.columns]:

@@ -40,7 +40,7 @@ def forest(comparison: Comparison) -> str:
     low, high = svg.padded([b * style.scale for b in bounds])
     x = svg.linear(low, high, LEFT, right)
     bottom = 34 + ROW * len(drawn)
-    axis = f"difference to {comparison.reference}, {style.label}" + (
+    axis = f"difference to {comparison.against}, {style.label}" + (
         f" ({style.unit})" if style.unit else ""
     )
     parts = svg.x_axis(x, svg.ticks(low, high), 26, bottom, axis)
@@ -89,7 +89,7 @@ def forest(comparison: Comparison) -> str:
             )
         )
     return svg.drawing(
-        WIDTH, bottom + 42, parts, f"Forest plot of differences to {comparison.reference}"
+        WIDTH, bottom + 42, parts, f"Forest plot of differences to {comparison.against}"
     )
 
 
@@ -150,7 +150,7 @@ def item_effects(
     x = svg.linear(low, high, LEFT, WIDTH - 20)
     step = 22.0
     bottom = 14 + step * len(shown)
-    axis = f"{style.label}, {variant} − {comparison.reference}" + (
+    axis = f"{style.label}, {variant} − {_reference(comparison, variant)}" + (
         f" ({style.unit})" if style.unit else ""
     )
     parts = svg.x_axis(x, svg.ticks(low, high), 8, bottom, axis)
@@ -209,7 +209,7 @@ def roc(predictions: pd.DataFrame | None, findings: Findings) -> str:
         points = [(x(0.0), y(0.0))] + [
             (x(a), y(b)) for a, b in zip(grid, means[name], strict=True)
         ]
-        dash = " dashed" if name == findings.main.reference else ""
+        dash = " dashed" if name in findings.main.references else ""
         parts.append(svg.polyline(points, f"series s{k}{dash}", name))
         row = top + 20 * k + 14
         parts.append(
@@ -321,3 +321,8 @@ def _curve_figure(
         label = (", ".join(users) or "no trial") + f" ({str(key)[:8]})"
         parts.append(svg.polyline(points, f"series fine {colour}", label))
     return svg.drawing(360, bottom + 40, parts, title)
+
+
+def _reference(comparison: Comparison, variant: str) -> str:
+    contrast = comparison.contrast(variant)
+    return contrast.reference if contrast else comparison.reference

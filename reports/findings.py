@@ -85,6 +85,7 @@ class Comparison:
     target: str
     primary: bool
     reference: str
+    within: tuple[str, ...]
     test: str
     test_label: str
     alpha: float
@@ -96,6 +97,18 @@ class Comparison:
     left_out: tuple[str, ...]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
+
+    @property
+    def against(self) -> str:
+        """What variants are compared with, for print."""
+        if not self.within:
+            return self.reference
+        return f"the reference of the same {' and '.join(self.within)}"
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The reference variants, one a block."""
+        return tuple(row.variant for row in self.rows if row.is_reference)
 
     def row(self, variant: str) -> Row:
         """The row of a variant."""

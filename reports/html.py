@@ -1,6 +1,7 @@
 """The report as one HTML file: no network, no external resource, equal bytes for equal input."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import pandas as pd
 from . import calibration, figures, media, plain, prose, published
 from .ablation import describe_design
 from .findings import Comparison, Findings
+from .sections import Section
 from .stats import Result
 from .study import Example
 from .text import MISSING, number, p_value
@@ -231,7 +233,11 @@ def template() -> jinja2.Template:
 
 
 def to_html(
-    findings: Findings, predictions: pd.DataFrame | None, curves: pd.DataFrame | None, store: Path
+    findings: Findings,
+    predictions: pd.DataFrame | None,
+    curves: pd.DataFrame | None,
+    store: Path,
+    extra: Sequence[Section] = (),
 ) -> str:
     """The whole page."""
     main = findings.main
@@ -268,6 +274,7 @@ def to_html(
         note_text=plain.note_text,
         isnan=math.isnan,
         beside=published.beside(findings),
+        extra=extra,
         calibration=calibration,
         legend=[v.name for v in findings.study.variants][:8],
     )
@@ -309,11 +316,13 @@ def item_panels(findings: Findings) -> list[tuple[str, list[tuple[str, str, str]
         largest = sorted(effects.items(), key=lambda pair: -reach[pair[0]])
         for variant, found in largest[:12]:
             gained, of = agreement(found, findings.main.style.higher_is_better)
+            contrast = findings.main.contrast(variant)
+            assert contrast is not None
             noun = heading.split()[1] + "s"
             members.append(
                 (
                     variant,
-                    f"{variant}: better on {gained} of {of} {noun} than {findings.main.reference}",
+                    f"{variant}: better on {gained} of {of} {noun} than {contrast.reference}",
                     figures.item_effects(findings.main, variant, found),
                 )
             )

@@ -69,8 +69,8 @@ def caption(findings: Findings) -> str:
     return (
         f"{findings.study.question or findings.study.name} Mean ± standard error over "
         f"{each} runs. "
-        f"Bold: better than {main.reference}. "
-        f"* / ** / ***: difference to {main.reference} significant at .05 / .01 / .001 "
+        f"Bold: better than {main.against}. "
+        f"* / ** / ***: difference to {main.against} significant at .05 / .01 / .001 "
         f"({listing(tests)}; {prose.family_phrase(main)}, in each column)."
     )
 

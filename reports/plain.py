@@ -10,6 +10,7 @@ from typing import Any
 
 from . import prose, published
 from .findings import Comparison, Findings
+from .sections import Section, markdown
 from .text import MISSING, count, duration, p_value
 
 WIDTH = 100
@@ -57,7 +58,7 @@ def summary(findings: Findings) -> str:
     unit = f" in {main.style.unit}" if main.style.unit else ""
     lines += [
         "",
-        f"mean ± SE over runs{unit}; difference to {main.reference}; {main.test_label}; "
+        f"mean ± SE over runs{unit}; difference to {main.against}; {main.test_label}; "
         f"{prose.family_phrase(main)}.",
     ]
     lines += [prose.headline(findings)]
@@ -105,7 +106,7 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "mean": row.mean,
             "se": row.se,
             "sd": row.sd,
-            "reference": comparison.reference,
+            "reference": contrast.reference if contrast else row.variant,
         }
         for key in ("difference", "ci_low", "ci_high", "t", "df", "p", "p_corrected"):
             out[key] = math.nan
@@ -213,7 +214,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def to_markdown(findings: Findings) -> str:
+def to_markdown(findings: Findings, extra: Sequence[Section] = ()) -> str:
     """The report as Markdown: findings, tables, cautions, environment, commands."""
     study = findings.study
     parts = [f"# {study.title}", study.question, prose.headline(findings)]
@@ -261,6 +262,8 @@ def to_markdown(findings: Findings) -> str:
             ),
             _table(["protocol", "published", "ours"], [list(row) for row in beside.protocol]),
         ]
+    for section in extra:
+        parts += markdown(section)
     if findings.deviations:
         parts += ["## Deviations from the declaration", _bullets(findings.deviations)]
     if findings.cautions:
@@ -335,7 +338,7 @@ def _markdown_comparison(comparison: Comparison) -> list[str]:
             ],
             rows,
         ),
-        f"Mean ± standard error over runs{unit}; difference to {comparison.reference}; "
+        f"Mean ± standard error over runs{unit}; difference to {comparison.against}; "
         f"{comparison.test_label}; "
         f"{prose.family_phrase(comparison)}. Stars: corrected p below .05, .01, .001.",
     ]

@@ -83,7 +83,7 @@ def headline(findings: Findings) -> str:
     tested = [c for c in main.contrasts if not math.isnan(c.p_corrected)]
     better, worse = _sides(main)
     if not tested:
-        return f"No variant could be tested against {main.reference} on {label}."
+        return f"No variant could be tested against {main.against} on {label}."
     parts = []
     for group, word in ((better, "better"), (worse, "worse")):
         if group:
@@ -94,7 +94,7 @@ def headline(findings: Findings) -> str:
             ]
             parts.append(
                 f"{listing(each)} {'is' if len(each) == 1 else 'are'} significantly "
-                f"{word} than {main.reference}"
+                f"{word} than {main.against}"
             )
     family = f"{main.test_label}, {family_phrase(main)}"
     if parts:
@@ -109,7 +109,7 @@ def headline(findings: Findings) -> str:
         else f"none of the {len(tested)} variants tested"
     )
     verb = "does not differ" if len(tested) == 1 else "differs"
-    text = f"On {label}, {many} {verb} significantly from {main.reference} ({family})."
+    text = f"On {label}, {many} {verb} significantly from {main.against} ({family})."
     return text
 
 
@@ -202,7 +202,7 @@ def bundle_sentences(comparison: Comparison) -> list[str]:
         if contrast.comparability.bundle:
             groups.setdefault(contrast.comparability.bundle, []).append(contrast.variant)
     return [
-        f"{listing(names)} against {comparison.reference}: {'each ' if len(names) > 1 else ''}"
+        f"{listing(names)} against {comparison.against}: {'each ' if len(names) > 1 else ''}"
         f"{text}. The difference is due to all of this together."
         for text, names in groups.items()
     ]

@@ -167,7 +167,7 @@ def _protocol(found: Paper, findings: Findings) -> tuple[tuple[str, str, str], .
     ]
     ours = {
         "runs": f"{runs} a row",
-        "test": f"{main.test_label} against {main.reference}, {main.correction_label}, "
+        "test": f"{main.test_label} against {main.against}, {main.correction_label}, "
         f"family of {main.family}",
         "data": "; ".join(data) or "as the recipe says",
         "separators": study.declaration.shared or "trained anew by each seed",

@@ -40,7 +40,13 @@ class Factor:
 
 @dataclass(frozen=True)
 class Declaration:
-    """What was fixed before the first run."""
+    """What was fixed before the first run.
+
+    Attributes:
+        within: factors whose levels split the study into blocks, each with a reference of its own.
+        references: variant -> the variant it is compared with; empty where all have `reference`.
+        sections: extra parts of the report: `kind` (a module of reports/sections) and its options.
+    """
 
     factors: tuple[Factor, ...] = ()
     design: str = ""
@@ -48,6 +54,9 @@ class Declaration:
     seeded: tuple[str, ...] = ()
     shared: str = ""
     reference: str = ""
+    within: tuple[str, ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
+    sections: tuple[Mapping[str, Any], ...] = ()
     metric: str = ""
     target: str = ""
     higher_is_better: bool | None = None
@@ -181,6 +190,9 @@ def _declaration(raw: Mapping[str, Any], place: str) -> Declaration:
         seeded=tuple(raw.get("seeded", ())),
         shared=str(raw.get("shared") or ""),
         reference=_reference_name(raw.get("reference")),
+        within=tuple(raw.get("within", ())),
+        references=dict(raw.get("references", {})),
+        sections=tuple(raw.get("sections", ())),
         metric=str(raw.get("metric") or ""),
         target=str(raw.get("target") or ""),
         higher_is_better=raw.get("higher_is_better"),

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# As in a stage: two test processes on two cores, each with two threads, wait for one another most of the time.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

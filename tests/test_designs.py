@@ -140,6 +140,25 @@ def test_a_study_is_checked_before_anything_else(changes, message: str) -> None:
         replace(STUDY, **changes).check()
 
 
+def test_each_block_has_its_reference() -> None:
+    sources = STUDY.factors[0].levels
+    study = replace(STUDY, design=full_factorial, within=("clip score",), factors=[
+        Factor("source", sources), Factor("clip score", {"mean": {}, "max": {"infer.aggregate": "max"}})])
+    found = study.references()
+    assert len(found) == 2 * len(sources) and len(set(v.name for v in found.values())) == 2
+    for name, reference in found.items():
+        variant = next(v for v in study.variants() if v.name == name)
+        assert reference.levels["clip score"] == variant.levels["clip score"]
+        assert reference.levels["source"] == STUDY.reference["source"]
+    assert study.declaration([0], False, {})["references"][study.reference_variant().name] == \
+        study.reference_variant().name
+    with pytest.raises(ValueError, match="no factor in 'within' 'clip scor'; did you mean 'clip score'"):
+        replace(study, within=("clip scor",)).check()
+    # One at a time there is no "max" row without a source: that block would have no reference.
+    with pytest.raises(ValueError, match="the design one_at_a_time has no variant"):
+        replace(study, design=one_at_a_time).check()
+
+
 def test_binder_fingerprints_each_set_once(tmp_path, stems_tree, clips_tree) -> None:
     data = {"stems": stems_tree, "clips": clips_tree}
     bound = Binder(data, Store(tmp_path / "s"))(msspt_cnn())

@@ -98,9 +98,7 @@ def _item(fields: dict[str, Any]) -> PackedItem:
 
 def notes_of(directory: Path) -> list[dict[str, Any]]:
     """The notes of a packed set, as report notes (kind, text, count, items)."""
-    index = json.loads((directory / "index.json").read_text(encoding="utf-8"))
-    return [{"kind": n["kind"], "text": n["text"], "count": len(n["items"]), "items": n["items"]}
-            for n in index["notes"]]
+    return list(json.loads((directory / "notes.json").read_text(encoding="utf-8")))
 
 
 # ---- building
@@ -145,8 +143,10 @@ def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, o
     notes = [*found.notes, *_notes(items, records, shortest, samplerate)]
     index: dict[str, Any] = {
         "rows": list(rows), "samplerate": samplerate, "labels": list(found.labels), "single_label": found.single_label,
-        "items": [asdict(item) for item in items], "notes": [asdict(note) for note in notes]}
+        "items": [asdict(item) for item in items]}
     (out / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    told = [{**asdict(note), "count": len(note.items)} for note in notes]
+    (out / "notes.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 def in_order(function: Callable[[Any], Any], values: Iterable[Any], workers: int) -> Iterator[Any]:

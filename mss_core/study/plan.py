@@ -47,8 +47,8 @@ class Plan:
                 for name in distinct}
 
 
-REPORTED = ("prepare_tracks", "prepare_clips", "score_separator", "infer")
-"""Stages whose artefacts the tables of a study are made of, beside those that trials end in."""
+REPORTED = ("prepare_", "score_", "infer")
+"""Stages (by the start of their name) whose artefacts a study's tables are made of, beside those that trials end in."""
 
 
 def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> Plan:
@@ -81,7 +81,7 @@ def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> 
     for trial in trials:
         want(trial.root)
     for stage in stages.values():
-        if stage.name in REPORTED:
+        if stage.name.startswith(REPORTED):
             want(stage)
     for key in damaged:
         want(stages[key])

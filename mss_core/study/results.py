@@ -11,14 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from mss_core.data.packed import notes_of
 from mss_core.graph import Stage, digest, plain, read_history, walk, write_atomically
 from mss_core.recipe import flatten
 from mss_core.store import Store
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
-
-CURVES = ("pretrain", "train_tail", "finetune")
 
 
 def environment() -> dict[str, Any]:
@@ -96,10 +93,11 @@ def read_scores(directory: Path) -> pd.DataFrame:
 def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
     tables = []
     for trial in trials:
-        stage = trial.root.inputs.get("predictions")
-        if stage is None or store.manifest(stage) is None:
+        files = [store.directory(stage) / "predictions.parquet" for stage in walk([trial.root]).values()]
+        path = next((file for file in reversed(files) if file.exists()), None)
+        if path is None:
             continue
-        table = pd.read_parquet(store.directory(stage) / "predictions.parquet")
+        table = pd.read_parquet(path)
         table.insert(0, "trial", trial.name)
         table.insert(1, "variant", trial.variant.name)
         table.insert(2, "seed", trial.seed)
@@ -109,7 +107,7 @@ def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
 
 def _curves(plan: Plan, store: Store) -> pd.DataFrame:
     rows = [(stage.name, key, row["step"], metric, value)
-            for key, stage in plan.stages.items() if stage.name in CURVES
+            for key, stage in plan.stages.items()
             for row in read_history(store.directory(stage))
             for metric, value in row.items() if metric not in ("step", "total")]
     return pd.DataFrame(rows, columns=["stage", "key", "step", "metric", "value"])
@@ -137,24 +135,31 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error
 
 def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
     return [{**note, "data": stage.name.removeprefix("prepare_")}
-            for stage in plan.stages.values() if stage.name.startswith("prepare_") and store.manifest(stage)
-            for note in notes_of(store.directory(stage))]
+            for stage in plan.stages.values() if store.manifest(stage)
+            for note in _left(store, stage, "notes.json")]
 
 
 def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
-    """Audio that score stages left, once for each separator."""
+    """Audio that stages left, once for each."""
     found, seen = [], set()
     for trial in trials:
-        stage = trial.root.inputs.get("separation")
-        if stage is None or stage.key in seen:
-            continue
-        seen.add(stage.key)
-        directory = store.directory(stage)
-        for example in json.loads((directory / "examples.json").read_text(encoding="utf-8")):
-            here = directory.relative_to(store.root) / example["folder"]
-            found.append({"track": example["track"], "target": example["target"], "variant": trial.variant.name,
-                          **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")}})
+        for stage in walk([trial.root]).values():
+            if stage.key in seen:
+                continue
+            seen.add(stage.key)
+            for example in _left(store, stage, "examples.json"):
+                here = store.directory(stage).relative_to(store.root) / example["folder"]
+                found.append({"track": example["track"], "target": example["target"], "variant": trial.variant.name,
+                              **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")}})
     return found
+
+
+def _left(store: Store, stage: Stage, name: str) -> list[dict[str, Any]]:
+    """A list that a stage left in its artefact for reports; empty where it left none."""
+    try:
+        return list(json.loads((store.directory(stage) / name).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return []
 
 
 def _hardware(manifests: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class Study:
         seeded: dotted paths of the seeds that vary with the replicate; a stage whose seed is not among them is
             trained once and shared, and the report says so.
         reference: levels of the variant that all others are compared with.
+        within: factors that split the study into blocks: each variant is compared with the reference variant of its own
+            block (equal levels of these factors); the correction counts the contrasts of all blocks.
+        sections: what the report shows beside the usual, ``{"kind": a module of reports/sections, **options}``.
         metric, target: the primary score, e.g. ``"roc_auc"`` averaged over tags, ``"macro"``.
         smoke: cuts a recipe down for ``--smoke``.
         test, alpha, correction: the declared primary test.
@@ -55,6 +58,8 @@ class Study:
     smoke: Callable[[Any], Any]
     seeded: Sequence[str]
     seeds: Sequence[int] = range(5)
+    within: Sequence[str] = ()
+    sections: Sequence[Mapping[str, Any]] = ()
     target: str = "macro"
     design: Callable[[Sequence[Factor]], list[Variant]] = one_at_a_time
     higher_is_better: bool = True
@@ -74,7 +79,7 @@ class Study:
         for path in self.seeded:
             if path not in known:
                 raise ValueError(f"no seed {path!r} in the recipe; {nearest(path, known)}")
-        self.reference_variant()
+        self.references()
         for variant in self.variants():
             try:
                 override(self.baseline, variant.departures).pipeline()
@@ -90,18 +95,33 @@ class Study:
             raise ValueError(f"study {self.name!r} has several variants named {sorted(twice)[0]!r}")
         return variants
 
-    def reference_variant(self) -> Variant:
-        """The variant that the others are compared with; ValueError naming the nearest level where there is none."""
+    def references(self) -> dict[str, Variant]:
+        """By variant name, the variant it is compared with (a reference with itself).
+
+        Raises ValueError naming the nearest factor or level where the design has no such variant.
+        """
         by_name = {factor.name: factor for factor in self.factors}
         for factor, label in self.reference.items():
             choose("factor in 'reference'", factor, by_name)
             choose(f"level of factor {factor!r} in 'reference'", label,
                    (*by_name[factor].levels, by_name[factor].baseline_level))
-        wanted = {factor.name: factor.baseline_level for factor in self.factors} | dict(self.reference)
-        for variant in self.variants():
-            if dict(variant.levels) == wanted:
-                return variant
-        raise ValueError(f"study {self.name!r}: the design {self.design.__name__} has no variant {wanted}")
+        for factor in self.within:
+            choose("factor in 'within'", factor, by_name)
+        common = {factor.name: factor.baseline_level for factor in self.factors} | dict(self.reference)
+        variants = self.variants()
+        by_levels = {tuple(sorted(variant.levels.items())): variant for variant in variants}
+        found = {}
+        for variant in variants:
+            wanted = common | {factor: variant.levels[factor] for factor in self.within}
+            reference = by_levels.get(tuple(sorted(wanted.items())))
+            if reference is None:
+                raise ValueError(f"study {self.name!r}: the design {self.design.__name__} has no variant {wanted}")
+            found[variant.name] = reference
+        return found
+
+    def reference_variant(self) -> Variant:
+        """The variant that the first one (of the first block) is compared with."""
+        return next(iter(self.references().values()))
 
     def recipe(self, variant: Variant, seed: int, smoke: bool, settings: Mapping[str, Any],
                bind: Callable[[Any], Any]) -> Any:
@@ -146,6 +166,9 @@ class Study:
             "seeded": list(self.seeded),
             "shared": self.shared(),
             "reference": self.reference_variant().name,
+            "within": list(self.within),
+            "references": {name: variant.name for name, variant in self.references().items()} if self.within else {},
+            "sections": [dict(section) for section in self.sections],
             "metric": self.metric,
             "target": self.target,
             "higher_is_better": self.higher_is_better,

@@ -33,7 +33,7 @@ from mss_core.graph import Stage, digest, plain, read_history, walk  # noqa: E40
 from mss_core.store import Store  # noqa: E402
 from mss_core.study.board import Board  # noqa: E402
 from mss_core.study.plan import Plan  # noqa: E402
-from mss_core.study.results import CURVES, read_scores  # noqa: E402
+from mss_core.study.results import read_scores  # noqa: E402
 from mss_core.study.study import Study, Trial  # noqa: E402
 
 VIEW = "study"
@@ -184,10 +184,9 @@ class Tracker:
     def _log_stage(self, run_id: str, stage: Stage) -> None:
         manifest = self.store.manifest(stage) or {}
         directory = self.store.directory(stage)
-        if stage.name in CURVES:
-            points = curve_points(stage.name, read_history(directory))
-            for first in range(0, len(points), 1000):
-                self.client.log_batch(run_id, metrics=points[first:first + 1000])
+        points = curve_points(stage.name, read_history(directory))
+        for first in range(0, len(points), 1000):
+            self.client.log_batch(run_id, metrics=points[first:first + 1000])
         for file in sorted((directory / "examples" / "1").rglob("*.*")):
             source = file.stem if file.suffix == ".png" else file.parent.name
             self.client.log_artifact(run_id, str(file), f"audio/{source}")

@@ -1,0 +1,91 @@
+"""Studies split into blocks, and sections that a study asks for."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_ind
+
+import reports
+from reports.sections import Figure, Section, Table, markdown, sections
+from reports.study import Study
+
+MEANS = {"cnn, none": 0.60, "cnn, vocals": 0.70, "ast, none": 0.80, "ast, vocals": 0.80}
+
+
+@pytest.fixture
+def blocks(tmp_path: Path) -> Path:
+    home = tmp_path / "studies" / "blocks"
+    home.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = [
+        dict(study="blocks", trial=f"{name}/seed{k}", variant=name, seed=k, track="", target="macro",
+             metric="roc_auc", aggregation="", score=mean + rng.normal(0, 0.01))
+        for name, mean in MEANS.items() for k in range(5)
+    ]
+    pd.DataFrame(rows).to_csv(home / "scores.csv", index=False)
+    (home / "study.json").write_text(json.dumps({
+        "title": "blocks",
+        "declaration": {
+            "reference": "cnn, none", "within": ["backend"], "seeds": list(range(5)), "metric": "roc_auc",
+            "target": "macro", "references": {name: f"{name[:3]}, none" for name in MEANS},
+            "sections": [],
+        },
+        "variants": [{"variant": name, "levels": {"backend": name[:3]}} for name in MEANS],
+    }))
+    return home
+
+
+def test_each_block_has_its_own_reference_and_all_share_a_family(blocks: Path) -> None:
+    found = reports.read(blocks).main
+    assert found.family == 2
+    assert found.references == ("cnn, none", "ast, none")
+    assert {c.variant: c.reference for c in found.contrasts} == {
+        "cnn, vocals": "cnn, none", "ast, vocals": "ast, none"}
+    table = pd.read_csv(blocks / "scores.csv")
+    for contrast in found.contrasts:
+        a, b = (table[table["variant"] == n]["score"] for n in (contrast.variant, contrast.reference))
+        assert contrast.primary.p == pytest.approx(ttest_ind(a, b, equal_var=False).pvalue, rel=1e-9)
+        assert contrast.p_corrected == pytest.approx(min(1.0, 2 * contrast.primary.p))
+
+
+def test_what_is_printed_names_the_block(blocks: Path) -> None:
+    written = reports.render(blocks)
+    for name in ("html", "md", "tex"):
+        assert "the reference of the same backend" in written[name].read_text(), name
+    assert "cnn, vocals" in written["md"].read_text()
+    assert "than cnn, none" not in reports.summary(blocks)
+    table = pd.read_csv(written["csv"]).set_index("variant")["reference"]
+    assert table["ast, vocals"] == "ast, none" == table["ast, none"]
+
+
+def test_a_reference_that_does_not_exist_is_named(blocks: Path) -> None:
+    raw = json.loads((blocks / "study.json").read_text())
+    raw["declaration"]["references"]["ast, vocals"] = "ast, non"
+    (blocks / "study.json").write_text(json.dumps(raw))
+    with pytest.raises(ValueError, match="'ast, non' of 'ast, vocals' is no variant .* did you mean 'ast, none'"):
+        reports.read(blocks)
+
+
+def test_an_unknown_section_is_named(blocks: Path) -> None:
+    raw = json.loads((blocks / "study.json").read_text())
+    raw["declaration"]["sections"] = [{"kind": "no_such_section"}]
+    (blocks / "study.json").write_text(json.dumps(raw))
+    with pytest.raises(ValueError, match="no report section 'no_such_section'"):
+        reports.render(blocks)
+
+
+def test_a_section_is_in_both_reports(blocks: Path) -> None:
+    from reports import html, plain
+
+    found = reports.read(blocks)
+    part = Section("Sweep over <length>", ("One line.",), (Table(("a", "b|c"), (("x", "1.5"),), "A caption."),),
+                   (Figure(svg="<svg id='drawn'></svg>", caption="A figure."),))
+    page = html.to_html(found, None, None, blocks, [part])
+    assert 'id="sweep-over-length"' in page and "Sweep over &lt;length&gt;" in page and "<svg id='drawn'>" in page
+    text = plain.to_markdown(found, [part])
+    assert "## Sweep over <length>" in text and r"| a | b\|c |" in text and "A figure." in text
+    assert list(markdown(part))[0].startswith("## Sweep")
+    assert sections(found, None, blocks) == [] and isinstance(found.study, Study)
