@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"graph", "losses", "naming"},
     "classify": {"apply", "audio", "data", "graph", "losses", "training"},
     "stages": {"classify", *BASE, "models", "data", "apply", "training", "pictures"} - {"recipe"},
-    "systems": {"audio", "naming", "graph", "recipe", "models", "data", "stages", "training"},
+    "systems": {"audio", "losses", "naming", "graph", "recipe", "models", "data", "stages", "training"},
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data"},
 }
 ONLY_IN = {

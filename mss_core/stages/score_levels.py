@@ -14,10 +14,9 @@ from mss_core.data.packed import Packed
 from mss_core.data.saliency import Chunk, ChunkReader, Sampling, chunks, spread
 from mss_core.graph import Context
 from mss_core.metrics.separation import si_sdr
-from mss_core.pictures import spectrograms
 
 COLUMNS = ["track", "target", "metric", "aggregation", "score"]
-EXAMPLES, EXAMPLE_SECONDS = 2, 6.0
+EXAMPLE_SECONDS = 6.0
 BATCH = 8
 
 
@@ -53,10 +52,9 @@ def score_levels(*, data: Path, trained: tuple[Path, ...], levels: tuple[tuple[i
         rows += [(chunk.item.name, paths[chunk.path][0], level, float(quality[line, level]),
                   float(before[line, level]))
                  for line, chunk in enumerate(group) for level in range(references.shape[1])]
-        for line, chunk in enumerate(group):
-            if len(examples) < EXAMPLES * references.shape[1] and (first + line) % max(1, len(found) // EXAMPLES) == 0:
-                examples += _examples(out, chunk, paths[chunk.path], mixtures[line], references[line],
-                                      estimates[line], packed.samplerate)
+        if first == 0:
+            examples = _examples(out, group[0], paths[group[0].path], mixtures[0], references[0], estimates[0],
+                                 packed.samplerate)
         ctx.report(step=min(first + BATCH, len(found)), total=len(found))
     table = pd.DataFrame(rows, columns=["track", "leaf", "level", "si_sdr", "si_sdr_mixture"])
     table["si_sdr_improvement"] = table.si_sdr - table.si_sdr_mixture
@@ -101,9 +99,7 @@ def _examples(out: Path, chunk: Chunk, path: tuple[str, ...], mixture: np.ndarra
         name = f"examples/{chunk.item.name}-{chunk.start}/{node}".replace(" ", "_")
         folder = out / name
         folder.mkdir(parents=True, exist_ok=True)
-        excerpts = {"mixture": mixture[:cut], "reference": references[level][:cut], "estimate": estimates[level][:cut]}
-        for kind, waveform in excerpts.items():
-            audio.save(folder / f"{kind}.wav", waveform, samplerate)
-        spectrograms(folder.with_suffix(".png"), excerpts, samplerate)
+        for kind, waveform in (("mixture", mixture), ("reference", references[level]), ("estimate", estimates[level])):
+            audio.save(folder / f"{kind}.wav", waveform[:cut], samplerate)
         examples.append({"track": chunk.item.name, "target": node, "folder": name})
     return examples

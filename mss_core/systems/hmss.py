@@ -141,9 +141,9 @@ def smoke(recipe: HMSS) -> HMSS:
     """The same recipe on the embedded synthetic music: ``other`` in ``harmonic`` in ``accompaniment``, two-second
     chunks, a network of one small layer.
 
-    Several leaves become ``other`` and ``bass``.
+    MS21 becomes ``bass``; several leaves become ``other`` and ``bass``.
     """
-    two = ("other", "bass")
+    two = ("bass", "other") if recipe.hierarchy == "ms21" else ("other", "bass")
     small: dict[str, Any] = {"hidden": 32, "layers": 1}
     if recipe.network["name"] == "unet":
         small = {"widths": (4, 8, 8, 16), "post": 4, "bn_momentum": 0.1}
@@ -153,12 +153,12 @@ def smoke(recipe: HMSS) -> HMSS:
     first = replace(recipe.train.phases[0], lr=3e-3, epochs=3, patience=None)
     return replace(
         recipe,
-        data=TrackSet("synthetic", size=40),
+        data=TrackSet("synthetic", size=30),
         hierarchy="four_stems" if recipe.hierarchy == "four_stems" else "synthetic",
         leaves=two if len(recipe.leaves) > 1 else two[:1],
         scored=two[:1] if recipe.scored else (),
         levels=levels,
         network={**recipe.network, **small},
-        sampling=replace(recipe.sampling, seconds=2.0, hop_ratio=0.5, valid_items=16, test_items=32),
+        sampling=replace(recipe.sampling, seconds=2.0, hop_ratio=0.5, valid_items=8, test_items=24),
         train=replace(recipe.train, phases=(first,), batch=8, epoch_steps=20, precision="float32"),
     )

@@ -18,6 +18,7 @@ from typing import Any
 from mss_core import audio
 from mss_core.data.sets import ClipSet, TrackSet
 from mss_core.graph import Stage
+from mss_core.losses import SEPARATION_LOSSES
 from mss_core.models import check, model
 from mss_core.naming import choose
 from mss_core.stages.evaluate import evaluate
@@ -50,7 +51,7 @@ class MSSPT:
         sources: what the separator separates; several give a multi-source separator.
         frames: segment length of all stages, STFT frames (384 at 16 kHz and hop 160 are 3.862 s).
         separator, tail: models, with every argument.
-        separation_loss: ``"l1"`` in the time domain (the paper) or ``"mse"``.
+        separation_loss: ``"l1"`` in the time domain (the paper), or another of SEPARATION_LOSSES.
         pretrain, train_tail, finetune: how each stage trains; None leaves it out.
     """
 
@@ -85,7 +86,7 @@ class MSSPT:
                                  f"not {rate}")
         if self.frames != 384 and self.tail["name"] == "cnn_tail":
             raise ValueError(f"the CNN tail reads 384 frames, not {self.frames}")
-        choose("separation loss", self.separation_loss, ("l1", "mse"))
+        choose("separation loss", self.separation_loss, SEPARATION_LOSSES)
         if self.mixing.segment_seconds * self.separation.samplerate < audio.samples_of(self.frames):
             raise ValueError(f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
                              f"{self.frames} frames")
