@@ -64,6 +64,11 @@ def save(path: Path | str, waveform: np.ndarray | torch.Tensor, samplerate: int)
     soundfile.write(str(path), samples.T, samplerate, subtype="PCM_16")
 
 
+def save_float(path: Path | str, waveform: np.ndarray, samplerate: int) -> None:
+    """Write a 32-bit float WAV, which may exceed full scale; ``waveform`` is (channel, time)."""
+    soundfile.write(str(path), np.asarray(waveform, dtype=np.float32).T, samplerate, subtype="FLOAT")
+
+
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """``waveform`` (..., time) at another sample rate (windowed sinc, torchaudio's default)."""
     if rate == new_rate:
