@@ -10,6 +10,7 @@ magnitude with the reference's. Gradients are finite wherever the masks are, sil
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -50,6 +51,34 @@ def si_sdr(estimates: Tensor, references: Tensor) -> Tensor:
     target = gain * references
     ratio = (target.square().sum(-1) + SILENT) / ((estimates - target).square().sum(-1) + SILENT)
     return -10.0 * torch.log10(ratio).flatten(1).mean(1)
+
+
+def weighted_sdr(estimates: Tensor, references: Tensor, mixtures: Tensor) -> Tensor:
+    """Weighted SDR over the last axis, the mean over the others: -1 at best, 1 at worst [Choi et al. 2019].
+
+    Minus the cosine between estimate and reference, and between what either leaves of the mixture, weighted by the
+    energies of the reference and of the rest. It is not zero but -1 where the estimate is the reference.
+    """
+    rest, rest_estimate = mixtures - references, mixtures - estimates
+    energy, other = references.square().sum(-1), rest.square().sum(-1)
+    weight = energy / (energy + other + SILENT ** 2)
+    cosine = weight * _cosine(estimates, references) + (1 - weight) * _cosine(rest_estimate, rest)
+    return -cosine.flatten(1).mean(1)
+
+
+def _cosine(one: Tensor, other: Tensor) -> Tensor:
+    lengths = [torch.sqrt(x.square().sum(-1) + SILENT ** 2) for x in (one, other)]
+    return (one * other).sum(-1) / (lengths[0] * lengths[1])
+
+
+def combinations(parts: Tensor) -> Tensor:
+    """Sums of every choice of one to all but one of the parts [Sawata et al. 2021].
+
+    Shape: (batch, part, ...) -> (batch, combination, ...); 14 combinations of 4 parts.
+    """
+    count = parts.shape[1]
+    chosen = [choice for size in range(1, max(2, count)) for choice in itertools.combinations(range(count), size)]
+    return torch.stack([parts[:, list(choice)].sum(1) for choice in chosen], 1)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

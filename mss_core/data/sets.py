@@ -20,6 +20,7 @@ from mss_core.naming import choose
 
 SPLITS = ("train", "valid", "test")
 AUDIO = (".wav", ".flac", ".ogg", ".mp3")
+WEIGHTS = (".pt", ".pth", ".th", ".bin", ".ckpt")
 
 TRACK_SETS = {
     "synthetic": "synthetic_sets",
@@ -121,6 +122,29 @@ class ClipSet:
         if self.name in LABELS:
             choose(f"labels of {self.name}", self.labels, LABELS[self.name])
         _check(self)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Released weights: the one file of weights in the folder that ``--data NAME=FOLDER`` points to.
+
+    Attributes:
+        name: as in ``--data``; empty: none.
+        sha256: of the file; filled in when a study is built, so that other weights are another key.
+    """
+
+    name: str = ""
+    sha256: str = ""
+
+
+def weights_file(name: str, data: Mapping[str, Path]) -> Path:
+    """The file of released weights; ValueError where there is no folder, or not exactly one such file in it."""
+    root = find_root(name, data)
+    files = sorted(path for path in root.iterdir() if path.suffix in WEIGHTS)
+    if len(files) != 1:
+        raise ValueError(f"released weights {name!r}: {root} holds {len(files)} files of weights "
+                         f"({', '.join(WEIGHTS)}), not one; they are not downloaded, put the file there")
+    return files[0]
 
 
 def _check(config: TrackSet | ClipSet) -> None:

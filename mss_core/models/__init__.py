@@ -15,6 +15,8 @@ NAMES = {
     "joint_cnn": ("mss_core.models.joint", "JointCnn"),
     "level_separator": ("mss_core.models.levels", "LevelSeparator"),
     "mask_inference": ("mss_core.models.mask_inference", "MaskInference"),
+    "hdemucs": ("mss_core.models.released", "HDemucs"),
+    "xumx": ("mss_core.models.xumx", "XUMX"),
     "query_mask_inference": ("mss_core.models.mask_inference", "QueryMaskInference"),
 }
 DECIDED_BY_DATA = ("classes", "channels", "sources")

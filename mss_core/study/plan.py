@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.sets import ClipSet, TrackSet, survey
+from mss_core.data.sets import ClipSet, TrackSet, Weights, survey, weights_file
 from mss_core.graph import Stage, walk
 from mss_core.recipe import children
 from mss_core.store import Store
@@ -116,10 +116,21 @@ class Binder:
     def __call__(self, recipe: Any) -> Any:
         if isinstance(recipe, TrackSet | ClipSet):
             return dataclasses.replace(recipe, fingerprint=self._fingerprint(recipe))
+        if isinstance(recipe, Weights):
+            return dataclasses.replace(recipe, sha256=self._weights(recipe.name)) if recipe.name else recipe
         if children(recipe) is None or isinstance(recipe, tuple | dict):
             return recipe
         changes = {name: self(value) for name, value in (children(recipe) or {}).items()}
         return dataclasses.replace(recipe, **changes)
+
+    def _weights(self, name: str) -> str:
+        self.used.add(name)
+        if self.lenient and name not in self.data:
+            self.absent[name] = f"pass --data {name}=FOLDER with the released weights"
+            return ABSENT
+        known = self.hashes.of(weights_file(name, self.data).absolute())
+        self.hashes.save()
+        return known
 
     def _fingerprint(self, config: TrackSet | ClipSet) -> str:
         name = repr(config)
