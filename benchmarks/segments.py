@@ -125,8 +125,8 @@ def measure(clips: int, seconds: float, gigabytes: float) -> dict[str, float | i
         make_clips(folder, clips, 29.0)
         from_mp3, from_wav = (packed(folder, folder / suffix[1:], clips, suffix) for suffix in (".mp3", ".wav"))
         segments = Segments(from_mp3, "train", LENGTH, BATCH, seed=0)
-        drawn = [(int(i), int(s - from_mp3.items[i].start)) for step in range(8)
-                 for i, s in zip(segments.draw(step).index, segments.draw(step).start, strict=True)]
+        drawn = [(int(i), int(s - from_mp3.items[i].start)) for where, index in map(segments.draw, range(8))
+                 for i, s in zip(index, where.start[:, 0], strict=True)]
 
         def by(suffix: str) -> Callable[[int], object]:
             return lambda step: seek(folder / f"{drawn[step % len(drawn)][0]}{suffix}", drawn[step % len(drawn)][1])

@@ -144,43 +144,27 @@ def _sqrt_window(size: int, device: str) -> torch.Tensor:
     return torch.hann_window(size, periodic=True, dtype=torch.float64).sqrt().float().to(device)
 
 
-def sqrt_hann_stft(waveform: torch.Tensor, size: int = 1024, hop: int = 512) -> torch.Tensor:
-    """Square root of a periodic Hann window, un-normalised, ``hop`` zeros before [released HMSS code].
-
-    Behind the signal stand as many zeros as make ``ceil(time / hop) + 1`` hops: 314 frames for 10 s at 16 kHz.
+def sqrt_hann_stft(waveform: torch.Tensor, size: int = 1024) -> torch.Tensor:
+    """Square root of a periodic Hann window, half overlapping, un-normalised, a hop of zeros before [released HMSS
+    code]. Behind the signal stand as many zeros as make ``ceil(time / hop) + 1`` hops: 314 frames for 10 s at 16 kHz.
 
     Shape: (..., time) -> complex (..., frame, size // 2 + 1).
     """
-    time = waveform.shape[-1]
+    time, hop = waveform.shape[-1], size // 2
     after = -(-time // hop) * hop + hop - time
     padded = torch.nn.functional.pad(waveform, (hop, after))
     return torch.fft.rfft(padded.unfold(-1, size, hop) * _sqrt_window(size, str(waveform.device)))
 
 
-def sqrt_hann_istft(spectrum: torch.Tensor, size: int = 1024, hop: int = 512) -> torch.Tensor:
-    """Windowed overlap-add over the sum of squared windows, ``hop`` samples cut from each end; inverts
-    :func:`sqrt_hann_stft` up to the zeros it appends (160,256 samples for 10 s at 16 kHz).
+def sqrt_hann_istft(spectrum: torch.Tensor, size: int = 1024) -> torch.Tensor:
+    """Windowed overlap-add, a hop cut from each end; inverts :func:`sqrt_hann_stft` up to the zeros it appends
+    (160,256 samples for 10 s at 16 kHz). The squared windows sum to 1.
 
-    Shape: complex (..., frame, size // 2 + 1) -> (..., (frame - 1) * hop + size - 2 * hop).
+    Shape: complex (..., frame, size // 2 + 1) -> (..., (frame - 1) * size // 2).
     """
-    window = _sqrt_window(size, str(spectrum.device))
-    frames = torch.fft.irfft(spectrum, n=size) * window
-    *lead, count, _ = frames.shape
-    length = samples_of(count, size, hop)
-    weight = _overlap_add(window.square().expand(1, count, size), length, hop)[0]
-    summed = _overlap_add(frames.reshape(-1, count, size), length, hop) / weight.clamp_min(1e-8)
-    return summed[:, hop:length - hop].reshape(*lead, length - 2 * hop)
-
-
-def _overlap_add(frames: torch.Tensor, length: int, hop: int) -> torch.Tensor:
-    """Shape: (item, frame, size) -> (item, length); size is a whole number of hops."""
-    items, count, size = frames.shape
-    assert size % hop == 0
-    pieces = frames.reshape(items, count, size // hop, hop)
-    summed = frames.new_zeros(items, length // hop, hop)
-    for part in range(size // hop):  # the same part of every frame never overlaps itself
-        summed[:, part:part + count] += pieces[:, :, part]
-    return summed.reshape(items, length)
+    halves = torch.fft.irfft(spectrum, n=size) * _sqrt_window(size, str(spectrum.device))
+    halves = halves.unflatten(-1, (2, size // 2))  # (..., frame, half, hop)
+    return (halves[..., 1:, 0, :] + halves[..., :-1, 1, :]).flatten(-2)
 
 
 # ---- mel

@@ -8,13 +8,86 @@ Shape: (batch, source, channel, time) in and out.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 
-def generator(seed: int, step: int) -> torch.Generator:
-    """Randomness of one training step, a function of seed and step only."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % (1 << 63)
+@dataclass(frozen=True)
+class Augment:
+    """Which augmentations a training uses; by default none. They are applied in this order, each with draws of its
+    own, so that one does not change another.
+
+    Attributes:
+        remix: each source permuted over the batch on its own (:func:`remix`).
+        add_same_source: probability that another item's same source is added.
+        pitch: lowest and highest shift of an item in semitones.
+        stretch: lowest and highest speed of an item.
+        reversal, polarity: probability, by source, of playing backwards and of turning upside down.
+        channel_swap: probability, by source, of exchanging left and right (stereo only).
+        gain: lowest and highest factor of a source.
+    """
+
+    remix: bool = False
+    add_same_source: float = 0.0
+    pitch: tuple[float, float] | None = None
+    stretch: tuple[float, float] | None = None
+    reversal: float = 0.0
+    polarity: float = 0.0
+    channel_swap: float = 0.0
+    gain: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("add_same_source", "reversal", "polarity", "channel_swap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"'{name}' is a probability from 0 to 1, not {getattr(self, name)}")
+        for name, least in (("pitch", -24.0), ("stretch", 0.25), ("gain", 0.0)):
+            value = getattr(self, name)
+            if value is not None and (len(value) != 2 or not least <= value[0] <= value[1]):
+                raise ValueError(f"'{name}' is a pair, lowest (at least {least:g}) and highest, or None; not {value}")
+
+
+UNCHANGED = Augment()
+
+
+def check(config: Augment, what: str, clips: bool = False) -> None:
+    """Raise ValueError for what packed sets, which are mono, or clips, which have no sources, cannot be given."""
+    if config.channel_swap:
+        raise ValueError(f"'{what}.channel_swap' needs stereo; packed sets are mono")
+    if clips and (config.remix or config.add_same_source):
+        raise ValueError(f"'{what}.remix' and '{what}.add_same_source' need sources; clips have labels only, which "
+                         "would no longer be true")
+
+
+def augmented(sources: Tensor, config: Augment, seed: int, step: int) -> Tensor:
+    """``sources`` (batch, source, channel, time) with the augmentations of one training step."""
+    def rng(name: str) -> torch.Generator:
+        return generator(seed, step, list(Augment.__dataclass_fields__).index(name) + 1)
+
+    if config.remix:
+        sources = remix(sources, rng("remix"))
+    if config.add_same_source:
+        sources = add_same_source(sources, config.add_same_source, rng("add_same_source"))
+    if config.pitch is not None:
+        sources = pitch_shift(sources, *config.pitch, rng("pitch"))
+    if config.stretch is not None:
+        sources = time_stretch(sources, *config.stretch, rng("stretch"))
+    if config.reversal:
+        sources = time_reversal(sources, config.reversal, rng("reversal"))
+    if config.polarity:
+        sources = polarity(sources, config.polarity, rng("polarity"))
+    if config.channel_swap:
+        sources = channel_swap(sources, config.channel_swap, rng("channel_swap"))
+    if config.gain is not None:
+        sources = random_gain(sources, *config.gain, rng("gain"))
+    return sources
+
+
+def generator(seed: int, step: int, which: int = 0) -> torch.Generator:
+    """Randomness of one training step, a function of seed, step and the augmentation it is for."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + which * 0xD6E8FEB86659FD93
+             + 0x94D049BB133111EB) % (1 << 63)
     return torch.Generator().manual_seed(mixed)
 
 

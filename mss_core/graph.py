@@ -148,6 +148,8 @@ class Context:
         data: roots of data sets on this machine, by name.
         environment: facts recorded in the manifest (commit, versions).
         checkpoint_seconds: time between two checkpoints of a training.
+        room: bytes of the device that a data set may take to live there; None: ``runtime.room``.
+        workers: threads that read batches ahead; None: two for a GPU, none for the CPU.
         listen: called with every reported row, e.g. for a test or a pruner; it may raise to stop the stage.
     """
 
@@ -156,6 +158,8 @@ class Context:
     data: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     checkpoint_seconds: float = 20.0
+    room: int | None = None
+    workers: int | None = None
     listen: Callable[[dict[str, Any]], None] | None = None
     out: Path | None = None
     claim: Claim | None = None

@@ -32,6 +32,15 @@ def device_name(device: str) -> str:
     return platform.processor() or platform.machine()
 
 
+def room(device: str) -> int:
+    """Bytes of a device that one stage's data may take: a quarter of what is free on a GPU, which other stages may
+    share; none on the CPU, where mapped files are in memory already."""
+    if not device.startswith("cuda"):
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free) // 4
+
+
 def prepare_process() -> None:
     """Fix what numbers depend on beside a stage's arguments: CPU threads, and no reduced precision behind its back."""
     torch.set_num_threads(THREADS)

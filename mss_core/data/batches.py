@@ -1,37 +1,92 @@
-"""Batches of random segments of a packed set, from mapped memory or from a copy that lives on the device.
+"""Batches of segments of a packed set, from mapped memory or from a copy that lives on the device.
 
 What a batch holds is a function of the seed and the step alone, so neither the number of workers nor a resume in the
-middle of an epoch changes it, and both ways of reading give equal samples.
+middle of an epoch changes it, and both ways of reading give equal samples. Where the samples are read from is chosen
+by :func:`feed` from the device and the size of the set, and is no part of a result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from mss_core.data.packed import SCALE, Packed
+from mss_core import runtime
+from mss_core.data.packed import SCALE, Packed, PackedItem
+from mss_core.graph import Context
 from mss_core.naming import choose
+
+Pair = tuple[Tensor, Tensor]
+AHEAD = 2
+"""Threads that read ahead of a device other than the CPU, where the context does not say how many."""
 
 
 @dataclass(frozen=True)
-class Draw:
-    """Segments: index of each item in its split, first sample in the packed rows, samples before the item ends."""
+class Places:
+    """Segments by place, arrays of one shape: index of the row, first sample in it, samples before the item ends."""
 
-    index: np.ndarray
+    row: np.ndarray
     start: np.ndarray
     available: np.ndarray
 
 
-class Segments(Dataset):
-    """Batch ``step`` of random segments, int16 (batch, row, time); item ``step`` of a torch data set.
+def places(segments: Sequence[tuple[PackedItem, int]], rows: int, length: int) -> Places:
+    """Segments given as (item, first sample in it), each of the first ``rows`` rows: arrays (segment, row)."""
+    start = np.array([item.start + first for item, first in segments])
+    available = np.array([max(0, min(length, item.length - first)) for item, first in segments])
+    shape = (len(segments), rows)
+    return Places(np.broadcast_to(np.arange(rows), shape), np.broadcast_to(start[:, None], shape),
+                  np.broadcast_to(available[:, None], shape))
 
-    Items are drawn without replacement within an epoch (``len(items) // size`` steps; fewer items than ``size`` are
-    repeated), start positions uniformly on a grid. What lies beyond the end of an item is zero.
+
+class Mapped:
+    """Rows of a packed set in mapped memory."""
+
+    def __init__(self, packed: Packed, rows: Sequence[str], length: int) -> None:
+        for row in rows:
+            choose("row of the packed set", row, packed.rows)
+        self.samples, self.length = [packed.samples(row) for row in rows], length
+
+    def read(self, where: Places) -> Tensor:
+        """int16 (*places, time); what lies beyond the end of an item is zero."""
+        found = np.zeros((*where.row.shape, self.length), np.int16)
+        for line, row, start, available in zip(found.reshape(-1, self.length), where.row.flat, where.start.flat,
+                                               where.available.flat, strict=True):
+            line[:available] = self.samples[row][start:start + available]
+        return torch.from_numpy(found)
+
+
+class Resident:
+    """Rows of a packed set as one int16 tensor on a device, (row, time): a batch is one gather."""
+
+    def __init__(self, mapped: Mapped, device: str) -> None:
+        self.samples = torch.empty(len(mapped.samples), len(mapped.samples[0]), dtype=torch.int16, device=device)
+        step = 1 << 24
+        for line, samples in enumerate(mapped.samples):
+            for first in range(0, len(samples), step):
+                block = torch.from_numpy(np.array(samples[first:first + step]))
+                self.samples[line, first:first + len(block)] = block.to(device)
+        self._time = torch.arange(mapped.length, device=device)
+
+    def read(self, where: Places) -> Tensor:
+        """What :meth:`Mapped.read` gives, on the device."""
+        row, start, available = (torch.tensor(values, device=self.samples.device)[..., None]
+                                 for values in (where.row, where.start, where.available))
+        inside = self._time < available
+        return self.samples[row, torch.where(inside, start + self._time, 0)] * inside
+
+
+class Segments:
+    """Which random segments batch ``step`` holds.
+
+    Items are drawn without replacement within an epoch of ``steps`` batches (one pass where it is not given; items
+    are repeated where a pass is shorter), start positions uniformly on a grid.
 
     Args:
         rows: what to read; all of the packed rows where it is empty.
@@ -41,70 +96,94 @@ class Segments(Dataset):
     """
 
     def __init__(self, packed: Packed, split: str, length: int, size: int, seed: int, rows: Sequence[str] = (),
-                 grid: int = 1) -> None:
+                 grid: int = 1, steps: int | None = None) -> None:
         items = packed.split(split)
         if not items:
             raise ValueError(f"the packed set has no {split} item")
-        for row in rows:
-            choose("row of the packed set", row, packed.rows)
-        self.packed, self.rows, self.length, self.size = packed, tuple(rows) or packed.rows, length, size
+        self.rows, self.length, self.size = tuple(rows) or packed.rows, length, size
+        self.mapped = Mapped(packed, self.rows, length)
         self.seed, self.grid = seed, grid
         self._starts = np.array([item.start for item in items])
         self._lengths = np.array([item.length for item in items])
-        self.steps = max(1, len(items) // size)
+        self.steps = steps or max(1, len(items) // size)
 
-    def draw(self, step: int) -> Draw:
-        """Which segments batch ``step`` holds."""
+    def draw(self, step: int) -> tuple[Places, np.ndarray]:
+        """The segments' places (batch, row), and the index of each item within its split (batch,)."""
         epoch, within = divmod(step, self.steps)
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self._starts))
         index = np.take(order, np.arange(within * self.size, (within + 1) * self.size), mode="wrap")
         spare = np.maximum(0, self._lengths[index] - self.length) // self.grid
         offset = np.random.default_rng([self.seed, epoch, within]).integers(0, spare + 1) * self.grid
-        return Draw(index, self._starts[index] + offset, np.minimum(self.length, self._lengths[index] - offset))
+        shape = (self.size, len(self.rows))
+        start = np.broadcast_to((self._starts[index] + offset)[:, None], shape)
+        available = np.broadcast_to(np.minimum(self.length, self._lengths[index] - offset)[:, None], shape)
+        return Places(np.broadcast_to(np.arange(len(self.rows)), shape), start, available), index
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """int16 (batch, row, time) and the index of each item within its split."""
-        drawn = self.draw(step)
-        batch = np.zeros((self.size, len(self.rows), self.length), np.int16)
-        for column, row in enumerate(self.rows):
-            samples = self.packed.samples(row)
-            for line, (start, available) in enumerate(zip(drawn.start, drawn.available, strict=True)):
-                batch[line, column, :available] = samples[start:start + available]
-        return torch.from_numpy(batch), torch.from_numpy(drawn.index)
+        """int16 (batch, row, time), read from mapped memory, and the index of each item within its split."""
+        where, index = self.draw(step)
+        return self.mapped.read(where), torch.from_numpy(index)
 
 
-def stream(segments: Segments, first: int, stop: int, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches ``first`` to ``stop - 1`` in order, read by ``workers`` processes (0: by this one)."""
-    return iter(DataLoader(segments, batch_size=None, sampler=range(first, stop), num_workers=workers))
+def stream(read: Callable[[int], Pair], first: int, workers: int = 0) -> Iterator[Pair]:
+    """``read(first)``, ``read(first + 1)``, ... without end, read a few steps ahead by ``workers`` threads (none: each
+    when it is asked for). Copies of mapped memory leave the interpreter's lock to others."""
+    if not workers:
+        yield from map(read, itertools.count(first))
+        return
+    pool = ThreadPoolExecutor(workers)
+    try:
+        waiting = deque(pool.submit(read, step) for step in range(first, first + workers + 1))
+        for step in itertools.count(first + workers + 1):
+            yield waiting.popleft().result()
+            waiting.append(pool.submit(read, step))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Feed:
+    """``feed(step)`` on the context's device: the segments at the places that ``draw(step)`` gives, int16, and the
+    array that it gives with them.
+
+    The rows live on the device where they fit into its room (``Context.room``); else they are read from mapped
+    memory, ahead of their use by threads (``Context.workers``).
+    """
+
+    def __init__(self, packed: Packed, rows: Sequence[str], length: int,
+                 draw: Callable[[int], tuple[Places, np.ndarray]], ctx: Context) -> None:
+        self.draw, self.device = draw, ctx.device
+        self.pinned = ctx.device.startswith("cuda")
+        mapped = Mapped(packed, rows, length)
+        room = runtime.room(ctx.device) if ctx.room is None else ctx.room
+        self.resident = sum(samples.nbytes for samples in mapped.samples) <= room
+        self.source = Resident(mapped, ctx.device) if self.resident else mapped
+        self.workers = (AHEAD if self.pinned else 0) if ctx.workers is None else ctx.workers
+        self._stream: Iterator[Pair] = iter(())
+        self._next = -1
+
+    def read(self, where: Places) -> Tensor:
+        """int16 (*places, time) on the device."""
+        return self.source.read(where).to(self.device)
+
+    def __call__(self, step: int) -> Pair:
+        if self.resident:
+            found = self._at(step)
+        else:
+            if step != self._next:
+                self._stream = stream(self._at, step, self.workers)
+            self._next = step + 1
+            found = next(self._stream)
+        batch, extra = (values.to(self.device, non_blocking=True) for values in found)
+        return batch, extra
+
+    def _at(self, step: int) -> Pair:
+        where, extra = self.draw(step)
+        batch = self.source.read(where)
+        ahead = self.pinned and not self.resident
+        return batch.pin_memory() if ahead else batch, torch.from_numpy(extra)
 
 
 def waveforms(batch: Tensor) -> Tensor:
-    """float32 in [-1, 1] of int16 samples, as ``Packed.read`` gives them."""
-    return batch.float().div_(SCALE)
-
-
-class Resident:
-    """Rows of a packed set as one int16 tensor on a device, (row, time): a batch is one gather."""
-
-    def __init__(self, segments: Segments, device: str) -> None:
-        packed = segments.packed
-        self.segments = segments
-        self.samples = torch.empty(len(segments.rows), len(packed.samples(segments.rows[0])), dtype=torch.int16,
-                                   device=device)
-        step = 1 << 24
-        for line, row in enumerate(segments.rows):
-            samples = packed.samples(row)
-            for first in range(0, len(samples), step):
-                block = torch.from_numpy(np.array(samples[first:first + step]))
-                self.samples[line, first:first + len(block)] = block.to(device)
-        self._time = torch.arange(segments.length, device=device)
-
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """What ``segments[step]`` gives, on the device."""
-        drawn = self.segments.draw(step)
-        device = self.samples.device
-        start = torch.from_numpy(drawn.start).to(device)[:, None]
-        inside = self._time < torch.from_numpy(drawn.available).to(device)[:, None]
-        where = torch.where(inside, start + self._time, 0)
-        batch = self.samples[:, where].movedim(0, 1) * inside[:, None]
-        return batch, torch.from_numpy(drawn.index).to(device)
+    """float32 in [-1, 1] of int16 samples, as ``Packed.read`` gives them: the divisor lies on the batch's device,
+    since a GPU would multiply by the inverse of a plain number, which rounds otherwise."""
+    return batch.float().div_(torch.full((), SCALE, device=batch.device))

@@ -1,11 +1,20 @@
-"""Training mixtures made of segments of different songs [Garoufis et al.; Kong et al. 2021]."""
+"""Training mixtures made of segments of songs: of different songs [Garoufis et al.; Kong et al. 2021], of one target
+and random accompaniment [Hung and Lerch 2020], or of one song as it is.
+
+A mixer says which *parts* of the packed rows a batch is made of, turns them into *voices* (what is added up, and what
+augmentations act on), and the voices into mixtures and references. The first is done with plain arrays, so that parts
+can be read ahead or gathered on a device; the others are sums of tensors on any device.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from mss_core.data.batches import Mapped, Places, places, waveforms
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.naming import choose
 
@@ -37,38 +46,43 @@ class IncoherentMixer:
 
     def __init__(self, packed: Packed, sources: Sequence[str], copies: Mapping[str, int], length: int, hop: int,
                  crop: int, seed: int) -> None:
-        self.packed, self.sources, self.copies = packed, tuple(sources), copies
+        self.packed, self.sources = packed, tuple(sources)
         self.segments = segments(packed, "train", length, hop)
-        self.length, self.crop, self.seed = length, crop, seed
-        needed = 4 if len(self.sources) == 1 else sum(copies.get(source, 2) for source in self.sources)
+        self.length, self.crop, self.seed, self.items = length, crop, seed, len(self.segments)
+        counts = [copies.get(source, 2) for source in self.sources]
+        if len(self.sources) == 1:
+            self.rows: tuple[str, ...] = (*self.sources, "mixture")
+            self.groups: tuple[int, ...] = (2, 2)
+            self._row = np.array([0, 0, 1, 0, 1, 0])
+            self._segment = np.array([0, 1, 2, 2, 3, 3])
+        else:
+            self.rows, self.groups = self.sources, tuple(counts)
+            self._row = np.repeat(np.arange(len(counts)), counts)
+            self._segment = np.arange(sum(counts))
+        needed = sum(self.groups)
         if len(self.segments) < needed:
             raise ValueError(f"a training mixture needs {needed} segments of {length / packed.samplerate:g} s; the "
                              f"training tracks hold {len(self.segments)}")
 
+    def draw(self, step: int, size: int) -> tuple[Places, np.ndarray]:
+        """Places (batch, part) in the mixer's rows, and a factor for each voice (batch, voice), of batch ``step``."""
+        rng = np.random.default_rng([self.seed, step])
+        drawn = []
+        for _ in range(size):
+            offset = int(rng.integers(0, self.length - self.crop + 1))
+            chosen = rng.choice(len(self.segments), sum(self.groups), replace=False)[self._segment]
+            drawn.append(_places([(*self.segments[index], offset) for index in chosen], self._row, self.crop))
+        return _stack(drawn), np.ones((size, sum(self.groups)), np.float32)
+
+    def voices(self, parts: Tensor) -> Tensor:
+        """(batch, part, time) -> (batch, voice, time)."""
+        if len(self.sources) > 1:
+            return parts
+        return torch.cat([parts[:, :2], parts[:, 2::2] - parts[:, 3::2]], 1)
+
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Mixtures (batch, time) and sources (batch, source, time), float32; a function of seed and step only."""
-        rng = np.random.default_rng([self.seed, step])
-        items = [self._mix(rng) for _ in range(size)]
-        return np.stack([mixture for mixture, _ in items]), np.stack([sources for _, sources in items])
-
-    def _mix(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        offset = int(rng.integers(0, self.length - self.crop + 1))
-
-        def stem(index: int, row: str) -> np.ndarray:
-            item, start = self.segments[index]
-            return self.packed.read(item, row, start + offset, self.crop)
-
-        if len(self.sources) == 1:
-            (source,) = self.sources
-            a, b, c, d = rng.choice(len(self.segments), 4, replace=False)
-            target = stem(a, source) + stem(b, source)
-            rest = stem(c, "mixture") - stem(c, source) + stem(d, "mixture") - stem(d, source)
-            return target + rest, target[None]
-        counts = [self.copies.get(source, 2) for source in self.sources]
-        drawn = iter(rng.choice(len(self.segments), sum(counts), replace=False))
-        stems = np.stack([sum(stem(next(drawn), source) for _ in range(count))
-                          for source, count in zip(self.sources, counts, strict=True)])
-        return stems.sum(0), stems
+        return _batch(self, step, size)
 
 
 class AccompanimentMixer:
@@ -87,30 +101,114 @@ class AccompanimentMixer:
         choose("row of the packed set", target, packed.rows)
         if not 1 <= fewest <= most:
             raise ValueError(f"accompaniment takes 1 <= fewest <= most tracks, not {fewest} to {most}")
-        self.packed, self.target, self.length, self.seed = packed, target, length, seed
+        self.packed, self.target, self.crop, self.seed = packed, target, length, seed
         self.fewest, self.most, self.gains = fewest, most, gains
+        self.sources = (target,)
+        self.rows = (target, *(row for row in packed.rows if row not in ("mixture", target)))
+        self.groups = (1, most)
         items = packed.split("train")
         self.songs = [item for item in items if target not in item.silent]
-        self.pool = [(item, row) for item in items for row in packed.rows
-                     if row not in ("mixture", target) and row not in item.silent]
+        self.pool = [(item, row) for item in items for row in self.rows[1:] if row not in item.silent]
+        self.items = len(self.songs)
         if not self.songs:
             raise ValueError(f"no training track holds {target!r}")
         if len(self.pool) < most:
             raise ValueError(f"the training tracks hold {len(self.pool)} accompaniment(s); a mixture takes up to "
                              f"{most}")
 
+    def draw(self, step: int, size: int) -> tuple[Places, np.ndarray]:
+        """Places (batch, part) and gains (batch, voice); an accompaniment that is not drawn has length and gain 0."""
+        rng = np.random.default_rng([self.seed, step])
+        drawn, gains = [], np.zeros((size, 1 + self.most), np.float32)
+        for line in range(size):
+            song = self.songs[rng.integers(len(self.songs))]
+            count = int(rng.integers(self.fewest, self.most + 1))
+            others = rng.choice(len(self.pool), count, replace=False)
+            chosen = [(song, self.target), *(self.pool[index] for index in others)]
+            starts = [int(rng.integers(0, max(0, item.length - self.crop) + 1)) for item, _ in chosen]
+            gains[line, :len(chosen)] = rng.uniform(*self.gains, len(chosen))
+            unused = self.most - count
+            where = _places([(item, start, 0) for (item, _), start in zip(chosen, starts, strict=True)],
+                            np.array([self.rows.index(row) for _, row in chosen]), self.crop)
+            drawn.append(Places(*(np.pad(values, (0, unused)) for values in (
+                where.row, where.start, where.available))))
+        return _stack(drawn), gains
+
+    def voices(self, parts: Tensor) -> Tensor:
+        """(batch, part, time) -> (batch, voice, time): each part is a voice."""
+        return parts
+
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Mixtures (batch, time) and the target (batch, 1, time), float32; a function of seed and step only."""
+        return _batch(self, step, size)
+
+
+class CoherentMixer:
+    """Segments of songs as they are: the sources and, where they do not make the mixture alone, the rest of it.
+
+    Args:
+        sources: what is to be separated.
+        length: samples of a segment; each item is cut into segments every ``hop``, and ``crop`` samples at a random
+            offset are taken.
+    """
+
+    def __init__(self, packed: Packed, sources: Sequence[str], length: int, hop: int, crop: int, seed: int) -> None:
+        self.packed, self.sources, self.rows = packed, tuple(sources), (*sources, "mixture")
+        self.segments = segments(packed, "train", length, hop)
+        self.length, self.crop, self.seed, self.items = length, crop, seed, len(self.segments)
+        self.groups = (1,) * len(self.rows)
+
+    def draw(self, step: int, size: int) -> tuple[Places, np.ndarray]:
+        """Places (batch, part) and gains (batch, voice); segments are drawn with replacement."""
         rng = np.random.default_rng([self.seed, step])
-        pairs = [self._mix(rng) for _ in range(size)]
-        return np.stack([mixture for mixture, _ in pairs]), np.stack([target for _, target in pairs])[:, None]
+        chosen = rng.integers(0, len(self.segments), size)
+        offsets = rng.integers(0, self.length - self.crop + 1, size)
+        found = [(item, start + int(offset)) for (item, start), offset in
+                 zip((self.segments[index] for index in chosen), offsets, strict=True)]
+        return places(found, len(self.rows), self.crop), np.ones((size, len(self.rows)), np.float32)
 
-    def _mix(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        def chunk(item: PackedItem, row: str) -> np.ndarray:
-            start = int(rng.integers(0, max(0, item.length - self.length) + 1))
-            return self.packed.read(item, row, start, self.length) * np.float32(rng.uniform(*self.gains))
+    def voices(self, parts: Tensor) -> Tensor:
+        """(batch, part, time) -> (batch, voice, time): the last voice is what the sources leave of the mixture."""
+        rest = parts[:, -1]
+        for source in range(len(self.sources)):
+            rest = rest - parts[:, source]
+        return torch.cat([parts[:, :-1], rest[:, None]], 1)
 
-        target = chunk(self.songs[rng.integers(len(self.songs))], self.target)
-        count = int(rng.integers(self.fewest, self.most + 1))
-        drawn = rng.choice(len(self.pool), count, replace=False)
-        return target + np.sum([chunk(*self.pool[index]) for index in drawn], axis=0), target
+    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Mixtures (batch, time) and sources (batch, source, time), float32; a function of seed and step only."""
+        return _batch(self, step, size)
+
+
+Mixer = IncoherentMixer | AccompanimentMixer | CoherentMixer
+
+
+def mix(mixer: Mixer, voices: Tensor) -> tuple[Tensor, Tensor]:
+    """Voices (batch, voice, time) -> mixtures (batch, time) and the references of ``mixer.sources`` (batch, source,
+    time). Sums are written out, so that every device adds in one order."""
+    sums = [_added(group) for group in voices.split(mixer.groups, dim=1)]
+    return _added(torch.stack(sums, 1)), torch.stack(sums[:len(mixer.sources)], 1)
+
+
+def _added(voices: Tensor) -> Tensor:
+    total = voices[:, 0]
+    for index in range(1, voices.shape[1]):
+        total = total + voices[:, index]
+    return total
+
+
+def _places(found: list[tuple[PackedItem, int, int]], row: np.ndarray, length: int) -> Places:
+    """Places (part,) of (item, segment start, offset in the segment)."""
+    where = places([(item, start + offset) for item, start, offset in found], 1, length)
+    return Places(row, where.start[:, 0], where.available[:, 0])
+
+
+def _stack(drawn: list[Places]) -> Places:
+    return Places(np.stack([p.row for p in drawn]), np.stack([p.start for p in drawn]),
+                  np.stack([p.available for p in drawn]))
+
+
+def _batch(mixer: Mixer, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    where, gains = mixer.draw(step, size)
+    parts = waveforms(Mapped(mixer.packed, mixer.rows, mixer.crop).read(where))
+    mixtures, references = mix(mixer, mixer.voices(parts) * torch.from_numpy(gains)[..., None])
+    return mixtures.numpy(), references.numpy()

@@ -5,12 +5,14 @@ The level of a submix is its RMS over the chunk, in dB re full scale [Zhang, Sec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from mss_core.data.activity import salient
+from mss_core.data.batches import Mapped, Places, waveforms
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.naming import choose
 
@@ -90,39 +92,56 @@ def spread(found: list[Chunk], most: int) -> list[Chunk]:
 class ChunkReader:
     """Batches of chunks drawn at random; what a batch holds is a function of seed and step alone.
 
+    A batch is places in ``rows``, for :class:`mss_core.data.batches.Feed`: (batch, part), where the parts are the
+    mixture, the nodes of the chunk's path, and the query where there is one.
+
     Args:
         paths: rows to read for each chunk, by its path; all of one length.
-        query: whether to draw an example of the leaf from another track as well.
+        leaves: the leaf of each path, which an example shows; None: no queries.
     """
 
     def __init__(self, packed: Packed, found: Sequence[Chunk], paths: Sequence[Sequence[str]], length: int, seed: int,
-                 query: bool = False) -> None:
+                 leaves: Sequence[str] | None = None) -> None:
         self.packed, self.found, self.paths, self.length, self.seed = packed, list(found), paths, length, seed
-        self.query = query
+        self.leaves = leaves
+        self.rows = tuple(dict.fromkeys(("mixture", *(row for path in paths for row in path), *(leaves or ()))))
+        self._by_path: dict[int, list[Chunk]] = {}
+        for chunk in self.found:
+            self._by_path.setdefault(chunk.path, []).append(chunk)
 
-    def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Mixtures (batch, time), references (batch, level, time) and queries (batch, time) or None."""
+    def draw(self, step: int, size: int) -> tuple[Places, np.ndarray]:
+        """Places of batch ``step``, and the path of each item."""
         rng = np.random.default_rng([self.seed, step])
-        drawn = [int(rng.integers(len(self.found))) for _ in range(size)]
-        return self.read([self.found[number] for number in drawn], rng)
+        drawn = [self.found[int(rng.integers(len(self.found)))] for _ in range(size)]
+        return self.places(drawn, rng), np.array([chunk.path for chunk in drawn])
 
-    def read(self, drawn: Sequence[Chunk], rng: np.random.Generator
-             ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """The same for given chunks; ``rng`` draws the queries."""
-        mixtures = np.stack([self._row(chunk, "mixture") for chunk in drawn])
-        references = np.stack([np.stack([self._row(chunk, row) for row in self.paths[chunk.path]])
-                               for chunk in drawn])
-        if not self.query:
-            return mixtures, references, None
-        queries = np.stack([self._row(other := self.example(chunk, rng), self.paths[other.path][0])
-                            for chunk in drawn])
-        return mixtures, references, queries
+    def places(self, drawn: Sequence[Chunk], rng: np.random.Generator) -> Places:
+        """Places of given chunks; ``rng`` draws their queries."""
+        lines = []
+        for chunk in drawn:
+            parts = [(chunk, row) for row in ("mixture", *self.paths[chunk.path])]
+            if self.leaves is not None:
+                parts.append((self.example(chunk, rng), self.leaves[chunk.path]))
+            lines.append([(self.rows.index(row), part.item.start + part.start,
+                           max(0, min(self.length, part.item.length - part.start))) for part, row in parts])
+        row, start, available = np.array(lines).transpose(2, 0, 1)
+        return Places(row, start, available)
+
+    def split(self, parts: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Mixtures (batch, time), references (batch, level, time) and queries of what was read."""
+        if self.leaves is None:
+            return parts[:, 0], parts[:, 1:], None
+        return parts[:, 0], parts[:, 1:-1], parts[:, -1]
+
+    def batches(self, size: int, device: str) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """All chunks in their order, float32 on a device; queries are drawn by the reader's seed."""
+        rng, mapped = np.random.default_rng([self.seed, 11]), Mapped(self.packed, self.rows, self.length)
+        for first in range(0, len(self.found), size):
+            parts = mapped.read(self.places(self.found[first:first + size], rng))
+            yield self.split(waveforms(parts.to(device)))
 
     def example(self, chunk: Chunk, rng: np.random.Generator) -> Chunk:
         """A chunk with the same leaf of another track; of the same track where no other has one."""
-        same = [other for other in self.found if other.path == chunk.path]
+        same = self._by_path[chunk.path]
         elsewhere = [other for other in same if other.item.name != chunk.item.name] or same
         return elsewhere[int(rng.integers(len(elsewhere)))]
-
-    def _row(self, chunk: Chunk, row: str) -> np.ndarray:
-        return self.packed.read(chunk.item, row, chunk.start, self.length)

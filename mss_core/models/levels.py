@@ -18,26 +18,26 @@ class LevelSeparator(nn.Module):
             (batch, level, frame, bin).
         mask: ``"direct"``, ``"sequential"`` or ``"mixed"``; see :mod:`mss_core.models.masks`.
         constraint: of direct masks.
-        size, hop: of the sqrt-Hann transform, samples.
+        size: of the half-overlapping sqrt-Hann transform, samples.
     """
 
-    def __init__(self, network: nn.Module, mask: str = "direct", constraint: str = "none", size: int = 1024,
-                 hop: int = 512) -> None:
+    def __init__(self, network: nn.Module, mask: str = "direct", constraint: str = "none", size: int = 1024
+                 ) -> None:
         super().__init__()
         choose("mask style", mask, STYLES)
         choose("hierarchical constraint", constraint, CONSTRAINTS)
         if constraint != "none" and mask != "direct":
             raise ValueError(f"'constraint' {constraint!r} is for direct masks: with {mask!r} masks a child never "
                              "takes more than its parent")
-        self.network, self.mask, self.constraint, self.size, self.hop = network, mask, constraint, size, hop
+        self.network, self.mask, self.constraint, self.size = network, mask, constraint, size
 
     def spectrum(self, waveform: Tensor) -> Tensor:
         """Shape: (..., time) -> complex (..., frame, bin)."""
-        return audio.sqrt_hann_stft(waveform, self.size, self.hop)
+        return audio.sqrt_hann_stft(waveform, self.size)
 
     def waveform(self, spectrum: Tensor) -> Tensor:
         """Shape: complex (..., frame, bin) -> (..., time), a whole number of hops."""
-        return audio.sqrt_hann_istft(spectrum, self.size, self.hop)
+        return audio.sqrt_hann_istft(spectrum, self.size)
 
     def own_masks(self, mixture: Tensor, query: Tensor | None = None) -> Tensor:
         """The network's outputs. Shape: magnitudes (batch, frame, bin) -> (batch, level, frame, bin)."""
@@ -60,7 +60,7 @@ class LevelSeparator(nn.Module):
 
         Shape: (channel, time) -> (level, channel, time); channels are separated one by one.
         """
-        length = min(waveform.shape[-1], max(4 * self.hop, round(seconds * samplerate)))
+        length = min(waveform.shape[-1], max(2 * self.size, round(seconds * samplerate)))
         hop = max(1, length // 2)
         count = max(0, -(-(waveform.shape[-1] - length) // hop)) + 1
         total = length + (count - 1) * hop

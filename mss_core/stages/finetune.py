@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mss_core import models
+from mss_core.augment import UNCHANGED, Augment
 from mss_core.classify import fit_classifier
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -40,7 +41,7 @@ class Joining:
 
 def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_model: dict[str, Any],
              joining: Joining, frames: int, train: TrainConfig, separator: Path | None, tail: Path | None,
-             version: int = 1, out: Path, ctx: Context) -> None:
+             augment: Augment = UNCHANGED, version: int = 1, out: Path, ctx: Context) -> None:
     """Train the joint model, each part from the weights it is given or from scratch; nothing is frozen."""
     packed = Packed(data)
     channels = sources + 1
@@ -58,6 +59,6 @@ def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_
             missing, unexpected = module.tail.load_state_dict(weights, strict=False)
             left_out = {"blocks.0.0.weight"} if joining.inflation == "random" else set()
             assert set(missing) == left_out and not unexpected, (missing, unexpected)
-        best = fit_classifier(module, packed, frames, train, ctx)
+        best = fit_classifier(module, packed, frames, train, ctx, augment)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

@@ -11,13 +11,18 @@ import torch
 from torch import nn
 
 from mss_core import audio, models
-from mss_core.data.mixing import IncoherentMixer
+from mss_core.augment import Augment, augmented, check
+from mss_core.data.batches import Feed, waveforms
+from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, Mixer, mix
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.losses import LOSSES, MASK_LOSSES
 from mss_core.models.unet import separate
+from mss_core.naming import choose
 from mss_core.runtime import seeded
 from mss_core.training import TrainConfig, fit
+
+KINDS = ("incoherent", "accompaniment", "coherent")
 
 
 @dataclass(frozen=True)
@@ -25,37 +30,49 @@ class Mixing:
     """How training mixtures are made.
 
     Attributes:
+        kind: ``"incoherent"``, segments of different songs [Garoufis et al.]; ``"accompaniment"``, one source over
+            random tracks of others [Hung and Lerch 2020]; ``"coherent"``, segments of songs as they are.
         segment_seconds, hop_seconds: the grid of segments over each training track.
         frames: length of a training crop in STFT frames (384 frames are 3.862 s).
-        copies: segments summed for each source when several are separated.
+        copies: segments summed for each source when several are separated incoherently.
+        accompaniments: fewest and most tracks of accompaniment.
+        augment: of what is summed; none in [Garoufis et al.]. Gains from 0.25 to 1.25 in [Hung and Lerch 2020].
         valid_segments: coherent segments scored at each validation, spread over the validation tracks.
     """
 
+    kind: str = "incoherent"
     segment_seconds: float = 6.0
     hop_seconds: float = 3.0
     frames: int = 384
     copies: dict[str, int] = field(default_factory=lambda: {"vocals": 2, "drums": 2, "bass": 1, "other": 2})
+    accompaniments: tuple[int, int] = (1, 5)
+    augment: Augment = Augment()
     valid_segments: int = 182
 
     def __post_init__(self) -> None:
+        choose("kind of mixing", self.kind, KINDS)
+        check(self.augment, "augment")
+        if len(self.accompaniments) != 2 or not 1 <= self.accompaniments[0] <= self.accompaniments[1]:
+            raise ValueError(f"'accompaniments' is a pair, fewest (at least 1) and most, not {self.accompaniments}")
         if self.hop_seconds <= 0 or self.segment_seconds <= 0 or self.valid_segments < 1:
             raise ValueError(f"'segment_seconds', 'hop_seconds' and 'valid_segments' must be positive; got {self}")
 
 
 def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any], mixing: Mixing, loss: str,
-             train: TrainConfig, version: int = 1, out: Path, ctx: Context) -> None:
-    """Train a separator on incoherent mixtures; leaves model.json, weights.pt and best.json."""
+             train: TrainConfig, version: int = 2, out: Path, ctx: Context) -> None:
+    """Train a separator on mixtures of the training tracks; leaves model.json, weights.pt and best.json."""
     packed = Packed(data)
     crop = audio.samples_of(mixing.frames)
-    mixer = IncoherentMixer(packed, sources, mixing.copies, round(mixing.segment_seconds * packed.samplerate),
-                            round(mixing.hop_seconds * packed.samplerate), crop, train.seed)
+    mixer = mixer_of(packed, sources, mixing, train.seed)
+    feed = Feed(packed, mixer.rows, crop, lambda step: mixer.draw(step, train.batch), ctx)
     with seeded(train.seed, ctx.device):
         described = {**separator, "sources": len(sources)}
         module = models.build(described)
 
         def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-            mixtures, references = mixer.batch(step, train.batch)
-            return torch.from_numpy(mixtures).to(ctx.device), torch.from_numpy(references).to(ctx.device)
+            parts, gains = feed(step)
+            voices = mixer.voices(waveforms(parts)) * gains[..., None]
+            return mix(mixer, augmented(voices[:, :, None], mixing.augment, train.seed, step)[:, :, 0])
 
         def objective(module: nn.Module, pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
             return _losses(module, *pair, loss).mean()
@@ -66,7 +83,7 @@ def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any],
             losses = [_losses(module, x.to(ctx.device), y.to(ctx.device), loss) for x, y in held_out]
             return {"loss": float(torch.cat(losses).mean())}
 
-        epoch_steps = train.epoch_steps or max(1, len(mixer.segments) // train.batch)
+        epoch_steps = train.epoch_steps or max(1, mixer.items // train.batch)
         best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
@@ -78,6 +95,19 @@ def _losses(module: nn.Module, mixtures: torch.Tensor, references: torch.Tensor,
         return LOSSES[loss](separate(module, mixtures), references)
     spectra = audio.stft(mixtures)[:, None, :, :-1]
     return MASK_LOSSES[loss](module(spectra[:, 0].abs()).float(), spectra, audio.stft(references)[..., :-1])
+
+
+def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int) -> Mixer:
+    """The mixer of a packed set's training tracks. ValueError for accompaniment of several sources."""
+    crop = audio.samples_of(mixing.frames)
+    length, hop = (round(seconds * packed.samplerate) for seconds in (mixing.segment_seconds, mixing.hop_seconds))
+    if mixing.kind == "incoherent":
+        return IncoherentMixer(packed, sources, mixing.copies, length, hop, crop, seed)
+    if mixing.kind == "coherent":
+        return CoherentMixer(packed, sources, length, hop, crop, seed)
+    if len(sources) > 1:
+        raise ValueError(f"accompaniment is mixed for one source, not for {', '.join(sources)}")
+    return AccompanimentMixer(packed, sources[0], crop, seed, *mixing.accompaniments, gains=(1.0, 1.0))
 
 
 def _validation_segments(packed: Packed, sources: tuple[str, ...], crop: int,

@@ -32,21 +32,19 @@ def score_levels(*, data: Path, trained: tuple[Path, ...], levels: tuple[tuple[i
     """
     packed = Packed(data)
     length = round(sampling.seconds * packed.samplerate)
-    wanted = chunks(packed, "test", paths, sampling)
-    found = spread(wanted, sampling.test_items)
-    reader = ChunkReader(packed, wanted, paths, length, seed, query)
-    rng = np.random.default_rng([seed, 11])
+    found = spread(chunks(packed, "test", paths, sampling), sampling.test_items)
+    reader = ChunkReader(packed, found, paths, length, seed, [path[0] for path in paths] if query else None)
     separators = [models.load(directory).to(ctx.device) for directory in trained]
     rows: list[tuple[str, str, int, float, float]] = []
     examples: list[dict[str, str]] = []
-    for first in range(0, len(found), BATCH):
+    for number, (mixtures_, references_, queries) in enumerate(reader.batches(BATCH, ctx.device)):
+        first = number * BATCH
         group = found[first:first + BATCH]
-        mixtures, references, queries = reader.read(group, rng)
+        mixtures, references = mixtures_.cpu().numpy(), references_.cpu().numpy()
         estimates = np.zeros_like(references)
         with torch.inference_mode():
-            tensors = [None if part is None else torch.from_numpy(part).to(ctx.device) for part in (mixtures, queries)]
             for separator, mine in zip(separators, levels, strict=True):
-                estimates[:, list(mine)] = separator(*tensors).cpu().numpy()
+                estimates[:, list(mine)] = separator(mixtures_, queries).cpu().numpy()
         quality = si_sdr(references, estimates, zero_mean=True)
         before = si_sdr(references, np.repeat(mixtures[:, None], references.shape[1], 1), zero_mean=True)
         rows += [(chunk.item.name, paths[chunk.path][0], level, float(quality[line, level]),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mss_core import models
+from mss_core.data.batches import Feed, waveforms
 from mss_core.data.packed import Packed
 from mss_core.data.saliency import ChunkReader, Sampling, chunks, spread
 from mss_core.graph import Context
@@ -53,40 +54,30 @@ def train_levels(*, data: Path, paths: tuple[tuple[str, ...], ...], levels: tupl
     packed = Packed(data)
     length = round(sampling.seconds * packed.samplerate)
     nodes = [[path[level] for level in levels] for path in paths]
-    reader = ChunkReader(packed, chunks(packed, "train", paths, sampling), nodes, length, train.seed, query)
+    leaves = [path[0] for path in paths] if query else None
+    reader = ChunkReader(packed, chunks(packed, "train", paths, sampling), nodes, length, train.seed, leaves)
     held = ChunkReader(packed, spread(chunks(packed, "valid", paths, sampling), sampling.valid_items), nodes, length,
-                       0, query)
+                       0, leaves)
+    feed = Feed(packed, reader.rows, length, lambda step: reader.draw(step, train.batch), ctx)
     with seeded(train.seed, ctx.device):
         described = {"name": "level_separator", "network": {**network, "sources": len(levels)}, "mask": mask,
                      "constraint": constraint}
         module = models.build(described)
 
-        def tensors(batch: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
-            return tuple(None if part is None else torch.from_numpy(part).to(ctx.device) for part in batch)
-
         def validate(module: LevelSeparator) -> dict[str, float]:
-            losses = [value(module, tensors(batch), objective) for batch in _batches(held, train.batch)]
+            losses = [value(module, *batch, objective) for batch in held.batches(train.batch, ctx.device)]
             return {"loss": float(torch.cat(losses).mean())}
 
         epoch_steps = train.epoch_steps or max(1, len(reader.found) // train.batch)
-        best = fit(module, train, epoch_steps=epoch_steps, batch=lambda step: tensors(reader.batch(step, train.batch)),
-                   loss=lambda module, batch: value(module, batch, objective).mean(), validate=validate, ctx=ctx)
+        best = fit(module, train, epoch_steps=epoch_steps, batch=lambda step: reader.split(waveforms(feed(step)[0])),
+                   loss=lambda module, batch: value(module, *batch, objective).mean(), validate=validate, ctx=ctx)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps({**best, "chunks": len(reader.found)}), encoding="utf-8")
 
 
-def _batches(reader: ChunkReader, size: int) -> Any:
-    import numpy as np
-
-    rng = np.random.default_rng(reader.seed)
-    for first in range(0, len(reader.found), size):
-        yield reader.read(reader.found[first:first + size], rng)
-
-
-def value(separator: LevelSeparator, batch: tuple[Tensor | None, ...], objective: Objective) -> Tensor:
-    """The loss of each item. Shape: batch of (batch, time), (batch, level, time), (batch, time) -> (batch,)."""
-    mixtures, references, queries = batch
-    assert mixtures is not None and references is not None
+def value(separator: LevelSeparator, mixtures: Tensor, references: Tensor, queries: Tensor | None,
+          objective: Objective) -> Tensor:
+    """The loss of each item. Shape: (batch, time), (batch, level, time), queries (batch, time) -> (batch,)."""
     mixture, truth = separator.spectrum(mixtures), separator.spectrum(references)
     example = None if queries is None else separator.spectrum(queries).abs()
     masks = separator.own_masks(mixture.abs(), example)

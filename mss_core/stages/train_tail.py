@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core import models
+from mss_core.augment import UNCHANGED, Augment
 from mss_core.classify import fit_classifier
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -14,13 +15,13 @@ from mss_core.runtime import seeded
 from mss_core.training import TrainConfig
 
 
-def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, version: int = 1, out: Path,
-               ctx: Context) -> None:
+def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, augment: Augment = UNCHANGED,
+               version: int = 1, out: Path, ctx: Context) -> None:
     """Train a tail on mixtures; leaves model.json, weights.pt and best.json."""
     packed = Packed(data)
     with seeded(train.seed, ctx.device):
         described = {**tail, "classes": len(packed.labels), "channels": 1}
         module = models.build(described)
-        best = fit_classifier(module, packed, frames, train, ctx)
+        best = fit_classifier(module, packed, frames, train, ctx, augment)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mss_core import audio
+from mss_core.augment import Augment
+from mss_core.augment import check as check_augment
 from mss_core.data.sets import ClipSet, TrackSet
 from mss_core.graph import Stage
 from mss_core.losses import SEPARATION_LOSSES
@@ -53,6 +55,7 @@ class MSSPT:
         separator, tail: models, with every argument.
         separation_loss: ``"l1"`` in the time domain (the paper), or another of SEPARATION_LOSSES.
         pretrain, train_tail, finetune: how each stage trains; None leaves it out.
+        augment: of the clips in stages 2 and 3; none in the paper.
     """
 
     separation: TrackSet = TrackSet("stems")
@@ -68,6 +71,7 @@ class MSSPT:
         select="last")
     train_tail: TrainConfig | None = TrainConfig(CNN_PHASES, batch=16, max_epochs=200)
     finetune: TrainConfig | None = TrainConfig(CNN_PHASES, batch=16, max_epochs=200)
+    augment: Augment = Augment()
     joining: Joining = Joining()
     infer: InferConfig = InferConfig()
 
@@ -86,6 +90,10 @@ class MSSPT:
                                  f"not {rate}")
         if self.frames != 384 and self.tail["name"] == "cnn_tail":
             raise ValueError(f"the CNN tail reads 384 frames, not {self.frames}")
+        check_augment(self.augment, "augment", clips=True)
+        if self.mixing.kind == "accompaniment" and len(self.sources) > 1:
+            raise ValueError(f"mixing of kind 'accompaniment' is made for one source, not "
+                             f"for {', '.join(self.sources)}")
         choose("separation loss", self.separation_loss, SEPARATION_LOSSES)
         if self.mixing.segment_seconds * self.separation.samplerate < audio.samples_of(self.frames):
             raise ValueError(f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
@@ -104,10 +112,12 @@ class MSSPT:
         separation = separator and Stage(
             score_separator, data=tracks, model=separator, sources=self.sources, frames=self.frames)
         tail = self.train_tail and Stage(
-            train_tail, data=clips, tail=self.tail, frames=self.frames, train=self.train_tail)
+            train_tail, data=clips, tail=self.tail, frames=self.frames, train=self.train_tail,
+            augment=self.augment)
         joint = self.finetune and Stage(
             finetune, data=clips, separator_model=self.separator, sources=len(self.sources), tail_model=self.tail,
-            joining=self.joining, frames=self.frames, train=self.finetune, separator=separator, tail=tail)
+            joining=self.joining, frames=self.frames, train=self.finetune, separator=separator, tail=tail,
+            augment=self.augment)
         predictions = Stage(infer, data=clips, model=joint or tail, frames=self.frames, config=self.infer)
         return Stage(evaluate, data=clips, predictions=predictions, separation=separation)
 
