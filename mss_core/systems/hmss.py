@@ -150,7 +150,7 @@ def smoke(recipe: HMSS) -> HMSS:
     elif recipe.query:
         small |= {"query_layers": 1, "anchor": 4}
     levels = min(3, recipe.levels)
-    first = replace(recipe.train.phases[0], lr=3e-3, epochs=3, patience=None)
+    first = replace(recipe.train.phases[0], lr=3e-3, epochs=2, patience=None)
     return replace(
         recipe,
         data=TrackSet("synthetic", size=30),
@@ -160,5 +160,5 @@ def smoke(recipe: HMSS) -> HMSS:
         levels=levels,
         network={**recipe.network, **small},
         sampling=replace(recipe.sampling, seconds=2.0, hop_ratio=0.5, valid_items=8, test_items=24),
-        train=replace(recipe.train, phases=(first,), batch=8, epoch_steps=20, precision="float32"),
+        train=replace(recipe.train, phases=(first,), batch=8, epoch_steps=25, precision="float32"),
     )

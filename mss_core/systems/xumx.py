@@ -1,0 +1,129 @@
+"""Four-stem separators on other music than they were trained on [Zhang, Sec. 5.4; Sawata et al. 2021].
+
+::
+
+    prepare_stems -> train_stems (X-UMX) --+
+    prepare_tracks -> pretrain (U-Net) ----+-> score_stems on the test songs of any data set
+    released (weights on disk) ------------+
+
+Released weights are read where ``weights.name`` is set, and nothing is trained then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mss_core import audio
+from mss_core.augment import Augment
+from mss_core.data.sets import TrackSet, Weights
+from mss_core.graph import Stage
+from mss_core.models import check, model
+from mss_core.naming import choose
+from mss_core.stages.prepare import prepare_tracks
+from mss_core.stages.prepare_stems import prepare_stems
+from mss_core.stages.pretrain import Mixing, pretrain
+from mss_core.stages.released import LAYOUTS, released
+from mss_core.stages.score_stems import StemScoring, score_stems
+from mss_core.stages.train_stems import StemTraining, train_stems
+from mss_core.training import Phase, TrainConfig
+
+STEMS = ("bass", "drums", "vocals", "other")
+SEPARATORS = ("xumx", "unet", "hdemucs")
+TRAIN = TrainConfig(tuple(Phase("adam", lr=1e-3 * 0.3 ** fallen, epochs=1000, patience=80, weight_decay=1e-5)
+                          for fallen in range(5)), batch=14, max_epochs=1000)
+"""X-UMX: the rate falls to 0.3 of itself after 80 epochs without a new best [released code]."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The recipe.
+
+    Attributes:
+        separator: ``"xumx"``, ``"unet"`` (MSSPT's, mono at 16 kHz) or ``"hdemucs"`` (released weights only).
+        weights: released weights in place of training; ``name`` is the layout's, as in ``--data xumx=FOLDER``.
+        training: tracks to train on.
+        test: tracks to score on; MS21's percussion is scored as drums.
+        channels: of X-UMX.
+    """
+
+    separator: str = "xumx"
+    weights: Weights = Weights()
+    training: TrackSet = TrackSet("musdb18hq", sources=STEMS, samplerate=44_100)
+    test: TrackSet = TrackSet("musdb18hq", sources=STEMS, samplerate=44_100)
+    channels: int = 2
+    xumx: dict[str, Any] = field(default_factory=lambda: model("xumx"))
+    unet: dict[str, Any] = field(default_factory=lambda: model("unet", pooling="average"))
+    stems: StemTraining = StemTraining()
+    mixing: Mixing = field(default_factory=Mixing)
+    train: TrainConfig = TRAIN
+    scoring: StemScoring = StemScoring()
+
+    def __post_init__(self) -> None:
+        choose("separator", self.separator, SEPARATORS)
+        if self.channels not in (1, 2):
+            raise ValueError(f"'channels' is 1 or 2, not {self.channels}")
+        if self.channels == 1 and self.stems.augment.channel_swap:
+            object.__setattr__(self, "stems", replace(self.stems, augment=replace(self.stems.augment,
+                                                                                 channel_swap=0.0)))
+        if self.weights.name:
+            choose("layout of released weights ('weights.name')", self.weights.name, LAYOUTS)
+            if self.weights.name != self.separator:
+                raise ValueError(f"'weights.name' is {self.weights.name!r} and 'separator' {self.separator!r}: set "
+                                 "both to the same")
+        elif self.separator == "hdemucs":
+            raise ValueError("'hdemucs' is not trained here: set weights.name=hdemucs and pass --data "
+                             "hdemucs=FOLDER with torchaudio's weights")
+        check({**self.xumx, "channels": self.channels}, "xumx")
+        object.__setattr__(self, "test", replace(self.test, sources=tuple(self.rows().values())))
+
+    def rows(self) -> dict[str, str]:
+        """Which source of the test set each stem is compared with."""
+        names = {"drums": "percussion"} if self.test.name == "ms21" else {}
+        return {stem: names.get(stem, stem) for stem in STEMS}
+
+    def pipeline(self) -> Stage:
+        """The stage graph. Every edge is a keyword argument."""
+        return Stage(score_stems, data=self.test, rows=self.rows(), model=self._separator(), scoring=self.scoring)
+
+    def _separator(self) -> Stage:
+        if self.weights.name:
+            return Stage(released, weights=self.weights, layout=self.separator)
+        if self.separator == "unet":
+            tracks = Stage(prepare_tracks, data=replace(self.training, samplerate=16_000),
+                           segment=audio.samples_of(self.mixing.frames))
+            return Stage(pretrain, data=tracks, sources=STEMS, separator=self.unet, mixing=self.mixing, loss="l1",
+                         train=self.train)
+        tracks = Stage(prepare_stems, data=self.training, channels=self.channels,
+                       segment=round(self.stems.seconds * self.training.samplerate))
+        return Stage(train_stems, data=tracks, model={**self.xumx, "channels": self.channels, "stems": list(STEMS)},
+                     training=self.stems, train=self.train)
+
+
+def transfer() -> Transfer:
+    """X-UMX trained on MUSDB18-HQ, scored on its test songs by Table 8's protocol."""
+    return Transfer()
+
+
+def smoke(recipe: Transfer) -> Transfer:
+    """The same recipe on the embedded synthetic music: a small mono network at 16 kHz, windows of 4 s.
+
+    MS21, whose stems are of one loudness, becomes the same music with all stems at one level.
+    """
+    if recipe.weights.name:
+        raise ValueError("a smoke run trains a small separator of its own: leave 'weights.name' out")
+    synthetic = TrackSet("synthetic", sources=STEMS, size=30)
+    level = replace(synthetic, mixture="sum", rms_db=-25.0)
+    first = replace(recipe.train.phases[0], lr=3e-3, epochs=3, patience=None, weight_decay=0.0)
+    return replace(
+        recipe,
+        training=synthetic,
+        test=level if recipe.test.name == "ms21" else synthetic,
+        channels=1,
+        xumx=model("xumx", size=1024, hop=256, max_bin=400, hidden=32, layers=1),
+        unet=model("unet", widths=(4, 8, 8, 8, 16, 16), post=4, bn_momentum=0.1),
+        stems=replace(recipe.stems, seconds=1.0, valid_segments=4, augment=Augment(gain=(0.25, 1.25))),
+        mixing=replace(recipe.mixing, valid_segments=8),
+        train=replace(recipe.train, phases=(first,), batch=4, epoch_steps=20, select="best"),
+        scoring=replace(recipe.scoring, window=4.0, hop=2.0),
+    )
