@@ -50,7 +50,7 @@ def si_sdr(estimates: Tensor, references: Tensor) -> Tensor:
     gain = (estimates * references).sum(-1, keepdim=True) / (references.square().sum(-1, keepdim=True) + SILENT)
     target = gain * references
     ratio = (target.square().sum(-1) + SILENT) / ((estimates - target).square().sum(-1) + SILENT)
-    return -10.0 * torch.log10(ratio).flatten(1).mean(1)
+    return -10.0 * torch.log10(ratio).reshape(len(ratio), -1).mean(1)
 
 
 def weighted_sdr(estimates: Tensor, references: Tensor, mixtures: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def weighted_sdr(estimates: Tensor, references: Tensor, mixtures: Tensor) -> Ten
     energy, other = references.square().sum(-1), rest.square().sum(-1)
     weight = energy / (energy + other + SILENT ** 2)
     cosine = weight * _cosine(estimates, references) + (1 - weight) * _cosine(rest_estimate, rest)
-    return -cosine.flatten(1).mean(1)
+    return -cosine.reshape(len(cosine), -1).mean(1)
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:

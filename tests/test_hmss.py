@@ -408,7 +408,10 @@ def test_the_thesis_rows_are_recipes() -> None:
     recipe = hmss()
     assert recipe.paths() == (("clean_guitars", "guitars", "strings_guitars_keyboards"),)
     assert recipe.train.batch == 25 and recipe.train.epochs() == 100
-    assert recipe.data.sources == recipe.paths()[0]
+    prepare = recipe.pipeline().inputs["data"]
+    assert prepare.arguments["data"].sources == recipe.paths()[0]  # only what is needed is packed
+    assert recipe.data.sources == hierarchy.load("slakh").everything()  # all of the set is fingerprinted
+    assert override(recipe, {"leaves": ("organs",)}).data == recipe.data
     assert hmss_ms21().paths() == (("electric_guitar", "other", "accompaniment"),)
     single = override(recipe, {"joint": False})
     stages = [stage.name for stage in walk([single.pipeline()]).values()]

@@ -50,6 +50,11 @@ class Hierarchy:
         """The sources of the data set that sum to each node."""
         return {node: self.contents[node] if self.summed else (node,) for node in nodes}
 
+    def everything(self) -> tuple[str, ...]:
+        """Names of the data set's sources that together hold all of its music."""
+        nodes = tuple(dict.fromkeys(path[-1] for path in self.paths.values()))
+        return tuple(dict.fromkeys(source for names in self.rows(nodes).values() for source in names))
+
 
 @functools.cache
 def load(name: str) -> Hierarchy:

@@ -11,7 +11,7 @@ EPSILON = torch.finfo(torch.float32).eps
 def wiener(magnitudes: Tensor, mixture: Tensor, iterations: int) -> Tensor:
     """Complex spectra of the stems: the mixture's phase, refined so that they explain all channels together.
 
-    After any iteration the estimates add up to the mixture.
+    After any iteration the estimates add up to the mixture, but for the regularisation of faint bins.
 
     Shape: magnitudes (stem, channel, frame, bin), mixture complex (channel, frame, bin) ->
     complex (stem, channel, frame, bin).

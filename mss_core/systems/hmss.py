@@ -34,7 +34,7 @@ class HMSS:
     """The recipe.
 
     Attributes:
-        data: tracks to train and test on; its ``sources`` follow from the leaves.
+        data: tracks to train and test on; its ``sources`` are all that the hierarchy knows, whatever is packed.
         hierarchy: a name of :mod:`mss_core.data.hierarchy`.
         leaves: the instruments; several need ``query``.
         scored: leaves to score; empty: all of them.
@@ -72,8 +72,8 @@ class HMSS:
         if self.query != takes_query:
             raise ValueError(f"'query' is {self.query}, and the network {self.network['name']!r} "
                              f"{'needs one' if takes_query else 'reads none'}")
-        sources = tuple(dict.fromkeys(s for names in tree.rows(self.nodes()).values() for s in names))
-        object.__setattr__(self, "data", replace(self.data, sources=sources))
+        self.paths()
+        object.__setattr__(self, "data", replace(self.data, sources=tree.everything()))
         levels = self.levels if self.joint else 1
         check({"name": "level_separator", "network": self.network, "mask": self.mask, "constraint": self.constraint},
               "network")
@@ -95,7 +95,8 @@ class HMSS:
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
         rows = hierarchy.load(self.hierarchy).rows(self.nodes())
-        tracks = Stage(prepare_levels, data=self.data, rows=rows,
+        sources = tuple(dict.fromkeys(source for names in rows.values() for source in names))
+        tracks = Stage(prepare_levels, data=replace(self.data, sources=sources), rows=rows,
                        segment=round(self.sampling.seconds * self.data.samplerate))
         groups = (tuple(range(self.levels)),) if self.joint else tuple((level,) for level in range(self.levels))
         trained = tuple(

@@ -75,7 +75,10 @@ class Transfer:
             raise ValueError("'hdemucs' is not trained here: set weights.name=hdemucs and pass --data "
                              "hdemucs=FOLDER with torchaudio's weights")
         check({**self.xumx, "channels": self.channels}, "xumx")
-        object.__setattr__(self, "test", replace(self.test, sources=tuple(self.rows().values())))
+        missing = set(self.rows().values()) - set(self.test.sources)
+        if missing:
+            raise ValueError(f"'test.sources' lacks {', '.join(sorted(missing))}, which {self.test.name} has for "
+                             f"{', '.join(STEMS)}; it holds {', '.join(self.test.sources)}")
 
     def rows(self) -> dict[str, str]:
         """Which source of the test set each stem is compared with."""
@@ -108,17 +111,16 @@ def transfer() -> Transfer:
 def smoke(recipe: Transfer) -> Transfer:
     """The same recipe on the embedded synthetic music: a small mono network at 16 kHz, windows of 4 s.
 
-    MS21, whose stems are of one loudness, becomes the same music with all stems at one level.
+    Every test set becomes that music, with the mixture and levels it has: MS21 and MUSDB18 are then the same songs.
     """
     if recipe.weights.name:
         raise ValueError("a smoke run trains a small separator of its own: leave 'weights.name' out")
     synthetic = TrackSet("synthetic", sources=STEMS, size=30)
-    level = replace(synthetic, mixture="sum", rms_db=-25.0)
     first = replace(recipe.train.phases[0], lr=3e-3, epochs=3, patience=None, weight_decay=0.0)
     return replace(
         recipe,
         training=synthetic,
-        test=level if recipe.test.name == "ms21" else synthetic,
+        test=replace(synthetic, mixture=recipe.test.mixture, rms_db=recipe.test.rms_db),
         channels=1,
         xumx=model("xumx", size=1024, hop=256, max_bin=400, hidden=32, layers=1),
         unet=model("unet", widths=(4, 8, 8, 8, 16, 16), post=4, bn_momentum=0.1),
