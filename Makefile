@@ -1,5 +1,6 @@
 # make run    set up, then run the source ablation at smoke size and write its report
 # make test   set up, lint, run every test
+# make chaos  kill a study's processes at random, on clusters of this machine's own; half an hour and more
 # make ui     open MLflow on the study
 # make lint   ruff and mypy
 SHELL := /bin/bash
@@ -9,7 +10,7 @@ PORT ?= 5000
 STUDY ?= source_ablation
 BIN := .venv/bin
 
-.PHONY: setup run test test-unit lint ui clean
+.PHONY: setup run test test-unit chaos lint ui clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml tools/setup.sh
@@ -21,8 +22,11 @@ run: setup
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+chaos: setup
+	$(BIN)/python -m pytest -m chaos -s tests/chaos tests/cluster
+
 test-unit: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu and not chaos"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -73,6 +73,22 @@ def separate_stems(module: nn.Module, mixture: np.ndarray, samplerate: int, devi
     return dict(zip(stems, fitted, strict=True))
 
 
+def spectrum_of(waveform: np.ndarray) -> Tensor:
+    """Uncentred spectrum of a waveform padded by a window at each end: :func:`equalise` takes it back exactly.
+
+    Shape: (time,) -> complex (frame, 257).
+    """
+    frames = audio.frames_of(len(waveform) + 2 * WINDOW + HOP, WINDOW, HOP)
+    length = audio.samples_of(frames, WINDOW, HOP)
+    return audio.stft(torch.from_numpy(np.pad(waveform, (WINDOW, length - WINDOW - len(waveform)))), WINDOW, HOP)
+
+
+def equalise(mixture: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """A waveform through one gain a frequency, what no model is needed for. Shapes: (time,), (257,) -> (time,)."""
+    filtered = audio.istft(spectrum_of(mixture) * torch.from_numpy(gain.astype(np.float32)), WINDOW, HOP)
+    return filtered[WINDOW:WINDOW + len(mixture)].numpy()
+
+
 def slices_of(waveform: np.ndarray, frames: int, hop: int) -> np.ndarray:
     """Slices of ``frames`` STFT frames every ``hop`` frames; what is left over at the end is dropped, and a waveform
     shorter than one slice is padded with silence to one.

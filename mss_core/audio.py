@@ -73,9 +73,16 @@ def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """``waveform`` (..., time) at another sample rate (windowed sinc, torchaudio's default)."""
     if rate == new_rate:
         return waveform
+    return resample_tensor(torch.from_numpy(np.ascontiguousarray(waveform)), rate, new_rate).numpy()
+
+
+def resample_tensor(waveform: torch.Tensor, rate: int, new_rate: int) -> torch.Tensor:
+    """As :func:`resample`, for a tensor on any device; gradients pass through it."""
+    if rate == new_rate:
+        return waveform
     from torchaudio.functional import resample as convert
 
-    return convert(torch.from_numpy(np.ascontiguousarray(waveform)), rate, new_rate).numpy()
+    return convert(waveform, rate, new_rate)
 
 
 # ---- the uncentred 512/160 transform of MSSPT

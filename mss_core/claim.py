@@ -1,8 +1,9 @@
 """A claim on one key of a shared directory: computed by one worker at a time, taken over when its owner dies.
 
-The claim is a file made with O_EXCL that names its owner. A thread renews its time stamp; a claim whose stamp is
-older than ``seconds``, or whose process on this machine is gone, may be taken over by renaming it away (only one
-can win that rename). The store's manifest, not the claim, decides what is true: a claim only avoids double work.
+The claim is a file made with O_EXCL that names its owner. A thread renews its time stamp. It may be taken over where
+its owner's process on this machine is gone, or where whoever waits has seen no renewal for ``seconds`` of its own
+clock: the clocks of two machines are never compared. Taking over is renaming it away, and only one can win that. The
+store's manifest, not the claim, decides what is true: a claim only avoids double work.
 """
 
 from __future__ import annotations
@@ -31,67 +32,105 @@ class Claim:
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread: threading.Thread | None = None
+        self._seen: tuple[str, int] | None = None
+        self._seen_at = 0.0
 
     def __enter__(self) -> Claim:
-        while not self._acquire():
+        while not self.acquire():
             time.sleep(self.poll)
-        self._thread = threading.Thread(target=self._renew, name="claim", daemon=True)
-        self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        if not self._lost.is_set() and self._is_ours():
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
+        self.release()
 
-    def check(self) -> None:
-        """Raise ClaimLost unless the claim is still ours."""
-        if self._lost.is_set() or not self._is_ours():
-            self._lost.set()
-            raise ClaimLost(f"another worker took over {self.path.name}")
-
-    def _acquire(self) -> bool:
-        me = {"owner": self.owner, "host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid())}
-        try:
-            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
+    def acquire(self) -> bool:
+        """Take the claim if it is free; otherwise look whether its owner is dead, and say no."""
+        if not self._create():
             if self._is_stale():
                 self._take_away()
             return False
-        with os.fdopen(handle, "w") as file:
-            json.dump(me, file)
-            file.flush()
-            os.fsync(file.fileno())
+        self._thread = threading.Thread(target=self._renew, name="claim", daemon=True)
+        self._thread.start()
+        return True
+
+    def release(self) -> None:
+        """Give the claim back, if it is still ours; afterwards ``lost`` says whether it was."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if not self._is_ours():
+            self._lost.set()
+        if not self.lost:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+    @property
+    def lost(self) -> bool:
+        """Whether another worker has been seen to own the claim."""
+        return self._lost.is_set()
+
+    def acquire_or_refuse(self) -> bool:
+        """Take the claim, waiting only to see whether its owner is dead; False where it lives."""
+        first = None
+        while not self.acquire():
+            seen, content = _stamp(self.path), _read(self.path)
+            first = first or seen
+            if seen is not None and (seen != first or content.get("machine") == _machine()) and not _is_dead(content):
+                return False
+            time.sleep(self.poll)
+        return True
+
+    def check(self) -> None:
+        """Raise ClaimLost unless the claim is still ours."""
+        if self.lost or not self._is_ours():
+            self._lost.set()
+            raise ClaimLost(f"another worker took over {self.path.name}")
+
+    def holder(self) -> dict:
+        """Who has the claim: owner, host, pid; empty where nobody has."""
+        return _read(self.path)
+
+    def _create(self) -> bool:
+        me = {"owner": self.owner, "host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(),
+              "started": _started(os.getpid())}
+        try:
+            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump(me, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:  # a full disk: an empty claim would only make others wait
+            self.path.unlink(missing_ok=True)
+            raise
         return True
 
     def _is_ours(self) -> bool:
         return _read(self.path).get("owner") == self.owner
 
     def _is_stale(self) -> bool:
-        try:
-            age = time.time() - self.path.stat().st_mtime
-        except FileNotFoundError:
+        seen = _stamp(self.path)
+        if seen is None:
             return False
-        content = _read(self.path)
-        if content.get("host") == socket.gethostname() and "pid" in content:
-            if _started(content["pid"]) != content.get("started"):
-                return True
-        return age > self.seconds
+        if _is_dead(_read(self.path)):
+            self._seen = seen
+            return True
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, time.monotonic()
+        return time.monotonic() - self._seen_at > self.seconds
 
     def _take_away(self) -> None:
-        """Rename a stale claim away. Re-read what was moved: if it was renewed meanwhile, put it back."""
+        """Rename a stale claim away. If what was moved is not what was seen to be stale, put it back."""
         aside = self.path.with_name(f"{self.path.name}.{self.owner}")
         try:
             self.path.rename(aside)
         except FileNotFoundError:
             return
-        stale = Claim(aside, self.seconds)._is_stale()
-        if not stale:
-            with contextlib.suppress(FileExistsError):
+        if _stamp(aside) != self._seen:
+            with contextlib.suppress(OSError):  # somebody has a new one, or the disk has no links: its owner will see
                 os.link(aside, self.path)
         aside.unlink(missing_ok=True)
 
@@ -107,9 +146,32 @@ class Claim:
 def _read(path: Path) -> dict:
     try:
         content = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _stamp(path: Path) -> tuple[str, int] | None:
+    """Owner and time stamp of a claim file; None where there is none."""
+    owner = str(_read(path).get("owner"))
+    try:
+        return owner, path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _is_dead(content: dict) -> bool:
+    """Whether a claim's process can be seen from here, and is gone."""
+    return content.get("machine") == _machine() and "pid" in content and (
+        _started(content["pid"]) != content.get("started"))
+
+
+def _machine() -> str:
+    """What process numbers are valid in: this host since it was started, and this container."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # no /proc on this system
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    return " ".join(parts)
 
 
 def _started(pid: int) -> str | None:

@@ -12,6 +12,7 @@ write to, and ``ctx``, a :class:`Context`: where it runs and how it reports.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
@@ -30,12 +31,18 @@ _RUNTIME = ("out", "ctx")
 
 # ---- stages and keys
 
+@functools.cache
+def field_names(kind: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass, None for any other type."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
 def plain(value: Any) -> Any:
     """``value`` as JSON types only; equal numbers give equal text (1.0 becomes 1).
 
     Raises TypeError for anything that is not plain data: a path, an array, a function, NaN.
     """
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
@@ -47,8 +54,9 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    names = field_names(type(value))  # type: ignore[arg-type]
+    if names is not None:
+        return {name: plain(getattr(value, name)) for name in names}
     raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stage's key")
 
 
@@ -67,7 +75,7 @@ class Stage:
     __slots__ = ("function", "arguments", "key")
 
     def __init__(self, function: Callable[..., None], /, **arguments: Any) -> None:
-        parameters = inspect.signature(function).parameters
+        parameters = _parameters(function)
         expected = [name for name in parameters if name not in _RUNTIME]
         for name in arguments:
             if name not in expected:
@@ -103,6 +111,11 @@ class Stage:
         return f"<{self.name} {self.key[:12]}>"
 
 
+@functools.lru_cache(maxsize=256)
+def _parameters(function: Callable[..., None]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
+
+
 def walk(roots: Iterable[Stage]) -> dict[str, Stage]:
     """Every distinct stage below ``roots`` as ``{key: stage}``, inputs before what reads them."""
     found: dict[str, Stage] = {}
@@ -119,6 +132,10 @@ def walk(roots: Iterable[Stage]) -> dict[str, Stage]:
 
 
 # ---- what a stage is told about where it runs
+
+class Stopped(Exception):
+    """The stage was asked to stop and has written its checkpoint: it goes on from there when it is run again."""
+
 
 class Clock:
     """Seconds spent on a stage over all its attempts, as far as each one reported."""
@@ -151,6 +168,7 @@ class Context:
         room: bytes of the device that a data set may take to live there; None: ``runtime.room``.
         workers: threads that read batches ahead; None: two for a GPU, none for the CPU.
         listen: called with every reported row, e.g. for a test or a pruner; it may raise to stop the stage.
+        stop: asked between two steps of a training whether to write a checkpoint and raise Stopped.
     """
 
     device: str = "cpu"
@@ -161,6 +179,7 @@ class Context:
     room: int | None = None
     workers: int | None = None
     listen: Callable[[dict[str, Any]], None] | None = None
+    stop: Callable[[], bool] | None = None
     out: Path | None = None
     claim: Claim | None = None
     clock: Clock | None = None
@@ -170,7 +189,7 @@ class Context:
         """Scratch directory of this stage: survives a crash, is not part of the artefact."""
         assert self.out is not None
         folder = self.out / WORK
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # not its parents: a worker that lost its claim has nowhere to write
         return folder
 
     @property

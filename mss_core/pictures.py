@@ -33,3 +33,17 @@ def spectrograms(path: Path, waveforms: Mapping[str, np.ndarray], samplerate: in
     panels[0].set_ylabel("kHz")
     figure.colorbar(image, ax=list(panels), label="dB")
     figure.savefig(path, dpi=90, metadata={"Software": None})
+
+
+def excerpts(folder: Path, waveforms: Mapping[str, np.ndarray], samplerate: int, seconds: float = 6.0) -> None:
+    """The stretch where ``waveforms["reference"]`` is loudest, as short WAV files and one picture, ``<folder>.png``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    reference = waveforms["reference"]
+    length = min(len(reference), round(seconds * samplerate))
+    energy = np.cumsum(np.concatenate([[0.0], np.square(reference, dtype=np.float64)]))
+    starts = np.arange(0, len(reference) - length + 1, samplerate)
+    start = int(starts[np.argmax(energy[starts + length] - energy[starts])]) if len(starts) else 0
+    pieces = {name: waveform[start:start + length] for name, waveform in waveforms.items()}
+    for name, waveform in pieces.items():
+        audio.save(folder / f"{name}.wav", waveform, samplerate)
+    spectrograms(folder.with_suffix(".png"), pieces, samplerate)

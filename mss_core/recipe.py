@@ -8,11 +8,13 @@ A recipe is a tree of frozen dataclasses, dicts and tuples with JSON leaves. ``f
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from mss_core.graph import field_names
 from mss_core.naming import nearest
 
 Recipe = TypeVar("Recipe")
@@ -23,13 +25,27 @@ def children(node: Any) -> dict[str, Any] | None:
 
     An empty dict or tuple, and a tuple of plain values such as ``("vocals",)``, is a leaf.
     """
-    if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        return {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+    if node is None or isinstance(node, str | int | float):
+        return None
+    names = field_names(type(node))  # type: ignore[arg-type]
+    if names is not None:
+        return {name: getattr(node, name) for name in names}
     if isinstance(node, dict) and node:
         return {str(name): value for name, value in node.items()}
     if isinstance(node, tuple) and any(children(item) is not None for item in node):
         return {str(index): value for index, value in enumerate(node)}
     return None
+
+
+def has(recipe: Any, path: str) -> bool:
+    """Whether the tree has this dotted path."""
+    node = recipe
+    for name in path.split("."):
+        below = children(node) or {}
+        if name not in below:
+            return False
+        node = below[name]
+    return True
 
 
 def flatten(recipe: Any, prefix: str = "") -> dict[str, Any]:
@@ -112,7 +128,12 @@ def _apply(node: Any, changes: dict[str, Any], at: tuple[str, ...], root: Any) -
 def _annotation(node: Any, name: str) -> Any:
     if not dataclasses.is_dataclass(node):
         return None
-    return typing.get_type_hints(type(node)).get(name)
+    return _hints(type(node)).get(name)  # type: ignore[arg-type]
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)  # evaluates text: slow enough to matter over thousands of trials
 
 
 def _like(value: Any, annotation: Any) -> Any:

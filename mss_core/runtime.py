@@ -49,6 +49,17 @@ def prepare_process() -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def limit_memory(device: str, share: float) -> None:
+    """Let this process use at most ``share`` of its GPU's memory, so that stages beside it keep theirs."""
+    if device.startswith("cuda"):
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether a GPU had too little memory (not the host)."""
+    return isinstance(error, torch.OutOfMemoryError)
+
+
 def release_memory() -> None:
     """Give freed memory back to the system: a worker runs each stage in a thread of its own, whose heap would stay."""
     gc.collect()

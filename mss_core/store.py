@@ -2,16 +2,20 @@
 
 An artefact is the directory ``<store>/<stage>/<key>/``. Its ``manifest.json`` is written last and lists every file
 with its checksum: a directory without a manifest is not an artefact, wherever a crash or an object store left it.
-Work happens in ``<key>.partial/``, where a later attempt finds the checkpoint of an earlier one. A claim file keeps
-two workers from computing one key at a time; a worker whose claim was taken over writes nothing more.
+A claim file keeps two workers from computing one key at a time. Work happens in ``<key>.<claim's owner>.partial/``:
+whoever takes a key over renames that directory to a name of its own, which keeps the checkpoint and leaves the earlier
+owner, should it still live, no path to write to.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
+import os
 import shutil
+import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -19,9 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.claim import Claim, ClaimLost
-from mss_core.graph import WORK, Clock, Context, Stage, checksum, plain, write_atomically
+from mss_core.graph import HISTORY, WORK, Clock, Context, Stage, Stopped, checksum, plain, write_atomically
 
 MANIFEST = "manifest.json"
+
+TAKEOVERS = 3
+"""How often one call of ``run_stage`` starts again after its claim was taken over."""
 
 
 class StageFailed(Exception):
@@ -43,8 +50,15 @@ class Store:
     def directory(self, stage: Stage) -> Path:
         return self.root / stage.name / stage.key
 
-    def partial(self, stage: Stage) -> Path:
-        return self.root / stage.name / f"{stage.key}.partial"
+    def partial(self, stage: Stage, claim: Claim | None = None) -> Path:
+        """Where the owner of ``claim`` works on a stage; without one, where whoever has the claim now does."""
+        owner = claim.owner if claim is not None else str(self.claim(stage).holder().get("owner", ""))
+        return self.root / stage.name / ".".join(filter(None, [stage.key, owner[:12], "partial"]))
+
+    def partials(self, stage: Stage) -> list[Path]:
+        """What attempts have left, the last one first."""
+        found = (self.root / stage.name).glob(f"{stage.key}.*partial")
+        return sorted(found, key=_changed, reverse=True)
 
     def log(self, stage: Stage) -> Path:
         return self.root / stage.name / f"{stage.key}.log"
@@ -97,20 +111,39 @@ class Store:
             directory.rename(target)
         return target
 
-    def begin(self, stage: Stage) -> Path:
-        """The partial directory to work in: an earlier attempt's where there is one."""
-        directory, partial = self.directory(stage), self.partial(stage)
+    def checkpoint_time(self, stage: Stage) -> int:
+        """When the last checkpoint of unfinished work was written (ns, the storage's clock); 0 where there is none."""
+        times = [0]
+        for partial in self.partials(stage):
+            with contextlib.suppress(OSError):
+                times.append((partial / WORK / "checkpoint.pt").stat().st_mtime_ns)
+        return max(times)
+
+    def begin(self, stage: Stage, claim: Claim | None = None) -> Path:
+        """The partial directory to work in, renamed from an earlier attempt's where there is one."""
+        directory, partial = self.directory(stage), self.partial(stage, claim)
+        left = self.partials(stage)
         if directory.exists() and not (directory / MANIFEST).exists():
-            # A crash between the move and the manifest: the work is all there, so go on from it.
-            if partial.exists():
-                shutil.rmtree(partial)
-            directory.rename(partial)
+            left.insert(0, directory)  # a move that was cut short: the work is all there, so go on from it
+        for earlier in left:
+            if earlier != partial and not partial.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    earlier.rename(partial)
+            elif earlier != partial:
+                shutil.rmtree(earlier, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
+        (partial / WORK).mkdir(exist_ok=True)
+        # Results are written anew. Files that an earlier owner may still hold open must not be the ones written to.
+        for path in [*partial.iterdir(), *(partial / WORK).glob("*.tmp")]:
+            if path.is_dir() and path.name != WORK:
+                shutil.rmtree(path)
+            elif path.is_file() and path.name != HISTORY:
+                path.unlink()
         return partial
 
     def commit(self, stage: Stage, facts: Mapping[str, Any], claim: Claim | None = None) -> Path:
-        """Turn the partial directory into the artefact; the manifest, written last, makes it true."""
-        directory, partial = self.directory(stage), self.partial(stage)
+        """Turn the partial directory into the artefact with one rename; its manifest is written last."""
+        directory, partial = self.directory(stage), self.partial(stage, claim)
         files = {
             str(path.relative_to(partial)): {"sha256": checksum(path), "size": path.stat().st_size}
             for path in sorted(partial.rglob("*"))
@@ -125,11 +158,13 @@ class Store:
             "files": files,
             **facts,
         }
+        write_atomically(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
         if claim is not None:
             claim.check()
         partial.rename(directory)
-        write_atomically(directory / MANIFEST, json.dumps(manifest, indent=1).encode())
         shutil.rmtree(directory / WORK, ignore_errors=True)
+        for left in self.partials(stage):
+            shutil.rmtree(left, ignore_errors=True)
         return directory
 
     def claim(self, stage: Stage) -> Claim:
@@ -150,33 +185,49 @@ def materialize(stage: Stage, store: Store, ctx: Context) -> Path:
 
 
 def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
-    """Run one stage whose inputs are in the store, under its claim, and commit it."""
-    (store.root / stage.name).mkdir(parents=True, exist_ok=True)
-    with store.claim(stage) as claim:
-        found = store.get(stage)  # somebody may have finished it while we waited
-        if found is not None:
-            return found
-        partial = store.begin(stage)
-        (partial / WORK).mkdir(exist_ok=True)
-        clock = Clock(partial / WORK / "seconds")
-        here = dataclasses.replace(ctx, out=partial, claim=claim, clock=clock)
-        if not here.checkpoint.exists():
-            here.rewind(-1)
-        with _logged_failure(stage, store):
+    """Run one stage whose inputs are in the store, under its claim, and commit it.
+
+    Where another worker took the claim over meanwhile, waits for that one's result, or goes on from its checkpoint.
+    Raises StageFailed where the stage raises or the store cannot be written, Stopped where ``ctx`` asked for it.
+    """
+    for attempt in range(TAKEOVERS):
+        try:
+            return _attempt(stage, store, ctx)
+        except ClaimLost:
+            if attempt == TAKEOVERS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
+    claim = store.claim(stage)
+    with _logged_failure(stage, store, claim):
+        (store.root / stage.name).mkdir(parents=True, exist_ok=True)
+        with claim:
+            found = store.get(stage)  # somebody may have finished it while we waited
+            if found is not None:
+                return found
+            partial = store.begin(stage, claim)
+            clock = Clock(partial / WORK / "seconds")
+            here = dataclasses.replace(ctx, out=partial, claim=claim, clock=clock)
+            if not here.checkpoint.exists():
+                here.rewind(-1)
             arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
             stage.function(**arguments, out=partial, ctx=here)
-        facts = {"seconds": round(clock.total(), 3), "finished": _now(), "device": ctx.device,
-                 "device_name": ctx.device_name, "environment": dict(ctx.environment)}
-        done = store.commit(stage, facts, claim)
-        store.log(stage).unlink(missing_ok=True)
-        return done
+            facts = {"seconds": round(clock.total(), 3), "finished": _now(), "device": ctx.device,
+                     "device_name": ctx.device_name, "host": socket.gethostname(),
+                     "environment": dict(ctx.environment)}
+            done = store.commit(stage, facts, claim)
+            store.log(stage).unlink(missing_ok=True)
+            return done
 
 
 def _resolve(value: Any, store: Store) -> Any:
     if isinstance(value, Stage):
         directory = store.get(value)
         if directory is None:
-            raise LookupError(f"{value} is not in the store {store.root}")
+            raise LookupError(f"its input {value} is missing or damaged in the store {store.root}; the same command "
+                              "computes it again")
         return directory
     if isinstance(value, tuple | list) and any(isinstance(item, Stage) for item in value):
         return tuple(_resolve(item, store) for item in value)
@@ -184,17 +235,45 @@ def _resolve(value: Any, store: Store) -> Any:
 
 
 @contextlib.contextmanager
-def _logged_failure(stage: Stage, store: Store) -> Iterator[None]:
+def _logged_failure(stage: Stage, store: Store, claim: Claim) -> Iterator[None]:
     try:
         yield
-    except ClaimLost:
+    except (ClaimLost, Stopped):
         raise
     except Exception as error:
+        if claim.lost:  # its directory was renamed under it: whatever it raised says nothing about the stage
+            raise ClaimLost(f"another worker took over {stage}") from error
         log = store.log(stage)
-        log.write_text(traceback.format_exc(), encoding="utf-8")
-        first = (str(error).splitlines() or [""])[0]
-        raise StageFailed(stage, f"{type(error).__name__}: {first}", log) from error
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+        raise StageFailed(stage, _in_short(error, store.root), log) from error
+
+
+def _in_short(error: Exception, root: Path) -> str:
+    """One line about an error; a full disk is named as such, whatever the library that met it made of it."""
+    first = (str(error).splitlines() or [""])[0]
+    with contextlib.suppress(OSError):
+        if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(root).free < 2**16:
+            return f"the disk of the store {root} is full ({type(error).__name__}: {first})"
+    return f"{type(error).__name__}: {first}"
+
+
+def _changed(partial: Path) -> float:
+    """When work in a partial directory was last saved."""
+    times = [0.0]
+    for path in (partial / WORK / "checkpoint.pt", partial / WORK, partial):
+        with contextlib.suppress(OSError):
+            times.append(os.stat(path).st_mtime)
+    return max(times)
 
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+if __name__ == "__main__":
+    import sys
+
+    from mss_core.store_tool import main
+
+    sys.exit(main())

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mss_core.graph import Context
+from mss_core.graph import Context, Stopped
 from mss_core.naming import choose
 
 OPTIMIZERS = ("adam", "sgd")
@@ -35,6 +35,8 @@ class Phase:
         epochs: at most this many.
         patience: the phase ends after more than this many epochs without a new best validation loss; None: never.
         decay, decay_steps: the rate is multiplied by ``decay`` every ``decay_steps`` steps.
+        decay_epochs, decay_after: where given, by ``decay`` after epoch ``decay_after`` of the phase and every
+            ``decay_epochs`` epochs from then on, and not by steps.
     """
 
     optimizer: str = "adam"
@@ -43,6 +45,8 @@ class Phase:
     patience: int | None = None
     decay: float = 1.0
     decay_steps: int = 15_000
+    decay_epochs: int | None = None
+    decay_after: int = 0
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -51,6 +55,14 @@ class Phase:
         choose("optimizer", self.optimizer, OPTIMIZERS)
         if self.lr <= 0 or self.epochs < 1 or self.decay_steps < 1:
             raise ValueError(f"a phase needs lr > 0, epochs >= 1 and decay_steps >= 1; got {self}")
+        if self.decay_after < 0 or (self.decay_epochs is not None and self.decay_epochs < 1):
+            raise ValueError(f"a phase needs decay_after >= 0 and decay_epochs >= 1 (or None); got {self}")
+
+    def rate(self, step: int, epoch: int) -> float:
+        """The learning rate at a step, in an epoch, both counted from the phase's first, 0."""
+        if self.decay_epochs is None:
+            return self.lr * self.decay ** (step // self.decay_steps)
+        return self.lr * self.decay ** max(0, 1 + (epoch - self.decay_after) // self.decay_epochs)
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,8 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         loss: scalar to minimise.
         validate: metrics on the validation split; ``"loss"`` decides selection and patience.
 
-    Returns the best validation loss and its epoch. Resumes from ``ctx.checkpoint`` where there is one.
+    Returns the best validation loss and its epoch. Resumes from ``ctx.checkpoint`` where there is one. Raises Stopped
+    after writing it where ``ctx.stop`` says so.
     """
     module.to(ctx.device, memory_format=torch.channels_last)
     checkpoint = ctx.checkpoint
@@ -152,7 +165,7 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         module.train()
         while at.phase_step < (at.phase_epoch + 1) * epoch_steps:
             for group in optimizer.param_groups:
-                group["lr"] = phase.lr * phase.decay ** (at.phase_step // phase.decay_steps)
+                group["lr"] = phase.rate(at.phase_step, at.phase_epoch)
             with autocast(ctx.device, config.precision):
                 value = loss(module, batch(at.step))
             optimizer.zero_grad(set_to_none=True)
@@ -165,9 +178,12 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
             if now - reported > 2.0 and at.phase_step % epoch_steps:
                 _tick(ctx, at.step, total)
                 reported = now
-            if now - written > ctx.checkpoint_seconds:
+            stop = ctx.stop is not None and ctx.stop()
+            if stop or now - written > ctx.checkpoint_seconds:
                 write()
                 written = now
+            if stop:
+                raise Stopped(f"stopped at step {at.step} of {total}")
         if not math.isfinite(sums):
             raise FloatingPointError(f"the training loss became {sums / counted} by step {at.step}; "
                                      f"lower the learning rate ({phase.lr:g})")

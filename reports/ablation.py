@@ -5,7 +5,7 @@ the other metrics that exist for every variant follow, each a family of its own.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from . import crossed, declared, mixed, stats, tagging
 from .contrasts import Comparability, compare
 from .corrections import LABELS, correct, stars
 from .effects import BASELINES, by_item, separation, variance_by_factor
-from .findings import Comparison, Contrast, Findings, Power, Row
+from .findings import Comparison, Contrast, Findings, Power, Row, Separation
 from .power import detectable, nice_differences, runs_needed
 from .stats import NAN, Result
 from .study import Study, nearest
@@ -27,11 +27,83 @@ SEED = 20_240_229
 
 
 def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = None) -> Findings:
-    """Everything the report says.
+    """Everything the report says. Where variants have different primary metrics, those that share
+    one are analysed apart; the family still counts all contrasts.
 
     Raises:
         ValueError: the declared metric, target or reference is not in the table.
     """
+    parts = _parts(study)
+    if len(parts) == 1:
+        return _analyse(scores, study, predictions)
+    found, absent = [], []
+    for label, part in parts.items():
+        names = [v.name for v in part.variants]
+        rows = scores.frame[scores.frame["variant"].isin(names)]
+        gone = scores.undefined[scores.undefined["variant"].isin(names)]
+        if rows.empty:
+            absent.append(f"{label}: no trial has a score.")
+            continue
+        some = None if predictions is None else predictions[predictions["variant"].isin(names)]
+        one = _analyse(replace(scores, frame=rows, undefined=gone), part, some)
+        found.append(replace(one, comparisons=tuple(_labelled(c, label) for c in one.comparisons)))
+    if not found:
+        return _analyse(scores, study, predictions)
+    first = found[0]
+    return replace(
+        first,
+        study=study,
+        comparisons=tuple(c for one in found for c in one.comparisons),
+        deviations=tuple(dict.fromkeys([*absent, *(t for one in found for t in one.deviations)])),
+        cautions=tuple(dict.fromkeys(text for one in found for text in one.cautions)),
+        by_tag={name: each for one in found for name, each in one.by_tag.items()},
+        by_track={name: each for one in found for name, each in one.by_track.items()},
+        tag_areas={name: each for one in found for name, each in one.tag_areas.items()},
+        separation=_apart(row for one in found for row in one.separation),
+    )
+
+
+def _parts(study: Study) -> dict[str, Study]:
+    """The study as it is, or by label one for each primary metric, with the variants that have it."""
+    metrics = study.declaration.metrics
+    groups: dict[tuple[str, str], list[str]] = {}
+    for variant in study.variants:
+        metric, label = study.declaration.metric, ""
+        for factor in study.declaration.factors:
+            level = variant.levels.get(factor.name, "")
+            if metrics.keys() & factor.levels.keys():
+                metric, label = metrics.get(level, metric), level
+        groups.setdefault((metric, label), []).append(variant.name)
+    if not metrics or len(groups) < 2:
+        return {"": study}
+    parts = {}
+    for (metric, label), names in groups.items():
+        reference = study.declaration.references.get(names[0], study.declaration.reference)
+        declaration = replace(study.declaration, metric=metric, reference=reference, metrics={})
+        parts[label] = replace(
+            study,
+            declaration=declaration,
+            variants=tuple(v for v in study.variants if v.name in names),
+            trials=tuple(t for t in study.trials if t.variant in names),
+        )
+    return parts
+
+
+def _apart(rows: Iterable[Separation]) -> tuple[Separation, ...]:
+    """Rows without those of variants that share an earlier one's separator: equal to the last bit."""
+    first: dict[tuple, Separation] = {}
+    for row in rows:
+        figures = (row.target, row.style.name, row.model, tuple(sorted(row.baselines.items())))
+        first.setdefault(figures, row)
+    return tuple(first.values())
+
+
+def _labelled(comparison: Comparison, label: str) -> Comparison:
+    style = comparison.style
+    return replace(comparison, style=replace(style, label=f"{style.label}, {label}"))
+
+
+def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = None) -> Findings:
     given, scores = scores, without(scores, study.declaration.exclude)
     if scores.frame.empty:
         raise ValueError(
@@ -62,7 +134,7 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
             for contrast in main.contrasts
             if contrast.variant in areas and contrast.reference in areas and not contrast.refused
         },
-        separation=separation(scores, metric),
+        separation=_apart(separation(scores, metric)),
         power=_power(main, tracks),
         variance=variance_by_factor(main, study),
     )
@@ -120,7 +192,7 @@ def comparison(
         )
     several = item and all(table.shape[1] > 1 for table in items.values())
     test = declaration.test or ("crossed" if several else "welch")
-    if test in ("crossed", "mixed", "bootstrap") and not several:
+    if test in ("crossed", "mixed", "bootstrap", "item_means") and not several:
         test = "welch"
     printed = style(
         metric,
@@ -133,7 +205,8 @@ def comparison(
             raise ValueError(
                 f"the reference {other!r} of {name!r} is no variant of the study; {nearest(other, names)}"
             )
-    family = max(1, len([name for name in names if against[name] != name]))
+    declared_pairs = declaration.references or against
+    family = max(1, len([name for name, other in declared_pairs.items() if other != name]))
     contrasts = []
     rng = np.random.default_rng(SEED)
     crossed_items = items if several else tag_scores(scores, metric)
@@ -238,12 +311,14 @@ def _tests(
         found["wilcoxon"] = stats.wilcoxon(a, b, alpha)
         found["permutation"] = stats.permutation(x, y, alpha, rng)
     if items_a is not None and items_b is not None:
-        if not brief or primary in ("crossed", "mixed", "bootstrap"):
+        if not brief or primary in ("crossed", "mixed", "bootstrap", "item_means"):
             found["crossed"] = crossed.crossed(items_a, items_b, alpha, item)
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
             if fit_mixed or primary == "mixed":
                 found["mixed"] = mixed.mixed(items_a, items_b, alpha, item)
-            found["item_means"] = crossed.item_means(items_a, items_b, alpha, item)
+            found["item_means"] = crossed.item_means(
+                items_a, items_b, alpha, item, declared=primary == "item_means"
+            )
         found["naive"] = crossed.naive(items_a, items_b, alpha, item)
     return tuple(found.values())
 

@@ -32,13 +32,16 @@ def placements(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
     Sun and Xu 2014].
     """
     positive = truth.astype(bool)
-    ranks = scipy_stats.rankdata(score)
     out = np.empty(len(score))
-    out[positive] = (ranks[positive] - scipy_stats.rankdata(score[positive])) / (~positive).sum()
-    out[~positive] = (
-        1 - (ranks[~positive] - scipy_stats.rankdata(score[~positive])) / positive.sum()
-    )
+    out[positive] = _share_below(score[~positive], score[positive])
+    out[~positive] = 1 - _share_below(score[positive], score[~positive])
     return out
+
+
+def _share_below(of: np.ndarray, value: np.ndarray) -> np.ndarray:
+    ordered = np.sort(of)
+    below, up_to = (np.searchsorted(ordered, value, side) for side in ("left", "right"))
+    return np.asarray((below + up_to) / 2 / len(of))
 
 
 def delong(truth: np.ndarray, a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> Result:

@@ -86,7 +86,9 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
     undeclared = [c.path for c in changes if not any(covers(path, c.path) for path in declared)]
     stages = {
         v.name: list(
-            dict.fromkeys(s for t in study.trials if t.variant == v.name for s in t.stages)
+            dict.fromkeys(
+                s.partition(".")[0] for t in study.trials if t.variant == v.name for s in t.stages
+            )
         )
         for v in (variant, reference)
     }

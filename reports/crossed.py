@@ -142,13 +142,24 @@ def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "tr
 
 
 def item_means(
-    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track"
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    alpha: float = 0.05,
+    item: str = "track",
+    declared: bool = False,
 ) -> Result:
     """Paired t over items, each averaged over seeds: generalises to other items but not to
     another training.
+
+    Args:
+        declared: it is the study's own test, because nothing but the items is a sample.
     """
     x, y, _ = align(a, b)
-    label = f"{item} means (naive: takes these runs as the only ones)"
+    label = (
+        f"paired t over {item}s (models as given)"
+        if declared
+        else f"{item} means (naive: takes these runs as the only ones)"
+    )
     if x.shape[1] < 2 or min(len(x), len(y)) < 1:
         return Result(
             "item_means",

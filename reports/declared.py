@@ -89,8 +89,15 @@ def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> I
             "This is a smoke run: tiny data and training, made to show that everything "
             "works, not to answer the question."
         )
+        if study.declaration.cut:
+            yield study.declaration.cut
     counts = sorted({len(row.runs) for row in main.rows if row.runs})
-    if counts == [1]:
+    if main.test == "item_means":
+        yield (
+            f"The {main.item}s are the sample: what is said holds for other {main.item}s and these "
+            "models, not for other trainings of them."
+        )
+    elif counts == [1]:
         yield (
             "Every variant has one seed: how much runs differ is unknown, and no "
             "difference can be tested."

@@ -15,7 +15,8 @@ from .study import Study
 from .table import Scores
 from .text import STYLES, style
 
-BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture"}
+BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture",
+             "_wiener": "fixed filter"}
 SEPARATION = ("l1", "sdr", "si_sdr", "usdr", "csdr", "sir", "sar", "isr")
 
 

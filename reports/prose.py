@@ -77,8 +77,11 @@ def confidence(comparison: Comparison) -> str:
 
 
 def headline(findings: Findings) -> str:
-    """The answer in one or two sentences, of the primary comparison."""
-    main = findings.main
+    """The answer in one or two sentences for each primary comparison."""
+    return " ".join(_headline(c) for c in findings.comparisons if c.primary)
+
+
+def _headline(main: Comparison) -> str:
     label = main.style.label + (f" ({main.target})" if main.target not in ("", "macro") else "")
     tested = [c for c in main.contrasts if not math.isnan(c.p_corrected)]
     better, worse = _sides(main)

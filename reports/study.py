@@ -12,7 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-TESTS = ("crossed", "welch", "student", "paired", "wilcoxon", "permutation", "mixed", "bootstrap")
+TESTS = (
+    "crossed",
+    "welch",
+    "student",
+    "paired",
+    "wilcoxon",
+    "permutation",
+    "mixed",
+    "bootstrap",
+    "item_means",
+)
 CORRECTIONS = ("bonferroni", "holm", "bh", "none")
 
 
@@ -45,6 +55,8 @@ class Declaration:
     Attributes:
         within: factors whose levels split the study into blocks, each with a reference of its own.
         references: variant -> the variant it is compared with; empty where all have `reference`.
+        metrics: level -> primary metric of the variants at that level, where it is not `metric`.
+        cut: what a smoke run leaves out of the study, as a sentence.
         sections: extra parts of the report: `kind` (a module of reports/sections) and its options.
     """
 
@@ -58,6 +70,8 @@ class Declaration:
     references: Mapping[str, str] = field(default_factory=dict)
     sections: tuple[Mapping[str, Any], ...] = ()
     metric: str = ""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    cut: str = ""
     target: str = ""
     higher_is_better: bool | None = None
     test: str = ""
@@ -194,6 +208,8 @@ def _declaration(raw: Mapping[str, Any], place: str) -> Declaration:
         references=dict(raw.get("references", {})),
         sections=tuple(raw.get("sections", ())),
         metric=str(raw.get("metric") or ""),
+        metrics=dict(raw.get("metrics", {})),
+        cut=str(raw.get("cut") or ""),
         target=str(raw.get("target") or ""),
         higher_is_better=raw.get("higher_is_better"),
         test=test,

@@ -66,22 +66,30 @@ def influences(predictions: pd.DataFrame, target: str = "") -> dict[str, Influen
         sums: dict[str, np.ndarray] = {}
         counts: dict[str, tuple[int, int]] = {}
         runs = []
-        for _, run in arm.groupby("seed"):
+        targets, names = pd.factorize(arm["target"])
+        seeds = arm["seed"].to_numpy()
+        clip, truths = arm["clip"].to_numpy(), arm["truth"].to_numpy()
+        scores = arm["score"].to_numpy(float)
+        for seed in np.unique(seeds):
             values = []
-            for name, tag in run.groupby("target", sort=False, observed=True):
-                truth = tag["truth"].to_numpy()
+            here = np.flatnonzero(seeds == seed)
+            order = here[np.argsort(targets[here], kind="stable")]
+            edges = np.flatnonzero(np.diff(targets[order], prepend=-1, append=-1))
+            for first, last in zip(edges[:-1], edges[1:], strict=True):
+                tag = order[first:last]
+                truth, name = truths[tag], str(names[targets[tag[0]]])
                 n1, n0 = int(truth.sum()), int((1 - truth).sum())
                 if min(n1, n0) < 2:
                     continue
-                place = placements(truth, tag["score"].to_numpy(float))
+                place = placements(truth, scores[tag])
                 area = float(place[truth == 1].mean())
                 # n (n - 1) in place of n squared: then one tag and one run give DeLong's own
                 # variance.
                 weight = np.where(truth == 1, n1 * (n1 - 1.0), n0 * (n0 - 1.0)) ** -0.5
-                total = sums.setdefault(str(name), np.zeros(len(clips)))
-                np.add.at(total, tag["clip"].to_numpy(), (place - area) * weight)
-                areas.setdefault(str(name), []).append(area)
-                counts[str(name)] = (n1, n0)
+                total = sums.setdefault(name, np.zeros(len(clips)))
+                np.add.at(total, clip[tag], (place - area) * weight)
+                areas.setdefault(name, []).append(area)
+                counts[name] = (n1, n0)
                 values.append(area)
             if values:
                 runs.append(float(np.mean(values)))

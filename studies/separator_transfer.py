@@ -6,9 +6,9 @@
 
 X-UMX is trained here. Other separators, with weights that lie on disk (nothing is downloaded):
 
-    --set separator=unet                                                           MSSPT's U-Net, trained here
-    --set separator=xumx --set weights.name=xumx --data xumx=FOLDER                X-UMX as released
-    --set separator=hdemucs --set weights.name=hdemucs --data hdemucs=FOLDER       torchaudio's Hybrid Demucs
+    --set separator=unet                                                    MSSPT's U-Net, trained here
+    --set released=true --data xumx=FOLDER                                  X-UMX as released
+    --set separator=hdemucs --set released=true --data hdemucs=FOLDER       torchaudio's Hybrid Demucs
 
 The thesis explains the difference by the loudness to which MS21's stems are brought: the second row does that to
 MUSDB18's and changes nothing else.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +47,19 @@ def write_track(folder: Path, seconds: float = 7.0, rate: int = 16_000, seed: in
         soundfile.write(folder / f"{name}{suffix}", np.stack([mono, 0.5 * mono], 1), rate, subtype="PCM_16")
 
 
-@pytest.fixture
-def stems_tree(tmp_path: Path) -> Path:
-    """MUSDB18-HQ's layout: 4 training, 1 validation and 2 test tracks."""
-    root = tmp_path / "stems"
+@pytest.fixture(scope="session")
+def shared_stems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MUSDB18-HQ's layout: 4 training, 1 validation and 2 test tracks. Made once: to be read, never changed."""
+    root = tmp_path_factory.mktemp("shared") / "stems"
     for seed, place in enumerate(("train/a", "train/b", "train/c", "train/d", "valid/e", "test/f", "test/g")):
         write_track(root / place, seed=seed)
     return root
+
+
+@pytest.fixture
+def stems_tree(shared_stems: Path, tmp_path: Path) -> Path:
+    """A copy of the shared tree, to be changed."""
+    return Path(shutil.copytree(shared_stems, tmp_path / "stems"))
 
 
 def write_clips(root: Path, rows: list[tuple[str, str, str, float]], rate: int = 16_000) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mss_core.graph import walk
-from mss_core.recipe import flatten
+from mss_core.recipe import flatten, override
 from mss_core.store import Store
-from mss_core.study import Factor, Study, cumulative, full_factorial, one_at_a_time, only_listed
+from mss_core.study import Factor, Study, cumulative, full_factorial, one_at_a_time, only_listed, table_cells
 from mss_core.study.plan import Binder, descendants, make_plan
 from mss_core.study.run import _seeds
-from mss_core.systems.msspt import msspt_cnn, smoke
+from mss_core.systems.msspt import AST, msspt_cnn, smoke
+from tests.conftest import REPOSITORY
 
 FACTORS = [Factor("a", {"a0": {}, "a1": {"p": 1}, "a2": {"p": 2}}), Factor("b", {"b1": {"q": 1}}),
            Factor("c", {"c0": {}, "c1": {"r": 1, "s": 2}})]
@@ -36,6 +38,16 @@ def test_full_factorial() -> None:
     assert len(variants) == 3 * 1 * 2
     assert variants[-1].departures == {"p": 2, "q": 1, "r": 1, "s": 2}
     assert len({tuple(v.levels.items()) for v in variants}) == 6
+
+
+def test_what_one_level_leaves_out_no_other_changes() -> None:
+    factors = [Factor("a", {"with": {}, "without": {"stage": None}}), Factor("b", {"b1": {"stage.lr": 1, "q": 2}})]
+    assert [v.departures for v in full_factorial(factors)] == [{"stage.lr": 1, "q": 2}, {"stage": None, "q": 2}]
+
+
+def test_cells_of_a_table_are_named_by_their_labels() -> None:
+    assert names(table_cells(FACTORS))[:3] == ["a0, b1, c0", "a0, b1, c1", "a1, b1, c0"]
+    assert names(table_cells(FACTORS[:1])) == ["a0", "a1", "a2"]
 
 
 def test_cumulative_is_a_ladder() -> None:
@@ -134,6 +146,10 @@ def test_settings_that_make_no_sense(settings, message: str) -> None:
     ({"factors": [Factor("source", {"none": {}}), Factor("source", {"x": {}})]}, "distinct names"),
     ({"seeds": []}, "'seeds' must be distinct"),
     ({"correction": "bonferoni"}, "did you mean 'bonferroni'"),
+    ({"metrics": {"bas": "accuracy"}}, "no level in 'metrics' 'bas'; did you mean 'bass'"),
+    ({"smoke_levels": {"sauce": ["bass"]}}, "no factor in 'smoke_levels' 'sauce'; did you mean 'source'"),
+    ({"smoke_levels": {"source": ["bas"]}}, "no level of factor 'source' in 'smoke_levels' 'bas'; did you mean 'bass'"),
+    ({"smoke_levels": {"source": ["bass"]}}, "no level of factor 'source' in 'reference' 'none'"),
 ])
 def test_a_study_is_checked_before_anything_else(changes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -161,10 +177,81 @@ def test_each_block_has_its_reference() -> None:
 
 def test_binder_fingerprints_each_set_once(tmp_path, stems_tree, clips_tree) -> None:
     data = {"stems": stems_tree, "clips": clips_tree}
-    bound = Binder(data, Store(tmp_path / "s"))(msspt_cnn())
+    recipe = msspt_cnn({"separation.name": "stems", "tagging.name": "clips"})
+    bound = Binder(data, Store(tmp_path / "s"))(recipe)
     assert len(bound.separation.fingerprint) == len(bound.tagging.fingerprint) == 64
-    assert bound.pipeline().key != msspt_cnn().pipeline().key
+    assert bound.pipeline().key != recipe.pipeline().key
     lenient = Binder({}, Store(tmp_path / "s"), lenient=True)
-    assert lenient(msspt_cnn()).separation.fingerprint == "absent" and set(lenient.absent) == {"stems", "clips"}
+    assert lenient(recipe).separation.fingerprint == "absent" and set(lenient.absent) == {"stems", "clips"}
     with pytest.raises(ValueError, match="pass --data stems=PATH"):
-        Binder({}, Store(tmp_path / "s"))(msspt_cnn())
+        Binder({}, Store(tmp_path / "s"))(recipe)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "vit.pth").write_bytes(b"1")
+    data["imagenet"] = tmp_path / "weights"
+    ast = override(recipe, AST)
+    keys = set()
+    for content in (b"1", b"2"):
+        (tmp_path / "weights" / "vit.pth").write_bytes(content)
+        bound = Binder(data, Store(tmp_path / "s"))(ast)
+        assert bound.imagenet is not None and bound.imagenet.fingerprint and not bound.genre.fingerprint
+        keys.add({stage.name: key for key, stage in walk([bound.pipeline()]).items()}["train_tail"])
+    assert len(keys) == 2
+    with pytest.raises(ValueError, match="no folder for data set 'imagenet': pass --data imagenet=PATH"):
+        Binder({k: v for k, v in data.items() if k != "imagenet"}, Store(tmp_path / "s"))(ast)
+
+
+# ---- the published tables
+
+def load(name: str) -> Study:
+    return runpy.run_path(str(REPOSITORY / "studies" / f"{name}.py"))["study"]
+
+
+def distinct(study: Study) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for key, stage in walk(trial.root for trial in study.trials(study.seeds, False, {}, bind)).items():
+        found.setdefault(stage.name, set()).add(key)
+    return found
+
+
+def test_the_first_table_shares_whatever_is_equal() -> None:
+    """140 final models: 20 tails and 120 joint models on 5 separators; with a separator a run 25 of them; the second
+    table adds 10 models and no tail."""
+    once, each = distinct(load("source_ablation")), distinct(load("source_ablation_replicated"))
+    sizes = {name: len(keys) for name, keys in once.items()}
+    assert sizes == {"prepare_tracks": 1, "prepare_clips": 4, "prepare_weights": 1, "pretrain": 5,
+                     "score_separator": 5, "train_tail": 20, "finetune": 120, "infer": 140, "evaluate": 140}
+    assert {name: len(keys) for name, keys in each.items()} == {**sizes, "pretrain": 25, "score_separator": 25}
+    assert each["train_tail"] == once["train_tail"]
+    second = distinct(load("backend_pretraining"))
+    added = {name: len(keys - once[name]) for name, keys in second.items()}
+    assert added == {**dict.fromkeys(second, 0), "finetune": 10, "infer": 10, "evaluate": 10}
+    assert len(second["finetune"]) == 20 and second["train_tail"] < once["train_tail"]
+
+
+def test_published_settings_of_the_first_table() -> None:
+    study = load("source_ablation")
+    recipes = {t.variant.name: t.recipe for t in study.trials([0], False, {}, bind)}
+    assert len(recipes) == 28
+    rates = {name: recipes[f"CNN, tags, {name}"].pretrain.phases[0].lr
+             for name in ("vocals", "bass", "drums", "other", "multiple")}
+    assert rates == {"vocals": 1e-3, "bass": 1e-4, "drums": 2e-4, "other": 3e-4, "multiple": 3e-4}
+    first = recipes["CNN, tags, multiple"]
+    assert first.sources == ("vocals", "other", "drums", "bass")
+    assert (first.pretrain.phases[0].decay, first.pretrain.phases[0].decay_steps, first.pretrain.batch,
+            first.pretrain.epochs() * first.pretrain.epoch_steps) == (0.9, 15_000, 8, 300_000)
+    assert [p.patience for p in first.finetune.phases] == [10] * 4 and first.finetune.batch == 16
+    ast = recipes["AST, genre, vocals"]
+    assert (ast.frames, ast.infer.hop, ast.finetune.batch, ast.mixing.frames) == (768, 384, 4, 384)
+    assert ast.imagenet is not None and not ast.joining.stage2 and ast.task == "genre"
+    assert recipes["AST, tags, no U-Net"].finetune is None
+
+
+def test_a_smoke_run_keeps_what_the_study_says() -> None:
+    study = load("source_ablation").at_smoke_size()
+    assert [v.name for v in study.variants()] == ["no U-Net", "random init", "bass", "drums", "other", "vocals",
+                                                  "multiple"]
+    assert list(study.seeds) == [0, 1, 2] and not study.within and not study.metrics
+    assert study.cut == "A smoke run of this study keeps only CNN of backend and tags of task."
+    assert study.declaration([0], True, {})["cut"] == study.cut
+    whole = load("source_ablation_replicated").at_smoke_size()
+    assert len(whole.variants()) == 28 and whole.metrics == {"genre": "accuracy"} and whole.cut == ""

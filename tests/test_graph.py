@@ -176,7 +176,7 @@ def test_history_is_part_of_the_artefact_and_rewinds(store: Store, tmp_path: Pat
 def test_an_empty_clock_file_is_no_obstacle(store: Store) -> None:
     """A kill between truncating and writing the time spent."""
     partial = store.begin(Stage(source, value=9))
-    (partial / ".work").mkdir()
+    (partial / ".work").mkdir(exist_ok=True)
     (partial / ".work" / "seconds").write_text("")
     assert read(materialize(Stage(source, value=9), store, Context())) == "9"
 
@@ -187,7 +187,7 @@ def test_a_claim_excludes_and_is_released(tmp_path: Path) -> None:
     path = tmp_path / "key.claim"
     with Claim(path) as first:
         first.check()
-        assert not Claim(path)._acquire()
+        assert not Claim(path)._create()
     assert not path.exists()
     with Claim(path):
         assert path.exists()
@@ -197,7 +197,7 @@ def test_a_dead_process_loses_its_claim_at_once(tmp_path: Path) -> None:
     path = tmp_path / "key.claim"
     child = os.fork()
     if child == 0:
-        Claim(path)._acquire()
+        Claim(path)._create()
         os._exit(0)
     os.waitpid(child, 0)
     assert path.exists()
@@ -210,7 +210,7 @@ def test_a_dead_process_loses_its_claim_at_once(tmp_path: Path) -> None:
 def test_a_silent_owner_on_another_machine_is_taken_over_and_notices(tmp_path: Path) -> None:
     path = tmp_path / "key.claim"
     old = Claim(path, seconds=0.5)
-    assert old._acquire()
+    assert old._create()
     content = json.loads(path.read_text()) | {"host": "elsewhere"}
     path.write_text(json.dumps(content))
     os.utime(path, (time.time() - 5, time.time() - 5))

@@ -7,11 +7,13 @@ import torch
 from torch.nn import functional
 
 from mss_core import models
+from mss_core.models.ast_tail import AstTail
 from mss_core.models.cnn_tail import CnnTail
-from mss_core.models.joint import JointCnn, inflate
+from mss_core.models.joint import JointAst, JointCnn, inflate
 from mss_core.models.unet import UNet, separate
 
 SMALL = (2, 3, 4, 5, 6, 7)
+RELEASED = (64, 128, 128, 128, 128, 128, 256)
 WIDE = (16, 16, 16, 24, 24, 24, 32)
 
 
@@ -26,9 +28,46 @@ def count(module: torch.nn.Module) -> int:
     (lambda: CnnTail(16), 2_379_088),
     (lambda: JointCnn(UNet(), CnnTail(50, channels=2)), 6_390_359),
     (lambda: JointCnn(UNet(4), CnnTail(50, channels=5)), 6_392_954),
+    (lambda: JointCnn(UNet(), CnnTail(50, channels=2)).adapters, 72_192),
+    (lambda: JointCnn(UNet(), CnnTail(50, 2, RELEASED), adapt="concat"), 7_240_151),
+    (lambda: JointCnn(UNet(), CnnTail(16, 2, RELEASED), adapt="concat"), 7_222_709),
+    (lambda: JointCnn(UNet(4), CnnTail(16, 5, RELEASED), adapt="concat"), 7_225_304),
+    (lambda: AstTail(50, 1), 85_588_274),
+    (lambda: AstTail(50, 2), 85_784_882),
+    (lambda: AstTail(50, 5), 86_374_706),
+    (lambda: AstTail(50, 1, head_norm=True), 85_589_810),
+    (lambda: AstTail(50, 2, head_norm=True), 85_786_418),
+    (lambda: AstTail(50, 5, head_norm=True), 86_376_242),
+    (lambda: JointAst(UNet(), AstTail(50, 2)).adapters, 12_095_232),
+    (lambda: JointAst(UNet(), AstTail(50, 2)), 3_921_061 + 85_784_882 + 12_095_232),
+    (lambda: JointAst(UNet(4), AstTail(50, 5)), 3_921_928 + 86_374_706 + 12_095_232),
 ])
 def test_parameter_counts(module, parameters: int) -> None:
-    assert count(module()) == parameters
+    with torch.device("meta"):
+        assert count(module()) == parameters
+
+
+def test_each_adapter_of_the_transformer_has_its_published_size() -> None:
+    with torch.device("meta"):
+        joint = JointAst(UNet(), AstTail(50, 2))
+    assert [count(adapter) for adapter in joint.adapters] == [6_292_224, 3_146_496, 1_573_632, 787_200, 295_680]
+    assert [adapter.kernel_size for adapter in joint.adapters] == [(16, 32), (8, 16), (4, 8), (2, 4), (1, 2)]
+    with torch.device("meta"):
+        other = JointAst(UNet(), AstTail(50, 2), inject=(2, 4, 6, 8, 10), finest_first=False)
+    assert other.blocks == (1, 3, 5, 7, 9) and other.adapters[0].kernel_size == (1, 2)
+
+
+def test_full_size_tails_have_twice_the_widths() -> None:
+    from mss_core.systems.msspt import FULL_TAIL
+
+    with torch.device("meta"):
+        half, full = CnnTail(50), CnnTail(50, widths=FULL_TAIL)
+        joint = JointCnn(UNet(), CnnTail(50, channels=2, widths=FULL_TAIL))
+    assert [2 * width for width in half.widths] == list(full.widths)
+    assert [adapter.out_channels for adapter in joint.adapters] == [128, 128, 256, 256, 256]
+    pairs = zip((1, *FULL_TAIL[:-1]), FULL_TAIL, strict=True)
+    blocks = sum(9 * i * o + o + 2 * o + 9 * o * o + o + 2 * o for i, o in pairs)
+    assert count(full) == blocks + 1024 * 512 + 512 + 1024 + 512 * 50 + 50
 
 
 def test_batch_norm_statistics_of_the_separator() -> None:
@@ -101,7 +140,7 @@ def test_joint_model_begins_as_the_tail_alone() -> None:
         tail(x)  # settles the batch statistics
     tail.eval()
     joint = JointCnn(UNet(widths=SMALL, post=3), CnnTail(7, channels=2, widths=WIDE, dense=9)).eval()
-    joint.tail.load_state_dict(inflate(tail.state_dict(), 2, "mixture"))
+    joint.tail.load_state_dict(inflate(tail.state_dict(), joint.tail, "mixture"))
     with torch.no_grad():
         for adapter in joint.adapters:
             adapter.bias.fill_(1.0)
@@ -113,12 +152,14 @@ def test_joint_model_begins_as_the_tail_alone() -> None:
 
 
 def test_replicated_inflation_keeps_the_response_to_equal_channels() -> None:
-    kernel = {"blocks.0.0.weight": torch.randn(4, 1, 3, 3)}
-    new = inflate(kernel, 5, "replicate")["blocks.0.0.weight"]
+    tail = CnnTail(3, channels=5, widths=SMALL + (4,), dense=5)
+    kernel = {"blocks.0.0.weight": torch.randn(2, 1, 3, 3)}
+    new = inflate(kernel, tail, "replicate")["blocks.0.0.weight"]
     torch.testing.assert_close(new.sum(1, keepdim=True), kernel["blocks.0.0.weight"])
-    assert "blocks.0.0.weight" not in inflate(kernel, 5, "random")
+    own = tail.blocks[0][0].weight.detach()
+    torch.testing.assert_close(inflate(kernel, tail, "random")["blocks.0.0.weight"], own)
     with pytest.raises(ValueError, match="no inflation 'mixtur'; did you mean 'mixture'"):
-        inflate(kernel, 2, "mixtur")
+        inflate(kernel, tail, "mixtur")
 
 
 @pytest.mark.parametrize("described", [

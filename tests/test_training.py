@@ -105,6 +105,16 @@ def test_decay_and_cap(tmp_path: Path) -> None:
     assert [row["learning_rate"] for row in read_history(tmp_path)] == [0.1, 0.05, 0.025]
 
 
+def test_decay_by_epochs(tmp_path: Path) -> None:
+    """The AST's: halved every second epoch after the fifth, then a phase of its own."""
+    from mss_core.systems.msspt import AST_PHASES
+
+    run(tmp_path, TrainConfig(AST_PHASES, select="last"))
+    rates = [row["learning_rate"] for row in read_history(tmp_path)]
+    halvings = [0] * 5 + [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert rates == [5e-5 * 0.5**n for n in halvings] + [1e-4] * 2
+
+
 def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="the training loss became nan|inf.*lower the learning rate"):
         run(tmp_path, TrainConfig((Phase("sgd", lr=1e6, epochs=30),)))
@@ -113,6 +123,8 @@ def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: Phase("adamw"), "no optimizer 'adamw'; did you mean 'adam'"),
     (lambda: Phase(lr=-1), "needs lr > 0"),
+    (lambda: Phase(decay_epochs=0), "decay_epochs >= 1"),
+    (lambda: Phase(decay_after=-1), "decay_after >= 0"),
     (lambda: TrainConfig(select="beste"), "no select 'beste'; did you mean 'best'"),
     (lambda: TrainConfig(batch=1), "'batch' must be at least 2"),
     (lambda: TrainConfig(phases=()), "'phases' is empty"),

@@ -14,9 +14,9 @@ import torch
 from mss_core import models
 from mss_core.apply import separate_stems
 from mss_core.data.packed import Packed
-from mss_core.data.sets import Weights, weights_file
 from mss_core.data.stem_places import StemPlaces
-from mss_core.graph import Context, Stage, checksum
+from mss_core.data.weights import read
+from mss_core.graph import Context, checksum
 from mss_core.losses import combinations, weighted_sdr
 from mss_core.models.released import HDemucs, from_torchaudio
 from mss_core.models.unet import UNet
@@ -27,7 +27,7 @@ from mss_core.stages.score_stems import StemScoring, summarise
 from mss_core.stages.train_stems import StemTraining, statistics, value
 from mss_core.store import Store, materialize
 from mss_core.study.plan import Binder
-from mss_core.systems.xumx import STEMS, Transfer, smoke, transfer
+from mss_core.systems.xumx import STEMS, smoke, transfer
 
 SMALL = {"size": 64, "hop": 16, "max_bin": 20, "hidden": 6, "layers": 2}
 
@@ -177,39 +177,35 @@ def as_released(net: XUMX) -> dict[str, torch.Tensor]:
     return state
 
 
-@pytest.mark.parametrize("wrapped", [True, False])
-def test_released_weights_of_x_umx_load(tmp_path: Path, wrapped: bool) -> None:
-    net = small(hidden=6)
-    state = as_released(net)
-    arguments = {"sources": list(net.stems), "sample_rate": 44_100, "n_hop": 16}
-    torch.save({"state_dict": state, "model_args": arguments} if wrapped else state, tmp_path / "w.pth")
-    described, loaded = from_released(tmp_path / "w.pth", wiener_iterations=0)
+def test_released_weights_of_x_umx_load(tmp_path: Path) -> None:
+    net = small()
+    torch.save({"state_dict": as_released(net), "model_args": {}}, tmp_path / "w.pth")
+    described, loaded = from_released(read(tmp_path / "w.pth"), "w", wiener_iterations=0)
     assert described["channels"] == 2 and described["max_bin"] == 20 and described["layers"] == 2
+    assert loaded.stems == net.stems and loaded.hop == net.hop
     x = torch.rand(1, 2, 7, 33)
     with torch.no_grad():
         torch.testing.assert_close(loaded(x), net(x))
     assert models.build(described).state_dict().keys() == net.state_dict().keys()
 
 
-def test_other_files_are_refused_with_a_reason(tmp_path: Path) -> None:
-    (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(ValueError, match="text.pth: cannot be read as PyTorch weights"):
-        from_released(tmp_path / "text.pth")
-    torch.save({"conv.weight": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match=r"no tensor 'layer_enc.<stem>.enc.0.weight' \(it holds conv.weight"):
-        from_released(tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="not Hybrid Demucs weights in torchaudio's layout: no tensor"):
-        from_torchaudio(tmp_path / "other.pth", nfft=256, width=4, depth=2)
+def test_other_weights_are_refused_with_a_reason() -> None:
+    other = {"conv.weight": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"w: not X-UMX in the released layout: no tensor "
+                                         r"'layer_enc.<stem>.enc.0.weight' \(it holds conv.weight"):
+        from_released(other, "w")
+    with pytest.raises(ValueError, match="w: not Hybrid Demucs in torchaudio's layout: no tensor"):
+        from_torchaudio(other, "w", nfft=1024, width=4, depth=5)
     state = as_released(small())
     del state["layer_dec.drums.dec.3.weight"]
-    torch.save(state, tmp_path / "part.pth")
-    with pytest.raises(ValueError, match="without 'leave.drums.3.weight'"):
-        from_released(tmp_path / "part.pth")
-    state = as_released(small())
+    with pytest.raises(ValueError, match="X-UMX without 'leave.drums.3.weight'"):
+        from_released(state, "w")
     state["layer_dec.drums.dec.3.weight"] = torch.zeros(3, 3)
-    torch.save(state, tmp_path / "size.pth")
     with pytest.raises(ValueError, match=r"'leave.drums.3.weight' is \(3, 3\), the other tensors ask for"):
-        from_released(tmp_path / "size.pth")
+        from_released(state, "w")
+    del state["mean_scale.output_mean_bass"]
+    with pytest.raises(ValueError, match="X-UMX without 'scaling.bass_output_mean'"):
+        from_released(state, "w")
 
 
 DEMUCS = {"nfft": 1024, "width": 4, "depth": 5}
@@ -219,7 +215,7 @@ def test_hybrid_demucs_loads_and_separates(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = HDemucs(**DEMUCS).eval()
     torch.save(net.network.state_dict(), tmp_path / "w.pt")
-    described, loaded = from_torchaudio(tmp_path / "w.pt", **DEMUCS)
+    described, loaded = from_torchaudio(read(tmp_path / "w.pt"), "w", **DEMUCS)
     x = 0.1 * torch.randn(2, 30_000)
     with torch.no_grad():
         mono = x.mean(0)
@@ -231,22 +227,19 @@ def test_hybrid_demucs_loads_and_separates(tmp_path: Path) -> None:
 def test_weights_enter_a_key_by_their_content(tmp_path: Path) -> None:
     folder = tmp_path / "xumx"
     folder.mkdir()
-    torch.save(as_released(small()), folder / "w.pth")
-    binder = Binder({"xumx": folder}, Store(tmp_path / "store"))
-    recipe = binder(Transfer(weights=Weights("xumx"), training=smoke(transfer()).training,
-                             test=smoke(transfer()).test))
-    assert recipe.weights.sha256 == checksum(folder / "w.pth") and "xumx" in binder.used
-    stage = recipe.pipeline().inputs["model"]
-    assert stage.name == "released"
-    directory = materialize(stage, Store(tmp_path / "store"), Context(data={"xumx": folder}))
-    assert models.load(directory).stems == STEMS
-    torch.save(as_released(small(hidden=8)), folder / "w.pth")
-    with pytest.raises(Exception, match="the study was planned with"):
-        materialize(Stage(stage.function, weights=recipe.weights, layout="xumx", version=2), Store(tmp_path / "s2"),
-                    Context(data={"xumx": folder}))
-    (folder / "v.pt").write_bytes(b"")
-    with pytest.raises(ValueError, match="holds 2 files of weights .* not one; they are not downloaded"):
-        weights_file("xumx", {"xumx": folder})
+    recipe = override(transfer(), {"released": True, "test": smoke(transfer()).test})
+    keys = []
+    for hidden in (6, 8):
+        torch.save(as_released(small(hidden=hidden)), folder / "w.pth")
+        store = Store(tmp_path / f"store{hidden}")
+        binder = Binder({"xumx": folder}, store)
+        stage = binder(recipe).pipeline().inputs["model"]
+        assert stage.name == "prepare_separator" and binder.used >= {"xumx"} and "musdb18hq" not in binder.used
+        directory = materialize(stage, store, Context(data={"xumx": folder}))
+        assert models.load(directory).stems == STEMS and checksum(folder / "w.pth") in (
+            directory / "notes.json").read_text()
+        keys.append(stage.key)
+    assert keys[0] != keys[1]
 
 
 # ---- any separator on any track
@@ -365,10 +358,9 @@ def test_input_statistics_are_those_of_the_mixtures(packed: Packed) -> None:
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"separator": "hdemucs"}, "'hdemucs' is not trained here: set weights.name=hdemucs"),
+    ({"separator": "hdemucs"}, "'hdemucs' is not trained here: set released=true"),
     ({"separator": "umx"}, "no separator 'umx'; did you mean 'xumx'"),
-    ({"weights.name": "hdemucs"}, "'weights.name' is 'hdemucs' and 'separator' 'xumx': set both to the same"),
-    ({"weights.name": "xum"}, "no layout of released weights .* 'xum'; did you mean 'xumx'"),
+    ({"separator": "unet", "released": True}, "no separator with released weights 'unet'"),
     ({"test.name": "ms21"}, "'test.sources' lacks percussion, which ms21 has for"),
     ({"channels": 3}, "'channels' is 1 or 2, not 3"),
     ({"xumx.hidden": 5}, "must be even, not 5 .in 'xumx'."),
@@ -383,5 +375,5 @@ def test_mistakes(changes: dict, message: str) -> None:
 
 
 def test_a_smoke_run_trains_its_own() -> None:
-    with pytest.raises(ValueError, match="leave 'weights.name' out"):
-        smoke(override(transfer(), {"weights.name": "xumx"}))
+    with pytest.raises(ValueError, match="leave 'released' out"):
+        smoke(override(transfer(), {"released": True}))

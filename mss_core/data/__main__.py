@@ -54,6 +54,12 @@ def show_list(as_json: bool) -> None:
     for name, about in sets.items():
         print(f"{name} ({about['kind']})\n    {about['what']}\n    licence: {about['licence']}\n"
               f"    from: {about['where']}\n    size: {about['size']}")
+        if about["sources"]:
+            print(f"    figures: {about['sources']}")
+        if about["unverified"]:
+            print(f"    unverified: {', '.join(about['unverified'])}")
+        for line in about["not_checked"]:
+            print(f"    not checked: {line}")
         if about["note"]:
             print(f"    note: {about['note']}")
 
@@ -72,7 +78,8 @@ def lines(report: Report) -> list[str]:
         text.append(f"  label {label}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     for row in report.published:
         verdict = "agrees" if row["agrees"] else "DIFFERS"
-        text.append(f"  {row['what']}: published {row['published']}, found {row['found']}: {verdict}")
+        doubt = "" if row["verified"] else " (unverified)"
+        text.append(f"  {row['what']}: published {row['published']}{doubt}, found {row['found']}: {verdict}")
     for title, found in (("found", report.facts), ("not checked", report.not_checked), ("error", report.errors),
                          ("excluded", report.excluded), ("warning", report.warnings)):
         text += [f"  {title}: {line}" for line in found[:SHOWN]]

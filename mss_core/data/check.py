@@ -10,22 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from mss_core.data.config import LABELS, ClipSet, TrackSet, split_policy
 from mss_core.data.files import cores, facts, headers, progress, reason
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.packed import SILENCE, in_order, whole
-from mss_core.data.sets import (
-    AUDIO,
-    CLIP_SETS,
-    LABELS,
-    SPLITS,
-    TRACK_SETS,
-    ClipSet,
-    Item,
-    Survey,
-    TrackSet,
-    split_policy,
-    survey,
-)
+from mss_core.data.items import AUDIO, SPLITS, Item, Survey
+from mss_core.data.packed import SILENCE, in_order, odd_rows, twins, whole
+from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
 from mss_core.naming import choose
 
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
@@ -89,7 +79,8 @@ def _stems(name: str, root: Path) -> tuple[str, ...]:
 
 def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: int | None = None) -> Report:
     """Survey, decode (headers only if ``quick``), count, compare with what is published, and fingerprint."""
-    report = Report(config.name, str(root))
+    about = facts()["sets"][config.name]
+    report = Report(config.name, str(root), not_checked=[*about["not_checked"], *_no_second_source(config, root)])
     try:
         found = survey(config, {config.name: root})
     except ValueError as error:
@@ -107,11 +98,29 @@ def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: 
         report.not_checked.append("samples were not decoded (headers only)")
     _count(found, good, report)
     _compare(config, found, good, report)
-    report.fingerprint = fingerprint(found, root, Fingerprints(None))
+    hashes = Fingerprints(None)
+    report.fingerprint = fingerprint(found, root, hashes)
+    report.warnings[:0] = [f"{names}: the same audio" for names in twins(
+        (item.name, item.split, "".join(map(hashes.of, item.files))) for item in good if item.files)]
     for split in SPLITS:
         if not report.items.get(split):
             report.errors.append(f"no usable {split} item")
     return report
+
+
+def _no_second_source(config: TrackSet | ClipSet, root: Path) -> list[str]:
+    """What cannot be checked because the copy on disk, or the literature, has nothing to compare it with."""
+    if not facts()["sets"][config.name]["expected"]:
+        return []
+    told = []
+    if isinstance(config, ClipSet):
+        told.append("labels by class: there are no published totals here to compare them with")
+        lists = [path for split in SPLITS for path in (root / f"{split}.tsv", root / f"{split}.tsv.gz")]
+        if config.name != "mtat" or not (root / "annotations_final.csv").is_file():
+            told.append("labels of single clips: there is one table of them, and nothing to compare it with")
+        elif not any(path.is_file() for path in lists):
+            told.append("labels of single clips: annotations_final.csv has no split list beside it to agree with")
+    return told
 
 
 def _headers(found: Survey, report: Report) -> list[Item]:
@@ -139,14 +148,16 @@ def _shape(item: Item, frames: int, rate: int, channels: int, report: Report) ->
     for table, value in ((report.rates, rate), (report.channels, channels)):
         table[str(value)] = table.get(str(value), 0) + 1
     published = facts()["sets"][report.name]
-    for what, value, usual in (("Hz", rate, published["rates"]), ("channels", channels, published["channels"])):
+    for what, name, value in (("Hz", "rates", rate), ("channels", "channels", channels)):
+        usual = published[name]
         if usual and value not in usual:
-            report.warnings.append(f"{item.name}: {value} {what}; published are {', '.join(map(str, usual))}")
+            whose = "expected" if name in published["unverified"] else "published"
+            report.warnings.append(f"{item.name}: {value} {what}; {whose} are {', '.join(map(str, usual))}")
 
 
 def _decoded(config: TrackSet | ClipSet, found: Survey, report: Report, workers: int) -> list[Item]:
     good, agreements, silent = [], {}, []
-    forms: dict[int, list[str]] = defaultdict(list)
+    forms: dict[tuple[int, int], list[str]] = defaultdict(list)
     look = partial(_look, sources=config.sources if isinstance(config, TrackSet) else ())
     with progress(f"checking {config.name}", len(found.items)) as show:
         for number, (item, seen) in enumerate(zip(found.items, in_order(look, found.items, workers), strict=True)):
@@ -156,13 +167,12 @@ def _decoded(config: TrackSet | ClipSet, found: Survey, report: Report, workers:
                 continue
             good.append(item)
             _shape(item, *seen["form"], report)
-            forms[seen["form"][2]].append(item.name)
+            forms[seen["form"][2], seen["form"][1]].append(item.name)
+            report.warnings += [f"{item.name}: {odd}" for odd in seen["odd"]]
             silent += [f"{item.name}: {row}" for row in seen["silent"]]
             if seen["agreement"] is not None:
                 agreements[item.name] = seen["agreement"]
-    usual = max(forms, key=lambda channels: len(forms[channels]), default=0)
-    report.warnings += [f"{name}: {channels} channel(s) among items of {usual}" for channels, names in forms.items()
-                        if channels != usual for name in names]
+    report.warnings += _unlike_most(config.name, forms)
     if silent:
         report.facts.append(f"silent: {len(silent)} ({', '.join(silent[:10])}{', ...' if len(silent) > 10 else ''})")
     if agreements:
@@ -172,6 +182,21 @@ def _decoded(config: TrackSet | ClipSet, found: Survey, report: Report, workers:
         report.warnings += [f"{name}: the mixture differs from the sum of its stems ({value:.1f} dB)"
                             for name, value in agreements.items() if value < DISAGREE]
     return good
+
+
+def _unlike_most(what: str, forms: dict[tuple[int, int], list[str]]) -> list[str]:
+    """Items of other channels or another rate than most, unless the published set has both."""
+    told = []
+    for index, field_name, unit in ((0, "channels", "channel(s)"), (1, "rates", "Hz")):
+        if len(facts()["sets"][what][field_name]) > 1:
+            continue
+        counts: Counter[int] = Counter()
+        for form, names in forms.items():
+            counts[form[index]] += len(names)
+        usual = counts.most_common(1)[0][0] if counts else 0
+        told += [f"{name}: {form[index]} {unit} among items of {usual}" for form, names in forms.items()
+                 if form[index] != usual for name in names]
+    return told
 
 
 def _look(item: Item, sources: tuple[str, ...]) -> dict[str, Any] | str:
@@ -191,7 +216,8 @@ def _look(item: Item, sources: tuple[str, ...]) -> dict[str, Any] | str:
         power, error = float(np.square(mixture).sum()), float(np.square(rest).sum())
         agreement = min(120.0, 10 * np.log10((power + 1e-12) / (error + 1e-12)))
     silent = [row for row, waveform in sound.rows.items() if np.abs(waveform).max(initial=0.0) < SILENCE]
-    return {"form": (mixture.shape[-1], sound.samplerate, mixture.shape[0]), "silent": silent, "agreement": agreement}
+    return {"form": (mixture.shape[-1], sound.samplerate, mixture.shape[0]), "silent": silent, "agreement": agreement,
+            "odd": odd_rows(sound)}
 
 
 def _count(found: Survey, good: list[Item], report: Report) -> None:
@@ -214,6 +240,7 @@ def _compare(config: TrackSet | ClipSet, found: Survey, good: list[Item], report
         wanted["test"] = expected["tagbox"]
     broken = sum(len(note.items) for note in found.notes if note.kind == "excluded")
     have = {**report.items, "train + valid": report.items["train"] + report.items["valid"]}
+    known = "splits" not in facts()["sets"][config.name]["unverified"]
     rows = [(f"{what} items", value, have[what], broken) for what, value in wanted.items()]
     if "hours" in expected:
         rows.append(("hours", expected["hours"], round(sum(report.hours.values()), 1), 0.1))
@@ -223,8 +250,9 @@ def _compare(config: TrackSet | ClipSet, found: Survey, good: list[Item], report
         for source, value in counts.items():
             there = sum(item.split in split.split(" + ") and _has(item, source) for item in good)
             rows.append((f"{split} items with {source}", value, there, 0))
-    report.published = [{"what": what, "published": value, "found": number, "agrees": abs(number - value) <= slack}
-                        for what, value, number, slack in rows]
+    splits = {f"{what} items" for what in wanted}
+    report.published = [{"what": what, "published": value, "found": number, "agrees": abs(number - value) <= slack,
+                         "verified": known or what not in splits} for what, value, number, slack in rows]
 
 
 def _has(item: Item, source: str) -> bool:

@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from mss_core import audio
-from mss_core.data.sets import SPLITS, ClipSet, Item, Note, Sound, Survey, hold_out, require_splits
+from mss_core.data.config import ClipSet
+from mss_core.data.items import SPLITS, Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.naming import choose, nearest
 
 
@@ -54,8 +55,8 @@ def survey(config: ClipSet, root: Path) -> Survey:
     if not items:
         raise ValueError(f"data set 'clips': none of the {len(rows)} clips in {table} can be read")
     notes = [Note("skipped", "clips that are missing or not readable audio", tuple(bad))] if bad else []
-    held, more = hold_out(items, config.valid_share, config.split_seed, "clips")
-    require_splits(held, "clips", root)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "clips", notes)
+    require_splits(held, "clips", root, notes)
     names = tuple(sorted({label for item in held for label in item.labels}))
     return Survey(held, (*notes, *more), names, single_label=all(len(item.labels) == 1 for item in held))
 

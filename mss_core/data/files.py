@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
-from mss_core.data.sets import Item, Note, Sound
+from mss_core.data.items import Item, Note, Sound
 
 Header = tuple[int, int, int]
 """Frames, sample rate in Hz, channels."""
@@ -188,6 +188,16 @@ def read_track(rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tupl
     if "mixture" not in rows:
         waveforms = {"mixture": sum((waveform for waveform, _ in decoded.values()), silence), **waveforms}
     return Sound(waveforms, rates.pop())
+
+
+def once(what: str, folders: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """Folders by name; ValueError where two of one name are found: which is meant, and of which split, is not told."""
+    found: dict[str, Path] = {}
+    for name, folder in folders:
+        if name in found:
+            raise ValueError(f"data set {what!r}: {name} lies in {found[name]} and again in {folder}")
+        found[name] = folder
+    return found
 
 
 # ---- progress

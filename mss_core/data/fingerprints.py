@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from mss_core.data.sets import Survey
+from mss_core.data.items import Survey
 from mss_core.graph import checksum, write_atomically
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from mss_core.data.config import ClipSet
 from mss_core.data.files import Clip, clip_items, facts
-from mss_core.data.sets import ClipSet, Survey, hold_out, require_splits
+from mss_core.data.items import Survey, hold_out, require_splits
 from mss_core.naming import choose, nearest
 
 SECONDS = 29.9
@@ -35,8 +36,8 @@ def survey(config: ClipSet, root: Path) -> Survey:
     if not clips:
         raise ValueError(f"data set {config.name!r}: tracks.csv has no track of subset {' or '.join(subsets)}")
     items, notes = clip_items(config.name, clips, facts()["fma"]["broken"])
-    held, more = hold_out(items, config.valid_share, config.split_seed, config.name)
-    require_splits(held, config.name, root)
+    held, more = hold_out(items, config.valid_share, config.split_seed, config.name, notes)
+    require_splits(held, config.name, root, notes)
     return Survey(held, (*notes, *more), genres, single_label=True)
 
 

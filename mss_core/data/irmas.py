@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.files import Clip, clip_items, read_lines
-from mss_core.data.sets import ClipSet, Survey, hold_out, require_splits, split_policy
+from mss_core.data.items import Survey, hold_out, require_splits
 from mss_core.naming import choose
 
 LABELS = ("cel", "cla", "flu", "gac", "gel", "org", "pia", "sax", "tru", "vio", "voi")
@@ -40,8 +41,8 @@ def survey(config: ClipSet, root: Path) -> Survey:
         clips += [Clip(path.relative_to(root).as_posix(), split, labels_of(path.with_suffix(".txt")), path,
                        f"Part{part}/" + path.stem.rsplit("-", 1)[0]) for path in sorted(folder.rglob("*.wav"))]
     items, notes = clip_items("irmas", clips)
-    held, more = hold_out(items, config.valid_share, config.split_seed, "irmas")
-    require_splits(held, "irmas", root)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "irmas", notes)
+    require_splits(held, "irmas", root, notes)
     return Survey(held, (*notes, *more), LABELS)
 
 

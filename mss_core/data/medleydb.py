@@ -17,8 +17,9 @@ from typing import Any
 
 import yaml
 
-from mss_core.data.files import Track, facts, read_lines, track_items
-from mss_core.data.sets import SPLITS, Note, Survey, TrackSet, hold_out, require_splits
+from mss_core.data.config import TrackSet
+from mss_core.data.files import Track, facts, once, read_lines, track_items
+from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
 from mss_core.naming import choose, nearest
 
 
@@ -27,7 +28,8 @@ def survey(config: TrackSet, root: Path) -> Survey:
     for source in config.sources:
         choose("source of mm", source, (*targets(), "other"))
     wanted = split_lists(root)
-    folders = {path.name.removesuffix("_MIX.wav"): path.parent for path in sorted(root.rglob("*_MIX.wav"))}
+    folders = once("mm", ((path.name.removesuffix("_MIX.wav"), path.parent)
+                          for path in sorted(root.rglob("*_MIX.wav"))))
     metadata = {path.name.removesuffix("_METADATA.yaml"): path for path in sorted(root.rglob("*_METADATA.yaml"))}
     if not folders:
         raise ValueError(f"data set 'mm': no <track>_MIX.wav below {root}")
@@ -48,8 +50,8 @@ def survey(config: TrackSet, root: Path) -> Survey:
     unlisted = tuple(sorted(set(folders) - set(wanted)))
     if unlisted:
         notes.append(Note("unlisted", "tracks on disk that no split list names; left out", unlisted))
-    held, more = hold_out(items, config.valid_share, config.split_seed, "mm")
-    require_splits(held, "mm", root)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "mm", notes)
+    require_splits(held, "mm", root, notes)
     return Survey(held, (*notes, *more))
 
 

@@ -34,9 +34,9 @@ def segments(packed: Packed, split: str, length: int, hop: int) -> list[Segment]
 class IncoherentMixer:
     """Mixtures of segments drawn from different places, with the sources that were summed.
 
-    For one source, two segments' stems make the target and two other segments' ``mixture - stem`` the rest. For
-    several, ``copies`` segments of each source are summed and the mixture is the sum of the sources. All segments
-    of one mixture are cropped at one common offset.
+    For one source, ``summed`` segments' stems make the target and as many other segments' ``mixture - stem`` the
+    rest. For several, ``copies`` segments of each source are summed and the mixture is the sum of the sources. All
+    segments of one mixture are cropped at one common offset.
 
     Args:
         sources: what is to be separated.
@@ -45,16 +45,16 @@ class IncoherentMixer:
     """
 
     def __init__(self, packed: Packed, sources: Sequence[str], copies: Mapping[str, int], length: int, hop: int,
-                 crop: int, seed: int) -> None:
-        self.packed, self.sources = packed, tuple(sources)
+                 crop: int, seed: int, summed: int = 2) -> None:
+        self.packed, self.sources, self.summed = packed, tuple(sources), summed
         self.segments = segments(packed, "train", length, hop)
         self.length, self.crop, self.seed, self.items = length, crop, seed, len(self.segments)
         counts = [copies.get(source, 2) for source in self.sources]
         if len(self.sources) == 1:
             self.rows: tuple[str, ...] = (*self.sources, "mixture")
-            self.groups: tuple[int, ...] = (2, 2)
-            self._row = np.array([0, 0, 1, 0, 1, 0])
-            self._segment = np.array([0, 1, 2, 2, 3, 3])
+            self.groups: tuple[int, ...] = (summed, summed)
+            self._row = np.array([0] * summed + [1, 0] * summed)
+            self._segment = np.array([*range(summed), *np.repeat(np.arange(summed, 2 * summed), 2)])
         else:
             self.rows, self.groups = self.sources, tuple(counts)
             self._row = np.repeat(np.arange(len(counts)), counts)
@@ -78,7 +78,8 @@ class IncoherentMixer:
         """(batch, part, time) -> (batch, voice, time)."""
         if len(self.sources) > 1:
             return parts
-        return torch.cat([parts[:, :2], parts[:, 2::2] - parts[:, 3::2]], 1)
+        targets, rest = parts[:, :self.summed], parts[:, self.summed:]
+        return torch.cat([targets, rest[:, ::2] - rest[:, 1::2]], 1)
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Mixtures (batch, time) and sources (batch, source, time), float32; a function of seed and step only."""

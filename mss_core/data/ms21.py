@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mss_core.data.files import Track, facts, read_lines, track_items
-from mss_core.data.sets import AUDIO, Note, Survey, TrackSet, hold_out, require_splits
+from mss_core.data.config import TrackSet
+from mss_core.data.files import Track, facts, once, read_lines, track_items
+from mss_core.data.items import AUDIO, Note, Survey, hold_out, require_splits
 from mss_core.naming import choose
 
 SPLIT_OF = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
@@ -23,8 +24,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
     """All songs of the folders or of the split list."""
     for source in config.sources:
         choose("source of ms21", source, nodes())
-    songs = {folder.name: (SPLIT_OF[place.name], folder) for place in sorted(root.iterdir())
-             if place.name in SPLIT_OF for folder in sorted(place.iterdir()) if folder.is_dir()}
+    folders = once("ms21", ((folder.name, folder) for place in sorted(root.iterdir()) if place.name in SPLIT_OF
+                            for folder in sorted(place.iterdir()) if folder.is_dir()))
+    songs = {name: (SPLIT_OF[folder.parent.name], folder) for name, folder in folders.items()}
     if not songs:
         raise ValueError(f"data set 'ms21': {root} holds no train/, valid/ or test/ folder with songs in it")
     missing: tuple[str, ...] = ()
@@ -46,8 +48,8 @@ def survey(config: TrackSet, root: Path) -> Survey:
     if bad or missing:
         notes.append(Note("skipped", "songs without files",
                           (*bad, *(f"{name} (in the list, not on disk)" for name in missing))))
-    held, more = hold_out(items, config.valid_share, config.split_seed, "ms21")
-    require_splits(held, "ms21", root)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "ms21", notes)
+    require_splits(held, "ms21", root, notes)
     return Survey(held, (*notes, *more))
 
 

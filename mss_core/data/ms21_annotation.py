@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from mss_core.data import hierarchy
-from mss_core.data.sets import SPLITS, Note
+from mss_core.data.items import SPLITS, Note
 from mss_core.naming import nearest
 
 UNUSED, AMBIENT = "Unused", "Ambient_Microphone"

@@ -29,6 +29,7 @@ import numpy as np
 from mss_core import audio
 from mss_core.data import hierarchy, ms21
 from mss_core.data.files import cores
+from mss_core.data.items import SPLITS
 from mss_core.data.loudness import gain_to_loudness, gain_to_peak, integrated
 from mss_core.data.ms21_annotation import (
     AMBIENT,
@@ -43,7 +44,6 @@ from mss_core.data.ms21_annotation import (
     statistics,
 )
 from mss_core.data.packed import in_order
-from mss_core.data.sets import SPLITS
 from mss_core.graph import digest, write_atomically
 from mss_core.naming import choose
 

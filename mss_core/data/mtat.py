@@ -16,16 +16,9 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.files import Clip, clip_items, facts, first_existing, read_lines
-from mss_core.data.sets import (
-    SPLITS,
-    ClipSet,
-    Note,
-    Survey,
-    hold_out,
-    require_splits,
-    split_policy,
-)
+from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
 from mss_core.naming import nearest
 
 Labels = dict[str, tuple[str, ...]]
@@ -59,8 +52,8 @@ def survey(config: ClipSet, root: Path) -> Survey:
     clips = [Clip(f"{name}.mp3", split, tags, base / f"{name}.mp3", name.split("/")[1].split("-")[0],
                   seconds_of(name)) for name, split, tags in wanted if tags]
     items, more = clip_items("mtat", clips, facts()["mtat"]["broken"])
-    held, held_notes = hold_out(items, config.valid_share, config.split_seed, "mtat")
-    require_splits(held, "mtat", root)
+    held, held_notes = hold_out(items, config.valid_share, config.split_seed, "mtat", more)
+    require_splits(held, "mtat", root, more)
     return Survey(held, (*notes, *more, *held_notes), names)
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.files import Clip, clip_items, facts, first_existing, read_lines
-from mss_core.data.sets import ClipSet, Survey, require_splits, split_policy
+from mss_core.data.items import Survey, require_splits
 from mss_core.naming import choose
 
 TABLES = {"top50": "top50tags", "instrument": "instrument"}
@@ -29,7 +30,7 @@ def survey(config: ClipSet, root: Path) -> Survey:
         clips += [Clip(name, split, labels, _audio(base, name), artist, seconds)
                   for name, artist, seconds, labels in read_table(path, tags)]
     items, notes = clip_items("mtg_jamendo", clips)
-    require_splits(items, "mtg_jamendo", root)
+    require_splits(items, "mtg_jamendo", root, notes)
     return Survey(tuple(items), tuple(notes), tags)
 
 

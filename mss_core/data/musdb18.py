@@ -12,17 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from mss_core.data import stem_mp4, stems
+from mss_core.data.config import TrackSet, split_policy
 from mss_core.data.files import facts
-from mss_core.data.sets import (
-    Item,
-    Note,
-    Sound,
-    Survey,
-    TrackSet,
-    hold_out,
-    require_splits,
-    split_policy,
-)
+from mss_core.data.items import Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.naming import choose
 
 SOURCES = ("drums", "bass", "other", "vocals")
@@ -41,10 +33,10 @@ def survey(config: TrackSet, root: Path) -> Survey:
         raise ValueError(f"data set {config.name!r}: {root} has a valid/ folder; the published set has train/ and "
                          "test/ only (name it 'stems' to use your own split)")
     if split_policy(config) == "random":
-        held, more = hold_out(items, config.valid_share, config.split_seed, config.name)
+        held, more = hold_out(items, config.valid_share, config.split_seed, config.name, notes)
     else:
         held, more = _published(items, config.name)
-    require_splits(held, config.name, root)
+    require_splits(held, config.name, root, notes)
     return Survey(held, (*notes, *more))
 
 

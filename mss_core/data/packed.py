@@ -9,6 +9,7 @@ number of workers changes nothing. A journal in the stage's scratch folder lets 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ import numpy as np
 
 from mss_core import audio
 from mss_core.data.files import cores, progress, reason
-from mss_core.data.sets import Item, Note, Survey
+from mss_core.data.items import Item, Note, Sound, Survey
 from mss_core.graph import Context, digest
 
 SCALE = 32767.0
@@ -195,7 +196,7 @@ def _recover(journal: Path, task: str, out: Path, rows: tuple[str, ...]) -> list
 def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """One journal record and the int16 samples of each row (none where the item is skipped)."""
     record: dict[str, Any] = {"name": item.name, "split": item.split, "length": 0, "silent": [], "labels": [],
-                              "skipped": "", "clipped": 0, "form": []}
+                              "skipped": "", "clipped": 0, "form": [], "odd": [], "content": ""}
     try:
         sound = item.read()
         whole(item, sound.rows["mixture"].shape[-1], sound.samplerate)
@@ -203,11 +204,12 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
     except ValueError as error:
         return {**record, "skipped": f"{item.name} ({reason(error)})"}, {}
     channels = sound.rows["mixture"].shape[0]
+    samples = {row: _quantise(waveform) for row, waveform in waveforms.items()}
+    content = hashlib.sha256(b"".join(values.tobytes() for values in samples.values())).hexdigest()
     return {**record, "length": len(waveforms[rows[0]]), "labels": list(sound.labels or item.labels),
             "silent": [row for row in rows if np.abs(waveforms[row]).max(initial=0.0) < SILENCE],
             "clipped": sum(int((np.abs(waveform) > 1.0).sum()) for waveform in waveforms.values()),
-            "form": [channels, sound.samplerate],
-            }, {row: _quantise(waveform) for row, waveform in waveforms.items()}
+            "form": [channels, sound.samplerate], "odd": odd_rows(sound), "content": content}, samples
 
 
 def whole(item: Item, frames: int, samplerate: int) -> None:
@@ -217,6 +219,22 @@ def whole(item: Item, frames: int, samplerate: int) -> None:
         raise ValueError(f"{item.name}: empty")
     if item.seconds and seconds < WHOLE * item.seconds:
         raise ValueError(f"{item.name}: stops after {seconds:.1f} of {item.seconds:g} s (truncated)")
+
+
+def odd_rows(sound: Sound) -> list[str]:
+    """The rows that have other channels than the mixture; silent ones do not count, which may have no file."""
+    channels = sound.rows["mixture"].shape[0]
+    return [f"{row} has {waveform.shape[0]} channel(s), the mixture {channels}" for row, waveform in sound.rows.items()
+            if waveform.shape[0] != channels and np.abs(waveform).max(initial=0.0) > 0]
+
+
+def twins(items: Iterable[tuple[str, str, str]]) -> list[str]:
+    """The items of other splits that hold the same audio, of (name, split, digest of the audio)."""
+    where: dict[str, list[tuple[str, str]]] = {}
+    for name, split, content in items:
+        where.setdefault(content, []).append((name, split))
+    return [" and ".join(f"{name} ({split})" for name, split in group) for group in where.values()
+            if len({split for _, split in group}) > 1]
 
 
 def _mono(waveform: np.ndarray, rate: int, samplerate: int, item: Item) -> np.ndarray:
@@ -241,6 +259,8 @@ def _notes(items: list[PackedItem], records: list[dict[str, Any]], shortest: int
     usual = forms.most_common(1)[0][0] if forms else (0, 0)
     odd = [f"{r['name']}: {r['form'][0]} channels, {r['form'][1]} Hz" for r in records
            if r["form"] and tuple(r["form"]) != usual]
+    odd += [f"{r['name']}: {row}" for r in records for row in r["odd"]]
+    same = twins((r["name"], r["split"], r["content"]) for r in records if r["content"])
     notes = [
         Note("skipped", "items that could not be decoded", tuple(r["skipped"] for r in records if r["skipped"])),
         Note("padded", f"items shorter than a segment of {shortest / samplerate:.2f} s, padded with silence",
@@ -250,5 +270,6 @@ def _notes(items: list[PackedItem], records: list[dict[str, Any]], shortest: int
         Note("clipped", "items whose mono mix exceeds full scale, with the samples clipped",
              tuple(f"{r['name']}: {r['clipped']}" for r in records if r["clipped"])),
         Note("odd", f"items unlike most, which have {usual[0]} channels at {usual[1]} Hz", tuple(odd)),
+        Note("leak", "items in more than one split with the same audio", tuple(same)),
     ]
     return [note for note in notes if note.items]

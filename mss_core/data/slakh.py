@@ -17,9 +17,10 @@ from typing import Any
 
 import yaml
 
-from mss_core.data.files import Track, facts, track_items
+from mss_core.data.config import TrackSet, split_policy
+from mss_core.data.files import Track, facts, once, track_items
+from mss_core.data.items import Note, Survey, hold_out, require_splits
 from mss_core.data.midi import onsets
-from mss_core.data.sets import Note, Survey, TrackSet, hold_out, require_splits, split_policy
 from mss_core.naming import choose
 
 PROGRAMS: dict[str, tuple[int, ...]] = {
@@ -47,8 +48,8 @@ def survey(config: TrackSet, root: Path) -> Survey:
     patches = _patches(root)
     for source in config.sources:
         choose("source of slakh2100", source, (*PROGRAMS, *patches))
-    folders = {path.name: path for level in ("Track[0-9]*", "*/Track[0-9]*") for path in sorted(root.glob(level))
-               if path.is_dir()}
+    folders = once("slakh2100", ((path.name, path) for level in ("Track[0-9]*", "*/Track[0-9]*")
+                                 for path in sorted(root.glob(level)) if path.is_dir()))
     if not folders:
         raise ValueError(f"data set 'slakh2100': no Track folder in {root} or one folder below")
     policy = split_policy(config)
@@ -74,8 +75,8 @@ def survey(config: TrackSet, root: Path) -> Survey:
     if few:
         notes.append(Note("subset", f"test tracks without {ONSETS} onsets in each of {', '.join(TAGBOX)}",
                           tuple(few)))
-    held, more = hold_out(items, config.valid_share, config.split_seed, "slakh2100")
-    require_splits(held, "slakh2100", root)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "slakh2100", notes)
+    require_splits(held, "slakh2100", root, notes)
     return Survey(held, (*notes, *more))
 
 

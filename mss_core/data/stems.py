@@ -6,25 +6,16 @@ from functools import partial
 from pathlib import Path
 
 from mss_core import audio
-from mss_core.data.sets import (
-    AUDIO,
-    SPLITS,
-    Item,
-    Note,
-    Sound,
-    Survey,
-    TrackSet,
-    hold_out,
-    require_splits,
-)
+from mss_core.data.config import TrackSet
+from mss_core.data.items import AUDIO, SPLITS, Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.naming import nearest
 
 
 def survey(config: TrackSet, root: Path) -> Survey:
     """All tracks, with a validation split held out by seed where the folder has none."""
     items, notes = tracks(config, root, "stems")
-    held, more_notes = hold_out(items, config.valid_share, config.split_seed, "stems")
-    require_splits(held, "stems", root)
+    held, more_notes = hold_out(items, config.valid_share, config.split_seed, "stems", notes)
+    require_splits(held, "stems", root, notes)
     return Survey(held, (*notes, *more_notes))
 
 

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 
 from mss_core.data import synthetic
-from mss_core.data.sets import ClipSet, Item, Sound, Survey, TrackSet
+from mss_core.data.config import ClipSet, TrackSet
+from mss_core.data.items import Item, Sound, Survey
 from mss_core.naming import choose
 
 SECONDS = 8.0

@@ -9,7 +9,7 @@ reference), inf where nothing is wrong with the estimate and -inf where nothing 
 is in it. A result is never clipped or padded by an epsilon unless the docstring says so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -231,6 +231,29 @@ def l1(reference: ArrayLike, estimate: ArrayLike, axis: Axis = -1) -> ArrayLike:
     """
     (s, e), back = _tensors(reference=reference, estimate=estimate)
     return back((s - e).abs().mean(axis))
+
+
+def static_wiener(spectra: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """One real gain a frequency that takes mixtures to references with the least squared error over all frames.
+
+    What an equaliser fitted on training music reaches without hearing the song: a separator that does not beat it has
+    learned nothing but the average spectrum. A frequency at which no mixture has energy gets 0.
+
+    Args:
+        spectra: pairs (mixture, reference), complex (frame, bin); any number of frames each.
+
+    Shape: returns (bin,).
+
+    >>> mixture = np.array([[1.0, 2.0j], [1.0, 4.0j]])
+    >>> static_wiener([(mixture, mixture * [0.5, 0.25])])
+    array([0.5 , 0.25])
+    """
+    cross: np.ndarray | float = 0.0
+    power: np.ndarray | float = 0.0
+    for mixture, reference in spectra:
+        cross = cross + (reference * mixture.conj()).real.sum(0, dtype=np.float64)
+        power = power + (mixture.real ** 2 + mixture.imag ** 2).sum(0, dtype=np.float64)
+    return np.divide(cross, power, out=np.zeros_like(power), where=np.asarray(power) > 0)
 
 
 def best_scalar(reference: ArrayLike, mixture: ArrayLike, axis: Axis = -1) -> ArrayLike:

@@ -12,12 +12,19 @@ from mss_core.naming import choose, nearest
 NAMES = {
     "unet": ("mss_core.models.unet", "UNet"),
     "cnn_tail": ("mss_core.models.cnn_tail", "CnnTail"),
+    "ast_tail": ("mss_core.models.ast_tail", "AstTail"),
+    "vqvae": ("mss_core.models.vqvae", "VqVae"),
+    "fcn": ("mss_core.models.taggers", "Fcn"),
+    "harmonic_cnn": ("mss_core.models.taggers", "HarmonicCnn"),
+    "short_chunk_cnn": ("mss_core.models.taggers", "ShortChunkCnn"),
+    "musicnn": ("mss_core.models.taggers", "Musicnn"),
     "joint_cnn": ("mss_core.models.joint", "JointCnn"),
     "level_separator": ("mss_core.models.levels", "LevelSeparator"),
     "mask_inference": ("mss_core.models.mask_inference", "MaskInference"),
     "hdemucs": ("mss_core.models.released", "HDemucs"),
     "xumx": ("mss_core.models.xumx", "XUMX"),
     "query_mask_inference": ("mss_core.models.mask_inference", "QueryMaskInference"),
+    "joint_ast": ("mss_core.models.joint", "JointAst"),
 }
 DECIDED_BY_DATA = ("classes", "channels", "sources")
 """Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
@@ -84,6 +91,29 @@ def state(directory: Path) -> dict[str, Any]:
     import torch
 
     return torch.load(directory / "weights.pt", map_location="cpu", weights_only=True)
+
+
+def take(module: Any, weights: dict[str, Any], what: str) -> set[str]:
+    """Load weights by name into a module that may have more; returns the names it keeps as they are.
+
+    Raises ValueError, naming ``what`` and the first tensor, where the module lacks one or has it in another shape.
+    """
+    own = module.state_dict()
+    for name, value in weights.items():
+        if name not in own:
+            raise ValueError(f"{what}: the model has no {name!r}; {nearest(name, own)}")
+        if own[name].shape != value.shape:
+            raise ValueError(f"{what}: {name!r} has shape {tuple(value.shape)}; the model's is "
+                             f"{tuple(own[name].shape)}")
+    module.load_state_dict({**own, **weights})
+    return set(own) - set(weights)
+
+
+def take_backbone(module: Any, weights: dict[str, Any], what: str) -> None:
+    """Load weights of everything but the head; ValueError also where they lack a part of the rest."""
+    lacking = sorted(name for name in take(module, weights, what) if not name.startswith("head"))
+    if lacking:
+        raise ValueError(f"{what}: no {lacking[0]!r}, which the model has ({len(lacking)} tensors are missing)")
 
 
 def load(directory: Path) -> Any:

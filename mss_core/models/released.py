@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,25 +48,17 @@ class HDemucs(nn.Module):
         return joined / weights * deviation + mean
 
 
-def from_torchaudio(file: Path, **arguments: Any) -> tuple[dict[str, Any], HDemucs]:
-    """Description and module of Hybrid Demucs weights as torchaudio publishes them (a plain state_dict).
+def from_torchaudio(state: Mapping[str, Tensor], what: str, **arguments: Any) -> tuple[dict[str, Any], HDemucs]:
+    """Description and module of Hybrid Demucs weights as torchaudio publishes them; ``what`` names them.
 
     Raises ValueError naming what does not fit.
     """
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{file}: cannot be read as PyTorch weights ({type(error).__name__}: "
-                         f"{str(error).splitlines()[0]})") from None
     module = HDemucs(**arguments)
-    expected = module.network.state_dict()
-    if not isinstance(state, dict):
-        raise ValueError(f"{file}: not a state_dict but a {type(state).__name__}")
-    for name, value in expected.items():
+    for name, value in module.network.state_dict().items():
         if name not in state:
-            raise ValueError(f"{file}: not Hybrid Demucs weights in torchaudio's layout: no tensor {name!r} "
-                             f"(it holds {', '.join(list(map(str, state))[:3]) or 'nothing'}, ...)")
+            raise ValueError(f"{what}: not Hybrid Demucs in torchaudio's layout: no tensor {name!r} (it holds "
+                             f"{', '.join(list(state)[:3])}, ...)")
         if state[name].shape != value.shape:
-            raise ValueError(f"{file}: {name!r} is {tuple(state[name].shape)}, this network has {tuple(value.shape)}")
-    module.network.load_state_dict(state)
+            raise ValueError(f"{what}: {name!r} is {tuple(state[name].shape)}, this network has {tuple(value.shape)}")
+    module.network.load_state_dict(dict(state))
     return {"name": "hdemucs", **arguments}, module.eval()

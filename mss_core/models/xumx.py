@@ -6,8 +6,7 @@ what Open-Unmix joins (encoder and LSTM) is averaged before the decoders, so tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -118,25 +117,17 @@ class XUMX(nn.Module):
 _PARTS = {"layer_enc": "enter", "layer_lstm": "recurrent", "layer_dec": "leave"}
 
 
-def from_released(file: Path, samplerate: int = 44_100, wiener_iterations: int = 1) -> tuple[dict[str, Any], XUMX]:
-    """Description and module of X-UMX weights in the layout of the released PyTorch models.
+def from_released(state: Mapping[str, Tensor], what: str, samplerate: int = 44_100, wiener_iterations: int = 1
+                  ) -> tuple[dict[str, Any], XUMX]:
+    """Description and module of X-UMX weights in the layout of the released PyTorch models; ``what`` names them.
 
-    The file is a dictionary with ``state_dict`` and ``model_args``, or a plain state_dict of the published size (its
-    sizes are then read off the tensors). Raises ValueError naming what is missing or of another size.
+    Sizes are read off the tensors, the hop is a quarter of the window. Raises ValueError naming what is missing or of
+    another size.
     """
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{file}: cannot be read as PyTorch weights ({type(error).__name__}: "
-                         f"{str(error).splitlines()[0]})") from None
-    arguments = content.get("model_args", {}) if isinstance(content, dict) else {}
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
     stems = tuple(dict.fromkeys(name.split(".")[1] for name in state if name.startswith("layer_enc.")))
     if not stems:
-        raise ValueError(f"{file}: not X-UMX weights in the released layout: no tensor 'layer_enc.<stem>.enc.0.weight' "
-                         f"(it holds {', '.join(list(map(str, state))[:3]) or 'nothing'}, ...)")
-    if arguments.get("sources"):
-        stems = tuple(arguments["sources"])
+        raise ValueError(f"{what}: not X-UMX in the released layout: no tensor 'layer_enc.<stem>.enc.0.weight' (it "
+                         f"holds {', '.join(list(state)[:3])}, ...)")
     mapped = {}
     for name, value in state.items():
         part, _, rest = name.partition(".")
@@ -151,23 +142,23 @@ def from_released(file: Path, samplerate: int = 44_100, wiener_iterations: int =
         max_bin = len(mapped[f"scaling.{stems[0]}_input_mean"])
         hidden, width = mapped[f"enter.{stems[0]}.0.weight"].shape
     except KeyError as error:
-        raise ValueError(f"{file}: X-UMX weights without {error.args[0]!r}") from None
+        raise ValueError(f"{what}: X-UMX without {error.args[0]!r}") from None
     layers = sum(name.startswith(f"recurrent.{stems[0]}.weight_ih_l") and not name.endswith("reverse")
                  for name in mapped)
     size = 2 * (bins - 1)
-    described = {"stems": list(stems), "channels": width // max_bin, "samplerate": arguments.get(
-        "sample_rate", samplerate), "size": size, "hop": arguments.get("n_hop", size // 4), "max_bin": max_bin,
-        "hidden": hidden, "layers": layers, "wiener_iterations": wiener_iterations}
+    described = {"stems": list(stems), "channels": width // max_bin, "samplerate": samplerate, "size": size,
+                 "hop": size // 4, "max_bin": max_bin, "hidden": hidden, "layers": layers,
+                 "wiener_iterations": wiener_iterations}
     module = XUMX(**described)
     expected = module.state_dict()
     for name, value in expected.items():
         if name not in mapped:
-            raise ValueError(f"{file}: X-UMX weights without {name!r}")
+            raise ValueError(f"{what}: X-UMX without {name!r}")
         if mapped[name].shape != value.shape:
-            raise ValueError(f"{file}: {name!r} is {tuple(mapped[name].shape)}, the other tensors ask for "
+            raise ValueError(f"{what}: {name!r} is {tuple(mapped[name].shape)}, the other tensors ask for "
                              f"{tuple(value.shape)}")
     unknown = sorted(set(mapped) - set(expected))
     if unknown:
-        raise ValueError(f"{file}: unknown tensor {unknown[0]!r} in X-UMX weights")
+        raise ValueError(f"{what}: unknown tensor {unknown[0]!r} in X-UMX")
     module.load_state_dict(mapped)
     return {"name": "xumx", **described}, module.eval()

@@ -34,6 +34,8 @@ class Mixing:
             random tracks of others [Hung and Lerch 2020]; ``"coherent"``, segments of songs as they are.
         segment_seconds, hop_seconds: the grid of segments over each training track.
         frames: length of a training crop in STFT frames (384 frames are 3.862 s).
+        summed: segments that make the target, and as many the rest, when one source is separated incoherently; 1 is
+            without additive augmentation (the paper says so of bass, the released code sums two).
         copies: segments summed for each source when several are separated incoherently.
         accompaniments: fewest and most tracks of accompaniment.
         augment: of what is summed; none in [Garoufis et al.]. Gains from 0.25 to 1.25 in [Hung and Lerch 2020].
@@ -44,6 +46,7 @@ class Mixing:
     segment_seconds: float = 6.0
     hop_seconds: float = 3.0
     frames: int = 384
+    summed: int = 2
     copies: dict[str, int] = field(default_factory=lambda: {"vocals": 2, "drums": 2, "bass": 1, "other": 2})
     accompaniments: tuple[int, int] = (1, 5)
     augment: Augment = Augment()
@@ -56,6 +59,8 @@ class Mixing:
             raise ValueError(f"'accompaniments' is a pair, fewest (at least 1) and most, not {self.accompaniments}")
         if self.hop_seconds <= 0 or self.segment_seconds <= 0 or self.valid_segments < 1:
             raise ValueError(f"'segment_seconds', 'hop_seconds' and 'valid_segments' must be positive; got {self}")
+        if self.summed < 1 or any(count < 1 for count in self.copies.values()):
+            raise ValueError(f"'summed' and 'copies' count segments from 1; got {self.summed} and {self.copies}")
 
 
 def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any], mixing: Mixing, loss: str,
@@ -102,7 +107,7 @@ def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int
     crop = audio.samples_of(mixing.frames)
     length, hop = (round(seconds * packed.samplerate) for seconds in (mixing.segment_seconds, mixing.hop_seconds))
     if mixing.kind == "incoherent":
-        return IncoherentMixer(packed, sources, mixing.copies, length, hop, crop, seed)
+        return IncoherentMixer(packed, sources, mixing.copies, length, hop, crop, seed, mixing.summed)
     if mixing.kind == "coherent":
         return CoherentMixer(packed, sources, length, hop, crop, seed)
     if len(sources) > 1:

@@ -1,6 +1,7 @@
 """Stage ``score_separator``: how well a pre-trained separator separates whole held-out songs.
 
-Each score stands beside what needs no model: silence, the mixture itself, and the best scalar times the mixture.
+Each score stands beside what needs no model: silence, the mixture itself, the best scalar times the mixture, and one
+gain a frequency fitted on the training tracks.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mss_core import audio, models
-from mss_core.apply import separate_track
+from mss_core import models
+from mss_core.apply import equalise, separate_track, spectrum_of
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
-from mss_core.metrics.separation import si_sdr
-from mss_core.pictures import spectrograms
+from mss_core.metrics.separation import si_sdr, static_wiener
+from mss_core.pictures import excerpts
 
-EXAMPLES, EXAMPLE_SECONDS = 2, 6.0
+EXAMPLES = 2
 
 
-def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 1, out: Path,
+def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 2, out: Path,
                     ctx: Context) -> None:
     """Leaves scores.csv (track, target, metric, aggregation, score) and a few seconds of audio, twice a source.
 
@@ -31,22 +32,25 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
     packed = Packed(data)
     module = models.load(model).to(ctx.device)
     tracks = packed.split("test")
+    gains = [static_wiener((spectrum_of(packed.read(track)).numpy(), spectrum_of(packed.read(track, source)).numpy())
+                           for track in packed.split("train")) for source in sources]
     rows: list[tuple[str, str, str, float]] = []
     examples: list[dict[str, str]] = []
     for number, track in enumerate(tracks, start=1):
         mixture = packed.read(track)
         with torch.inference_mode():
             estimates = separate_track(module, mixture, frames, ctx.device)
-        for source, estimate in zip(sources, estimates, strict=True):
+        for source, estimate, gain in zip(sources, estimates, gains, strict=True):
             if source in track.silent:
                 continue
             reference = packed.read(track, source)
             rows += [(track.name, source, metric, score)
-                     for metric, score in _scores(reference, estimate, mixture).items()]
+                     for metric, score in _scores(reference, estimate, mixture, gain).items()]
             told = sum(example["target"] == source for example in examples)
             if told < EXAMPLES:
                 folder = f"examples/{told + 1}/{source}"
-                _example(out / folder, mixture, reference, estimate, packed.samplerate)
+                excerpts(out / folder, {"mixture": mixture, "reference": reference, "estimate": estimate},
+                         packed.samplerate)
                 examples.append({"track": track.name, "target": source, "folder": folder})
         ctx.report(step=number, total=len(tracks))
     table = pd.DataFrame(rows, columns=["track", "target", "metric", "score"])
@@ -55,7 +59,8 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
 
 
-def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) -> dict[str, float]:
+def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray,
+            gain: np.ndarray) -> dict[str, float]:
     quality = float(si_sdr(reference, estimate))
     before = float(si_sdr(reference, mixture))
     return {
@@ -64,6 +69,7 @@ def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) ->
         "l1_best_scalar": float(np.abs(reference - l1_scalar(reference, mixture) * mixture).mean()),
         "si_sdr": quality,
         "si_sdr_mixture": before,
+        "si_sdr_wiener": float(si_sdr(reference, equalise(mixture, gain))),
         "si_sdr_improvement": quality - before,
     }
 
@@ -82,17 +88,3 @@ def l1_scalar(reference: np.ndarray, mixture: np.ndarray) -> float:
     order = np.argsort(ratio)
     middle = np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)
     return float(ratio[order][middle])
-
-
-def _example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int) -> None:
-    """The stretch where the source is loudest, as three short files and a picture of their spectra."""
-    folder.mkdir(parents=True, exist_ok=True)
-    length = min(len(reference), round(EXAMPLE_SECONDS * rate))
-    energy = np.cumsum(np.concatenate([[0.0], np.square(reference, dtype=np.float64)]))
-    starts = np.arange(0, len(reference) - length + 1, rate)
-    start = int(starts[np.argmax(energy[starts + length] - energy[starts])]) if len(starts) else 0
-    excerpts = {name: waveform[start:start + length] for name, waveform in
-                (("mixture", mixture), ("reference", reference), ("estimate", estimate))}
-    for name, waveform in excerpts.items():
-        audio.save(folder / f"{name}.wav", waveform, rate)
-    spectrograms(folder.with_suffix(".png"), excerpts, rate)

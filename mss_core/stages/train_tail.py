@@ -15,13 +15,17 @@ from mss_core.runtime import seeded
 from mss_core.training import TrainConfig
 
 
-def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, augment: Augment = UNCHANGED,
-               version: int = 1, out: Path, ctx: Context) -> None:
-    """Train a tail on mixtures; leaves model.json, weights.pt and best.json."""
+def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, pretrained: Path | None = None,
+               augment: Augment = UNCHANGED, version: int = 1, out: Path, ctx: Context) -> None:
+    """Train a tail on mixtures, from published weights where they are given; leaves model.json, weights.pt and
+    best.json."""
     packed = Packed(data)
     with seeded(train.seed, ctx.device):
-        described = {**tail, "classes": len(packed.labels), "channels": 1}
+        described = {**tail, "classes": len(packed.labels)}
         module = models.build(described)
+        if pretrained is not None:
+            models.take_backbone(module, models.state(pretrained), "published weights")
         best = fit_classifier(module, packed, frames, train, ctx, augment)
     models.save(out, described, module)
+    (out / "labels.json").write_text(json.dumps(packed.labels), encoding="utf-8")
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

@@ -1,8 +1,8 @@
 """Studies: what a study file imports."""
 
-from mss_core.study.designs import Factor, Variant, cumulative, full_factorial, one_at_a_time, only_listed
+from mss_core.study.designs import Factor, Variant, cumulative, full_factorial, one_at_a_time, only_listed, table_cells
 from mss_core.study.run import run
 from mss_core.study.study import Study, Trial
 
 __all__ = ["Factor", "Study", "Trial", "Variant", "cumulative", "full_factorial", "one_at_a_time", "only_listed",
-           "run"]
+           "run", "table_cells"]

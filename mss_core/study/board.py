@@ -12,6 +12,10 @@ from typing import TextIO
 
 from mss_core.graph import WORK, Stage, read_history, walk
 from mss_core.store import Store
+from mss_core.study.resources import resources
+
+SHOWN = 12
+"""At most so many running stages have a line of their own."""
 
 WAITING, RUNNING, DONE, FAILED, BLOCKED = "waiting", "running", "done", "failed", "blocked"
 
@@ -19,8 +23,11 @@ WAITING, RUNNING, DONE, FAILED, BLOCKED = "waiting", "running", "done", "failed"
 class Board:
     """The state of every stage of a run; told by whatever executes, shown by a thread.
 
-    On a terminal the last lines are rewritten twice a second; elsewhere a line is printed when a stage ends and at
-    least every ten seconds.
+    On a terminal (ssh's too) a table and the running stages are rewritten twice a second; in a log file there is a line
+    when a stage ends and at least every ten seconds, and the table once a minute.
+
+    Attributes:
+        gpus: of the cluster, where whoever executes knows them.
     """
 
     def __init__(self, stages: Mapping[str, Stage], store: Store, out: TextIO = sys.stderr) -> None:
@@ -29,8 +36,8 @@ class Board:
         self.errors: dict[str, str] = {}
         self.started: dict[str, float] = {}
         self.seconds: dict[str, list[float]] = {}
+        self.gpus = 0.0
         self.begun = time.monotonic()
-        self.changed = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._drawn = 0
@@ -49,7 +56,6 @@ class Board:
                 self.errors[key] = error
         if state in (DONE, FAILED):
             self._line(self._ended(key))
-        self.changed.set()
 
     def block(self, failed: str, everything: bool = False) -> None:
         """Mark all that needs a failed stage; with ``everything``, all that has not begun (bad data stop a study)."""
@@ -80,18 +86,38 @@ class Board:
         left = self._seconds_left()
         parts.append(f"{_clock(time.monotonic() - self.begun)} gone")
         if left is not None:
-            parts.append(f"about {_clock(left)} to go")
+            end = time.strftime("%a %H:%M", time.localtime(time.time() + left))
+            parts.append(f"about {_clock(left)} to go, until {end}")
+        if self.gpus:
+            used = sum(resources(self.stages[key].name, self.gpus).get("GPU", 0.0)
+                       for key, state in list(self.state.items()) if state == RUNNING)
+            parts.append(f"{used:g} of {self.gpus:g} GPUs in use")
         return ", ".join(parts)
+
+    def table(self) -> list[str]:
+        """A line for each kind of stage: how many are in which state, and what one takes."""
+        counts: dict[str, Counter[str]] = {}
+        for key, state in list(self.state.items()):
+            counts.setdefault(self.stages[key].name, Counter())[state] += 1
+        shown = [state for state in (DONE, RUNNING, WAITING, FAILED, BLOCKED)
+                 if state in (DONE, RUNNING, WAITING) or any(row[state] for row in counts.values())]
+        lines = [f"  {'stage':<20}" + "".join(f"{state:>9}" for state in shown) + f"{'each':>9}"]
+        for name, row in counts.items():
+            times = self.seconds.get(name)
+            each = _clock(sum(times) / len(times)) if times else ""
+            lines.append(f"  {name:<20.20}" + "".join(f"{row[state] or '.':>9}" for state in shown) + f"{each:>9}")
+        return lines
 
     def running(self) -> list[str]:
         """A line for each running stage: what it is, how far, its last figures."""
         lines = []
-        for key in [key for key, state in self.state.items() if state == RUNNING]:
+        running = [key for key, state in list(self.state.items()) if state == RUNNING]
+        for key in running[:SHOWN]:
             stage = self.stages[key]
             spent = _clock(time.monotonic() - self.started.get(key, time.monotonic()))
             bar = _bar(*self._progress(stage))
             lines.append(f"  {describe(stage):<36.36} {bar} {spent:>6}  {self._figures(stage)}")
-        return lines
+        return lines + ([f"  and {len(running) - SHOWN} more"] if len(running) > SHOWN else [])
 
     def _progress(self, stage: Stage) -> tuple[int, int]:
         partial = self.store.partial(stage)
@@ -139,12 +165,12 @@ class Board:
 
     def _show(self) -> None:
         live = self.out.isatty()
-        last = time.monotonic()
+        last = table = time.monotonic()
         while not self._stop.wait(0.5 if live else 1.0):
             if live:
                 with self._lock:
                     self._erase()
-                    lines = [self.status(), *self.running()]
+                    lines = [self.status(), *self.table(), *self.running()]
                     width = shutil.get_terminal_size().columns - 1
                     self.out.write("\n".join(line[:width] for line in lines) + "\n")
                     self.out.flush()
@@ -152,6 +178,9 @@ class Board:
             elif time.monotonic() - last > 10:
                 last = time.monotonic()
                 self._line("  ".join([self.status() + ";", *(line.strip() for line in self.running()[:2])]))
+                if last - table > 60:
+                    table = last
+                    self._line("\n".join(self.table()))
 
     def _line(self, text: str) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -58,6 +58,11 @@ def full_factorial(factors: Sequence[Factor]) -> list[Variant]:
             for labels in itertools.product(*(factor.levels for factor in factors))]
 
 
+def table_cells(factors: Sequence[Factor]) -> list[Variant]:
+    """Every combination, named by its labels alone (``"AST, genre, vocals"``); they must tell their factors."""
+    return [replace(variant, name=", ".join(variant.levels.values())) for variant in full_factorial(factors)]
+
+
 def cumulative(factors: Sequence[Factor]) -> list[Variant]:
     """The ladder of a roadmap table: the baseline, then one factor after another switched and kept.
 
@@ -82,6 +87,9 @@ def _variant(factors: Sequence[Factor], levels: Mapping[str, str]) -> Variant:
             if path in departures and departures[path] != value:
                 raise ValueError(f"{path!r} is changed by two factors in one variant ({dict(levels)})")
             departures[path] = value
+    # What one level leaves out (None), no other can change.
+    gone = tuple(f"{path}." for path, value in departures.items() if value is None)
+    departures = {path: value for path, value in departures.items() if not path.startswith(gone)}
     departing = [f for f in factors if factors and f.levels.get(levels[f.name])]
     if len(factors) == 1:
         name = levels[factors[0].name]

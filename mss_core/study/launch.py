@@ -7,13 +7,15 @@ Tune's own experiment state is not used to resume; the store is (a restart plans
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 import logging
 import os
 import shutil
+import signal
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +34,20 @@ import ray  # noqa: E402
 from ray import tune  # noqa: E402
 from ray.tune.experiment import Trial as TuneTrial  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
 
-from mss_core.graph import Context, Stage  # noqa: E402
+from mss_core.graph import Context, Stage, Stopped  # noqa: E402
 from mss_core.store import StageFailed, Store, run_stage  # noqa: E402
+from mss_core.study import nodes  # noqa: E402
 from mss_core.study.board import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board  # noqa: E402
 from mss_core.study.plan import Plan, descendants  # noqa: E402
-from mss_core.study.resources import resources  # noqa: E402
+from mss_core.study.resources import TABLE, memory_share, out_of_memory, resources, warm  # noqa: E402
 
 RETRIES = 2
-"""How often a stage whose worker died is started again (from its own checkpoint)."""
+"""How often a stage whose worker died is started again without having written a checkpoint since the last time."""
+
+STOP = "stop"
+"""A file of this name in a run's own folder asks its workers to write their checkpoints and end."""
 
 
 def connect() -> bool:
@@ -69,29 +76,40 @@ def connect() -> bool:
 def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     """Run every needed stage on the cluster; a failed one blocks only what needs it.
 
-    Raises RuntimeError where the cluster can never hold a stage (Tune itself would wait for ever).
+    SIGTERM and Ctrl-C let running trainings write their checkpoints first, then raise KeyboardInterrupt. Raises
+    RuntimeError where nodes are missing or do not share the store, or where the cluster can never hold a stage (Tune
+    itself would wait for ever).
     """
     started_here = connect()
+    # A folder of its own: two drivers on one store would overwrite each other's Tune state.
+    scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
     try:
-        gpus = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+        cluster = {} if started_here else nodes.cluster_file()
+        _wait_for_nodes(cluster, board.out)
+        check_store(store.root, ctx.data)
+        scratch.mkdir(parents=True)
+        room = [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster)]
+        gpus = sum(node.get("GPU", 0.0) for node in room)
+        board.gpus = gpus
         requests = {key: resources(plan.stages[key].name, gpus) for key in plan.needed}
-        _check_fit(plan, requests)
+        _check_fit(plan, requests, room)
         stages = {key: plan.stages[key] for key in plan.needed}
-        trainable = tune.with_resources(
-            tune.with_parameters(_run, stages=stages, root=str(store.root), ctx=ctx),
-            lambda config: tune.PlacementGroupFactory([requests[config["key"]]]))
-        # A folder of its own: two drivers on one store would overwrite each other's Tune state.
-        scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
-        searcher = GraphSearcher(plan, board, scratch)
+        searcher = GraphSearcher(plan, board, store, scratch)
         tuner = tune.Tuner(
-            trainable,
+            tune.with_resources(
+                tune.with_parameters(_Worker, stages=stages, root=str(store.root), ctx=ctx, folder=str(scratch)),
+                lambda config: _request(config, requests[config["key"]])),
             tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True,
                                         trial_dirname_creator=lambda trial: trial.trial_id),
             run_config=tune.RunConfig(
                 name=scratch.name, storage_path=str(scratch.parent), verbose=0, callbacks=[_Watch(searcher)],
-                failure_config=tune.FailureConfig(max_failures=RETRIES)))
-        with _quiet():
-            tuner.fit()
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)))
+        with _quiet(), _sigterm_interrupts():
+            try:
+                tuner.fit()
+            except KeyboardInterrupt:
+                _stop(searcher, store, scratch)
+                raise
         if not searcher.died:
             shutil.rmtree(scratch, ignore_errors=True)
     finally:
@@ -99,69 +117,179 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
             ray.shutdown()
 
 
-def _run(config: dict[str, Any], stages: dict[str, Stage], root: str, ctx: Context) -> None:
-    """What a worker does: one stage. A stage that raises is reported, not retried: it would raise again."""
-    import dataclasses
-
-    from mss_core import runtime
-
-    runtime.prepare_process()
-    device = runtime.device() if ray.get_gpu_ids() else "cpu"
-    here = dataclasses.replace(ctx, device=device, device_name=runtime.device_name(device))
-    stage = stages[config["key"]]
-    failed = ""
-    try:
-        run_stage(stage, _store(root), here)
-    except StageFailed as failure:
-        failed = f"{failure.message} (log: {failure.log})"
-    runtime.release_memory()
-    tune.report({"failed": failed})
+def _request(config: Mapping[str, Any], amounts: Mapping[str, float]) -> tune.PlacementGroupFactory:
+    """Tune reuses a process for trials of equal requests: a training's has a name of its own, so it shares none."""
+    own = "" if warm(config["stage"]) else f"{config['stage']} {config['key'][:12]} {config['attempt']}"
+    return tune.PlacementGroupFactory([dict(amounts)], name=own)
 
 
-@functools.lru_cache(maxsize=1)
-def _store(root: str) -> Store:
-    """One store a worker process: it remembers which files it has verified."""
-    return Store(root)
+# ---- before a study starts
 
+def _alive() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def _wait_for_nodes(cluster: Mapping[str, Any], out: Any) -> None:
+    expected = nodes.expected_nodes(cluster)
+    deadline = time.monotonic() + float(os.environ.get("MSS_NODES_SECONDS", "600"))
+    said = -1
+    while len(_alive()) < expected:
+        if time.monotonic() > deadline:
+            raise RuntimeError(nodes.too_few([node["NodeManagerAddress"] for node in _alive()], expected, cluster))
+        if len(_alive()) != said:
+            said = len(_alive())
+            print(f"waiting for nodes: {said} of {expected} have joined", file=out, flush=True)
+        time.sleep(1)
+
+
+def check_store(root: Path, data: Mapping[str, Path]) -> None:
+    """Raise RuntimeError naming the nodes that do not see the store as this process does, or lack a data set."""
+    mark = nodes.leave_mark(root)
+    alive = {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in _alive()}
+    # Bound here, so that nodes need nothing that this process does not have.
+    probe = ray.remote(num_cpus=0)(nodes.answer_mark)
+    asked = {probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+        root, mark, node, data): node for node in alive}
+    ray.wait(list(asked), num_returns=len(asked), timeout=120)
+    problems = {}
+    for reference, node in asked.items():
+        try:
+            problem = ray.get(reference, timeout=0)
+        except ray.exceptions.GetTimeoutError:
+            problem = "it did not answer within two minutes"
+        except ray.exceptions.RayError as error:
+            problem = f"it cannot run this project ({str(error).strip().splitlines()[-1]})"
+        if problem:
+            problems[alive[node]] = problem
+    for node in nodes.read_answers(root, mark, [node for node in alive if alive[node] not in problems]):
+        problems[alive[node]] = f"{root} is another folder there"
+    if problems:
+        raise RuntimeError(nodes.unshared(root, problems))
+
+
+# ---- on a worker
+
+class _Worker(tune.Trainable):
+    """What a worker does: one stage a trial. A stage that raises is reported, not retried: it would raise again.
+
+    Of Tune's two interfaces this is the one that runs in its process's main thread, where a signal can be handled.
+    """
+
+    def setup(self, config: dict[str, Any], **given: Any) -> None:
+        from mss_core import runtime
+
+        runtime.prepare_process()
+        self.stages: Mapping[str, Stage] = given["stages"]
+        self.ctx: Context = given["ctx"]
+        self.store, self.run_folder = Store(given["root"]), Path(given["folder"])
+        self.stop_asked = stop_asked(self.run_folder / STOP, threading.Event())
+
+    def step(self) -> dict[str, Any]:
+        from mss_core import runtime
+
+        stage = self.stages[self.config["key"]]
+        if not nodes.appears(self.run_folder):  # a node that joined after the others were probed
+            return {"failed": f"node {socket.gethostname()} does not see the store {self.store.root}", "done": True}
+        if (self.run_folder / stage.key).exists():
+            return {"skipped": True, "done": True}
+        device = runtime.device() if ray.get_gpu_ids() else "cpu"
+        runtime.limit_memory(device, self.config["gpu_memory"])
+        here = dataclasses.replace(self.ctx, device=device, device_name=runtime.device_name(device),
+                                   stop=self.stop_asked)
+        result: dict[str, Any] = {"failed": "", "done": True}
+        try:
+            run_stage(stage, self.store, here)
+        except StageFailed as failure:
+            result |= {"failed": failure.message, "log": str(failure.log),
+                       "out_of_memory": runtime.is_out_of_memory(failure.__cause__)}
+        except Stopped as stopped:
+            raise SystemExit(str(stopped)) from None  # like a worker that died, and with its last checkpoint
+        runtime.release_memory()
+        return result
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = new_config
+        return True
+
+
+def stop_asked(file: Path, asked: threading.Event) -> Callable[[], bool]:
+    """Whether this process has had SIGTERM, or a run's stop file is there (looked for once a second)."""
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+    looked = 0.0
+
+    def stop() -> bool:
+        nonlocal looked
+        if not asked.is_set() and time.monotonic() - looked > 1.0:
+            looked = time.monotonic()
+            if file.exists():
+                asked.set()
+        return asked.is_set()
+
+    return stop
+
+
+# ---- in the driver
 
 class GraphSearcher(Searcher):
     """Hands out stages whose inputs are in the store, those that hold up most first."""
 
-    def __init__(self, plan: Plan, board: Board, logs: Path) -> None:
+    def __init__(self, plan: Plan, board: Board, store: Store, logs: Path) -> None:
         super().__init__()
-        self.board, self.stages, self.logs = board, plan.stages, logs
+        self.board, self.stages, self.store, self.logs = board, plan.stages, store, logs
         below = descendants(plan.stages, plan.needed)
         self.pending = sorted(plan.needed, key=lambda key: -below[key])
         self.missing = set(plan.needed)
         self.running: dict[str, str] = {}
+        self.attempts: dict[str, int] = dict.fromkeys(plan.needed, 0)
+        self.deaths: dict[str, int] = dict.fromkeys(plan.needed, 0)
+        self.checkpoints: dict[str, int] = {}
         self.died = False
 
     def suggest(self, trial_id: str) -> Any:
         self.pending = [key for key in self.pending if self.board.state[key] != BLOCKED]
-        if not self.pending:
+        if not self.pending and not self.running:
             return Searcher.FINISHED
-        preparing = any(not self.stages[key].inputs for key in self.missing)
         for key in self.pending:
-            if preparing and self.stages[key].inputs:
-                continue  # what is wrong with the data is to be known before anything is trained
             if not any(upstream.key in self.missing for upstream in self.stages[key].inputs.values()):
                 self.pending.remove(key)
                 self.running[trial_id] = key
-                return {"key": key, "stage": self.stages[key].name}
+                self.attempts[key] += 1
+                name = self.stages[key].name
+                return {"key": key, "stage": name, "attempt": self.attempts[key], "gpu_memory": memory_share(name)}
         return None
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         key = self.running.pop(trial_id)
-        message = (result or {}).get("failed", "it reported nothing")
+        if error and self._again(key):
+            self.pending.insert(0, key)
+            self.board.set(key, WAITING)
+            return
+        if (result or {}).get("skipped"):
+            return
+        result = result or {"failed": "it reported nothing"}
+        message = out_of_memory(self.stages[key].name) if result.get("out_of_memory") else result["failed"]
+        message += f" (log: {result['log']})" if "log" in result else ""
         if error:
             self.died = True
-            message = f"its worker died {RETRIES + 1} times (log: {self.logs / trial_id / 'error.txt'})"
+            message = (f"its worker died {self.deaths[key]} times without progress (log: "
+                       f"{self.logs / trial_id / 'error.txt'})")
         if message:
             self.board.set(key, FAILED, message)
-            self.board.block(key, everything=not self.stages[key].inputs)
+            self.board.block(key, everything=self.stages[key].name.startswith("prepare_"))
+            for waiting in self.running.values():  # Tune has them in its queue already
+                if self.board.state[waiting] == BLOCKED:
+                    (self.logs / waiting).touch()
         else:
             self.missing.discard(key)
             self.board.set(key, DONE)
+
+    def _again(self, key: str) -> bool:
+        """Whether to start a stage again whose worker died: a spot machine may be lost often, if it got on between."""
+        checkpoint = self.store.checkpoint_time(self.stages[key])
+        progress = checkpoint > self.checkpoints.get(key, 0)
+        self.checkpoints[key] = checkpoint
+        self.deaths[key] = 1 if progress else self.deaths[key] + 1
+        return self.deaths[key] <= RETRIES
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GraphSearcher:
         return self  # the board it talks to is one
@@ -190,16 +318,44 @@ class _Watch(tune.Callback):
             self.searcher.board.set(key, RUNNING)
 
 
-def _check_fit(plan: Plan, requests: Mapping[str, Mapping[str, float]]) -> None:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+def _check_fit(plan: Plan, requests: Mapping[str, Mapping[str, float]], room: list[dict[str, float]]) -> None:
     for key, request in requests.items():
-        if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in nodes):
+        if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in room):
             raise RuntimeError(f"stage {plan.stages[key].name!r} asks for {dict(request)}; no node of the cluster has "
-                               "that much (edit mss_core/study/resources.py)")
+                               f"that much (edit {TABLE})")
+
+
+def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
+    """Ask the workers to write their checkpoints, and wait until they have let their claims go."""
+    running = [searcher.stages[key] for key in searcher.running.values()
+               if searcher.board.state[key] == RUNNING]
+    print(f"\nstopping: {len(running)} running stages write their checkpoints", file=searcher.board.out, flush=True)
+    with contextlib.suppress(OSError):
+        (scratch / STOP).touch()
+    deadline = time.monotonic() + float(os.environ.get("MSS_STOP_SECONDS", "30"))
+    while time.monotonic() < deadline and any(store.claim(stage).holder() for stage in running):
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM ends a study as Ctrl-C does; both only once, so that nothing cuts the stopping short."""
+    def interrupt(number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Keep Tune's log lines off the terminal; warnings about its own experiment state do not concern us."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train")]
     levels = [logger.level for logger in loggers]

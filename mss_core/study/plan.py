@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.sets import ClipSet, TrackSet, Weights, survey, weights_file
+from mss_core.data.sets import ClipSet, TrackSet, WeightSet, survey
 from mss_core.graph import Stage, walk
 from mss_core.recipe import children
 from mss_core.store import Store
@@ -99,7 +99,8 @@ def descendants(stages: Mapping[str, Stage], keys: Sequence[str]) -> dict[str, i
 
 
 class Binder:
-    """Fills the fingerprint of every data set into a recipe; each set is surveyed once.
+    """Fills the fingerprint of every data set into a recipe; each set is surveyed once. Fields that the recipe names
+    in ``unused`` are left as they are.
 
     With ``lenient``, a set whose folder is not known gets the fingerprint ``"absent"`` and its message is kept in
     ``absent``: a plan can be made before the data are on the machine.
@@ -114,25 +115,17 @@ class Binder:
         self._known: dict[str, str] = {}
 
     def __call__(self, recipe: Any) -> Any:
-        if isinstance(recipe, TrackSet | ClipSet):
+        if isinstance(recipe, TrackSet | ClipSet | WeightSet):
             return dataclasses.replace(recipe, fingerprint=self._fingerprint(recipe))
-        if isinstance(recipe, Weights):
-            return dataclasses.replace(recipe, sha256=self._weights(recipe.name)) if recipe.name else recipe
-        if children(recipe) is None or isinstance(recipe, tuple | dict):
+        if children(recipe) is None or isinstance(recipe, dict):
             return recipe
-        changes = {name: self(value) for name, value in (children(recipe) or {}).items()}
+        if isinstance(recipe, tuple):
+            return tuple(self(item) for item in recipe)
+        unused = getattr(recipe, "unused", ())
+        changes = {name: self(value) for name, value in (children(recipe) or {}).items() if name not in unused}
         return dataclasses.replace(recipe, **changes)
 
-    def _weights(self, name: str) -> str:
-        self.used.add(name)
-        if self.lenient and name not in self.data:
-            self.absent[name] = f"pass --data {name}=FOLDER with the released weights"
-            return ABSENT
-        known = self.hashes.of(weights_file(name, self.data).absolute())
-        self.hashes.save()
-        return known
-
-    def _fingerprint(self, config: TrackSet | ClipSet) -> str:
+    def _fingerprint(self, config: TrackSet | ClipSet | WeightSet) -> str:
         name = repr(config)
         self.used.add(config.name)
         if name not in self._known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,18 +71,20 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def _scores(title: str, trials: Sequence[Trial], store: Store, factors: Sequence[str]) -> pd.DataFrame:
-    tables = []
-    for trial in trials:
-        table = read_scores(store.directory(trial.root))
-        labels = {factor: trial.variant.levels[factor] for factor in factors}
-        front = {"study": title, "trial": trial.name, "variant": trial.variant.name, **labels, "seed": trial.seed}
-        for position, (column, value) in enumerate(front.items()):
-            table.insert(position, column, value)
-        tables.append(table)
-    if not tables:
+    if not trials:
         return pd.DataFrame(columns=["study", "trial", "variant", *factors, "seed", "track", "target", "metric",
                                      "aggregation", "score"])
-    return pd.concat(tables, ignore_index=True)
+    labels = [{"study": title, "trial": trial.name, "variant": trial.variant.name,
+               **{factor: trial.variant.levels[factor] for factor in factors}, "seed": trial.seed} for trial in trials]
+    return _labelled([read_scores(store.directory(trial.root)) for trial in trials], labels)
+
+
+def _labelled(tables: Sequence[pd.DataFrame], labels: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """All tables as one, with a front column for each label that says which table a row is of."""
+    lengths = [len(table) for table in tables]
+    front = {name: pd.Series([label[name] for label in labels]).repeat(lengths).reset_index(drop=True)
+             for name in labels[0]}
+    return pd.concat([pd.DataFrame(front), pd.concat(tables, ignore_index=True)], axis=1)
 
 
 def read_scores(directory: Path) -> pd.DataFrame:
@@ -91,18 +94,14 @@ def read_scores(directory: Path) -> pd.DataFrame:
 
 
 def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
-    tables = []
+    tables, labels = [], []
     for trial in trials:
         files = [store.directory(stage) / "predictions.parquet" for stage in walk([trial.root]).values()]
         path = next((file for file in reversed(files) if file.exists()), None)
-        if path is None:
-            continue
-        table = pd.read_parquet(path)
-        table.insert(0, "trial", trial.name)
-        table.insert(1, "variant", trial.variant.name)
-        table.insert(2, "seed", trial.seed)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True) if tables else None
+        if path is not None:
+            tables.append(pd.read_parquet(path))
+            labels.append({"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed})
+    return _labelled(tables, labels) if tables else None
 
 
 def _curves(plan: Plan, store: Store) -> pd.DataFrame:
@@ -123,7 +122,17 @@ def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str]
     status = "done" if manifests[trial.root.key] else "failed" if failed else "missing"
     return {"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed, "status": status,
             "error": failed[0] if status == "failed" else None,
-            "stages": {stage.name: key for key, stage in stages.items()}, "command": command}
+            "stages": named(stages), "command": command}
+
+
+def named(stages: Mapping[str, Stage]) -> dict[str, str]:
+    """Keys by stage name; several of one name are ``infer``, ``infer.2``, ``infer.3``, in the order of the graph."""
+    count: Counter[str] = Counter()
+    found = {}
+    for key, stage in stages.items():
+        count[stage.name] += 1
+        found[stage.name if count[stage.name] == 1 else f"{stage.name}.{count[stage.name]}"] = key
+    return found
 
 
 def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> dict[str, Any]:

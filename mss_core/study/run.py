@@ -7,21 +7,25 @@ an interrupted one goes on from its checkpoint.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mss_core.graph import Context, walk
+from mss_core.claim import Claim
+from mss_core.drivers import Driver
+from mss_core.graph import Context
 from mss_core.store import Store
 from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.study import Study
+from mss_core.study.view import of_plan
 
 if TYPE_CHECKING:
     from mss_core.study.tracking import Tracker
@@ -32,6 +36,10 @@ def parser(study: Study) -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(description=study.question, allow_abbrev=False)
     flags.add_argument("--dry-run", action="store_true", help="show what would run, and run nothing")
     flags.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
+    flags.add_argument("--probe", type=float, nargs="?", const=15.0, default=0.0, metavar="SECONDS",
+                       help="with --dry-run: time one stage of each kind here, each for about so long (15)")
+    flags.add_argument("--cpus", type=int, metavar="N", help="with --dry-run: price for so many CPUs (this machine's)")
+    flags.add_argument("--gpus", type=int, metavar="N", help="with --dry-run: price for so many GPUs (this machine's)")
     flags.add_argument("--smoke", action="store_true", help="everything at a size for minutes on a CPU")
     flags.add_argument("--set", action="append", default=[], metavar="PATH=VALUE",
                        help="change the baseline recipe (dotted path; value as JSON or text)")
@@ -50,7 +58,8 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = parser(study).parse_args(words)
     try:
-        status = _run(study, options, words)
+        with contextlib.ExitStack() as held:
+            status = _run(study, options, words, held)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
@@ -62,9 +71,11 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(status)
 
 
-def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int:
+def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: contextlib.ExitStack) -> int:
     begun = time.monotonic()
     study.check()
+    if options.smoke:
+        study = study.at_smoke_size()
     settings = dict(_setting(text) for text in options.set)
     seeds = _seeds(study, options.seeds)
     if options.search:
@@ -76,17 +87,19 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     title = study.title(options.smoke, settings)
     plan = make_plan(trials, store, set_aside=not options.dry_run)
     if options.dry_run:
-        _print_plan(title, plan, binder, options.json)
+        _print_plan(study, title, plan, binder, store, len(seeds), options)
         return 0
     _say(f"{title}: {study.question}")
     _say(_summary(plan))
     for key in plan.damaged:
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]}")
 
+    held.enter_context(_alone(title, store))
     from mss_core.study import results
 
     surroundings = results.environment()
-    tracker = _tracker(options, store, title)
+    driver = Driver(store.root)
+    tracker = _tracker(options, store, title, driver.name)
     board = Board({key: plan.stages[key] for key in plan.needed}, store)
     command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
 
@@ -96,21 +109,24 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
 
     interrupted = True
     try:
+        driver.start()
         if tracker is not None:
-            tracker.begin(study, plan, surroundings)
+            tracker.begin(of_plan(study, title, plan, surroundings))
         if plan.needed:
-            _execute(plan, store, options.in_process, binder, surroundings, board, tracker)
+            _execute(plan, store, options.in_process, binder, surroundings, board)
         folder = gather()
-        import reports
+        import reports.plain
 
-        written = reports.render(folder)
+        found = reports.read(folder)
+        written = reports.write(found, folder, tuple(reports.FORMATS), store.root, folder)
         if tracker is not None:
-            tracker.finish(folder, written, board.errors)
+            tracker.finish(folder, board.errors)
         interrupted = False
     finally:
         if tracker is not None:
             tracker.close(interrupted)
-    print(reports.summary(folder))
+        driver.stop()
+    print(reports.plain.summary(found))
     _say("")
     _say(f"report   {_shown(written['html'])}")
     _say(f"tables   {_shown(folder)}")
@@ -121,17 +137,29 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str]) -> int
     return _failures(board, command)
 
 
-def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any], board: Board,
-             tracker: Tracker | None) -> None:
-    from mss_core import runtime
+@contextlib.contextmanager
+def _alone(title: str, store: Store) -> Iterator[None]:
+    """One driver a study and store. Other studies may share the store; this one's tables have one writer."""
+    try:
+        store.root.mkdir(parents=True, exist_ok=True)
+        claim = Claim(store.root / f".{title}.claim", seconds=store.claim_seconds)
+        if not claim.acquire_or_refuse():
+            holder = claim.holder()
+            raise RuntimeError(f"process {holder.get('pid')} on {holder.get('host')} is running study {title!r} on "
+                               "this store; wait for it, or stop it and give the same command again")
+    except OSError as error:
+        raise RuntimeError(f"the store {store.root} cannot be written to ({error.strerror or error}); "
+                           "name another with --store") from None
+    try:
+        yield
+    finally:
+        claim.release()
 
-    device = runtime.device()
-    ctx = Context(device=device, device_name=runtime.device_name(device),
-                  data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings,
-                  checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")))
+
+def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any],
+             board: Board) -> None:
+    ctx = _context(binder, surroundings)
     with board:
-        if tracker is not None:
-            tracker.follow(board)
         if in_process:
             from mss_core.study.local import execute
         else:
@@ -146,7 +174,16 @@ def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroun
                 board.set(key, FAILED, "it was not executed")
 
 
-def _tracker(options: argparse.Namespace, store: Store, title: str) -> Tracker | None:
+def _context(binder: Binder, surroundings: dict[str, Any]) -> Context:
+    from mss_core import runtime
+
+    device = runtime.device()
+    return Context(device=device, device_name=runtime.device_name(device),
+                   data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings,
+                   checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")))
+
+
+def _tracker(options: argparse.Namespace, store: Store, title: str, driver: str) -> Tracker | None:
     try:
         from mss_core.study.tracking import Tracker
     except ModuleNotFoundError as error:
@@ -155,7 +192,7 @@ def _tracker(options: argparse.Namespace, store: Store, title: str) -> Tracker |
         _say("mlflow is not installed: this run is not tracked")
         return None
     try:
-        return Tracker(options.tracking_uri, store, title)
+        return Tracker(options.tracking_uri, store, title, driver, _say)
     except Exception as error:
         if not options.tracking_uri:
             raise
@@ -234,29 +271,24 @@ def _summary(plan: Plan) -> str:
             f"store, {len(plan.needed)} to run")
 
 
-def _print_plan(title: str, plan: Plan, binder: Binder, as_json: bool) -> None:
-    counts = plan.counts()
-    if as_json:
-        print(json.dumps({
-            "title": title,
-            "trials": [{"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed,
-                        "stages": {stage.name: key for key, stage in walk([trial.root]).items()}}
-                       for trial in plan.trials],
-            "stages": counts,
-            "totals": {"trials": len(plan.trials), "calls": sum(row["calls"] for row in counts.values()),
-                       "distinct": len(plan.stages), "done": len(plan.done), "to_run": len(plan.needed)},
-            "absent_data": binder.absent}, indent=1))
-        return
-    print(f"{title}: {_summary(plan)}\n")
-    print(f"  {'stage':<18}{'calls':>8}{'distinct':>10}{'in store':>10}{'to run':>8}")
-    for name, row in counts.items():
-        print(f"  {name:<18}{row['calls']:>8}{row['distinct']:>10}{row['done']:>10}{row['to_run']:>8}")
-    print()
-    for trial in plan.trials:
-        departures = ", ".join(f"{path}={value}" for path, value in trial.variant.departures.items()) or "baseline"
-        print(f"  {trial.name:<28} {departures}")
-    for name, how in binder.absent.items():
-        print(f"\n  data set {name!r} is not on this machine: {how}")
+def _print_plan(study: Study, title: str, plan: Plan, binder: Binder, store: Store, seeds: int,
+                options: argparse.Namespace) -> None:
+    from mss_core.study import quote
+    from mss_core.study.price import here
+    from reports.power import detectable
+
+    cpus, gpus = (given if given is not None else found
+                  for given, found in zip((options.cpus, options.gpus), here(), strict=True))
+    probed = quote.measure(plan, store, _context(binder, {}), options.probe, binder.absent, _say) if (
+        options.probe) else []
+    if probed:
+        plan = make_plan(plan.trials, store, set_aside=False)  # data sets that the probe prepared are there now
+    cost = quote.quote(plan, store, cpus, gpus, not options.in_process, probed)
+    found = quote.reach(study, store, seeds, detectable)
+    if options.json:
+        print(json.dumps(quote.as_json(title, plan, binder.absent, cost, found, study.test), indent=1))
+    else:
+        print(quote.as_text(title, _summary(plan), plan, binder.absent, cost, found, study))
 
 
 def _shown(path: Path) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mss_core.graph import Stage, digest
 from mss_core.naming import choose, nearest
-from mss_core.recipe import flatten, override, paths
+from mss_core.recipe import flatten, has, override, paths
 from mss_core.study.designs import Factor, Variant, one_at_a_time
 
 CORRECTIONS = ("bonferroni", "holm", "benjamini_hochberg")
@@ -45,7 +46,10 @@ class Study:
             block (equal levels of these factors); the correction counts the contrasts of all blocks.
         sections: what the report shows beside the usual, ``{"kind": a module of reports/sections, **options}``.
         metric, target: the primary score, e.g. ``"roc_auc"`` averaged over tags, ``"macro"``.
+        metrics: by level of a factor, another primary metric for the variants at that level.
         smoke: cuts a recipe down for ``--smoke``.
+        smoke_levels, smoke_seeds: the levels (by factor) and seeds that a smoke run keeps; all where not named.
+        cut: what a smoke run left out, as a sentence.
         test, alpha, correction: the declared primary test.
     """
 
@@ -61,6 +65,10 @@ class Study:
     within: Sequence[str] = ()
     sections: Sequence[Mapping[str, Any]] = ()
     target: str = "macro"
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    smoke_levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    smoke_seeds: Sequence[int] | None = None
+    cut: str = ""
     design: Callable[[Sequence[Factor]], list[Variant]] = one_at_a_time
     higher_is_better: bool = True
     test: str = "welch"
@@ -79,6 +87,9 @@ class Study:
         for path in self.seeded:
             if path not in known:
                 raise ValueError(f"no seed {path!r} in the recipe; {nearest(path, known)}")
+        for level in self.metrics:
+            choose("level in 'metrics'", level, [label for factor in self.factors for label in factor.levels])
+        self.at_smoke_size().references()
         self.references()
         for variant in self.variants():
             try:
@@ -86,11 +97,34 @@ class Study:
             except (ValueError, TypeError) as error:
                 raise ValueError(f"variant {variant.name!r} of study {self.name!r}: {error}") from None
 
+    def at_smoke_size(self) -> Study:
+        """What ``--smoke`` runs: the kept levels and seeds. A factor left with its baseline level alone is dropped."""
+        by_name = {factor.name: factor for factor in self.factors}
+        for name, labels in self.smoke_levels.items():
+            choose("factor in 'smoke_levels'", name, by_name)
+            for label in labels:
+                choose(f"level of factor {name!r} in 'smoke_levels'", label, by_name[name].levels)
+        factors, kept = [], []
+        for factor in self.factors:
+            labels = self.smoke_levels.get(factor.name, tuple(factor.levels))
+            cut = replace(factor, levels={label: factor.levels[label] for label in labels})
+            if len(labels) < len(factor.levels):
+                kept.append(f"{', '.join(labels)} of {factor.name}")
+            if list(cut.levels.values()) != [{}]:
+                factors.append(cut)
+        names = [factor.name for factor in factors]
+        levels = [label for factor in factors for label in factor.levels]
+        return replace(
+            self, factors=factors, within=[name for name in self.within if name in names],
+            reference={name: label for name, label in self.reference.items() if name in names},
+            metrics={level: metric for level, metric in self.metrics.items() if level in levels},
+            seeds=self.seeds if self.smoke_seeds is None else self.smoke_seeds, smoke_levels={}, smoke_seeds=None,
+            cut=f"A smoke run of this study keeps only {' and '.join(kept)}." if kept else "")
+
     def variants(self) -> list[Variant]:
         """All variants of the design; ValueError where two have one name."""
         variants = self.design(self.factors)
-        names = [variant.name for variant in variants]
-        twice = {name for name in names if names.count(name) > 1}
+        twice = [name for name, count in Counter(variant.name for variant in variants).items() if count > 1]
         if twice:
             raise ValueError(f"study {self.name!r} has several variants named {sorted(twice)[0]!r}")
         return variants
@@ -126,13 +160,17 @@ class Study:
     def recipe(self, variant: Variant, seed: int, smoke: bool, settings: Mapping[str, Any],
                bind: Callable[[Any], Any]) -> Any:
         """The resolved recipe of one trial: departures, then smoke size, ``--set`` values, the seed and the data."""
+        return self._seed(self._resolve(variant, smoke, settings, bind), seed)
+
+    def _resolve(self, variant: Variant, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]) -> Any:
         recipe = override(self.baseline, variant.departures)
         if smoke:
             recipe = self.smoke(recipe)
-        recipe = override(recipe, {path: value for path, value in settings.items() if not _left_out(path, variant)})
+        return bind(override(recipe, {p: value for p, value in settings.items() if not _left_out(p, variant)}))
+
+    def _seed(self, recipe: Any, seed: int) -> Any:
         # A stage that a variant leaves out has no seed to set.
-        recipe = override(recipe, {path: seed for path in self.seeded if path in flatten(recipe)})
-        return bind(recipe)
+        return override(recipe, {path: seed for path in self.seeded if has(recipe, path)})
 
     def trials(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any],
                bind: Callable[[Any], Any]) -> list[Trial]:
@@ -140,8 +178,9 @@ class Study:
         self._check_settings(smoke, settings)
         trials = []
         for variant in self.variants():
+            resolved = self._resolve(variant, smoke, settings, bind)
             for seed in seeds:
-                recipe = self.recipe(variant, seed, smoke, settings, bind)
+                recipe = self._seed(resolved, seed)
                 trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
         return trials
 
@@ -171,6 +210,8 @@ class Study:
             "sections": [dict(section) for section in self.sections],
             "metric": self.metric,
             "target": self.target,
+            "metrics": dict(self.metrics),
+            "cut": self.cut,
             "higher_is_better": self.higher_is_better,
             "test": self.test,
             "alpha": self.alpha,

@@ -4,9 +4,9 @@
 
     prepare_stems -> train_stems (X-UMX) --+
     prepare_tracks -> pretrain (U-Net) ----+-> score_stems on the test songs of any data set
-    released (weights on disk) ------------+
+    prepare_separator (weights on disk) ---+
 
-Released weights are read where ``weights.name`` is set, and nothing is trained then.
+With ``released`` the weights on disk are read, and nothing is trained.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 from mss_core import audio
 from mss_core.augment import Augment
-from mss_core.data.sets import TrackSet, Weights
+from mss_core.data.sets import TrackSet, WeightSet
 from mss_core.graph import Stage
 from mss_core.models import check, model
 from mss_core.naming import choose
 from mss_core.stages.prepare import prepare_tracks
+from mss_core.stages.prepare_separator import LAYOUTS, prepare_separator
 from mss_core.stages.prepare_stems import prepare_stems
 from mss_core.stages.pretrain import Mixing, pretrain
-from mss_core.stages.released import LAYOUTS, released
 from mss_core.stages.score_stems import StemScoring, score_stems
 from mss_core.stages.train_stems import StemTraining, train_stems
 from mss_core.training import Phase, TrainConfig
@@ -41,14 +41,16 @@ class Transfer:
 
     Attributes:
         separator: ``"xumx"``, ``"unet"`` (MSSPT's, mono at 16 kHz) or ``"hdemucs"`` (released weights only).
-        weights: released weights in place of training; ``name`` is the layout's, as in ``--data xumx=FOLDER``.
+        released: take the released weights of ``--data <separator>=FOLDER`` in place of training.
+        weights: these weights, named as the separator.
         training: tracks to train on.
         test: tracks to score on; MS21's percussion is scored as drums.
         channels: of X-UMX.
     """
 
     separator: str = "xumx"
-    weights: Weights = Weights()
+    released: bool = False
+    weights: WeightSet = WeightSet("xumx")
     training: TrackSet = TrackSet("musdb18hq", sources=STEMS, samplerate=44_100)
     test: TrackSet = TrackSet("musdb18hq", sources=STEMS, samplerate=44_100)
     channels: int = 2
@@ -66,19 +68,23 @@ class Transfer:
         if self.channels == 1 and self.stems.augment.channel_swap:
             object.__setattr__(self, "stems", replace(self.stems, augment=replace(self.stems.augment,
                                                                                  channel_swap=0.0)))
-        if self.weights.name:
-            choose("layout of released weights ('weights.name')", self.weights.name, LAYOUTS)
-            if self.weights.name != self.separator:
-                raise ValueError(f"'weights.name' is {self.weights.name!r} and 'separator' {self.separator!r}: set "
-                                 "both to the same")
+        if self.weights.name != self.separator:
+            object.__setattr__(self, "weights", WeightSet(self.separator))
+        if self.released:
+            choose("separator with released weights", self.separator, LAYOUTS)
         elif self.separator == "hdemucs":
-            raise ValueError("'hdemucs' is not trained here: set weights.name=hdemucs and pass --data "
-                             "hdemucs=FOLDER with torchaudio's weights")
+            raise ValueError("'hdemucs' is not trained here: set released=true and pass --data hdemucs=FOLDER with "
+                             "torchaudio's weights")
         check({**self.xumx, "channels": self.channels}, "xumx")
         missing = set(self.rows().values()) - set(self.test.sources)
         if missing:
             raise ValueError(f"'test.sources' lacks {', '.join(sorted(missing))}, which {self.test.name} has for "
                              f"{', '.join(STEMS)}; it holds {', '.join(self.test.sources)}")
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Fields that nothing is read for."""
+        return ("training",) if self.released else ("weights",)
 
     def rows(self) -> dict[str, str]:
         """Which source of the test set each stem is compared with."""
@@ -90,8 +96,8 @@ class Transfer:
         return Stage(score_stems, data=self.test, rows=self.rows(), model=self._separator(), scoring=self.scoring)
 
     def _separator(self) -> Stage:
-        if self.weights.name:
-            return Stage(released, weights=self.weights, layout=self.separator)
+        if self.released:
+            return Stage(prepare_separator, data=self.weights, layout=self.separator)
         if self.separator == "unet":
             tracks = Stage(prepare_tracks, data=replace(self.training, samplerate=16_000),
                            segment=audio.samples_of(self.mixing.frames))
@@ -113,8 +119,8 @@ def smoke(recipe: Transfer) -> Transfer:
 
     Every test set becomes that music, with the mixture and levels it has: MS21 and MUSDB18 are then the same songs.
     """
-    if recipe.weights.name:
-        raise ValueError("a smoke run trains a small separator of its own: leave 'weights.name' out")
+    if recipe.released:
+        raise ValueError("a smoke run trains a small separator of its own: leave 'released' out")
     synthetic = TrackSet("synthetic", sources=STEMS, size=30)
     first = replace(recipe.train.phases[0], lr=3e-3, epochs=3, patience=None, weight_decay=0.0)
     return replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from mss_core.data.__main__ import main
 from mss_core.data.check import check, configure
 from mss_core.data.files import facts
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS
-from tests.conftest import write_clips
+from tests.conftest import write_clips, write_track
 from tests.data import trees
 
 
@@ -86,7 +87,7 @@ def test_unknown_rates_and_channels_are_named(tmp_path: Path, capsys: pytest.Cap
     code, report = run(capsys, "musdb18hq", root)
     assert code == 1 and report["warnings"] == [
         "Band A - One: 22050 Hz; published are 44100", "Band A - One: 1 channels; published are 2",
-        "Band A - One: 1 channel(s) among items of 2"]
+        "Band A - One: 1 channel(s) among items of 2", "Band A - One: 22050 Hz among items of 44100"]
 
 
 def test_stems_are_compared_with_the_mixture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -153,12 +154,82 @@ def test_every_layout_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture, 
 
 
 def test_published_totals_stand_beside_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    _, report = run(capsys, "musdb18hq", trees.musdb18hq(tmp_path / "m"))
-    assert {"what": "train items", "published": 86, "found": 2, "agrees": False} in report["published"]
-    _, report = run(capsys, "mm", trees.mm(tmp_path / "mm"))
-    assert {"what": "test items with vocals", "published": 71, "found": 1, "agrees": False} in report["published"]
-    assert {"what": "train + valid items with drums", "published": 468, "found": 4, "agrees": False} in \
-        report["published"]
+    def rows(name: str, root: Path) -> dict[str, tuple]:
+        _, report = run(capsys, name, root)
+        return {row["what"]: (row["published"], row["found"], row["agrees"], row["verified"])
+                for row in report["published"]}
+
+    assert rows("musdb18hq", trees.musdb18hq(tmp_path / "m"))["train items"] == (86, 2, False, True)
+    found = rows("mm", trees.mm(tmp_path / "mm"))
+    assert found["test items with vocals"] == (71, 1, False, True)
+    assert found["train + valid items with drums"] == (468, 4, False, True)
+
+
+def test_a_mono_stem_and_another_rate_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = tmp_path / "s"
+    for seed, place in enumerate(("train/a", "train/b", "valid/c", "test/d")):
+        write_track(root / place, seconds=1.0, seed=seed, rate=22_050 if seed == 1 else 16_000)
+    samples, rate = soundfile.read(root / "train" / "a" / "vocals.wav")
+    soundfile.write(root / "train" / "a" / "vocals.wav", samples.mean(1), rate)
+    code, report = run(capsys, "stems", root)
+    assert code == 1 and report["warnings"] == ["a: vocals has 1 channel(s), the mixture 2",
+                                                "b: 22050 Hz among items of 16000"]
+
+
+def test_the_same_audio_in_two_splits_is_named(clips_tree: Path, tmp_path: Path,
+                                               capsys: pytest.CaptureFixture) -> None:
+    (clips_tree / "test0.wav").write_bytes((clips_tree / "train1.wav").read_bytes())
+    code, report = run(capsys, "clips", clips_tree)
+    assert code == 1 and report["warnings"] == ["train1.wav (train) and test0.wav (test): the same audio"]
+    for seed, place in enumerate(("train/a", "train/b", "valid/c")):
+        write_track(tmp_path / "s" / place, seconds=1.0, seed=seed)
+    shutil.copytree(tmp_path / "s" / "train" / "b", tmp_path / "s" / "test" / "b")
+    code, report = run(capsys, "stems", tmp_path / "s")
+    assert code == 1 and report["warnings"] == ["b (train) and b (test): the same audio"]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [
+    ("ms21", "train/A - 1", "test/A - 1"), ("slakh2100", "train/Track00001", "test/Track00001"),
+    ("mm", "MedleyDB/Audio/Ann_One", "Elsewhere/Ann_One")])
+def test_a_song_in_two_folders_makes_a_set_unusable(tmp_path: Path, capsys: pytest.CaptureFixture, name: str,
+                                                    old: str, new: str) -> None:
+    root = getattr(trees, name)(tmp_path / "t")
+    shutil.copytree(root / old, root / new)
+    code, report = run(capsys, name, root, "--quick")
+    assert code == 3 and f"{new.split('/')[-1]} lies in " in report["errors"][0]
+    assert "and again in " in report["errors"][0]
+
+
+def test_what_was_not_checked_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = trees.mtat(tmp_path / "mtat")
+    told = {"labels of the training split", "labels by class", "labels of single clips"}
+    for lists, annotated in ((False, True), (True, True), (True, False)):
+        if lists:
+            trees.mtat_lists(root, list(facts()["mtat"]["tags"]))
+        if not annotated:
+            (root / "annotations_final.csv").unlink()
+        _, report = run(capsys, "mtat", root, "--split", "lists" if lists else "folders", "--quick")
+        expected = told - {"labels of single clips"} if lists and annotated else told
+        assert {line.split(":")[0] for line in report["not_checked"]} == {
+            *expected, "samples were not decoded (headers only)"}
+    for name, text in (("fma_medium", "tracks.csv against the published one"), ("mm", "322 of its 330 files")):
+        code = main(["check", name, str(tmp_path)])  # nothing there: what cannot be checked is told all the same
+        out = capsys.readouterr().out
+        assert code == 3 and "  not checked: " in out and text in out
+    assert "not checked" not in " ".join(run(capsys, "clips", damaged(tmp_path / "c"))[1]["not_checked"])
+
+
+def test_unverified_figures_are_marked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    main(["check", "fma_medium", str(trees.fma(tmp_path / "fma")), "--quick"])
+    out = capsys.readouterr().out
+    assert "train items: published 19922 (unverified), found 3: DIFFERS" in out
+    assert "items, with the known broken ones: published 25000, found 7: DIFFERS" in out
+    main(["list"])
+    assert "unverified: splits, rates" in capsys.readouterr().out
+    main(["list", "--json"])
+    for about in json.loads(capsys.readouterr().out).values():
+        assert set(about["unverified"]) <= {"size", "hours", "licence", "splits", "rates"}
+        assert bool(about["sources"]) == bool(about["expected"]) and isinstance(about["not_checked"], list)
 
 
 def test_nonsense_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

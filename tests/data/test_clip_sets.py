@@ -109,7 +109,9 @@ def test_mtat_numbers_need_an_order(tmp_path: Path) -> None:
 
 def test_mtat_known_broken_clips_are_excluded(tmp_path: Path) -> None:
     root = trees.mtat(tmp_path / "mtat")
-    broken = facts()["mtat"]["broken"][0]
+    broken = facts()["mtat"]["broken"][2]  # named by every public loader; was misspelt here once
+    assert broken == ("9/american_baroque-dances_and_suites_of_rameau_and_couperin-25-le_petit_rien_xiveme_ordre_"
+                      "couperin-88-117.mp3")
     path = root / "annotations_final.csv"
     path.write_text(path.read_text().replace(trees.MTAT_CLIPS[0][0], broken))
     (root / "mp3" / "1" / "bob-song-01-x-0-2.mp3").write_bytes(b"")

@@ -40,15 +40,15 @@ def found_in(root: Path) -> Survey:
     return survey(TrackSet("stems"), {"stems": root})
 
 
-def test_workers_do_not_change_a_byte(stems_tree: Path, tmp_path: Path) -> None:
-    build(found_in(stems_tree), tmp_path / "one", 1)
-    build(found_in(stems_tree), tmp_path / "three", 3)
+def test_workers_do_not_change_a_byte(shared_stems: Path, tmp_path: Path) -> None:
+    build(found_in(shared_stems), tmp_path / "one", 1)
+    build(found_in(shared_stems), tmp_path / "three", 3)
     assert files(tmp_path / "one") == files(tmp_path / "three")
 
 
 @pytest.mark.parametrize("torn", [False, True])
-def test_an_interrupted_build_goes_on(stems_tree: Path, tmp_path: Path, torn: bool) -> None:
-    found = found_in(stems_tree)
+def test_an_interrupted_build_goes_on(shared_stems: Path, tmp_path: Path, torn: bool) -> None:
+    found = found_in(shared_stems)
     build(found, tmp_path / "whole")
     decoded: list[str] = []
 
@@ -75,8 +75,8 @@ def test_an_interrupted_build_goes_on(stems_tree: Path, tmp_path: Path, torn: bo
     assert files(out) == files(tmp_path / "whole")
 
 
-def test_a_journal_of_another_task_is_not_used(stems_tree: Path, tmp_path: Path) -> None:
-    found = found_in(stems_tree)
+def test_a_journal_of_another_task_is_not_used(shared_stems: Path, tmp_path: Path) -> None:
+    found = found_in(shared_stems)
     out = tmp_path / "out"
     build(replace(found, items=found.items[:0:-1]), out)
     again = build(found, out)
@@ -84,9 +84,9 @@ def test_a_journal_of_another_task_is_not_used(stems_tree: Path, tmp_path: Path)
     assert [item.name for item in again.items] == list("abcdefg") and files(out) == files(tmp_path / "fresh")
 
 
-def test_a_crashed_stage_resumes_in_the_store(stems_tree: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_crashed_stage_resumes_in_the_store(shared_stems: Path, tmp_path: Path, monkeypatch) -> None:
     stage = Stage(prepare_tracks, data=TrackSet("stems"), segment=1000)
-    context = Context(data={"stems": stems_tree})
+    context = Context(data={"stems": shared_stems})
     decode, count = module._decode, []
 
     def failing(item, **arguments):
@@ -139,6 +139,18 @@ def test_items_unlike_the_others_and_truncated_ones_are_counted(tmp_path: Path) 
     assert notes["skipped"] == ["cut (stops after 0.5 of 1 s (truncated))"]
 
 
+def test_the_same_audio_in_two_splits_and_a_mono_stem_are_counted(tmp_path: Path) -> None:
+    def item(name: str, split: str, seed: int, channels: int = 2) -> Item:
+        noise = np.random.default_rng(seed).normal(0, 0.1, (2, 800)).astype(np.float32)
+        return Item(name, split, lambda: Sound({"mixture": noise, "a": noise[:channels], "b": 0 * noise[:1]}, 16_000))
+
+    items = (item("x", "train", 0), item("y", "train", 0), item("z", "test", 0), item("w", "valid", 1, channels=1))
+    build(Survey(items), tmp_path / "out", rows=("mixture", "a", "b"))
+    notes = {note["kind"]: note["items"] for note in notes_of(tmp_path / "out")}
+    assert notes["leak"] == ["x (train) and y (train) and z (test)"]
+    assert notes["odd"] == ["w: a has 1 channel(s), the mixture 2"]
+
+
 def test_half_an_mp3_is_a_counted_skip_in_training(tmp_path: Path) -> None:
     root = trees.jamendo(tmp_path / "j")
     path = root / "audio" / "02" / "102.mp3"
@@ -170,9 +182,10 @@ def test_decoding_in_order_however_long_each_takes() -> None:
 
 # ---- batches
 
-@pytest.fixture
-def opened(stems_tree: Path, tmp_path: Path) -> Packed:
-    return build(found_in(stems_tree), tmp_path / "opened")
+@pytest.fixture(scope="module")
+def opened(shared_stems: Path, tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    """Packed once; only read."""
+    return build(found_in(shared_stems), tmp_path_factory.mktemp("packed") / "opened")
 
 
 def take(found, count: int) -> list:

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.mixing import IncoherentMixer, segments
 from mss_core.data.packed import Packed, notes_of, pack
-from mss_core.data.sets import ClipSet, TrackSet, survey
+from mss_core.data.sets import CLIP_SETS, TRACK_SETS, ClipSet, TrackSet, survey
 from mss_core.graph import Context
 from tests.conftest import FREQUENCIES, write_clips, write_track
+from tests.data import trees
 
 SEGMENT = 61_792
 
@@ -28,20 +31,42 @@ def packed_tracks(root: Path, out: Path, **changes) -> Packed:
     return Packed(out)
 
 
+@pytest.fixture(scope="module")
+def stems_packed(shared_stems: Path, tmp_path_factory: pytest.TempPathFactory) -> Packed:
+    """The shared tree, packed once; only read."""
+    return packed_tracks(shared_stems, tmp_path_factory.mktemp("packed") / "out")
+
+
 def packed_clips(root: Path, out: Path) -> Packed:
     out.mkdir()
     pack(survey(ClipSet("clips"), {"clips": root}), ("mixture",), 16_000, SEGMENT, out, Context(out=out))
     return Packed(out)
 
 
+def test_every_name_has_a_reader() -> None:
+    assert set(TRACK_SETS) == set(TRACKS) and set(CLIP_SETS) == set(CLIPS)
+
+
+@pytest.mark.parametrize("name", ["slakh2100", "irmas", "mtat"])
+def test_what_was_skipped_is_told_where_too_little_is_left(tmp_path: Path, name: str) -> None:
+    root = getattr(trees, name)(tmp_path / "t")
+    bad = [path for path in root.rglob("*") if path.suffix in (".flac", ".mp3", ".wav")
+           and any(part in ("train", "0", "1", "a", "IRMAS-TrainingData", "Part2") for part in path.parts)]
+    for path in bad:
+        path.write_bytes(b"")
+    config = TrackSet(name, sources=("bass",)) if name in TRACKS else ClipSet(name, labels="label")
+    with pytest.raises(ValueError, match="(no train item|too few).*; skipped: .*0 bytes"):
+        survey(config, {name: root})
+
+
 # ---- stems
 
-def test_stems_are_packed_as_they_are(stems_tree: Path, tmp_path: Path) -> None:
-    packed = packed_tracks(stems_tree, tmp_path / "out")
+def test_stems_are_packed_as_they_are(stems_packed: Packed, shared_stems: Path) -> None:
+    packed = stems_packed
     assert [(i.name, i.split) for i in packed.items] == [
         ("a", "train"), ("b", "train"), ("c", "train"), ("d", "train"), ("e", "valid"), ("f", "test"), ("g", "test")]
     for item in packed.items:
-        samples, rate = soundfile.read(stems_tree / item.split / item.name / "bass.wav", dtype="float32")
+        samples, rate = soundfile.read(shared_stems / item.split / item.name / "bass.wav", dtype="float32")
         assert rate == packed.samplerate
         np.testing.assert_allclose(packed.read(item, "bass"), samples.mean(1), rtol=0, atol=1.1 / 32767)
     assert packed.read(packed.items[0], "mixture", start=packed.items[0].length - 3, length=5).tolist()[3:] == [0, 0]
@@ -127,9 +152,9 @@ def test_a_wrong_set_is_refused(stems_tree: Path, harm: str, message: str) -> No
         survey(TrackSet("stems"), {"stems": stems_tree})
 
 
-def test_a_wrong_source_name_is_refused(stems_tree: Path) -> None:
+def test_a_wrong_source_name_is_refused(shared_stems: Path) -> None:
     with pytest.raises(ValueError, match="no 'vocal'.*did you mean 'vocals'"):
-        survey(TrackSet("stems", sources=("vocal",)), {"stems": stems_tree})
+        survey(TrackSet("stems", sources=("vocal",)), {"stems": shared_stems})
     with pytest.raises(ValueError, match="no source of the synthetic set 'vocal'; did you mean 'vocals'"):
         survey(TrackSet(sources=("vocal",)), {})
 
@@ -246,16 +271,16 @@ def test_fingerprints_are_remembered(stems_tree: Path, tmp_path: Path, monkeypat
 
 # ---- mixing
 
-def test_segments_are_cut_as_in_the_reference_code(stems_tree: Path, tmp_path: Path) -> None:
-    packed = packed_tracks(stems_tree, tmp_path / "out")
+def test_segments_are_cut_as_in_the_reference_code(stems_packed: Packed) -> None:
+    packed = stems_packed
     assert [(i.name, s) for i, s in segments(packed, "train", 32_000, 16_000)][:5] == [
         ("a", 0), ("a", 16_000), ("a", 32_000), ("a", 48_000), ("a", 64_000)]
     assert [s for _, s in segments(packed, "train", 200_000, 16_000)] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("sources", [("vocals",), ("vocals", "drums")])
-def test_mixtures_are_pure_functions_of_seed_and_step(stems_tree: Path, tmp_path: Path, sources) -> None:
-    packed = packed_tracks(stems_tree, tmp_path / "out")
+def test_mixtures_are_pure_functions_of_seed_and_step(stems_packed: Packed, sources) -> None:
+    packed = stems_packed
 
     def mixer(seed: int) -> IncoherentMixer:
         return IncoherentMixer(packed, sources, {"drums": 1}, 48_000, 24_000, 16_000, seed)
@@ -270,8 +295,8 @@ def test_mixtures_are_pure_functions_of_seed_and_step(stems_tree: Path, tmp_path
         np.testing.assert_allclose(mixtures, stems.sum(1), atol=1e-6)
 
 
-def test_a_single_source_s_target_holds_only_that_source(stems_tree: Path, tmp_path: Path) -> None:
-    packed = packed_tracks(stems_tree, tmp_path / "out")
+def test_a_single_source_s_target_holds_only_that_source(stems_packed: Packed) -> None:
+    packed = stems_packed
     mixer = IncoherentMixer(packed, ("other",), {}, 48_000, 24_000, 16_000, 0)
     mixtures, stems = mixer.batch(0, 4)
     spectrum = np.abs(np.fft.rfft(stems.sum(0)[0] * np.hanning(16_000)))
@@ -279,6 +304,34 @@ def test_a_single_source_s_target_holds_only_that_source(stems_tree: Path, tmp_p
     assert abs(peak - FREQUENCIES["other"]) < 60
     rest = np.abs(np.fft.rfft((mixtures - stems[:, 0]).sum(0) * np.hanning(16_000)))
     assert rest[450:560].max() < 0.05 * rest.max()
+
+
+def test_how_many_segments_a_mixture_sums(stems_tree: Path, tmp_path: Path) -> None:
+    """Two stems make the target and two other segments the rest, or one of each; of several sources each its own."""
+    packed = packed_tracks(stems_tree, tmp_path / "out")
+
+    def reads(sources: tuple[str, ...], **more: int) -> list[int]:
+        """How often a mixture reads the mixture's row and each source's, and from how many places."""
+        mixer = IncoherentMixer(packed, sources, {"vocals": 2, "other": 2, "drums": 2, "bass": 1}, 48_000, 24_000,
+                                16_000, 0, **more)
+        drawn = mixer.draw(0, 1)[0]
+        rows = [mixer.rows[index] for index in drawn.row[0]]
+        return [rows.count(row) for row in ("mixture", *packed.rows[1:])] + [len(set(drawn.start[0]))]
+
+    rows = packed.rows[1:]
+    for source in rows:
+        single = [4 if row == source else 0 for row in rows]
+        assert reads((source,)) == [2, *single, 4]
+        assert reads((source,), summed=1) == [1, *(n // 2 for n in single), 2]
+        for summed in (1, 3):
+            mixer = IncoherentMixer(packed, (source,), {}, 48_000, 24_000, 16_000, 0, summed)
+            parts = torch.randn(2, 3 * summed, 4)
+            voices = mixer.voices(parts)
+            assert voices.shape == (2, 2 * summed, 4) and torch.equal(voices[:, :summed], parts[:, :summed])
+            torch.testing.assert_close(voices[:, summed], parts[:, summed] - parts[:, summed + 1])
+            torch.testing.assert_close(voices[:, -1], parts[:, -2] - parts[:, -1])
+    counts = {"vocals": 2, "other": 2, "drums": 2, "bass": 1}
+    assert reads(("vocals", "other", "drums", "bass")) == [0, *(counts[row] for row in rows), 7]
 
 
 def test_too_few_segments_are_refused(tmp_path: Path) -> None:
@@ -293,9 +346,11 @@ def test_too_few_segments_are_refused(tmp_path: Path) -> None:
 
 def test_real_stems(shared_data: Path, tmp_path: Path) -> None:
     root = tmp_path / "songs"
-    for split, song in (("train", "Sodium"), ("train", "Hydrogen")):
-        (root / split).mkdir(parents=True, exist_ok=True)
-        (root / split / song).symlink_to(shared_data / "everything_is_free" / split / song)
+    for song in ("Sodium", "Hydrogen"):  # ten of their sixty seconds
+        (root / "train" / song).mkdir(parents=True)
+        for path in (shared_data / "everything_is_free" / "train" / song).glob("*.flac"):
+            samples, rate = soundfile.read(path, frames=441_000, dtype="int16")
+            soundfile.write(root / "train" / song / path.name, samples, rate)
     (root / "test").mkdir()
     (root / "test" / "Rubidium").symlink_to(shared_data / "everything_is_free" / "test" / "Rubidium")
     packed = packed_tracks(root, tmp_path / "out")

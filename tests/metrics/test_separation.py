@@ -27,6 +27,22 @@ def test_si_sdr_equals_torchmetrics(seed, zero_mean):
     np.testing.assert_allclose(s.si_sdr(reference, estimate, zero_mean), theirs, atol=1e-9)
 
 
+def test_static_wiener_is_the_least_squares_gain_of_each_frequency():
+    rng = np.random.default_rng(0)
+    shapes = [(7, 5), (11, 5)]
+    pairs = [tuple(rng.standard_normal(shape) + 1j * rng.standard_normal(shape) for _ in range(2)) for shape in shapes]
+    for mixture, reference in pairs:
+        reference += 0.3 * mixture
+        mixture[:, 4] = 0
+    found = s.static_wiener(pairs)
+    mixture, reference = (np.concatenate([pair[i] for pair in pairs]) for i in (0, 1))
+    for k in range(4):
+        column = np.concatenate([mixture[:, k].real, mixture[:, k].imag])[:, None]
+        truth = np.concatenate([reference[:, k].real, reference[:, k].imag])
+        np.testing.assert_allclose(found[k], np.linalg.lstsq(column, truth, rcond=None)[0][0], rtol=1e-12)
+    assert found[4] == 0.0
+
+
 @given(st.integers(0, 10_000), st.floats(1e-3, 1e3), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_si_sdr_ignores_the_scale_of_both_and_the_mean_if_told(seed, gain, negative):

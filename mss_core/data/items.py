@@ -1,0 +1,103 @@
+"""What a look at a data set's folder finds: items in splits, and notes about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+AUDIO = (".wav", ".flac", ".ogg", ".mp3")
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something about the data that a report must say: ``kind`` groups equal cases, ``items`` names them."""
+
+    kind: str
+    text: str
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A decoded item: ``{row: float32 (channel, time)}``, where rows are ``"mixture"`` and, for a track, its
+    sources; the sample rate in Hz; and the labels of an item that only rendering it tells."""
+
+    rows: dict[str, np.ndarray]
+    samplerate: int
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One track or clip. ``read()`` decodes it, and raises ValueError for a file that cannot be decoded.
+
+    ``artist`` and ``seconds`` (the published duration) are empty where nothing tells them.
+    """
+
+    name: str
+    split: str
+    read: Callable[[], Sound]
+    labels: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    artist: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a data set holds: items in a fixed order, notes, the label names and whether an item has just one."""
+
+    items: tuple[Item, ...]
+    notes: tuple[Note, ...] = ()
+    labels: tuple[str, ...] = ()
+    single_label: bool = False
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+def leaks(items: Iterable[Item]) -> tuple[Note, ...]:
+    """A note that names the artists (for IRMAS, recordings) with items in more than one split."""
+    where: dict[str, set[str]] = {}
+    for item in items:
+        where.setdefault(item.artist, set()).add(item.split)
+    both = tuple(f"{artist} ({', '.join(s for s in SPLITS if s in splits)})"
+                 for artist, splits in sorted(where.items()) if artist and len(splits) > 1)
+    return (Note("leak", "artists with items in more than one split", both),) if both else ()
+
+
+def hold_out(items: Iterable[Item], share: float, seed: int, what: str, notes: Iterable[Note] = ()
+             ) -> tuple[tuple[Item, ...], tuple[Note, ...]]:
+    """Give a set without a validation split one, by name and seed; anything else passes unchanged. Where too few items
+    are left, the error names what ``notes`` say was skipped."""
+    items = tuple(items)
+    if any(item.split == "valid" for item in items):
+        return items, ()
+    training = sorted(item.name for item in items if item.split == "train")
+    if len(training) < 2:
+        raise ValueError(f"data set {what!r}: no validation split, and {len(training)} training item(s) are too few "
+                         f"to hold one out{skipped(notes)}")
+    count = min(max(1, round(share * len(training))), len(training) - 1)
+    drawn = np.random.default_rng([seed, 7]).permutation(len(training))[:count]
+    held = {training[index] for index in drawn}
+    moved = tuple(replace(item, split="valid") if item.split == "train" and item.name in held else item
+                  for item in items)
+    note = Note("split", f"{what} has no validation split: {count} of {len(training)} training items held out "
+                         f"(seed {seed})", tuple(sorted(held)))
+    return moved, (note,)
+
+
+def require_splits(items: Iterable[Item], what: str, root: Path | None, notes: Iterable[Note] = ()) -> None:
+    """Raise ValueError where a split is empty: nothing may be selected or scored on what it was trained on."""
+    for split in SPLITS:
+        if not any(item.split == split for item in items):
+            raise ValueError(f"data set {what!r}{f' in {root}' if root else ''}: no {split} item{skipped(notes)}")
+
+
+def skipped(notes: Iterable[Note]) -> str:
+    """The tail of an error message: what was skipped, the first five of it."""
+    names = [name for note in notes if note.kind == "skipped" for name in note.items]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"; skipped: {', '.join(names[:5])}{more}" if names else ""

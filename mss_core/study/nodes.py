@@ -1,0 +1,123 @@
+"""What is to be true of a cluster before a study starts on it: its nodes are there and share the store.
+
+Ray itself is asked in ``launch``; here is what is looked at on a node, and what is said about it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CLUSTER_FILE = Path("~/ray_bootstrap_config.yaml")
+"""Where ``ray up`` leaves the cluster file on the head."""
+
+MARKS = "nodes"
+"""Folder of the store that the probe of its nodes writes to."""
+
+
+def cluster_file() -> dict[str, Any]:
+    """The cluster file that ``ray up`` started this machine with, empty where there is none (or it is not readable)."""
+    try:
+        content = yaml.safe_load(CLUSTER_FILE.expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def expected_nodes(cluster: Mapping[str, Any]) -> int:
+    """How many nodes a study waits for: MSS_NODES, or head and workers that the cluster file starts with.
+
+    Spot workers beyond ``min_workers`` come and go, and are not waited for. Raises ValueError for an MSS_NODES that is
+    no number.
+    """
+    asked = os.environ.get("MSS_NODES")
+    if asked is not None:
+        if not asked.isdigit():
+            raise ValueError(f"MSS_NODES={asked} is not a number of nodes")
+        return int(asked)
+    provider = cluster.get("provider", {})
+    if provider.get("type") == "local":
+        workers = len(provider.get("worker_ips", []))
+        return 1 + min(int(cluster.get("max_workers", workers)), workers)
+    head = cluster.get("head_node_type")
+    types = cluster.get("available_node_types", {})
+    return 1 + sum(int(kind.get("min_workers", 0)) for name, kind in types.items() if name != head) if types else 0
+
+
+def possible_nodes(cluster: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Resources of the nodes that an autoscaler may still add."""
+    head = cluster.get("head_node_type")
+    return [{name: float(amount) for name, amount in kind.get("resources", {}).items()}
+            for name, kind in cluster.get("available_node_types", {}).items()
+            if name != head and kind.get("max_workers", cluster.get("max_workers", 0))]
+
+
+def too_few(joined: Iterable[str], expected: int, cluster: Mapping[str, Any]) -> str:
+    """What to say where nodes are missing: which came, which did not, where to look."""
+    here = sorted(joined)
+    provider = cluster.get("provider", {})
+    named = [provider.get("head_ip"), *provider.get("worker_ips", [])] if provider.get("type") == "local" else []
+    missing = [address for address in named if address not in here]
+    return (f"{len(here)} of {expected} nodes have joined the cluster ({', '.join(here)}"
+            + (f"; not {', '.join(missing)}" if missing else "")
+            + "). Look at `ray monitor ray_cluster.yaml`; a node whose ~/.ray/auth_token is not the head's is refused "
+              "(see docs/cluster.md). MSS_NODES=N starts with N nodes, MSS_NODES_SECONDS is how long to wait for them")
+
+
+# ---- the store, seen from every node
+
+def leave_mark(root: Path) -> str:
+    """Write what the other nodes are to find in the store. Raises OSError where the store cannot be written."""
+    mark = uuid.uuid4().hex
+    (root / MARKS).mkdir(parents=True, exist_ok=True)
+    (root / MARKS / mark).write_text(socket.gethostname(), encoding="utf-8")
+    return mark
+
+
+def answer_mark(root: Path, mark: str, answer: str, data: Mapping[str, Path]) -> str:
+    """On a node: read the mark, write an answer beside it. Returns what is wrong, or nothing."""
+    absent = [f"data set {name!r} ({path})" for name, path in data.items() if not path.is_dir()]
+    folder = root / MARKS
+    if not folder.is_dir():
+        return f"there is no such folder as {root}" if not root.is_dir() else f"{root} is another folder there"
+    if not appears(folder / mark):
+        return f"{root} is another folder there"
+    try:
+        (folder / f"{mark}.{answer}").write_text(socket.gethostname(), encoding="utf-8")
+    except OSError as error:
+        return f"{root} cannot be written to there ({error.strerror or error})"
+    return f"it does not have {', '.join(absent)}" if absent else ""
+
+
+def read_answers(root: Path, mark: str, answers: Iterable[str]) -> list[str]:
+    """The answers that cannot be read here; the mark and all answers are removed."""
+    folder = root / MARKS
+    missing = [answer for answer in answers if not appears(folder / f"{mark}.{answer}")]
+    for path in folder.glob(f"{mark}*"):
+        path.unlink(missing_ok=True)
+    return missing
+
+
+def appears(path: Path, seconds: float = 5.0) -> bool:
+    """Whether a file is there, or comes within the time that network file systems remember old listings for."""
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def unshared(root: Path, problems: Mapping[str, str]) -> str:
+    """What to say where nodes do not share the store or the data."""
+    lines = [f"node {node}: {problem}" for node, problem in sorted(problems.items())]
+    return (f"every node must see the store {root} as one folder, and the data sets under the same paths:\n  "
+            + "\n  ".join(lines)
+            + "\nGive --store a path on storage that all nodes mount (see docs/cluster.md)")

@@ -1,0 +1,122 @@
+"""``--dry-run``: what would run, what it will cost and what it can find, as text or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mss_core.graph import Context, walk
+from mss_core.store import Store
+from mss_core.study.plan import Plan
+from mss_core.study.price import Price, Reach, Timing, clock, estimates, price, size, smallest_p, spread, timings
+from mss_core.study.resources import resources
+from mss_core.study.study import Study
+
+ASSUMED_SD = 0.01
+"""Standard deviation between seeds where no earlier run tells one: a hundredth of the metric's unit."""
+
+BASIS = {"store": "timed in this store", "probe": "probed", "near": "from a stage not quite like it",
+         "unknown": "not known: run with --probe"}
+
+
+def quote(plan: Plan, store: Store, cpus: int, gpus: int, ray: bool, probed: Sequence[Timing]) -> Price:
+    """The price of a plan on this many CPUs and GPUs."""
+    def device(name: str) -> str:
+        return "cuda" if resources(name, gpus).get("GPU") else "cpu"
+
+    measured = [*timings(store, dict.fromkeys(stage.name for stage in plan.stages.values())), *probed]
+    return price(plan, estimates(plan, measured, device), cpus, gpus, ray)
+
+
+def measure(plan: Plan, store: Store, ctx: Context, seconds: float, absent: Mapping[str, str],
+            say: Callable[[str], None]) -> list[Timing]:
+    """Probe what the store has no timing of; nothing where data sets are absent."""
+    if absent:
+        say(f"--probe needs the data: {', '.join(sorted(absent))} not on this machine; nothing is measured")
+        return []
+    from mss_core.study.probe import probe
+
+    return probe(plan, store, ctx, seconds, say)
+
+
+def reach(study: Study, store: Store, seeds: int, detectable: Callable[[float, int, float], float]) -> Reach:
+    """What the declared test can find with so many seeds.
+
+    Args:
+        detectable: (standard deviation, runs an arm, level) -> smallest difference found with 80 % power.
+    """
+    references = study.references()
+    family = max(1, sum(name != reference.name for name, reference in references.items()))
+    level = study.alpha if study.correction == "none" else study.alpha / family
+    sd, basis = spread(store, study.name, study.metric, study.target) or (ASSUMED_SD, "assumed")
+    return Reach(seeds, family, level, sd, basis, detectable(sd, seeds, level), smallest_p(study.test, seeds))
+
+
+def as_json(title: str, plan: Plan, absent: Mapping[str, str], cost: Price, found: Reach, test: str) -> dict[str, Any]:
+    """The whole plan as plain data; a difference that cannot be told is null."""
+    counts = plan.counts()
+    known = found.detectable == found.detectable
+    return {
+        "title": title,
+        "trials": [{"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed,
+                    "stages": {stage.name: key for key, stage in walk([trial.root]).items()}}
+                   for trial in plan.trials],
+        "stages": counts,
+        "totals": {"trials": len(plan.trials), "calls": sum(row["calls"] for row in counts.values()),
+                   "distinct": len(plan.stages), "done": len(plan.done), "to_run": len(plan.needed)},
+        "absent_data": dict(absent),
+        "price": cost.to_json(),
+        "power": {"seeds": found.seeds, "family": found.family, "level": found.level, "sd": found.sd,
+                  "sd_from": found.basis, "detectable": found.detectable if known else None,
+                  "smallest_p": found.smallest_p, "warning": found.warning(test)},
+    }
+
+
+def as_text(title: str, summary: str, plan: Plan, absent: Mapping[str, str], cost: Price, found: Reach,
+            study: Study) -> str:
+    """The whole plan as a person reads it."""
+    lines = [f"{title}: {summary}", "",
+             f"  {'stage':<18}{'calls':>8}{'distinct':>10}{'in store':>10}{'to run':>8}{'each':>9}{'all':>10}"
+             f"{'disk':>9}  from"]
+    for name, row in plan.counts().items():
+        priced = cost.by_stage.get(name)
+        line = f"  {name:<18}{row['calls']:>8}{row['distinct']:>10}{row['done']:>10}{row['to_run']:>8}"
+        if priced and priced["basis"] != ["unknown"]:
+            line += (f"{clock(priced['seconds'] / priced['stages']):>9}{clock(priced['seconds']):>10}"
+                     f"{size(priced['disk_bytes']):>9}")
+        elif priced:
+            line += f"{'?':>9}{'?':>10}{'?':>9}"
+        lines.append(line + ("  " + ", ".join(BASIS[basis] for basis in priced["basis"]) if priced else ""))
+    lines += ["", *_cost(cost), "", *_reach(found, study), ""]
+    for trial in plan.trials:
+        departures = ", ".join(f"{path}={value}" for path, value in trial.variant.departures.items()) or "baseline"
+        lines.append(f"  {trial.name:<28} {departures}")
+    for name, how in absent.items():
+        lines.append(f"\n  data set {name!r} is not on this machine: {how}")
+    return "\n".join(lines)
+
+
+def _cost(cost: Price) -> list[str]:
+    at = f"{cost.cpus} CPUs" + (f" and {cost.gpus} GPUs" if cost.gpus else "")
+    if cost.unknown and not any(set(row["basis"]) - {"unknown"} for row in cost.by_stage.values()):
+        return ["  cost      not known: no stage like these was timed in this store; --probe measures one of each kind"]
+    unit, ours, theirs = ("GPU-hours", cost.gpu_hours, cost.naive["gpu_hours"]) if cost.gpus else (
+        "CPU-hours", cost.cpu_hours, cost.naive["cpu_hours"])
+    naive = cost.naive
+    lines = [f"  cost      {ours:.2f} {unit}, {size(cost.bytes)} of disk, about {clock(cost.wall_seconds)} on {at}",
+             f"  naive     {theirs:.2f} {unit}, {size(naive['disk_bytes'])}, {clock(naive['wall_seconds'])} at best: "
+             f"every trial on its own, {naive['stages']:.0f} stages"]
+    if cost.unknown:
+        lines.append("  left out  " + ", ".join(f"{count} {name}" for name, count in cost.unknown.items())
+                     + ": never timed; --probe measures them")
+    return lines
+
+
+def _reach(found: Reach, study: Study) -> list[str]:
+    warning = found.warning(study.test)
+    lines = []
+    if found.detectable == found.detectable:
+        lines.append(f"  power     {found.seeds} seeds, family of {found.family}, alpha {study.alpha:g} "
+                     f"({study.correction}): differences of {study.metric} from {found.detectable:.3g} are found with "
+                     f"80 % power (t test; seed SD {found.sd:.3g}, {found.basis})")
+    return lines + ([f"  {warning}"] if warning else [])

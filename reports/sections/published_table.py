@@ -1,0 +1,83 @@
+"""Our scores in the layout of the paper's own table, beside what it printed.
+
+Options: `rows`, the factors that tell rows apart; `columns`, for each factor that tells columns apart the level that
+is meant where the study does not vary it. Which row and column a level is printed as stands in reports/data.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..findings import Comparison, Findings
+from ..published import PAPERS, paper
+from ..text import MISSING
+from . import Section, Table
+
+
+def section(
+    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
+) -> Section | None:
+    """The table, or None for a study that repeats none."""
+    for name in PAPERS:
+        found = paper(name)
+        match = found.studies.get(findings.study.name)
+        if match is not None and "row" in match:
+            return _section(findings, options, found.table(match["table"]), match, found.short)
+    return None
+
+
+def _section(
+    findings: Findings, options: Mapping[str, Any], table: Any, match: Mapping[str, Any], short: str
+) -> Section:
+    names = match["names"]
+    cells: dict[str, dict[str, str]] = {}
+    for variant in findings.study.variants:
+        levels = {**dict(options["columns"]), **variant.levels}
+        words = {factor: names.get(level, level) for factor, level in levels.items()}
+        row = match["row"].format_map(words)
+        for comparison in findings.comparisons:
+            metric = names.get(comparison.style.name)
+            column = metric and match["column"].format_map({**words, "metric": metric})
+            if column in table.columns and comparison.target in ("", "macro"):
+                text = _ours(comparison, variant.name)
+                if text:
+                    cells.setdefault(row, {})[column] = text
+    columns = [c for c in table.columns if any(c in row for row in cells.values())]
+    head = [" and ".join(options["rows"]), *(text for c in columns for text in (c, "published"))]
+    lines = []
+    for row, printed in table.rows.items():
+        if row not in cells:
+            continue
+        line = [row]
+        for column in columns:
+            line += [
+                cells[row].get(column, MISSING),
+                printed[column].text if column in printed else MISSING,
+            ]
+        lines.append(tuple(line))
+    absent = len(table.columns) - len(columns)
+    told = [
+        f"{table.name} of {short}. Mean ± standard error over runs, in percent; * marks a row better than its "
+        "reference after correction (ours) or as printed (published).",
+        "Where the metric is plain accuracy it stands beside the printed \"weighted accuracy\", which the released "
+        "code computes without weights."
+        if "accuracy" in {c.style.name for c in findings.comparisons}
+        else "",
+        f"{absent} of the {len(table.columns)} printed columns were not run." if absent else "",
+    ]
+    return Section(
+        f"{table.name} as printed",
+        tuple(text for text in told if text),
+        (Table(tuple(head), tuple(lines), numeric=(False, *(True for _ in head[1:]))),),
+    )
+
+
+def _ours(comparison: Comparison, variant: str) -> str:
+    row = next((r for r in comparison.rows if r.variant == variant and r.runs), None)
+    if row is None:
+        return ""
+    style, contrast = comparison.style, comparison.contrast(variant)
+    text = style.value(row.mean) + ("" if math.isnan(row.se) else f"±{style.value(row.se)}")
+    gain = contrast is not None and contrast.primary.difference > 0
+    return text + ("*" if contrast is not None and gain and contrast.stars else "")

@@ -1,0 +1,127 @@
+"""Steered separation beside what attenuation alone earns.
+
+Options: `table`, a table of the TagBox paper whose figures stand beside ours.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import published
+from ..findings import Findings
+from ..study import Study
+from ..table import read_scores
+from ..text import MISSING, number
+from . import Section, Table
+
+COLUMNS = {
+    "sdr_improvement": "SDRi",
+    "sdr_improvement_best_scalar": "SDRi of the best scalar",
+    "sdr_improvement_silence": "SDRi 60 dB down",
+    "si_sdr_improvement": "SI-SDRi",
+    "mixture_sdr": "SDR of the mixture",
+}
+LEAST = 0.1
+"""Improvements below this many dB are taken for none."""
+
+
+def section(
+    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
+) -> Section | None:
+    """A row a variant and target, a sentence for each improvement that attenuation explains."""
+    study = findings.study
+    frame = read_scores(tables / "scores.csv").frame
+    frame = frame[frame["metric"].isin(list(COLUMNS)) & (frame["target"] != "macro")]
+    if frame.empty:
+        return None
+    by_run = frame.groupby(["variant", "target", "metric", "seed"], sort=False)["score"].mean()
+    means = by_run.groupby(level=["variant", "target", "metric"], sort=False).mean().unstack()
+    rise = _rise(study, store)
+    rows, told = [], []
+    for (variant, target), line in means.iterrows():
+        values = {metric: float(line.get(metric, float("nan"))) for metric in COLUMNS}
+        print_ = _published(study, str(options.get("table", "")), str(variant), str(target))
+        before, after = rise.get((str(variant), str(target)), (float("nan"), float("nan")))
+        rows.append(
+            (
+                str(variant),
+                str(target),
+                *(number(v, 2, signed=True) for v in values.values()),
+                print_ or MISSING,
+                MISSING if before != before else f"{before:.2f} → {after:.2f}",
+            )
+        )
+        told.append(f"{variant}, {target}: {verdict(values)}")
+    trained = sorted({s.name for s in study.stages.values()} & {"train_vqvae", "train_tail"})
+    names = {"train_vqvae": "the VQ-VAE", "train_tail": "the taggers"}
+    note = (
+        f"Not the released models: {' and '.join(names[name] for name in trained)} were trained in this study."
+        if trained
+        else "VQ-VAE and taggers are the released ones (see the notes for their checksums)."
+    )
+    head = ("variant", "target", *COLUMNS.values(), "SDRi published", "probability of the tags")
+    caption = (
+        "dB, mean over tracks, then over seeds. An SDR improvement that the best scalar times the mixture also "
+        "earns is no separation; a scaled mixture gains nothing in SI-SDR."
+    )
+    table = Table(head, tuple(rows), caption, (False, False) + (True,) * (len(head) - 2))
+    return Section("Separation or attenuation", (note, *told), (table,))
+
+
+def verdict(values: Mapping[str, float]) -> str:
+    """What an SDR improvement is worth, in words."""
+    gain, invariant = values["sdr_improvement"], values["si_sdr_improvement"]
+    scalar = values["sdr_improvement_best_scalar"]
+    both = f"SDR {number(gain, 2, signed=True)} dB, SI-SDR {number(invariant, 2, signed=True)} dB"
+    if gain != gain:
+        return "no score."
+    if gain < LEAST:
+        return f"no improvement ({both})."
+    if invariant != invariant or invariant < LEAST:
+        return (
+            f"the improvement is explained by attenuation ({both}; the best scalar earns "
+            f"{number(scalar, 2, signed=True)} dB of SDR)."
+        )
+    if gain <= scalar:
+        return (
+            f"some separation, but attenuation alone would earn as much SDR ({both}; the best "
+            f"scalar {number(scalar, 2, signed=True)} dB)."
+        )
+    return f"separation beyond attenuation ({both}; the best scalar {number(scalar, 2, signed=True)} dB)."
+
+
+def _published(study: Study, table: str, variant: str, target: str) -> str:
+    if not table:
+        return ""
+    found = published.paper("tagbox").table(table)
+    words = [variant, *study.variant(variant).levels.values()]
+    row = next((word for word in words if word in found.rows), "")
+    places = [*words, f"MUSDB {target}"]
+    column = next((place for place in places if place in found.columns), "")
+    figure = found.rows.get(row, {}).get(column)
+    return figure.text if figure else ""
+
+
+def _rise(study: Study, store: Path) -> dict[tuple[str, str], tuple[float, float]]:
+    """Mean probability of the wanted tags at the first and the last decode, by variant and target."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for trial in study.trials:
+        for name, key in trial.stages.items():
+            stage = study.stages.get(key)
+            if stage is None or not name.startswith("infer_steered"):
+                continue
+            folder = store / stage.directory
+            if not (folder / "steps.csv").exists():
+                continue
+            target = json.loads((folder / "estimates.json").read_text(encoding="utf-8"))["target"]
+            steps = pd.read_csv(folder / "steps.csv")["probability"]
+            if len(steps):
+                pair = (float(steps.iloc[0]), float(steps.iloc[-1]))
+                found.setdefault((trial.variant, target), []).append(pair)
+    return {
+        key: (sum(a for a, _ in pairs) / len(pairs), sum(b for _, b in pairs) / len(pairs))
+        for key, pairs in found.items()
+    }

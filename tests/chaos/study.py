@@ -1,0 +1,28 @@
+"""The chaos tests' study: two widths with three seeds each, two shared trainings and six of their own."""
+
+from mss_core.study import Factor, Study, run
+from mss_core.study.resources import RESOURCES
+from tests.chaos.work import Small
+
+RESOURCES.update({
+    "prepare_numbers": {"cpu": 1},
+    "pretrain_small": {"cpu": 1, "gpu": 1},
+    "finetune_small": {"cpu": 1, "gpu": 1},
+    "score_small": {"cpu": 1, "warm": 1},
+})
+
+study = Study(
+    name="chaos",
+    question="Does killing change a number?",
+    baseline=Small(),
+    factors=[Factor("width", {"narrow": {}, "wide": {"width": 16}})],
+    seeds=range(3),
+    seeded=("finetune.seed",),
+    reference={"width": "narrow"},
+    metric="error",
+    higher_is_better=False,
+    smoke=lambda recipe: recipe,
+)
+
+if __name__ == "__main__":
+    run(study)

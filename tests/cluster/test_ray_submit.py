@@ -1,0 +1,111 @@
+"""``ray up``, ``ray submit`` and ``ray job submit`` with the project's cluster file, on machines made of namespaces."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.lab import Lab, address, why_not
+from tests.conftest import REPOSITORY, tiny_flags
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(2400),
+              pytest.mark.skipif(bool(why_not()), reason=f"no machines of our own here: {why_not()}")]
+
+BIN = Path(sys.executable).parent
+FLAGS = tiny_flags(Path("STORE"))[5:]
+
+
+def cluster_file(folder: Path, nodes: int) -> Path:
+    """The shipped file with the lab's addresses and key; Python is there already, so nothing is installed."""
+    content = yaml.safe_load((REPOSITORY / "ray_cluster.yaml").read_text())
+    content["max_workers"] = nodes - 1
+    content["provider"] |= {"head_ip": address(1), "worker_ips": [address(n) for n in range(2, nodes + 1)]}
+    content["auth"] = {"ssh_user": "root", "ssh_private_key": str(folder / "id")}
+    setup = content["setup_commands"]
+    assert "make setup" in setup[0] and "mss/.venv" in setup[1]
+    content["setup_commands"] = [
+        f"grep -q MYVENV ~/.bashrc 2>/dev/null || echo 'export RAY_AUTH_MODE=token PATH={BIN}:$PATH "
+        "PYTHONPATH=$HOME/mss MYVENV=1' >> ~/.bashrc"]
+    for name in ("head_start_ray_commands", "worker_start_ray_commands"):  # fewer cores and less memory than it finds
+        content[name] = [line.replace("ray start", "ray start --num-cpus=1 --object-store-memory=80000000")
+                         for line in content[name]]
+    path = folder / "ray_cluster.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def ray(lab: Lab, *words: str, seconds: float = 900):
+    return lab.run([str(BIN / "ray"), *words], seconds, RAY_UP_enable_autoscaler_v2="0", PYTHONPATH=str(REPOSITORY),
+                   PATH=f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin", RAY_AUTH_MODE="token")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    folder = Path(tempfile.mkdtemp(prefix="lab"))
+    with Lab(folder, 2) as found:
+        yield found
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab) -> Path:
+    """A head and a worker, started by ``ray up`` from the laptop with one token for both."""
+    token = ray(lab, "get-auth-token", "--generate")
+    assert token.returncode == 0, token.stderr
+    file = cluster_file(lab.folder, 2)
+    up = ray(lab, "up", "-y", "--no-config-cache", "--disable-usage-stats", str(file))
+    assert up.returncode == 0, up.stdout[-3000:] + up.stderr[-3000:]
+    return file
+
+
+def submit(lab: Lab, cluster: Path, *flags: str):
+    return ray(lab, "submit", "--no-config-cache", str(cluster), str(REPOSITORY / "studies" / "source_ablation.py"),
+               "--", "--smoke", "--seeds", "1", *FLAGS, *flags)
+
+
+def test_a_store_that_one_node_does_not_share_is_an_error(lab: Lab, cluster: Path) -> None:
+    done = submit(lab, cluster, "--store", "/root/store")
+    said = done.stdout + done.stderr
+    assert done.returncode and "every node must see the store /root/store as one folder" in said, said[-3000:]
+    assert "node node2 (10.77.0.2): there is no such folder as /root/store" in said
+
+
+def test_ray_submit_runs_a_study_on_both_nodes(lab: Lab, cluster: Path) -> None:
+    store = lab.folder / "store"
+    done = submit(lab, cluster, "--store", str(store))
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-4000:]
+    assert "28 stages executed" in said
+    manifests = list(store.glob("*/*/manifest.json"))
+    assert len(manifests) == 28
+    assert {json.loads(path.read_text())["host"] for path in manifests} == {"node1", "node2"}
+    assert lab.on(1, "cat ~/.ray/auth_token").stdout == lab.on(2, "cat ~/.ray/auth_token").stdout != ""
+
+
+def test_ray_job_submit_finds_it_all_in_the_store(lab: Lab, cluster: Path) -> None:
+    store = lab.folder / "store"
+    flags = " ".join(f'"{word}"' for word in [*FLAGS, "--store", str(store)])
+    done = lab.on(1, f"cd ~/mss && ray job submit --address http://127.0.0.1:8265 -- python studies/source_ablation.py "
+                     f"--smoke --seeds 1 {flags}", 600)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-4000:]
+    assert "0 stages executed, 28 found in the store" in said
+
+
+def test_a_study_waits_for_nodes_and_then_says_which_are_missing(lab: Lab, cluster: Path) -> None:
+    """Last, because the worker's machine does not come back."""
+    lab.unplug(2)
+    time.sleep(60)  # Ray takes its time to declare a node dead
+    done = lab.on(1, "export MSS_NODES_SECONDS=40; cd ~/mss && python studies/source_ablation.py --smoke --seeds 1 "
+                     f"--store {lab.folder / 'other'} --set separation.size=12", 600)
+    assert done.returncode == 2
+    assert "1 of 2 nodes have joined the cluster (10.77.0.1; not 10.77.0.2)" in done.stderr
