@@ -17,6 +17,10 @@ RESOURCES: dict[str, dict[str, float]] = {
     "finetune": {"cpu": 1, "gpu": 1},
     "infer": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "score_separator": {"cpu": 1, "gpu": 0.25, "warm": 1},
+    "train_levels": {"cpu": 1, "gpu": 1},
+    "train_stems": {"cpu": 1, "gpu": 1},
+    "score_levels": {"cpu": 1, "gpu": 0.25},
+    "score_stems": {"cpu": 1, "gpu": 0.25},
     "evaluate": {"cpu": 1, "warm": 1},
 }
 DEFAULT: dict[str, float] = {"cpu": 1}
