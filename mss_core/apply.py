@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -45,6 +45,32 @@ def separate_track(unet: nn.Module, mixture: np.ndarray, frames: int, device: st
     masks = functional.pad(joined / weights[:, None], (0, 1), value=1.0)
     estimates = audio.istft(masks * spectrum)  # (source, time)
     return estimates[:, WINDOW:WINDOW + len(mixture)].cpu().numpy()
+
+
+def separate_stems(module: nn.Module, mixture: np.ndarray, samplerate: int, device: str, stems: Sequence[str]
+                   ) -> dict[str, np.ndarray]:
+    """Stems of a whole track at its own rate and in its own channels, by any separator.
+
+    A model may define ``separate_stems(waveform)``, (channel, time) -> (stem, channel, time), with ``stems``,
+    ``samplerate`` and ``channels``; any other is taken for a mask network on the MSSPT transform at 16 kHz whose
+    outputs are ``stems``, and hears each channel alone.
+
+    Shape: (channel, time) -> {stem: (channel, time)}, float32.
+    """
+    count, length = mixture.shape
+    own = getattr(module, "samplerate", 16_000)
+    waveform = audio.resample(np.ascontiguousarray(mixture, np.float32), samplerate, own)
+    if hasattr(module, "separate_stems"):
+        stems = module.stems
+        found = module.separate_stems(torch.from_numpy(waveform).to(device)).cpu().numpy()
+    else:
+        found = np.stack([separate_track(module, channel, 384, device) for channel in waveform], 1)
+    if found.shape[1] > count:  # a stereo separator on a mono track
+        found = found.mean(1, keepdims=True)
+    back = audio.resample(np.ascontiguousarray(found, np.float32), own, samplerate)
+    fitted = np.zeros((len(found), count, length), np.float32)
+    fitted[..., :back.shape[-1]] = back[..., :length]
+    return dict(zip(stems, fitted, strict=True))
 
 
 def spectrum_of(waveform: np.ndarray) -> Tensor:

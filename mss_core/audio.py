@@ -64,6 +64,11 @@ def save(path: Path | str, waveform: np.ndarray | torch.Tensor, samplerate: int)
     soundfile.write(str(path), samples.T, samplerate, subtype="PCM_16")
 
 
+def save_float(path: Path | str, waveform: np.ndarray, samplerate: int) -> None:
+    """Write a 32-bit float WAV, which may exceed full scale; ``waveform`` is (channel, time)."""
+    soundfile.write(str(path), np.asarray(waveform, dtype=np.float32).T, samplerate, subtype="FLOAT")
+
+
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """``waveform`` (..., time) at another sample rate (windowed sinc, torchaudio's default)."""
     if rate == new_rate:
@@ -137,6 +142,36 @@ def _dual_window(size: int, hop: int, device: str) -> torch.Tensor:
     padded = torch.nn.functional.pad(window.square(), (0, steps * hop - size))
     overlap = padded.reshape(steps, hop).sum(0).repeat(steps)[:size]
     return (window / overlap).float().to(device)
+
+
+# ---- the centred sqrt-Hann transform of the hierarchical separation system
+
+@functools.lru_cache(maxsize=8)
+def _sqrt_window(size: int, device: str) -> torch.Tensor:
+    return torch.hann_window(size, periodic=True, dtype=torch.float64).sqrt().float().to(device)
+
+
+def sqrt_hann_stft(waveform: torch.Tensor, size: int = 1024) -> torch.Tensor:
+    """Square root of a periodic Hann window, half overlapping, un-normalised, a hop of zeros before [released HMSS
+    code]. Behind the signal stand as many zeros as make ``ceil(time / hop) + 1`` hops: 314 frames for 10 s at 16 kHz.
+
+    Shape: (..., time) -> complex (..., frame, size // 2 + 1).
+    """
+    time, hop = waveform.shape[-1], size // 2
+    after = -(-time // hop) * hop + hop - time
+    padded = torch.nn.functional.pad(waveform, (hop, after))
+    return torch.fft.rfft(padded.unfold(-1, size, hop) * _sqrt_window(size, str(waveform.device)))
+
+
+def sqrt_hann_istft(spectrum: torch.Tensor, size: int = 1024) -> torch.Tensor:
+    """Windowed overlap-add, a hop cut from each end; inverts :func:`sqrt_hann_stft` up to the zeros it appends
+    (160,256 samples for 10 s at 16 kHz). The squared windows sum to 1.
+
+    Shape: complex (..., frame, size // 2 + 1) -> (..., (frame - 1) * size // 2).
+    """
+    halves = torch.fft.irfft(spectrum, n=size) * _sqrt_window(size, str(spectrum.device))
+    halves = halves.unflatten(-1, (2, size // 2))  # (..., frame, half, hop)
+    return (halves[..., 1:, 0, :] + halves[..., :-1, 1, :]).flatten(-2)
 
 
 # ---- mel

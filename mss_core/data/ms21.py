@@ -32,9 +32,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
     missing: tuple[str, ...] = ()
     listing = root / "split_track_list.txt"
     if listing.is_file():
-        listed = _listed(listing)
-        missing = tuple(sorted(set(listed) - set(songs)))
-        songs = {name: (listed[name], folder) for name, (_, folder) in songs.items() if name in listed}
+        splits = listed(listing)
+        missing = tuple(sorted(set(splits) - set(songs)))
+        songs = {name: (splits[name], folder) for name, (_, folder) in songs.items() if name in splits}
     tracks, bad = [], []
     for name, (split, folder) in songs.items():
         files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in AUDIO}
@@ -67,7 +67,8 @@ def files_of(node: str, files: Mapping[str, Path]) -> tuple[Path, ...]:
     return tuple(path for child in below for path in files_of(child, files))
 
 
-def _listed(path: Path) -> dict[str, str]:
+def listed(path: Path) -> dict[str, str]:
+    """The split of each song in a list of ``val/<song>`` lines."""
     found: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
         split, _, name = line.strip().partition("/")

@@ -52,9 +52,15 @@ class UNet(nn.Module):
         glorot(self)
 
     def forward(self, magnitude: Tensor) -> Tensor:
-        """Masks in [0, 1]. Shape: (batch, frame, bin) -> (batch, source, frame, bin), frame and bin multiples of
-        2 ** len(widths)."""
-        return self.features(magnitude)[0]
+        """Masks in [0, 1]. Shape: (batch, frame, bin) -> (batch, source, frame, bin).
+
+        Sizes that are no multiple of 2 ** len(widths) are padded with silence, and the masks cut.
+        """
+        frames, bins = magnitude.shape[1:]
+        step = 2 ** len(self.widths)
+        if frames % step or bins % step:
+            magnitude = nn.functional.pad(magnitude, (0, -bins % step, 0, -frames % step))
+        return self.features(magnitude)[0][..., :frames, :bins]
 
     def features(self, magnitude: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Masks, and the outputs of the decoder blocks from the coarsest to the finest."""

@@ -16,7 +16,7 @@ from mss_core.data.batches import Feed, waveforms
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, Mixer, mix
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
-from mss_core.losses import LOSSES
+from mss_core.losses import LOSSES, MASK_LOSSES
 from mss_core.models.unet import separate
 from mss_core.naming import choose
 from mss_core.runtime import seeded
@@ -80,19 +80,26 @@ def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any],
             return mix(mixer, augmented(voices[:, :, None], mixing.augment, train.seed, step)[:, :, 0])
 
         def objective(module: nn.Module, pair: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-            mixtures, references = pair
-            return LOSSES[loss](separate(module, mixtures), references).mean()
+            return _losses(module, *pair, loss).mean()
 
         held_out = _validation_segments(packed, sources, crop, mixing.valid_segments)
 
         def validate(module: nn.Module) -> dict[str, float]:
-            losses = [LOSSES[loss](separate(module, x.to(ctx.device)), y.to(ctx.device)) for x, y in held_out]
+            losses = [_losses(module, x.to(ctx.device), y.to(ctx.device), loss) for x, y in held_out]
             return {"loss": float(torch.cat(losses).mean())}
 
         epoch_steps = train.epoch_steps or max(1, mixer.items // train.batch)
         best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+
+
+def _losses(module: nn.Module, mixtures: torch.Tensor, references: torch.Tensor, loss: str) -> torch.Tensor:
+    """The loss of each mixture, of its waveforms or of its masks (without the Nyquist bin)."""
+    if loss in LOSSES:
+        return LOSSES[loss](separate(module, mixtures), references)
+    spectra = audio.stft(mixtures)[:, None, :, :-1]
+    return MASK_LOSSES[loss](module(spectra[:, 0].abs()).float(), spectra, audio.stft(references)[..., :-1])
 
 
 def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int) -> Mixer:

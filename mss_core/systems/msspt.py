@@ -22,6 +22,7 @@ from mss_core.augment import Augment
 from mss_core.augment import check as check_augment
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet
 from mss_core.graph import Stage
+from mss_core.losses import SEPARATION_LOSSES
 from mss_core.models import check, model
 from mss_core.naming import choose
 from mss_core.recipe import override
@@ -89,7 +90,7 @@ class MSSPT:
             separator's is ``mixing.frames``.
         separator, tail, joint: models, with every argument.
         imagenet: published weights that the tail starts from; None is a random start.
-        separation_loss: ``"l1"`` in the time domain (the paper) or ``"mse"``.
+        separation_loss: ``"l1"`` in the time domain (the paper), or another of SEPARATION_LOSSES.
         pretrain, train_tail, finetune: how each stage trains; None leaves it out.
         augment: of the clips in stages 2 and 3; none in the paper.
     """
@@ -142,7 +143,7 @@ class MSSPT:
         if self.mixing.kind == "accompaniment" and len(self.sources) > 1:
             raise ValueError(f"mixing of kind 'accompaniment' is made for one source, not "
                              f"for {', '.join(self.sources)}")
-        choose("separation loss", self.separation_loss, ("l1", "mse"))
+        choose("separation loss", self.separation_loss, SEPARATION_LOSSES)
         if self.mixing.segment_seconds * self.separation.samplerate < audio.samples_of(self.mixing.frames):
             raise ValueError(f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
                              f"{self.mixing.frames} frames")

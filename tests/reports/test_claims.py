@@ -92,7 +92,13 @@ def test_each_claim_says_what_does_not_fit() -> None:
         "Elecgtr and Piano" in found["IASS", "Table 4"].why
         or "Bass (5.26 and 4.34)" in found["IASS", "Table 4"].why
     )
-    assert "SQ_SSS(Guitar), 3 levels, level 3" in found["HMSS", "Tables 6 and 7"].why
+    assert claims.hmss_improvements() == [
+        ("SQ_SSS(Guitar), 3 levels", "level 3", -2.0, -3.2),
+        ("SSS(Guitar)-stft, 3 levels", "level 1", 5.0, 4.9),
+    ]
+    why = found["HMSS", "Tables 6 and 7"].why
+    assert "SQ_SSS(Guitar), 3 levels, level 3: −2.0 printed, −3.2 recomputed" in why
+    assert "SSS(Guitar)-stft, 3 levels, level 1: 5.0 printed, 4.9 recomputed (within the rounding" in why
     text = claims.to_markdown()
     assert text.count("\n| S") == 64
 

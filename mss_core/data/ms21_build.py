@@ -1,0 +1,373 @@
+"""Build MS21 from raw multitracks: ``python -m mss_core.data.ms21_build RAW OUT --annotation TABLE [--split LIST]``.
+
+RAW holds one folder a song, named as in the annotation, with the tracks anywhere below. Of each song the tracks of one
+instrument are summed, brought to -25 LUFS (pitched) or to a peak of -1 dB (percussive); the instruments of each of the
+four stems likewise; the mixture is the sum of the stems. Nothing is equalised or compressed [Zhang, Sec. 3.1.4].
+OUT/{train,valid,test}/<song>/ receives the mixture, the stems and the instruments as 32-bit float WAV (a sum of stems
+may exceed full scale) and ``song.json``, which says what each was made of; the data set module ``ms21`` reads the rest.
+
+``--instruments in-the-mix`` (default) writes an instrument as loud as it is in its stem, so that a parent is the sum of
+its children; ``normalised`` leaves it at -25 LUFS or -1 dB, as the thesis' files were. A silent instrument or stem has
+no file and is named. A built song is not built again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mss_core import audio
+from mss_core.data import hierarchy, ms21
+from mss_core.data.files import cores
+from mss_core.data.items import SPLITS
+from mss_core.data.loudness import gain_to_loudness, gain_to_peak, integrated
+from mss_core.data.ms21_annotation import (
+    AMBIENT,
+    PUBLISHED,
+    SUFFIXES,
+    UNUSED,
+    Song,
+    artist_split,
+    guess_song,
+    leaking_artists,
+    read_annotation,
+    statistics,
+)
+from mss_core.data.packed import in_order
+from mss_core.graph import digest, write_atomically
+from mss_core.naming import choose
+
+LOUDNESS, PEAK = -25.0, -1.0
+PERCUSSIVE = ("drum_set", "nontonal_percussion", "percussion")
+INSTRUMENTS = ("in-the-mix", "normalised")
+BLEEDING = ("keep", "drop")
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a song is built.
+
+    Attributes:
+        instruments: ``"in-the-mix"`` or ``"normalised"``.
+        bleeding: ``"keep"`` tracks that hold other instruments too (the thesis), or ``"drop"`` those annotated so.
+        vocals: which songs by their vocals: ``"all"``, or ``"clean"`` for those without bleeding into them.
+        rate: of the files written, Hz.
+        loudness, peak: targets in LUFS and dB re full scale.
+    """
+
+    instruments: str = "in-the-mix"
+    bleeding: str = "keep"
+    vocals: str = "all"
+    rate: int = 44_100
+    loudness: float = LOUDNESS
+    peak: float = PEAK
+
+    def __post_init__(self) -> None:
+        choose("'instruments'", self.instruments, INSTRUMENTS)
+        choose("'bleeding'", self.bleeding, BLEEDING)
+        choose("'vocals'", self.vocals, ("all", "clean"))
+
+
+@dataclass
+class Built:
+    """What became of one song."""
+
+    name: str
+    split: str
+    seconds: float = 0.0
+    stems: dict[str, dict[str, Any]] | None = None
+    left_out: dict[str, str] | None = None
+    silent: tuple[str, ...] = ()
+    error: str = ""
+    again: bool = False
+
+
+def stem_of(instrument: str) -> str:
+    """One of the four stems.
+
+    >>> stem_of("strings"), stem_of("bass"), stem_of("backing_vocal")
+    ('other', 'bass', 'vocals')
+    """
+    path = hierarchy.load("ms21").paths[instrument]
+    return next(node for node in path if node in ms21.STEMS)
+
+
+def selected(song: Song, rules: Rules) -> tuple[dict[str, str], dict[str, str]]:
+    """The instrument of each file that is used, and why each other file is not."""
+    left_out = {file: {UNUSED: "unused", AMBIENT: "ambient microphone"}[label]
+                for file, label in song.tracks.items() if label in (UNUSED, AMBIENT)}
+    used = song.used()
+    if rules.bleeding == "drop":
+        left_out |= {file: f"bleeding ({song.bleeding[file] or 'of what, nobody says'})"
+                     for file in used if file in song.bleeding}
+    return {file: instrument for file, instrument in used.items() if file not in left_out}, left_out
+
+
+def mix(song: Song, files: Mapping[str, Path], rules: Rules) -> tuple[dict[str, np.ndarray], Built]:
+    """Waveforms (2, time) of the mixture, the stems and the instruments, at ``rules.rate``.
+
+    Tracks are aligned at their start and padded to the longest; mono tracks go to both channels. Raises ValueError
+    where a file cannot be read, and where nothing is left.
+    """
+    used, left_out = selected(song, rules)
+    left_out |= dict.fromkeys((file for file in used if file not in files), "missing")
+    tracks = {file: instrument for file, instrument in used.items() if file in files}
+    sums: dict[str, np.ndarray] = {}
+    silent = []
+    for file, instrument in tracks.items():
+        waveform = _stereo(files[file], rules.rate)
+        if gain_to_peak(waveform, 0.0) is None:
+            silent.append(f"track {file}")
+        sums[instrument] = _add(sums.get(instrument), waveform)
+    if not sums:
+        raise ValueError(f"{song.name}: none of its {len(used)} used tracks is on disk")
+    length = max(waveform.shape[1] for waveform in sums.values())
+    # Padded before it is measured: silence at the end fills blocks that the loudness of a shorter track has not.
+    sums = {instrument: _add(np.zeros((2, length), np.float32), waveform) for instrument, waveform in sums.items()}
+    stems: dict[str, dict[str, Any]] = {}
+    waveforms: dict[str, np.ndarray] = {}
+    for stem in ms21.STEMS:
+        parts = {}
+        for instrument in (i for i in sums if stem_of(i) == stem):
+            gain = _gain(instrument, sums[instrument], rules)
+            if gain is None:
+                silent.append(f"instrument {instrument}")
+                continue
+            parts[instrument] = np.float32(gain) * sums[instrument]
+        if not parts:
+            silent.append(f"stem {stem}")
+            continue
+        total = np.sum(list(parts.values()), axis=0)
+        gain = _gain(stem, total, rules)
+        if gain is None:  # instruments that cancel one another
+            silent.append(f"stem {stem}")
+            continue
+        waveforms[stem] = np.float32(gain) * total
+        kept = np.float32(gain) if rules.instruments == "in-the-mix" else np.float32(1.0)
+        stems[stem] = {"instruments": {}, "lufs": round(integrated(waveforms[stem], rules.rate), 2),
+                       "peak_db": _db(waveforms[stem])}
+        for instrument, part in parts.items():
+            if instrument != stem:
+                waveforms[instrument] = kept * part
+            stems[stem]["instruments"][instrument] = {
+                "tracks": sorted(file for file, i in tracks.items() if i == instrument),
+                "gain_in_stem": round(float(gain), 5)}
+    if not stems:
+        raise ValueError(f"{song.name}: all of its {len(tracks)} tracks are silent")
+    mixture = np.sum([waveforms[stem] for stem in stems], axis=0)
+    built = Built(song.name, "", length / rules.rate, stems, left_out, tuple(silent))
+    return {"mixture": mixture, **waveforms}, built
+
+
+def _stereo(path: Path, rate: int) -> np.ndarray:
+    waveform, own = audio.load(path)
+    if len(waveform) > 2:
+        raise ValueError(f"{path}: {len(waveform)} channels")
+    waveform = audio.resample(waveform, own, rate)
+    return np.broadcast_to(waveform, (2, waveform.shape[1]))
+
+
+def _add(one: np.ndarray | None, other: np.ndarray) -> np.ndarray:
+    if one is None:
+        return other.copy()
+    length = max(one.shape[1], other.shape[1])
+    total = np.zeros((2, length), np.float32)
+    for waveform in (one, other):
+        total[:, :waveform.shape[1]] += waveform
+    return total
+
+
+def _gain(name: str, waveform: np.ndarray, rules: Rules) -> float | None:
+    if name in PERCUSSIVE:
+        return gain_to_peak(waveform, rules.peak)
+    return gain_to_loudness(waveform, rules.rate, rules.loudness)
+
+
+def _db(waveform: np.ndarray) -> float:
+    return round(20 * math.log10(max(1e-12, float(np.abs(waveform).max()))), 2)
+
+
+# ---- a whole data set
+
+def build_song(song: Song, split: str, folder: Path, out: Path, rules: Rules) -> Built:
+    """Build one song into ``out``; a song built before from the same files and rules is left as it is."""
+    files = {path.name: path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES}
+    target = out / split / song.name
+    task = digest([VERSION, vars(rules), song.tracks, song.bleeding,
+                   [[name, path.stat().st_size] for name, path in files.items()]])
+    record = target / "song.json"
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        before = {}
+    if before.get("task") == task:
+        return Built(song.name, split, before["seconds"], before["stems"], before["left_out"],
+                     tuple(before["silent"]), again=True)
+    try:
+        waveforms, built = mix(song, files, rules)
+    except ValueError as error:
+        return Built(song.name, split, error=str(error))
+    target.mkdir(parents=True, exist_ok=True)
+    record.unlink(missing_ok=True)
+    for old in target.glob("*.wav"):
+        old.unlink()
+    for name, waveform in waveforms.items():
+        audio.save_float(target / f"{name}.wav", waveform, rules.rate)
+    built.split = split
+    content = {"task": task, "song": song.name, "artist": song.artist, "split": split, "seconds": built.seconds,
+               "stems": built.stems, "left_out": built.left_out, "silent": list(built.silent),
+               "clean_vocals": song.clean_vocals, "rules": vars(rules)}
+    write_atomically(record, json.dumps(content, indent=1).encode())
+    return built
+
+
+def build(songs: Sequence[Song], splits: Mapping[str, str], raw: Path, out: Path, rules: Rules, workers: int,
+          say: Callable[[str], None]) -> list[Built]:
+    """Build every song whose folder is there, a line each, and leave report.json with Table 3's row."""
+    chosen = [song for song in songs if song.name in splits and (raw / song.name).is_dir()]
+    out.mkdir(parents=True, exist_ok=True)
+    work = [partial(build_song, song, splits[song.name], raw / song.name, out, rules) for song in chosen]
+    built: list[Built] = []
+    for number, one in enumerate(in_order(lambda job: job(), work, workers), start=1):
+        built.append(one)
+        say(f"[{number}/{len(chosen)}] {one.split}/{one.name}: {_line(one)}")
+    good = [one for one in built if not one.error]
+    made = {one.name for one in good}
+    write_atomically(out / "split_track_list.txt",
+                     "".join(f"{one.split}/{one.name}\n" for one in good).encode())
+    facts = summary([song for song in songs if song.name in made], good) if good else {}
+    report = {"built": len(good), "failed": {one.name: one.error for one in built if one.error},
+              "absent": sorted(name for name in splits if not (raw / name).is_dir()),
+              "silent": {one.name: list(one.silent) for one in good if one.silent}, **facts}
+    write_atomically(out / "report.json", json.dumps(report, indent=1).encode())
+    return built
+
+
+def _line(one: Built) -> str:
+    if one.error:
+        return f"NOT BUILT: {one.error}"
+    assert one.stems is not None and one.left_out is not None
+    count = {stem: sum(len(i["tracks"]) for i in facts["instruments"].values()) for stem, facts in one.stems.items()}
+    levels = ", ".join(f"{stem} {facts['lufs']:.1f} LUFS ({count[stem]} tracks)" for stem, facts in one.stems.items())
+    parts = [f"{one.seconds:.0f} s; {levels}"]
+    if one.silent:
+        parts.append(f"silent: {', '.join(one.silent)}")
+    if one.left_out:
+        parts.append(f"left out: {', '.join(f'{file} ({why})' for file, why in one.left_out.items())}")
+    return "; ".join(parts) + ("; built before" if one.again else "")
+
+
+def summary(songs: Sequence[Song], built: Iterable[Built]) -> dict[str, Any]:
+    """Split sizes, and the statistics beside the published ones."""
+    built = list(built)
+    counts = {split: sum(one.split == split for one in built) for split in SPLITS}
+    return {"splits": counts, "published": PUBLISHED,
+            "statistics": statistics(songs, sum(one.seconds for one in built) / 3600)}
+
+
+def table(facts: Mapping[str, Any]) -> list[str]:
+    """Table 3's row, ours beside the published one, as text."""
+    ours, theirs = facts["statistics"], facts["published"]
+
+    def figure(name: str, digits: int) -> str:
+        value = ours[name]
+        return f"  {name}: {'unknown' if value is None else format(value, f'.{digits}f')} (published {theirs[name]})"
+
+    lines = [figure("songs", 0), figure("hours", 2), figure("tracks_mean", 1), figure("tracks_sd", 1),
+             figure("categories", 0), figure("vocal_percent", 1), figure("leakage_percent", 1)]
+    if facts.get("splits"):
+        lines.append("  splits: " + ", ".join(f"{split} {count}" for split, count in facts["splits"].items()))
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mss_core.data.ms21_build", allow_abbrev=False,
+                                     description="Build MS21 from raw multitracks, song by song.")
+    parser.add_argument("raw", type=Path, help="a folder with one folder a song")
+    parser.add_argument("out", type=Path, help="where to build")
+    parser.add_argument("--annotation", type=Path,
+                        help="the authors' table (CSV) or bleeding files (YAML); without it, labels are guessed from "
+                             "the names of files")
+    parser.add_argument("--bleeding-files", type=Path, help="bleeding files (YAML) beside a table")
+    parser.add_argument("--split", type=Path, help="the authors' list (test/<song> lines); without it, a split by "
+                                                   "artist is drawn")
+    parser.add_argument("--seed", type=int, default=0, help="of that draw")
+    parser.add_argument("--instruments", default=INSTRUMENTS[0], help=" or ".join(INSTRUMENTS))
+    parser.add_argument("--bleeding", default=BLEEDING[0], help="keep or drop tracks annotated as bleeding")
+    parser.add_argument("--vocals", default="all", help="all songs, or those with clean vocals (or none)")
+    parser.add_argument("--rate", type=int, default=44_100, help="of the files written, Hz")
+    parser.add_argument("--workers", type=int, default=None, help="songs at a time (one a core)")
+    parser.add_argument("--dry-run", action="store_true", help="statistics of the annotation; build nothing")
+    options = parser.parse_args(arguments)
+    try:
+        rules = Rules(options.instruments, options.bleeding, options.vocals, options.rate)
+        songs = _songs(options, rules)
+        splits = _splits(options, songs)
+    except (ValueError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    wanted = [song for song in songs if song.name in splits]
+    for artist, parts in leaking_artists(splits).items():
+        print(f"warning: {artist} has songs in {' and '.join(parts)}", file=sys.stderr)
+    if options.dry_run:
+        counts = {split: sum(part == split for part in splits.values()) for split in SPLITS}
+        print("\n".join([f"{len(wanted)} songs of the annotation are in the split",
+                         *table({"statistics": statistics(wanted), "published": PUBLISHED, "splits": counts})]))
+        return 0
+    begun = time.monotonic()
+    built = build(wanted, splits, options.raw, options.out, rules, options.workers or cores(),
+                  lambda line: print(line, flush=True))
+    good = [one for one in built if not one.error]
+    if not good:
+        print(f"nothing was built: {options.raw} holds none of the {len(wanted)} songs in a readable form",
+              file=sys.stderr)
+        return 3
+    report = json.loads((options.out / "report.json").read_text(encoding="utf-8"))
+    print("\n".join([f"{len(good)} songs built in {time.monotonic() - begun:.0f} s, {len(built) - len(good)} not, "
+                     f"{len(report['absent'])} not on disk; {options.out / 'report.json'}", *table(report)]))
+    return 1 if len(good) < len(built) or report["absent"] else 0
+
+
+def _songs(options: argparse.Namespace, rules: Rules) -> list[Song]:
+    if options.annotation is None:
+        songs = []
+        for folder in sorted(path for path in options.raw.iterdir() if path.is_dir()):
+            names = sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+            song, unknown = guess_song(folder.name, names)
+            if unknown:
+                print(f"warning: {folder.name}: nothing to tell what these are, left out: {', '.join(unknown)}",
+                      file=sys.stderr)
+            songs.append(song)
+    else:
+        songs, notes = read_annotation(options.annotation)
+        for note in notes:
+            print(f"warning: {note.text}: {', '.join(note.items)}", file=sys.stderr)
+    if options.bleeding_files is not None:
+        more = {song.name: song for song in read_annotation(options.bleeding_files)[0]}
+        songs = [replace(song, bleeding=more[song.name].bleeding) if song.name in more else song for song in songs]
+    if rules.vocals == "clean":
+        songs = [song for song in songs if song.clean_vocals is not False]
+    return songs
+
+
+def _splits(options: argparse.Namespace, songs: Sequence[Song]) -> dict[str, str]:
+    if options.split is not None:
+        return ms21.listed(options.split)
+    names = [song.name for song in songs if options.dry_run or (options.raw / song.name).is_dir()]
+    size = len(names)
+    return artist_split(names, valid=round(0.15 * size), test=round(0.1 * size), seed=options.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

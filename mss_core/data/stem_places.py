@@ -1,0 +1,61 @@
+"""Training mixtures of stems from different tracks, channel by channel [Uhlich et al. 2017; Sawata et al. 2021]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mss_core.data.batches import Places
+from mss_core.data.packed import Packed
+
+SIDES = {1: ("",), 2: (".left", ".right")}
+"""What stands behind a source's name in the rows of a set packed with this many channels."""
+
+
+def sided(sources: Sequence[str], channels: int) -> tuple[str, ...]:
+    """Row names, source by source.
+
+    >>> sided(["bass"], 2)
+    ('bass.left', 'bass.right')
+    """
+    return tuple(f"{source}{side}" for source in sources for side in SIDES[channels])
+
+
+class StemPlaces:
+    """Where the stems of each mixture come from: every stem from a track and a place of its own, where it sounds."""
+
+    def __init__(self, packed: Packed, stems: tuple[str, ...], channels: int, length: int, seed: int) -> None:
+        self.rows = sided(stems, channels)
+        self.shape, self.length, self.seed = (len(stems), channels), length, seed
+        self.valid = packed.split("valid")
+        self.tracks = [[item for item in packed.split("train") if not set(rows) <= set(item.silent)]
+                       for rows in np.array(self.rows).reshape(self.shape).tolist()]
+        self.items = sum(item.length // length for item in packed.split("train")) or 1
+        for stem, tracks in zip(stems, self.tracks, strict=True):
+            if not tracks:
+                raise ValueError(f"no training track holds {stem!r}")
+
+    def draw(self, step: int, size: int) -> Places:
+        """Places (batch, stem, channel) of batch ``step``; a function of seed and step."""
+        rng = np.random.default_rng([self.seed, step])
+        start = np.zeros((size, *self.shape), np.int64)
+        available = np.zeros_like(start)
+        for line in range(size):
+            for stem, tracks in enumerate(self.tracks):
+                item = tracks[rng.integers(len(tracks))]
+                first = int(rng.integers(0, max(0, item.length - self.length) + 1))
+                start[line, stem] = item.start + first
+                available[line, stem] = min(self.length, item.length - first)
+        return Places(np.broadcast_to(np.arange(len(self.rows)).reshape(self.shape), start.shape), start, available)
+
+    def held(self, most: int) -> Iterator[Places]:
+        """Segments of validation tracks, one at a time: all stems from one place."""
+        found = [(item, first) for item in self.valid
+                 for first in (range(0, item.length - self.length + 1, self.length) or range(1))]
+        step = max(1.0, len(found) / most)
+        rows = np.arange(len(self.rows)).reshape(1, *self.shape)
+        for number in range(min(most, len(found))):
+            item, first = found[int(number * step)]
+            start = np.full(rows.shape, item.start + first)
+            yield Places(rows, start, np.full(rows.shape, min(self.length, item.length - first)))
