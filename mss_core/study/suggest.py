@@ -32,8 +32,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mss_core.graph import digest, plain
-from mss_core.study.search import Space
 
+Space = Callable[[Trial], dict[str, Any]]
 JOURNAL = "journal.log"
 LOCK_SECONDS = 10
 """A journal's lock that is older belongs to a machine that died holding it."""
