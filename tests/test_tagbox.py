@@ -577,10 +577,29 @@ def test_a_released_tagger_needs_its_labels_and_all_its_tensors(tmp_path: Path) 
         materialize(Stage(prepare_tagger, data=WeightSet("fcn_mtat", "2"), tagger=described), store, context)
 
 
+def test_a_supervised_ceiling_reads_released_weights(tiny, tmp_path: Path) -> None:
+    from mss_core.models.released import HDemucs
+
+    torch.manual_seed(0)
+    root = tmp_path / "hdemucs"
+    root.mkdir()
+    torch.save(HDemucs(nfft=4096, width=8).network.state_dict(), root / "hdemucs.pt")
+    recipe = replace(tiny, method="hdemucs", targets=("drums",), limit=1)
+    store = Store(tmp_path / "s")
+    found = materialize(recipe.pipeline(), store, Context(data={"hdemucs": root}))
+    table = pd.read_csv(found / "scores.csv", keep_default_na=False)
+    assert set(table.target) == {"drums", "macro"} and "si_sdr_improvement" in set(table.metric)
+    with pytest.raises(ValueError, match="no released weights for 'hdemucs'"):
+        smoke(recipe)
+
+
 def test_the_studies_plan_without_data(capsys, tmp_path) -> None:
     from mss_core.study import run
-    from studies import steering_switches, tagger_ablation, training_free
+    from studies import steering_switches, supervised_ceilings, tagger_ablation, training_free
 
+    run(supervised_ceilings.study, ["--dry-run", "--json", "--store", str(tmp_path)])
+    absent = json.loads(capsys.readouterr().out)["absent_data"]
+    assert {"xumx", "hdemucs"} <= set(absent) and "jukebox" not in absent
     for module in (steering_switches, tagger_ablation, training_free):
         run(module.study, ["--dry-run", "--json", "--store", str(tmp_path)])
         plan = json.loads(capsys.readouterr().out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,9 @@ from mss_core.study.resources import resources
 from mss_core.study.study import Study
 
 ASSUMED_SD = 0.01
-"""Standard deviation between seeds where no earlier run tells one: a hundredth of the metric's unit."""
+"""Standard deviation between seeds where no earlier run tells one: of a score between 0 and 1."""
+ASSUMED_DECIBELS = 0.3
+"""The same of a score in dB."""
 
 BASIS = {"store": "timed in this store", "probe": "probed", "near": "from a stage not quite like it",
          "unknown": "not known: run with --probe"}
@@ -48,7 +51,10 @@ def reach(study: Study, store: Store, seeds: int, detectable: Callable[[float, i
     references = study.references()
     family = max(1, sum(name != reference.name for name, reference in references.items()))
     level = study.alpha if study.correction == "none" else study.alpha / family
-    sd, basis = spread(store, study.name, study.metric, study.target) or (ASSUMED_SD, "assumed")
+    if study.test == "item_means":  # songs, not seeds, are the sample: how much they differ is known afterwards
+        return Reach(seeds, family, level, math.nan, "", math.nan, 0.0)
+    sd, basis = spread(store, study.name, study.metric, study.target) or (
+        ASSUMED_SD if study.metric.endswith(("auc", "accuracy")) else ASSUMED_DECIBELS, "assumed")
     return Reach(seeds, family, level, sd, basis, detectable(sd, seeds, level), smallest_p(study.test, seeds))
 
 
@@ -66,9 +72,10 @@ def as_json(title: str, plan: Plan, absent: Mapping[str, str], cost: Price, foun
                    "distinct": len(plan.stages), "done": len(plan.done), "to_run": len(plan.needed)},
         "absent_data": dict(absent),
         "price": cost.to_json(),
-        "power": {"seeds": found.seeds, "family": found.family, "level": found.level, "sd": found.sd,
+        "power": {"seeds": found.seeds, "family": found.family, "level": found.level,
+                  "sd": found.sd if found.sd == found.sd else None,
                   "sd_from": found.basis, "detectable": found.detectable if known else None,
-                  "smallest_p": found.smallest_p, "warning": found.warning(test)},
+                  "smallest_p": found.smallest_p, "warning": "" if test == "item_means" else found.warning(test)},
     }
 
 
@@ -115,6 +122,9 @@ def _cost(cost: Price) -> list[str]:
 def _reach(found: Reach, study: Study) -> list[str]:
     warning = found.warning(study.test)
     lines = []
+    if study.test == "item_means":
+        return [f"  power     songs are the sample, family of {found.family}, alpha {study.alpha:g} "
+                f"({study.correction}): more seeds add nothing; what can be found depends on how much songs differ"]
     if found.detectable == found.detectable:
         lines.append(f"  power     {found.seeds} seeds, family of {found.family}, alpha {study.alpha:g} "
                      f"({study.correction}): differences of {study.metric} from {found.detectable:.3g} are found with "

@@ -31,6 +31,7 @@ RESOURCES: dict[str, dict[str, float]] = {
     "train_vqvae": {"cpu": 1, "gpu": 1},
     "infer_steered": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "infer_classic": {"cpu": 1, "warm": 1},
+    "infer_separated": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "score_estimates": {"cpu": 1, "warm": 1},
     "infer_ideal": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "infer_gate": {"cpu": 1, "warm": 1},

@@ -4,7 +4,8 @@
 
     prepare_tracks ---------------------------------------------------+------------------------+
     (train_vqvae | prepare_vqvae) ------------+                       v                        v
-    (train_tail | prepare_tagger), a tagger --+-> infer_steered, a target (or infer_classic) -> score_estimates
+    (train_tail | prepare_tagger), a tagger --+-> infer_steered, a target ----------> score_estimates
+                                                  (or infer_classic, infer_separated)
 
 Nothing in it is trained for separation. Where no released weights are given, VQ-VAE and taggers are trained here, on
 the training tracks' mixtures and on labelled clips, and the report says so.
@@ -22,8 +23,10 @@ from mss_core.graph import Stage
 from mss_core.models import check, model
 from mss_core.naming import choose
 from mss_core.stages.infer_classic import METHODS, infer_classic
+from mss_core.stages.infer_separated import infer_separated
 from mss_core.stages.infer_steered import infer_steered
 from mss_core.stages.prepare import prepare_clips, prepare_tracks
+from mss_core.stages.prepare_separator import LAYOUTS, prepare_separator
 from mss_core.stages.released import prepare_tagger, prepare_vqvae
 from mss_core.stages.score_estimates import score_estimates
 from mss_core.stages.train_tail import train_tail
@@ -76,12 +79,14 @@ class TagBox:
         tracks: what is separated (its test split).
         targets: stems to estimate, each on its own.
         limit: test tracks at most; None: all.
-        method: ``"steer"``, or one of ``hpss``, ``repet_sim``, ``attenuated``: what needs no model.
+        method: ``"steer"``; or one of ``hpss``, ``repet_sim``, ``attenuated``, which need no model; or a supervised
+            separator with released weights, ``xumx`` or ``hdemucs``.
         taggers: who listens (their losses are averaged).
         vocabulary: set that the taggers were trained on, which names the tags of each target.
         wanted: other tags for a target than those of TAGS, e.g. a genre.
         clips: labelled clips to train taggers on that have no released weights.
         vqvae_weights: folder of the released VQ-VAE; None: one is trained on the tracks' training split.
+        separator_weights: folder of a supervised separator's.
         vqvae, models: every argument of the VQ-VAE and of each tagger.
         train_vqvae, vqvae_seconds, train_tagger: how they are trained where they are not released.
         steer: how latents are moved.
@@ -97,6 +102,7 @@ class TagBox:
     wanted: dict[str, tuple[str, ...]] = field(default_factory=dict)
     clips: ClipSet | None = None
     vqvae_weights: WeightSet | None = WeightSet("jukebox")
+    separator_weights: WeightSet = WeightSet("hdemucs")
     vqvae: dict[str, Any] = field(default_factory=lambda: model("vqvae"))
     models: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: model(name) for name in TAGGERS})
     train_vqvae: TrainConfig = TrainConfig((Phase("adam", lr=3e-4, epochs=100),), batch=16, epoch_steps=1000)
@@ -108,7 +114,7 @@ class TagBox:
     output: str = "masked"
 
     def __post_init__(self) -> None:
-        choose("method", self.method, ("steer", *METHODS))
+        choose("method", self.method, ("steer", *METHODS, *LAYOUTS))
         choose("output", self.output, ("masked", "residual"))
         if not self.targets:
             raise ValueError("'targets' is empty: name at least one stem")
@@ -138,7 +144,10 @@ class TagBox:
     @property
     def unused(self) -> tuple[str, ...]:
         """Fields whose files a plan of this recipe does not need."""
-        return () if self.method == "steer" else ("taggers", "vqvae_weights", "clips")
+        models = ("taggers", "vqvae_weights", "clips")
+        if self.method == "steer":
+            return ("separator_weights",)
+        return models if self.method in LAYOUTS else (*models, "separator_weights")
 
     def tags_of(self, target: str) -> tuple[str, ...]:
         """The tags that say a target; ValueError where the vocabulary has none for it."""
@@ -160,6 +169,10 @@ class TagBox:
                 Stage(infer_steered, data=tracks, vqvae=vqvae, taggers=taggers, target=target, tracks=self.limit,
                       tags=tuple(self.tags_of(target) for _ in taggers), config=self.steer.effective())
                 for target in self.targets)
+        elif self.method in LAYOUTS:
+            separator = Stage(prepare_separator, data=self.separator_weights, layout=self.method)
+            estimates = tuple(Stage(infer_separated, data=tracks, separator=separator, target=target,
+                                    tracks=self.limit) for target in self.targets)
         else:
             estimates = tuple(Stage(infer_classic, data=tracks, method=self.method, target=target, tracks=self.limit)
                               for target in self.targets)
@@ -203,6 +216,11 @@ def stem(tracks: str, target: str) -> dict[str, Any]:
             "tracks.mixture": "sum"}
 
 
+def supervised(name: str) -> dict[str, Any]:
+    """Departures: a separator with released weights, ``"xumx"`` or ``"hdemucs"``, in place of steering."""
+    return {"method": name, "separator_weights.name": name}
+
+
 SMALL: Mapping[str, Mapping[str, Any]] = {
     "fcn": {"widths": (8, 16, 16, 32, 32), "pools": ((2, 4), (2, 4), (2, 4), (3, 3), (4, 1)), "seconds": 4.0},
     "harmonic_cnn": {"width": 8},
@@ -215,8 +233,10 @@ def smoke(recipe: TagBox) -> TagBox:
     """Small models trained on the synthetic music in place of the released ones; a few short tracks are steered.
 
     Guitar, piano and strings become the synthetic set's "other"; MTG-Jamendo, the larger set, becomes more clips
-    than MTAT.
+    than MTAT. Raises ValueError for a supervised separator, of which there is no small one.
     """
+    if recipe.method in LAYOUTS:
+        raise ValueError(f"a smoke run has no released weights for {recipe.method!r}")
     targets = tuple(dict.fromkeys(t if t in TAGS["synthetic"] else "other" for t in recipe.targets))
     return replace(
         recipe,
