@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from mss_core import audio, models
+from mss_core import models
 from mss_core.apply import separate_stems
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context
@@ -19,9 +19,9 @@ from mss_core.metrics.aggregate import aggregate
 from mss_core.metrics.bss_eval import frame_sdr
 from mss_core.metrics.separation import global_sdr, oracle, si_sdr
 from mss_core.naming import choose
+from mss_core.pictures import example
 
 COLUMNS = ["track", "target", "metric", "aggregation", "score"]
-EXAMPLE_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,10 @@ def score_songs(*, data: TrackSet, rows: dict[str, str], model: Path, scoring: S
                 (item.name, stem, "si_sdr", "", float(si_sdr(references[index], estimates[index], axis=(-2, -1)))),
             ]
             if number == 1:
-                examples.append(_example(out, item.name, stem, mixture, references[index], estimates[index],
-                                         sound.samplerate))
+                folder = f"examples/1/{stem}"
+                example(out / folder, mixture.mean(0), references[index].mean(0), estimates[index].mean(0),
+                        sound.samplerate)
+                examples.append({"track": item.name, "target": stem, "folder": folder})
         ctx.report(step=number, total=len(tracks))
     summarise(pd.DataFrame(scores, columns=COLUMNS), scoring).to_csv(out / "scores.csv", index=False)
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
@@ -113,17 +115,3 @@ def summarise(tracks: pd.DataFrame, scoring: StemScoring) -> pd.DataFrame:
                   for track, rows in group.groupby("track", sort=False)]
     return pd.concat([tracks, pd.DataFrame(lines, columns=COLUMNS)], ignore_index=True)
 
-
-def _example(out: Path, track: str, stem: str, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray,
-             rate: int) -> dict[str, str]:
-    """The stretch where the stem is loudest, mono."""
-    length = min(reference.shape[1], round(EXAMPLE_SECONDS * rate))
-    energy = np.cumsum(np.concatenate([[0.0], np.square(reference.mean(0), dtype=np.float64)]))
-    starts = np.arange(0, reference.shape[1] - length + 1, max(1, rate // 2))
-    start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
-    name = f"examples/{track}/{stem}".replace(" ", "_")
-    folder = out / name
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind, waveform in (("mixture", mixture), ("reference", reference), ("estimate", estimate)):
-        audio.save(folder / f"{kind}.wav", waveform[:, start:start + length].mean(0), rate)
-    return {"track": track, "target": stem, "folder": name}
