@@ -202,7 +202,7 @@ def test_weight_files_are_read(tmp_path: Path, suffix: str) -> None:
 
 
 def test_what_is_wrong_with_weight_files_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="must hold one file .pth, .pt, .bin, .safetensors; it holds none"):
+    with pytest.raises(ValueError, match="must hold one file .pth, .pt, .bin, .safetensors, .tar; it holds none"):
         weight_files.find(WeightSet(), tmp_path)
     torch.save(vision(6), tmp_path / "a.pth")
     content = (tmp_path / "a.pth").read_bytes()

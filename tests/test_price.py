@@ -169,7 +169,7 @@ def test_a_dry_run_warns_where_nothing_can_become_significant(tmp_path, capsys) 
     run(hopeless, ["--dry-run", "--store", str(tmp_path), "--cpus", "8", "--gpus", "2"])
     said = capsys.readouterr().out
     assert "WARNING: the declared test (wilcoxon) with 5 seeds gives p >= 0.0625, never below 0.01" in said
-    assert "data set 'stems' is not on this machine" in said and "cost      not known" in said
+    assert "data set 'musdb18' is not on this machine" in said and "cost      not known" in said
     run(hopeless, ["--dry-run", "--json", "--store", str(tmp_path), "--cpus", "8", "--gpus", "2"])
     told = json.loads(capsys.readouterr().out)
     assert told["power"]["smallest_p"] == 0.0625 and told["power"]["warning"].startswith("WARNING")

@@ -577,20 +577,28 @@ def test_a_released_tagger_needs_its_labels_and_all_its_tensors(tmp_path: Path) 
         materialize(Stage(prepare_tagger, data=WeightSet("fcn_mtat", "2"), tagger=described), store, context)
 
 
-def test_a_supervised_ceiling_reads_released_weights(tiny, tmp_path: Path) -> None:
-    from mss_core.models.released import HDemucs
+def test_a_supervised_ceiling_is_scored_like_the_rest(tiny, finished, tmp_path: Path) -> None:
+    from mss_core.stages.infer_separated import infer_separated
 
-    torch.manual_seed(0)
-    root = tmp_path / "hdemucs"
-    root.mkdir()
-    torch.save(HDemucs(nfft=4096, width=8).network.state_dict(), root / "hdemucs.pt")
-    recipe = replace(tiny, method="hdemucs", targets=("drums",), limit=1)
-    store = Store(tmp_path / "s")
-    found = materialize(recipe.pipeline(), store, Context(data={"hdemucs": root}))
-    table = pd.read_csv(found / "scores.csv", keep_default_na=False)
-    assert set(table.target) == {"drums", "macro"} and "si_sdr_improvement" in set(table.metric)
-    with pytest.raises(ValueError, match="no released weights for 'hdemucs'"):
+    recipe = replace(tiny, method="xumx", targets=("drums",), limit=1)
+    assert [s.name for s in walk([recipe.pipeline()]).values()] == [
+        "prepare_tracks", "prepare_separator", "infer_separated", "score_estimates"]
+    with pytest.raises(ValueError, match="no released weights for 'xumx'"):
         smoke(recipe)
+    torch.manual_seed(0)
+    described = {**models.model("xumx", samplerate=8_000, size=256, hop=64, max_bin=100, hidden=4, layers=1),
+                 "channels": 1}
+    models.save(tmp_path, described, models.build(described))
+    store, root = finished
+    data, out = store.directory(root.inputs["data"]), tmp_path / "out"
+    out.mkdir()
+    infer_separated(data=data, separator=tmp_path, target="drums", tracks=1, out=out, ctx=Context())
+    (item,) = Packed(data).split("test")[:1]
+    estimate, reference = (np.load(out / item.name / f"{kind}.npy") for kind in ("masked", "reference"))
+    np.testing.assert_array_equal(reference, Packed(data).read(item))
+    assert estimate.shape == reference.shape and np.isfinite(estimate).all()
+    with pytest.raises(ValueError, match="no stem of the separator 'drum'; did you mean 'drums'"):
+        infer_separated(data=data, separator=tmp_path, target="drum", tracks=1, out=out, ctx=Context())
 
 
 def test_the_studies_plan_without_data(capsys, tmp_path) -> None:

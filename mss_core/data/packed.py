@@ -134,10 +134,10 @@ def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, o
     one a core where it is not given. Raises ValueError where a split has nothing left.
     """
     task = digest([list(rows), samplerate, [[item.name, item.split] for item in found.items]])
-    journal = ctx.work / "packed.jsonl"
-    records = _recover(journal, task, out, rows)
+    journal = ctx.work / "packed.jsonl"  # the scratch folder is what a later attempt finds as it was
+    records = _recover(journal, task, ctx.work, rows)
     start = sum(record["length"] for record in records)
-    files = {row: open(out / f"{row}.i16", "ab") for row in rows}  # noqa: SIM115
+    files = {row: open(ctx.work / f"{row}.i16", "ab") for row in rows}  # noqa: SIM115
     total = len(found.items)
     decode = partial(_decode, rows=rows, samplerate=samplerate)
     try:
@@ -146,6 +146,7 @@ def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, o
                 log.write(json.dumps({"task": task}) + "\n")
             todo = found.items[len(records):]
             for number, (record, samples) in enumerate(in_order(decode, todo, workers or cores()), len(records) + 1):
+                ctx.guard()
                 for row, values in samples.items():
                     values.tofile(files[row])
                     files[row].flush()
@@ -160,6 +161,8 @@ def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, o
     finally:
         for file in files.values():
             file.close()
+    for row in rows:
+        (ctx.work / f"{row}.i16").rename(out / f"{row}.i16")
     items = [PackedItem(r["name"], r["split"], r["start"], r["length"], tuple(r["silent"]), tuple(r["labels"]))
              for r in records if not r["skipped"]]
     _require_items(items, found.items, [r["skipped"] for r in records if r["skipped"]])
@@ -190,7 +193,7 @@ def in_order(function: Callable[[Any], Any], values: Iterable[Any], workers: int
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _recover(journal: Path, task: str, out: Path, rows: tuple[str, ...]) -> list[dict[str, Any]]:
+def _recover(journal: Path, task: str, work: Path, rows: tuple[str, ...]) -> list[dict[str, Any]]:
     """What an interrupted build of the same task had written; the rest of its files is cut off."""
     try:
         lines = journal.read_text(encoding="utf-8").splitlines()
@@ -203,12 +206,12 @@ def _recover(journal: Path, task: str, out: Path, rows: tuple[str, ...]) -> list
         except json.JSONDecodeError:
             break
     records = parsed[1:] if parsed and parsed[0].get("task") == task else []
-    sizes = [(out / f"{row}.i16").stat().st_size if (out / f"{row}.i16").exists() else 0 for row in rows]
+    sizes = [(work / f"{row}.i16").stat().st_size if (work / f"{row}.i16").exists() else 0 for row in rows]
     while records and 2 * (records[-1]["start"] + records[-1]["length"]) > min(sizes):
         records.pop()
     end = records[-1]["start"] + records[-1]["length"] if records else 0
     for row in rows:
-        with open(out / f"{row}.i16", "ab") as file:
+        with open(work / f"{row}.i16", "ab") as file:
             file.truncate(2 * end)
     text = "".join(json.dumps(line) + "\n" for line in ([{"task": task}, *records] if records else []))
     journal.write_text(text, encoding="utf-8")

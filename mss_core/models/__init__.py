@@ -30,7 +30,9 @@ NAMES = {
     "spectrogram_autoencoder": ("mss_core.models.spectrogram_autoencoder", "SpectrogramAutoencoder"),
     "aemic_classifier": ("mss_core.models.aemic_classifier", "AemicClassifier"),
 }
-DECIDED_BY_DATA = ("classes", "channels", "sources", "bins", "max_bin", "grid", "stored")
+DECIDED_BY_DATA = ("classes", "channels", "sources")
+DECIDED_ALSO = {"iass_unet": ("bins", "max_bin"), "open_unmix": ("bins", "max_bin"),
+                "spectrogram_autoencoder": ("grid", "stored"), "aemic_classifier": ("grid", "stored")}
 """Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
 
 
@@ -48,9 +50,10 @@ def _class(name: str) -> Any:
 def model(name: str, **changes: Any) -> dict[str, Any]:
     """A recipe's description of a model: its name and every argument, defaults filled from the signature."""
     parameters = inspect.signature(_class(name)).parameters
+    decided = (*DECIDED_BY_DATA, *DECIDED_ALSO.get(name, ()))
     described: dict[str, Any] = {"name": name}
     for argument, parameter in parameters.items():
-        if parameter.default is not inspect.Parameter.empty and argument not in DECIDED_BY_DATA:
+        if parameter.default is not inspect.Parameter.empty and argument not in decided:
             described[argument] = parameter.default
     for argument, value in changes.items():
         if argument not in described:

@@ -39,8 +39,9 @@ def infer_steered(*, data: Path, vqvae: Path, taggers: Sequence[Path], tags: Seq
     clips = [(item, start) for item in items for start in range(0, item.length, length)]
     heard = [place for place in clips if np.any(packed.read(place[0], "mixture", place[1], length))]
     journal = ctx.work / "steered.json"
-    done: dict[str, list[list[float]]] = json.loads(journal.read_text()) if journal.exists() else {}
-    arrays = _arrays(out, items)
+    whole = all((ctx.work / item.name / "reference.npy").exists() for item in items)  # not moved out already
+    done: dict[str, list[list[float]]] = json.loads(journal.read_text()) if journal.exists() and whole else {}
+    arrays = _arrays(ctx.work, items)  # the scratch folder is what a later attempt finds as it was
     for first in range(0, len(heard), config.clips):
         if str(first) in done:
             continue
@@ -59,6 +60,8 @@ def infer_steered(*, data: Path, vqvae: Path, taggers: Sequence[Path], tags: Seq
         if ctx.clock is not None:
             ctx.clock.save()
         ctx.report(step=min(first + config.clips, len(heard)), total=len(heard))
+    for item in items:
+        (ctx.work / item.name).rename(out / item.name)
     _steps(out, list(done.values()))
     silent = sorted({item.name for item, start in clips if (item, start) not in heard})
     notes = [{"kind": "silent", "text": f"clips of silence, not steered towards {target}", "count": len(silent),
@@ -77,11 +80,11 @@ def _wanted(folder: Path, tags: Sequence[str], device: str) -> Wanted:
     return Wanted(models.load(folder).to(device), target.to(device))
 
 
-def _arrays(out: Path, items: Sequence[PackedItem]) -> dict[tuple[str, str], np.memmap]:
+def _arrays(work: Path, items: Sequence[PackedItem]) -> dict[tuple[str, str], np.memmap]:
     """Two mapped files a track, silent where nothing has been written yet; those of an earlier attempt are kept."""
     found = {}
     for item in items:
-        folder = out / item.name
+        folder = work / item.name
         folder.mkdir(parents=True, exist_ok=True)
         for kind in ("masked", "reference"):
             path = folder / f"{kind}.npy"

@@ -102,7 +102,7 @@ def probe(plan: Plan, store: Store, ctx: Context, seconds: float, say: Callable[
                 continue  # what it reads was stopped early
             if wanted:
                 say(f"probing {stage.name} on {ctx.device}")
-            out = scratch / f"{len(left)}"
+            out = scratch / f"{len(tried)}"
             if stage.name.startswith("prepare_"):
                 left[kind] = run_stage(stage, store, ctx)
                 continue

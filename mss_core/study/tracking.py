@@ -209,7 +209,8 @@ class Tracker:
 
     def _listing(self, name: str) -> set[str]:
         try:
-            return set(os.listdir(self.store.root / name))
+            entries = os.listdir(self.store.root / name)
+            return {f"{e.partition('.')[0]}.partial" if e.endswith(".partial") else e for e in entries}
         except OSError:
             return set()
 

@@ -67,7 +67,7 @@ def test_an_interrupted_build_goes_on(shared_stems: Path, tmp_path: Path, torn: 
     if torn:  # the machine stopped: half a line in the journal, samples of "c" lost, of nothing written twice
         with open(out / ".work" / "packed.jsonl", "a") as file:
             file.write('{"name": "d", "le')
-        with open(out / "bass.i16", "ab") as file:
+        with open(out / ".work" / "bass.i16", "ab") as file:
             file.truncate(file.tell() - 6)
     decoded.clear()
     build(replace(found, items=tuple(noting(item, "") for item in found.items)), out)
