@@ -132,7 +132,8 @@ def test_curves_show_while_a_stage_trains_and_are_not_repeated(tmp_path, plan) -
     store = Store(tmp_path)
     stage = next(stage for stage in plan.stages.values() if stage.name == "train_tail")
     tracker = track(plan, store)
-    with open(store.begin(stage) / "history.jsonl", "w") as file:
+    (tmp_path / stage.name).mkdir()
+    with store.claim(stage) as claim, open(store.begin(stage, claim) / "history.jsonl", "w") as file:
         file.write(row(1))
         file.flush()
         assert tracker.flush()

@@ -209,8 +209,7 @@ class Tracker:
 
     def _listing(self, name: str) -> set[str]:
         try:
-            entries = os.listdir(self.store.root / name)
-            return {f"{e.partition('.')[0]}.partial" if e.endswith(".partial") else e for e in entries}
+            return set(os.listdir(self.store.root / name))
         except OSError:
             return set()
 
