@@ -23,7 +23,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 chaos: setup
-	$(BIN)/python -m pytest -m chaos -s tests/chaos tests/cluster
+	$(BIN)/python -m pytest -m chaos -s tests
 
 test-unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu and not chaos"

@@ -21,7 +21,7 @@ from mss_core.study.resources import RESOURCES
 from tests.chaos.work import out_of_gpu_memory, process_number, process_number_training, wait_for
 from tests.conftest import REPOSITORY
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 
 
 @pytest.fixture(scope="module")

@@ -94,18 +94,18 @@ def test_prune_shows_first_and_deletes_only_what_no_study_names(store: Store, ca
 
 def test_prune_leaves_what_somebody_works_on(store: Store, capsys) -> None:
     claimed = Stage(train, music=store.stages["music"], seed=9)
-    store.begin(claimed)
-    with store.claim(claimed):
+    with store.claim(claimed) as claim:
+        work = store.begin(claimed, claim)
         assert run(store, "prune", "--delete") == 0
-        assert store.partial(claimed).exists()
+        assert work.exists()
     driver = Driver(store.root)
     driver.start()
     try:
         assert run(store, "prune", "--delete") == 2
-        assert "a study is running on" in capsys.readouterr().err and store.partial(claimed).exists()
+        assert "a study is running on" in capsys.readouterr().err and work.exists()
     finally:
         driver.stop()
-    assert run(store, "prune", "--delete") == 0 and not store.partial(claimed).exists()
+    assert run(store, "prune", "--delete") == 0 and not work.exists()
 
 
 def test_prune_refuses_a_store_without_a_study(store: Store, capsys) -> None:

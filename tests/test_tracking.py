@@ -205,7 +205,7 @@ def postgresql():
         do("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path, plan, kind, request) -> None:
     """SIGKILL of a real server while stages report and end; nothing waits for it, and afterwards it shows all."""
