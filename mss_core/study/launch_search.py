@@ -6,12 +6,13 @@ the suggestions come from our storage, and Tune does what it is good at: placing
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ def execute(conductor: conduct.Conductor, store: Store, ctx: Context) -> None:
         requests = [resources(arm.trained, gpus) for arm in conductor.arms]
         _check_fit(conductor.arms, requests)
         places = [conductor.where(arm) for arm in conductor.arms]
+        given = ray.cloudpickle.dumps((list(conductor.arms), places, str(store.root), ctx))  # type: ignore[no-untyped-call]
         trainable = tune.with_resources(
-            tune.with_parameters(_run, arms=list(conductor.arms), places=places, root=str(store.root), ctx=ctx),
+            _light(given),
             lambda config: tune.PlacementGroupFactory([requests[conduct.decode(config["job"]).arm]]))
         scratch = store.root / "ray" / f"search-{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
         searcher = JobSearcher(conductor, scratch)
@@ -58,19 +60,40 @@ def execute(conductor: conduct.Conductor, store: Store, ctx: Context) -> None:
             ray.shutdown()
 
 
-def _run(config: dict[str, Any], arms: Sequence[Arm], places: Sequence[str], root: str, ctx: Context) -> None:
+def _light(given: bytes) -> Callable[[dict[str, Any]], None]:
+    """What Tune starts: a function that imports nothing until it has work.
+
+    Tune gives a waiting trial to the first process that is free and drops the one that was starting for it, so where
+    starting takes longer than a trial, a search would never get all its slots.
+    """
+    def work(config: dict[str, Any]) -> None:
+        from mss_core.study import launch_search
+
+        launch_search.train(config["job"], given)
+
+    return work
+
+
+def train(text: str, given: bytes) -> None:
     """What a worker does: one training."""
     import dataclasses
 
     from mss_core import runtime
 
+    arms, places, root, ctx = _opened(given)
     runtime.prepare_process()
     device = runtime.device() if ray.get_gpu_ids() else "cpu"
     here = dataclasses.replace(ctx, device=device, device_name=runtime.device_name(device))
-    job = conduct.decode(config["job"])
+    job = conduct.decode(text)
     outcome = conduct.perform(arms[job.arm], job, Store(root), here, places[job.arm])
-    runtime.release_memory()
+    if outcome["seconds"] > 20:  # collecting takes a fifth of a second of a core: not after every short training
+        runtime.release_memory()
     tune.report({"outcome": json.dumps(outcome)})  # as text: Tune flattens what is nested
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(given: bytes) -> Any:
+    return ray.cloudpickle.loads(given)
 
 
 class JobSearcher(Searcher):
