@@ -177,19 +177,21 @@ def comparison(
     rows = select(scores, metric, target)
     names = [v.name for v in study.variants] or list(dict.fromkeys(rows["variant"]))
     rows = rows[rows["variant"].isin(names)]
-    items = item_scores(rows)
-    item, left_out = ("track", _incomplete(items)) if items else ("", [])
-    if left_out:
-        rows = rows[~rows["track"].isin(left_out)]
-        items = {
-            name: table.drop(columns=left_out, errors="ignore") for name, table in items.items()
-        }
-    runs = run_scores(rows)
     reference = declaration.reference or names[0]
     if reference not in names:
         raise ValueError(
             f"the reference {reference!r} is no variant of the study; {nearest(reference, names)}"
         )
+    against = {name: declaration.references.get(name, reference) for name in names}
+    items = item_scores(rows)
+    item, left_out = "track" if items else "", []
+    for base in dict.fromkeys(against.values()):  # a block of its own has tracks of its own
+        block = [name for name in names if against[name] == base]
+        gone = _incomplete({name: items[name] for name in block if name in items})
+        rows = rows[~(rows["variant"].isin(block) & rows["track"].isin(gone))]
+        items |= {name: items[name].drop(columns=gone, errors="ignore") for name in block if name in items}
+        left_out += [name for name in gone if name not in left_out]
+    runs = run_scores(rows)
     several = item and all(table.shape[1] > 1 for table in items.values())
     test = declaration.test or ("crossed" if several else "welch")
     if test in ("crossed", "mixed", "bootstrap", "item_means") and not several:
@@ -199,7 +201,6 @@ def comparison(
         declaration.higher_is_better if primary else None,
         [score for arm in runs.values() for score in arm.values()],
     )
-    against = {name: declaration.references.get(name, reference) for name in names}
     for name, other in against.items():
         if other not in names:
             raise ValueError(

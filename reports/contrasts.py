@@ -52,6 +52,11 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Change]:
     ]
 
 
+def _unread(change: Change) -> bool:
+    """Whether it is the fingerprint of data that only one of the two variants reads."""
+    return change.path.endswith(".fingerprint") and "" in (change.reference, change.variant)
+
+
 def covers(declared: str, path: str) -> bool:
     """Whether a declared path speaks for `path`: the same, or one holds the other.
 
@@ -80,7 +85,7 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
     changes = [
         change
         for change in differing(reference.recipe, variant.recipe)
-        if not any(covers(path, change.path) for path in seeded)
+        if not any(covers(path, change.path) for path in seeded) and not _unread(change)
     ]
     declared = declared_paths(study.declaration, variant, reference)
     searched = study.declaration.searched

@@ -242,7 +242,7 @@ def smoke(recipe: TagBox) -> TagBox:
         recipe,
         tracks=TrackSet("synthetic", samplerate=16_000, size=40),
         targets=targets,
-        limit=4,
+        limit=8,
         vocabulary="synthetic",
         wanted={},
         taggers=tuple(replace(tagger, weights=None) for tagger in recipe.taggers),

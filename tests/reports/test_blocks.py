@@ -89,3 +89,28 @@ def test_a_section_is_in_both_reports(blocks: Path) -> None:
     assert "## Sweep over <length>" in text and r"| a | b\|c |" in text and "A figure." in text
     assert list(markdown(part))[0].startswith("## Sweep")
     assert sections(found, None, blocks) == [] and isinstance(found.study, Study)
+
+
+def test_blocks_have_tracks_of_their_own_and_songs_may_be_the_sample(blocks: Path) -> None:
+    from scipy.stats import ttest_rel
+
+    raw = json.loads((blocks / "study.json").read_text())
+    raw["declaration"] |= {"metric": "si_sdr", "test": "item_means",
+                           "factors": [{"name": "backend", "levels": {}}, {"name": "source", "levels": {}}]}
+    for variant in raw["variants"]:  # data that only one of the two reads is no difference between them
+        variant["recipe"] = {"clips.fingerprint": "" if "none" in variant["variant"] else "abc"}
+    (blocks / "study.json").write_text(json.dumps(raw))
+    rng = np.random.default_rng(1)
+    songs = {"cnn": ["a", "b", "c", "d"], "ast": ["e", "f", "g"]}
+    rows = [dict(variant=name, seed=k, track=song, target="macro", metric="si_sdr", aggregation="",
+                 score=MEANS[name] + rng.normal(0, 0.1) * (k == 0))
+            for name in MEANS for k in range(2) for song in songs[name[:3]]]
+    table = pd.DataFrame(rows)
+    table.to_csv(blocks / "scores.csv", index=False)
+    found = reports.read(blocks).main
+    assert found.test == "item_means" and not any(c.refused for c in found.contrasts)
+    for contrast in found.contrasts:
+        a, b = (table[table["variant"] == n].groupby("track")["score"].mean()
+                for n in (contrast.variant, contrast.reference))
+        assert contrast.primary.p == pytest.approx(ttest_rel(a, b).pvalue, rel=1e-9)
+    assert "paired t over tracks (models as given)" in reports.render(blocks)["md"].read_text()
