@@ -207,7 +207,7 @@ def smoke(recipe: MSSPT) -> MSSPT:
         mixing=replace(recipe.mixing, valid_segments=24),
         pretrain=_shorter(recipe.pretrain, lr=2e-3, batch=4, epochs=5, epoch_steps=50),
         train_tail=_shorter(recipe.train_tail, lr=1e-3, batch=16, epochs=20),
-        finetune=_shorter(recipe.finetune, lr=1e-3, batch=16, epochs=3),
+        finetune=_shorter(recipe.finetune, lr=1e-3, batch=16, epochs=2),
     )
 
 
