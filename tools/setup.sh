@@ -11,7 +11,7 @@ say "1/4 virtual environment (.venv) with $($python --version)"
 say "2/4 installer"
 # uv fetches in parallel: about 20 s instead of several minutes for torch with its CUDA libraries.
 if .venv/bin/python -m pip install --quiet --disable-pip-version-check uv; then
-    installer=(.venv/bin/uv pip install --python .venv/bin/python)
+    installer=(.venv/bin/uv pip install --compile-bytecode --python .venv/bin/python)
 else
     installer=(.venv/bin/python -m pip install)
 fi
