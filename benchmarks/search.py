@@ -23,7 +23,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from mss_core.graph import Context, Stage
 from mss_core.store import Store
-from mss_core.study import Search, conduct, launch_search, searching
+from mss_core.study import Search, conduct, launch, launch_search, searching
 from mss_core.study.designs import Variant
 from mss_core.study.study import Study
 
@@ -128,7 +128,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # theirs complains of loggers that are off for both
     ray.init(address="local", num_cpus=chosen.slots, include_dashboard=False, log_to_driver=False)
-    launch_search.connect = lambda: False  # the cluster is there, for both
+    launch.connect = lambda: False  # the cluster is there, for both
     ideal = chosen.trials * chosen.seconds / chosen.slots
     ratios = []
     for number in range(chosen.rounds):

@@ -23,7 +23,7 @@ from scipy import stats
 
 from mss_core.graph import Context
 from mss_core.store import Store
-from mss_core.study import Asha, Factor, Search, conduct, run, searching, suggest
+from mss_core.study import Asha, Factor, Search, run, searching, suggest
 from mss_core.study.search import SAMPLERS, Arm
 from tests import toy
 
@@ -502,7 +502,36 @@ def test_ray_carries_out_the_same_search(tmp_path: Path, monkeypatch: pytest.Mon
     searching.carry_out(arms, there, False, Context(), lambda text: None)
     assert rows_of(arm, there) == rows_of(arm, here)
     assert rungs_of(arm, there) == rungs_of(arm, here)
-    assert conduct.encode(conduct.decode('{"arm":0,"number":1,"departures":{},"seed":2,"rerun":false}'))
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_worker_that_is_killed_costs_no_suggestion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    (arm,) = carry_out(toy.study(toy.asha()), here).values()
+    order = tmp_path / "die"
+    order.touch()
+    monkeypatch.setenv("TOY_DIES", str(order))
+    searching.carry_out(arms_of(toy.study(toy.asha()), there), there, False, Context(), lambda text: None)
+    assert not order.exists()
+    assert rows_of(arm, there) == rows_of(arm, here)
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_on_ray_arms_that_crash_get_their_budget_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    left = tmp_path / "left"
+    left.write_text("2")
+    monkeypatch.setenv("TOY_CRASHES", f"b:{left}")
+    store = Store(tmp_path / "store")
+    factors = (toy.Factor("part", {"a": {}, "b": {"kind": "b"}}),)
+    arms = arms_of(toy.study(toy.asha(trials=4, concurrency=3, reruns=0, scope="each_variant", pruner=None), factors),
+                   store)
+    searching.carry_out(arms, store, False, Context(), lambda text: None)
+    states = {variant: sorted(row["state"] for row in rows_of(arm, store)) for variant, arm in arms.items()}
+    assert states == {"a": ["complete"] * 4, "b": ["complete"] * 4 + ["failed"] * 2}
 
 
 # ---- the test split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ def loss(train: Training, epoch: int) -> float:
 
 
 def toy_train(*, kind: str, train: Training, version: int = 1, out: Path, ctx: Context) -> None:
-    """Reports a validation loss an epoch. Crashes and waits as TOY_CRASHES (kind, file) and TOY_SECONDS say."""
+    """Reports a validation loss an epoch. Crashes, waits and kills its process at epoch 2, which takes the file away,
+    as TOY_CRASHES (kind, file), TOY_SECONDS and TOY_DIES (file) say."""
     crashing, _, counter = os.environ.get("TOY_CRASHES", "").partition(":")
     if crashing == kind and (left := int(Path(counter).read_text())) > 0:
         Path(counter).write_text(str(left - 1))
@@ -59,6 +61,9 @@ def toy_train(*, kind: str, train: Training, version: int = 1, out: Path, ctx: C
         if train.lr > 0.5:
             raise FloatingPointError("the training loss became nan")
         ctx.report(step=epoch, total=train.epochs, valid_loss=loss(train, epoch))
+        if epoch == 2 and (order := os.environ.get("TOY_DIES")) and Path(order).exists():
+            Path(order).unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
     import torch
 
     torch.save({"weight": torch.zeros(train.width, 3)}, out / "weights.pt")

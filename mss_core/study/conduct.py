@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,11 @@ def perform(arm: Arm, job: Job, store: Store, ctx: Context, where: str) -> dict[
         except ValueError as error:  # the search asks for what its trainings do not report
             state, message = WRONG, str(error)
     return {"state": state, "values": values, "message": message, **_spent(stages, store, metrics[0])}
+
+
+def crashed(message: str) -> dict[str, Any]:
+    """The outcome of a training that nobody lived to tell."""
+    return {"state": FAILED, "values": None, "message": message, "epochs": 0, "most": 0, "seconds": 0.0}
 
 
 def _given_up(where: str, name: str, number: int) -> bool:
@@ -248,15 +253,31 @@ class Conductor:
     @property
     def over(self) -> bool:
         """Whether every search has ended."""
-        return all(run.over or run.error for run in self.underway)
+        return self.ended(range(len(self.underway)))
 
     def errors(self) -> dict[str, str]:
         """Why a search gave up, by variant."""
         return {run.arm.variant: run.error for run in self.underway if run.error}
 
-    def next(self) -> Job | None:
-        """The next training, of the search that is furthest behind; None where all have to wait, or are over."""
-        for run in sorted(self.underway, key=lambda run: (len(run.suggestions.trials()), run.index)):
+    def ended(self, arms: Collection[int]) -> bool:
+        """Whether some of the searches, by index, have ended."""
+        return all(self.underway[index].over or self.underway[index].error for index in arms)
+
+    def room(self, index: int) -> int:
+        """How many trainings of a search can be under way at a time from now on."""
+        declared = self.arms[index].search
+        left = max(declared.trials - len(self.underway[index].suggestions.trials()), 0)
+        left += len(self.underway[index].adopted)
+        return min(declared.concurrency, max(left, declared.top * declared.reruns, 1))
+
+    def next(self, among: Collection[int] | None = None) -> Job | None:
+        """The next training, of the search that is furthest behind; None where all have to wait, or are over.
+
+        Args:
+            among: indices of the searches that count, by default all.
+        """
+        asked = [run for run in self.underway if among is None or run.index in among]
+        for run in sorted(asked, key=lambda run: (len(run.suggestions.trials()), run.index)):
             if run.over or run.error or len(run.trials_out) + len(run.reruns_out) >= run.arm.search.concurrency:
                 continue
             job = self._next(run)

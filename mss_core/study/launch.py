@@ -73,6 +73,48 @@ def connect() -> bool:
     return True
 
 
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """What a driver works with.
+
+    Attributes:
+        scratch: a folder of this driver's own that every node sees.
+        room: resources of each node that is there or that an autoscaler may start.
+    """
+
+    scratch: Path
+    room: list[dict[str, float]]
+
+    @property
+    def gpus(self) -> float:
+        """How many GPUs there can be."""
+        return sum(node.get("GPU", 0.0) for node in self.room)
+
+    def clean(self) -> None:
+        """Drop the folder; what died has its log there, so a driver keeps it then."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
+    """A cluster whose nodes are all there and see the store and the data as this process does.
+
+    Raises RuntimeError where they are not, or do not.
+    """
+    started_here = connect()
+    try:
+        cluster = {} if started_here else nodes.cluster_file()
+        _wait_for_nodes(cluster, out)
+        check_store(store.root, ctx.data)
+        # A folder of its own: two drivers on one store would overwrite each other's Tune state.
+        scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
+        scratch.mkdir(parents=True)
+        yield Cluster(scratch, [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster)])
+    finally:
+        if started_here:
+            ray.shutdown()
+
+
 def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     """Run every needed stage on the cluster; a failed one blocks only what needs it.
 
@@ -80,20 +122,12 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     RuntimeError where nodes are missing or do not share the store, or where the cluster can never hold a stage (Tune
     itself would wait for ever).
     """
-    started_here = connect()
-    # A folder of its own: two drivers on one store would overwrite each other's Tune state.
-    scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
-    try:
-        cluster = {} if started_here else nodes.cluster_file()
-        _wait_for_nodes(cluster, board.out)
-        check_store(store.root, ctx.data)
-        scratch.mkdir(parents=True)
-        room = [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster)]
-        gpus = sum(node.get("GPU", 0.0) for node in room)
-        board.gpus = gpus
-        requests = {key: resources(plan.stages[key].name, gpus) for key in plan.needed}
-        _check_fit(plan, requests, room)
+    with joined(store, ctx, board.out) as cluster:
+        board.gpus = cluster.gpus
         stages = {key: plan.stages[key] for key in plan.needed}
+        requests = {key: resources(stage.name, cluster.gpus) for key, stage in stages.items()}
+        check_fit({stages[key].name: request for key, request in requests.items()}, cluster.room)
+        scratch = cluster.scratch
         searcher = GraphSearcher(plan, board, store, scratch)
         tuner = tune.Tuner(
             tune.with_resources(
@@ -104,17 +138,14 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
             run_config=tune.RunConfig(
                 name=scratch.name, storage_path=str(scratch.parent), verbose=0, callbacks=[_Watch(searcher)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)))
-        with _quiet(), _sigterm_interrupts():
+        with _quiet(), sigterm_interrupts():
             try:
                 tuner.fit()
             except KeyboardInterrupt:
                 _stop(searcher, store, scratch)
                 raise
         if not searcher.died:
-            shutil.rmtree(scratch, ignore_errors=True)
-    finally:
-        if started_here:
-            ray.shutdown()
+            cluster.clean()
 
 
 def _request(config: Mapping[str, Any], amounts: Mapping[str, float]) -> tune.PlacementGroupFactory:
@@ -318,11 +349,12 @@ class _Watch(tune.Callback):
             self.searcher.board.set(key, RUNNING)
 
 
-def _check_fit(plan: Plan, requests: Mapping[str, Mapping[str, float]], room: list[dict[str, float]]) -> None:
-    for key, request in requests.items():
+def check_fit(requests: Mapping[str, Mapping[str, float]], room: list[dict[str, float]]) -> None:
+    """Raise RuntimeError naming a stage that asks for more than any node has."""
+    for stage, request in requests.items():
         if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in room):
-            raise RuntimeError(f"stage {plan.stages[key].name!r} asks for {dict(request)}; no node of the cluster has "
-                               f"that much (edit {TABLE})")
+            raise RuntimeError(f"stage {stage!r} asks for {dict(request)}; no node of the cluster has that much "
+                               f"(edit {TABLE})")
 
 
 def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
@@ -338,7 +370,7 @@ def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> Iterator[None]:
     """SIGTERM ends a study as Ctrl-C does; both only once, so that nothing cuts the stopping short."""
     def interrupt(number: int, frame: Any) -> None:
         signal.signal(number, signal.SIG_IGN)

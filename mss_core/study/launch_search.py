@@ -1,145 +1,191 @@
-"""Searches on a Ray cluster: their trainings as Tune trials, fed by the conductor.
+"""Searches on a Ray cluster: workers that are given one training after another.
 
-Tune's own OptunaSearch keeps its trials in the driver's memory and its schedulers forget their rungs on a restart; so
-the suggestions come from our storage, and Tune does what it is good at: placing work, retrying it, reusing processes.
+Not Tune trials, as the stages of a study are. Tune gives a waiting trial to the first process that is free and ends the
+one that was starting for it, so a search whose trainings are short next to a process's start keeps few of its slots
+(0.4 of its throughput, benchmarks/search.py); its OptunaSearch keeps trials in the driver's memory, and its schedulers
+forget their rungs on a restart. Here a suggestion is drawn when a worker is free for it, from our storage.
 """
 
 from __future__ import annotations
 
-import functools
-import json
+import contextlib
+import dataclasses
 import os
-import shutil
-import socket
+import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from mss_core.graph import Context
+from mss_core.graph import Context, Stopped
 from mss_core.store import Store
-from mss_core.study import conduct
-from mss_core.study.launch import RETRIES, _quiet, connect  # first: it sets what Ray reads when it is imported
-from mss_core.study.resources import resources
-from mss_core.study.search import Arm
+from mss_core.study import conduct, launch  # launch before ray: it sets what Ray reads when it is imported
+from mss_core.study.resources import memory_share, resources
 
 import ray  # isort: skip
-from ray import tune  # isort: skip
-from ray.tune.search import Searcher  # isort: skip
+
+STARTS = 20
+"""Workers that may die in a row before any has started; then it is not the machines."""
 
 
 def execute(conductor: conduct.Conductor, store: Store, ctx: Context) -> None:
     """Carry out all jobs on the cluster.
 
-    Raises RuntimeError where the cluster can never hold one (Tune itself would wait for ever).
+    SIGTERM and Ctrl-C let running trainings write their checkpoints first, then raise KeyboardInterrupt. Raises
+    RuntimeError where nodes are missing or do not share the store, where the cluster can never hold a training, or
+    where workers do not start.
     """
-    started_here = connect()
-    try:
-        gpus = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
-        requests = [resources(arm.trained, gpus) for arm in conductor.arms]
-        _check_fit(conductor.arms, requests)
-        places = [conductor.where(arm) for arm in conductor.arms]
-        given = ray.cloudpickle.dumps((list(conductor.arms), places, str(store.root), ctx))  # type: ignore[no-untyped-call]
-        trainable = tune.with_resources(
-            _light(given),
-            lambda config: tune.PlacementGroupFactory([requests[conduct.decode(config["job"]).arm]]))
-        scratch = store.root / "ray" / f"search-{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
-        searcher = JobSearcher(conductor, scratch)
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True,
-                                        trial_dirname_creator=lambda trial: trial.trial_id),
-            run_config=tune.RunConfig(name=scratch.name, storage_path=str(scratch.parent), verbose=0,
-                                      failure_config=tune.FailureConfig(max_failures=RETRIES)))
-        with _quiet():
-            tuner.fit()
-        if not searcher.died:
-            shutil.rmtree(scratch, ignore_errors=True)
-    finally:
-        if started_here:
-            ray.shutdown()
+    with launch.joined(store, ctx, sys.stderr) as cluster:
+        requests = [resources(arm.trained, cluster.gpus) for arm in conductor.arms]
+        launch.check_fit({arm.trained: request for arm, request in zip(conductor.arms, requests, strict=True)},
+                         cluster.room)
+        given = ray.put((list(conductor.arms), [conductor.where(arm) for arm in conductor.arms], str(store.root), ctx,
+                         str(cluster.scratch)))
+        crew = _Crew(conductor, requests, given)
+        with launch.sigterm_interrupts():
+            try:
+                crew.work()
+            except KeyboardInterrupt:
+                crew.stop(cluster.scratch)
+                raise
+            finally:
+                crew.dismiss(list(crew.workers))
+        cluster.clean()
 
 
-def _light(given: bytes) -> Callable[[dict[str, Any]], None]:
-    """What Tune starts: a function that imports nothing until it has work.
+# ---- on a worker
 
-    Tune gives a waiting trial to the first process that is free and drops the one that was starting for it, so where
-    starting takes longer than a trial, a search would never get all its slots.
+class _Worker:
+    """Trains what it is given; its calls run in the process's main thread, where a signal can be handled."""
+
+    def __init__(self, given: tuple[Any, ...]) -> None:
+        from mss_core import runtime
+
+        runtime.prepare_process()
+        self.arms, self.places, root, self.ctx, scratch = given
+        self.store = Store(root)
+        self.stop_asked = launch.stop_asked(Path(scratch) / launch.STOP, threading.Event())
+
+    def start(self) -> None:
+        """Answers when the process stands."""
+
+    def train(self, job: conduct.Job) -> dict[str, Any]:
+        from mss_core import runtime
+
+        arm = self.arms[job.arm]
+        device = runtime.device() if ray.get_gpu_ids() else "cpu"
+        runtime.limit_memory(device, memory_share(arm.trained))
+        here = dataclasses.replace(self.ctx, device=device, device_name=runtime.device_name(device),
+                                   stop=self.stop_asked)
+        try:
+            outcome = conduct.perform(arm, job, self.store, here, self.places[job.arm])
+        except Stopped as stopped:
+            raise SystemExit(str(stopped)) from None  # like a worker that died, and with its last checkpoint
+        if outcome["seconds"] > 20:  # collecting takes a fifth of a second of a core: not after every short training
+            runtime.release_memory()
+        return outcome
+
+
+# ---- in the driver
+
+class _Crew:
+    """The workers of a search: as many as may train at a time, started where and when the cluster has room.
+
+    Workers whose requests are equal serve the same arms. All are asked for at once, so that an autoscaler sees them.
     """
-    def work(config: dict[str, Any]) -> None:
-        from mss_core.study import launch_search
 
-        launch_search.train(config["job"], given)
+    def __init__(self, conductor: conduct.Conductor, requests: list[dict[str, float]], given: Any) -> None:
+        self.conductor, self.given = conductor, given
+        self.serves: dict[Any, set[int]] = {}
+        self.requests: dict[Any, dict[str, float]] = {}
+        self.workers: dict[Any, frozenset[tuple[str, float]]] = {}
+        self.busy: dict[Any, tuple[Any, conduct.Job | None]] = {}
+        self.idle: list[Any] = []
+        self.lost: list[conduct.Job] = []
+        self.deaths: dict[str, int] = {}
+        self.failed_starts = 0
+        for arm, request in enumerate(requests):
+            kind = frozenset(request.items())
+            self.serves.setdefault(kind, set()).add(arm)
+            self.requests[kind] = request
+        for kind, arms in self.serves.items():
+            for _ in range(sum(conductor.room(arm) for arm in arms)):
+                self._engage(kind)
 
-    return work
+    def work(self) -> None:
+        """Until every search has ended."""
+        self._hand_out()
+        while not self.conductor.over:
+            ready, _ = ray.wait(list(self.busy))
+            for answer in ready:
+                self._take(answer)
+            self._hand_out()
 
+    def stop(self, scratch: Path) -> None:
+        """Ask the workers to write their checkpoints, and wait until they have."""
+        training = [answer for answer, (_, job) in self.busy.items() if job is not None]
+        print(f"\nstopping: {len(training)} running trainings write their checkpoints", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            (scratch / launch.STOP).touch()
+        ray.wait(training, num_returns=len(training), timeout=float(os.environ.get("MSS_STOP_SECONDS", "30")))
 
-def train(text: str, given: bytes) -> None:
-    """What a worker does: one training."""
-    import dataclasses
+    def dismiss(self, workers: Collection[Any]) -> None:
+        """Let workers go, and what they hold."""
+        for worker in workers:
+            ray.kill(worker)
+            del self.workers[worker]
+        self.idle = [worker for worker in self.idle if worker in self.workers]
 
-    from mss_core import runtime
+    def _engage(self, kind: frozenset[tuple[str, float]]) -> None:
+        request = dict(self.requests[kind])
+        worker: Any = ray.remote(_Worker).options(
+            num_cpus=request.pop("CPU"), num_gpus=request.pop("GPU", 0), resources=request).remote(self.given)
+        self.workers[worker] = kind
+        self.busy[worker.start.remote()] = worker, None
 
-    arms, places, root, ctx = _opened(given)
-    runtime.prepare_process()
-    device = runtime.device() if ray.get_gpu_ids() else "cpu"
-    here = dataclasses.replace(ctx, device=device, device_name=runtime.device_name(device))
-    job = conduct.decode(text)
-    outcome = conduct.perform(arms[job.arm], job, Store(root), here, places[job.arm])
-    if outcome["seconds"] > 20:  # collecting takes a fifth of a second of a core: not after every short training
-        runtime.release_memory()
-    tune.report({"outcome": json.dumps(outcome)})  # as text: Tune flattens what is nested
+    def _hand_out(self) -> None:
+        for worker in list(self.idle):
+            arms = self.serves[self.workers[worker]]
+            job = next((job for job in self.lost if job.arm in arms), None)
+            if job is not None:
+                self.lost.remove(job)
+            else:
+                job = self.conductor.next(arms)
+            if job is not None:
+                self.idle.remove(worker)
+                self.busy[worker.train.remote(job)] = worker, job
+            elif self.conductor.ended(arms):
+                self.dismiss([worker])
 
+    def _take(self, answer: Any) -> None:
+        worker, job = self.busy.pop(answer)
+        try:
+            outcome = ray.get(answer)
+        except ray.exceptions.RayTaskError as error:  # it raised what no training should: the worker stands
+            outcome = conduct.crashed(str(error).strip().splitlines()[-1])
+        except ray.exceptions.RayError as error:
+            self._bury(worker, job, str(error).strip().splitlines()[0])
+            return
+        self.idle.append(worker)
+        self.failed_starts = 0
+        if job is not None:
+            self.conductor.done(job, outcome)
 
-@functools.lru_cache(maxsize=1)
-def _opened(given: bytes) -> Any:
-    return ray.cloudpickle.loads(given)
-
-
-class JobSearcher(Searcher):
-    """The conductor as Tune sees it."""
-
-    def __init__(self, conductor: conduct.Conductor, logs: Path) -> None:
-        super().__init__()
-        self.conductor, self.logs = conductor, logs
-        self.running: dict[str, conduct.Job] = {}
-        self.died = False
-
-    def suggest(self, trial_id: str) -> Any:
-        job = self.conductor.next()
+    def _bury(self, worker: Any, job: conduct.Job | None, message: str) -> None:
+        """A worker died: somebody else does its job, and another one takes its place."""
+        kind = self.workers[worker]
+        self.dismiss([worker])
         if job is None:
-            return Searcher.FINISHED if self.conductor.over else None
-        self.running[trial_id] = job
-        return {"job": conduct.encode(job)}
-
-    def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        job = self.running.pop(trial_id)
-        told = (result or {}).get("outcome")
-        outcome = json.loads(told) if told and not error else None
-        if outcome is None:
-            self.died = True
-            message = f"its worker died {RETRIES + 1} times (log: {self.logs / trial_id / 'error.txt'})"
-            outcome = {"state": conduct.FAILED, "values": None, "message": message, "epochs": 0, "most": 0,
-                       "seconds": 0.0}
-        self.conductor.done(job, outcome)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> JobSearcher:
-        return self  # the conductor it talks to is one
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune writes its searcher down; nothing of ours is read back
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the storage is what a restart reads."""
-        Path(checkpoint_path).touch()
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise RuntimeError("a search is resumed by running its study again, not by restoring Tune")
-
-
-def _check_fit(arms: Sequence[Arm], requests: Sequence[Mapping[str, float]]) -> None:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    for arm, request in zip(arms, requests, strict=True):
-        if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in nodes):
-            raise RuntimeError(f"the search of {arm.trained!r} asks for {dict(request)} a trial; no node of the "
-                               "cluster has that much (edit mss_core/study/resources.py)")
+            self.failed_starts += 1
+            if self.failed_starts >= STARTS:
+                raise RuntimeError(f"{STARTS} workers died before they had started: {message}")
+            time.sleep(0.5)
+        else:
+            known = conduct.encode(job)
+            self.deaths[known] = self.deaths.get(known, 0) + 1
+            if self.deaths[known] > launch.RETRIES:
+                self.conductor.done(job, conduct.crashed(f"its worker died {self.deaths[known]} times: {message}"))
+            else:
+                self.lost.append(job)
+        self._engage(kind)
