@@ -16,7 +16,7 @@ STAND_INS = {
     "scontrol": 'if [ "$1" = show ]; then printf "n1\\nn2\\nn3\\n"; else echo "scontrol $*" >> "$CALLS"; fi',
     "srun": 'echo "srun $*" >> "$CALLS"; while [ "${1#-}" != "$1" ]; do [ "$1" = -w ] && shift; shift; done; exec "$@"',
     "ray": 'case "$1" in start) exec sleep 600;; health-check) exit 0;; esac; echo "ray $*" >> "$CALLS"',
-    "python": 'until [ "$(grep -c ^srun "$CALLS")" = "$MSS_NODES" ]; do sleep 0.05; done\n'  # as a study waits for nodes
+    "python": 'until [ "$(grep -c ^srun "$CALLS")" = "$MSS_NODES" ]; do sleep 0.05; done\n'  # as a study waits
               'echo "python $* RAY_ADDRESS=$RAY_ADDRESS MSS_NODES=$MSS_NODES" >> "$CALLS"\n'
               'trap "echo checkpoint >> $CALLS; exit 130" TERM\n'
               '[ "$1" = fail ] && exit 1\n[ "$1" = quick ] && exit 0\n'
