@@ -1,4 +1,8 @@
-"""Separators of torchaudio with released weights: Hybrid Demucs [Défossez 2021]."""
+"""Separators of torchaudio with released weights: Hybrid Demucs [Défossez 2021].
+
+The network is torchaudio's own class, so that its released weights fit it by construction. It is imported here and not
+in ``audio``, which knows of no network, and only when one is built: everything else works without torchaudio.
+"""
 
 from __future__ import annotations
 
