@@ -21,6 +21,7 @@ import pytest
 from optuna.trial import TrialState
 from scipy import stats
 
+from mss_core.claim import machine, started
 from mss_core.graph import Context
 from mss_core.store import Store
 from mss_core.study import Asha, Factor, Search, conduct, run, searching, suggest
@@ -265,6 +266,16 @@ def test_half_a_line_and_a_dead_owners_lock_do_not_stop_a_restart(tmp_path: Path
     assert time.monotonic() - start < 5
     assert [trial.user_attrs["departures"] for trial in second.trials()] == [drawn]
     assert not (tmp_path / "j.log.lock").exists()
+
+
+@pytest.mark.parametrize(("where", "stale"), [(machine(), True), ("elsewhere", False)])
+def test_a_fresh_lock_is_stale_only_where_its_process_can_be_seen_to_be_gone(where: str, stale: bool,
+                                                                            tmp_path: Path) -> None:
+    lock = tmp_path / "j.log.lock"
+    lock.write_text(json.dumps([where, os.getpid(), started(os.getpid())]))
+    assert not suggest._is_stale(lock)
+    lock.write_text(json.dumps([where, os.getpid(), "before this process"]))
+    assert suggest._is_stale(lock) == stale
 
 
 # ---- budgets

@@ -15,7 +15,6 @@ import io
 import json
 import math
 import os
-import socket
 import time
 import uuid
 import warnings
@@ -31,6 +30,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from mss_core.claim import machine, started
 from mss_core.graph import digest, plain
 
 Space = Callable[[Trial], dict[str, Any]]
@@ -102,7 +102,7 @@ class Lock(JournalFileOpenLock):
 
     def acquire(self) -> bool:
         mine = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
-        mine.write_text(json.dumps([socket.gethostname(), os.getpid(), _started(os.getpid())]))
+        mine.write_text(json.dumps([machine(), os.getpid(), started(os.getpid())]))
         wait = 0.001
         try:
             while True:
@@ -133,20 +133,11 @@ class Lock(JournalFileOpenLock):
 
 def _is_stale(path: Path) -> bool:
     try:
-        host, process, started = json.loads(path.read_text())
+        where, process, since = json.loads(path.read_text())
         age = time.time() - path.stat().st_mtime
     except (FileNotFoundError, ValueError):
         return False
-    return age > LOCK_SECONDS or (host == socket.gethostname() and _started(process) != started)
-
-
-def _started(process: int) -> str:
-    """When a process of this machine was started, empty where it is gone or the system does not tell."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
+    return age > LOCK_SECONDS or (where == machine() and started(process) != since)
 
 
 def shared(where: str) -> BaseStorage:
