@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mss_core import audio, losses, models
 from mss_core.data import hierarchy
-from mss_core.data.batches import Mapped, waveforms
+from mss_core.data.batches import Mapped, spread, waveforms
 from mss_core.data.packed import Packed, pack
-from mss_core.data.saliency import ChunkReader, Sampling, chunks, spread
+from mss_core.data.saliency import ChunkReader, Sampling, chunks
 from mss_core.data.sets import Item, Sound, Survey
 from mss_core.graph import Context, walk
 from mss_core.losses import LOSSES, MASK_LOSSES, phase_sensitive
