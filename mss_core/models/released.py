@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mss_core.models import take_all
+
 SECONDS, OVERLAP = 10.0, 0.1
 
 
@@ -58,11 +60,5 @@ def from_torchaudio(state: Mapping[str, Tensor], what: str, **arguments: Any) ->
     Raises ValueError naming what does not fit.
     """
     module = HDemucs(**arguments)
-    for name, value in module.network.state_dict().items():
-        if name not in state:
-            raise ValueError(f"{what}: not Hybrid Demucs in torchaudio's layout: no tensor {name!r} (it holds "
-                             f"{', '.join(list(state)[:3])}, ...)")
-        if state[name].shape != value.shape:
-            raise ValueError(f"{what}: {name!r} is {tuple(state[name].shape)}, this network has {tuple(value.shape)}")
-    module.network.load_state_dict(dict(state))
+    take_all(module.network, dict(state), f"{what}, read as torchaudio's Hybrid Demucs")
     return {"name": "hdemucs", **arguments}, module.eval()
