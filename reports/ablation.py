@@ -336,13 +336,9 @@ def _contrast(
 ) -> Contrast:
     alpha = study.declaration.alpha
     if comparability.refusal:
-        results = (
-            Result(
-                test, results[0].label, NAN, NAN, NAN, NAN, NAN, NAN, NAN, (0, 0), 0, "refused"
-            ),
-        )
+        results = (stats.not_possible(test, results[0].label, (0, 0), 0, "refused"),)
     absent = f"{name if not runs.get(name) else reference} has no score"
-    none = Result(test, test, NAN, NAN, NAN, NAN, NAN, NAN, NAN, (0, 0), 0, absent)
+    none = stats.not_possible(test, test, (0, 0), 0, absent)
     primary = next((r for r in results if r.test == test), none)
     wide = (NAN, NAN)
     if primary.se >= 0 and not math.isnan(primary.low):
