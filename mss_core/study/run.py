@@ -88,15 +88,16 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     trials = study.trials(seeds, options.smoke, settings, binder)
     _check_data(options.data, binder)
     arms = searching.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
+    title = (searching.tuned(study, arms, store) if arms else study).title(options.smoke, given)
+    driver = None if options.dry_run else held.enter_context(_alone(title, store))
     if arms:
         _say(searching.summary(arms, store))
-        if not options.dry_run:
+        if driver is not None:
             searching.carry_out(arms, store, options.in_process, _context(binder, results.environment()), _say)
         study = searching.tuned(study, arms, store)
         trials = study.trials(seeds, options.smoke, settings, binder)
-    title = study.title(options.smoke, given)
-    plan = make_plan(trials, store, set_aside=not options.dry_run)
-    if options.dry_run:
+    plan = make_plan(trials, store, set_aside=driver is not None)
+    if driver is None:
         _print_plan(study, title, plan, binder, store, len(seeds), options)
         return 0
     _say(f"{title}: {study.question}")
@@ -104,9 +105,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     for key in plan.damaged:
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]}")
 
-    held.enter_context(_alone(title, store))
     surroundings = results.environment()
-    driver = Driver(store.root)
     tracker = _tracker(options, store, title, driver.name)
     board = Board({key: plan.stages[key] for key in plan.needed}, store)
     command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
@@ -120,7 +119,6 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
     interrupted = True
     try:
-        driver.start()
         if tracker is not None:
             tracker.begin(of_plan(study, title, plan, surroundings))
         if plan.needed:
@@ -136,7 +134,6 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     finally:
         if tracker is not None:
             tracker.close(interrupted)
-        driver.stop()
     print(reports.plain.summary(found))
     _say("")
     _say(f"report   {_shown(written['html'])}")
@@ -149,8 +146,11 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
 
 @contextlib.contextmanager
-def _alone(title: str, store: Store) -> Iterator[None]:
-    """One driver a study and store. Other studies may share the store; this one's tables have one writer."""
+def _alone(title: str, store: Store) -> Iterator[Driver]:
+    """This process as the one driver of a study on a store, its search included.
+
+    Other studies may share the store; this one's tables have one writer.
+    """
     try:
         store.root.mkdir(parents=True, exist_ok=True)
         claim = Claim(store.root / f".{title}.claim", seconds=store.claim_seconds)
@@ -161,9 +161,12 @@ def _alone(title: str, store: Store) -> Iterator[None]:
     except OSError as error:
         raise RuntimeError(f"the store {store.root} cannot be written to ({error.strerror or error}); "
                            "name another with --store") from None
+    driver = Driver(store.root)
     try:
-        yield
+        driver.start()
+        yield driver
     finally:
+        driver.stop()
         claim.release()
 
 
