@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 from mss_core.claim import Claim
 from mss_core.drivers import Driver
 from mss_core.graph import Context
+from mss_core.naming import nearest
 from mss_core.store import Store
 from mss_core.study import searching
 from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
-from mss_core.study.plan import Binder, Plan, make_plan
-from mss_core.study.study import Study
+from mss_core.study.plan import Binder, Plan, data_paths, make_plan
+from mss_core.study.study import Study, Trial
 from mss_core.study.view import of_plan
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     store = Store(options.store)
     binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
     trials = study.trials(seeds, options.smoke, settings, binder)
-    _check_data(options.data, binder)
+    _check_data(options.data, binder, study, trials)
     arms = searching.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
     title = (searching.tuned(study, arms, store) if arms else study).title(options.smoke, given)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
@@ -225,7 +226,7 @@ def _failures(board: Board, command: str) -> int:
     return 1
 
 
-def _check_data(pairs: Sequence[str], binder: Binder) -> None:
+def _check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Sequence[Trial]) -> None:
     """A folder that is given and not read would let somebody take other music's results for their own."""
     for pair in pairs:
         name, _, path = pair.partition("=")
@@ -233,8 +234,18 @@ def _check_data(pairs: Sequence[str], binder: Binder) -> None:
             raise ValueError(f"--data {pair}: {path} is not a folder")
         if name not in binder.used:
             read = ", ".join(sorted(binder.used))
-            raise ValueError(f"--data {pair}: this study reads {read}, not {name!r}; choose it with --set "
-                             f"separation.name={name} or --set tagging.name={name}")
+            raise ValueError(f"--data {pair}: this study reads {read}, not {name!r}; "
+                             f"{_how_to_read(name, binder, study, trials)}")
+
+
+def _how_to_read(name: str, binder: Binder, study: Study, trials: Sequence[Trial]) -> str:
+    """The flags by which a study reads a data set, without paths that a factor varies; else the nearest name it has."""
+    varied = tuple(path for factor in study.factors for changes in factor.levels.values() for path in changes)
+    paths = dict.fromkeys(path for trial in trials for path in data_paths(trial.recipe, name)
+                          if path not in varied and not path.startswith(tuple(f"{each}." for each in varied)))
+    if not paths:
+        return nearest(name, binder.used)
+    return "choose it with " + " or ".join(f"--set {path}={name}" for path in paths)
 
 
 def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
