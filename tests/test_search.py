@@ -26,7 +26,7 @@ from mss_core.claim import Claim, machine, started
 from mss_core.drivers import living
 from mss_core.graph import Context
 from mss_core.store import Store
-from mss_core.study import Asha, Factor, Search, conduct, run, searching, suggest
+from mss_core.study import Asha, Factor, Search, conduct, journal, run, searching, suggest
 from mss_core.study.search import SAMPLERS, Arm
 from tests import toy
 
@@ -275,9 +275,9 @@ def test_a_fresh_lock_is_stale_only_where_its_process_can_be_seen_to_be_gone(whe
                                                                             tmp_path: Path) -> None:
     lock = tmp_path / "j.log.lock"
     lock.write_text(json.dumps([where, os.getpid(), started(os.getpid())]))
-    assert not suggest._is_stale(lock)
+    assert not journal._is_stale(lock)
     lock.write_text(json.dumps([where, os.getpid(), "before this process"]))
-    assert suggest._is_stale(lock) == stale
+    assert journal._is_stale(lock) == stale
 
 
 # ---- budgets

@@ -300,6 +300,7 @@ def _print_plan(study: Study, title: str, plan: Plan, binder: Binder, store: Sto
                 options: argparse.Namespace) -> None:
     from mss_core.study import quote
     from mss_core.study.price import here
+    from mss_core.study.reach import reach
     from reports.power import detectable
 
     cpus, gpus = (given if given is not None else found
@@ -309,7 +310,7 @@ def _print_plan(study: Study, title: str, plan: Plan, binder: Binder, store: Sto
     if probed:
         plan = make_plan(plan.trials, store, set_aside=False)  # data sets that the probe prepared are there now
     cost = quote.quote(plan, store, cpus, gpus, not options.in_process, probed)
-    found = quote.reach(study, store, seeds, detectable)
+    found = reach(study, store, seeds, detectable)
     if options.json:
         print(json.dumps(quote.as_json(title, plan, binder.absent, cost, found, study.test), indent=1))
     else:
