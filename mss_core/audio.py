@@ -1,8 +1,8 @@
 """Reading, writing and resampling audio, and the short-time spectra the systems use.
 
-The only module that imports torchaudio (inside the one function that needs it, so that everything else works where
-it cannot be loaded). Waveforms are float32 ``(..., time)``; spectra are ``(..., frame, frequency)``, time first, the
-layout of the MSSPT tables.
+torchaudio is imported inside the one function that needs it, so that everything else works where it cannot be loaded
+(``models/released.py`` does the same for a network). Waveforms are float32 ``(..., time)``; spectra are ``(..., frame,
+frequency)``, time first, the layout of the MSSPT tables.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Claim:
         while not self.acquire():
             seen, content = _stamp(self.path), _read(self.path)
             first = first or seen
-            if seen is not None and (seen != first or content.get("machine") == _machine()) and not _is_dead(content):
+            if seen is not None and (seen != first or content.get("machine") == machine()) and not _is_dead(content):
                 return False
             time.sleep(self.poll)
         return True
@@ -92,8 +92,8 @@ class Claim:
         return _read(self.path)
 
     def _create(self) -> bool:
-        me = {"owner": self.owner, "host": socket.gethostname(), "machine": _machine(), "pid": os.getpid(),
-              "started": _started(os.getpid())}
+        me = {"owner": self.owner, "host": socket.gethostname(), "machine": machine(), "pid": os.getpid(),
+              "started": started(os.getpid())}
         try:
             handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -162,11 +162,11 @@ def _stamp(path: Path) -> tuple[str, int] | None:
 
 def _is_dead(content: dict) -> bool:
     """Whether a claim's process can be seen from here, and is gone."""
-    return content.get("machine") == _machine() and "pid" in content and (
-        _started(content["pid"]) != content.get("started"))
+    return content.get("machine") == machine() and "pid" in content and (
+        started(content["pid"]) != content.get("started"))
 
 
-def _machine() -> str:
+def machine() -> str:
     """What process numbers are valid in: this host since it was started, and this container."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):  # no /proc on this system
@@ -174,7 +174,7 @@ def _machine() -> str:
     return " ".join(parts)
 
 
-def _started(pid: int) -> str | None:
+def started(pid: int) -> str | None:
     """The start time of a process on this machine (so that a reused number is not mistaken), or None if gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

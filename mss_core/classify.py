@@ -9,7 +9,7 @@ from mss_core import audio
 from mss_core.apply import inputs
 from mss_core.augment import UNCHANGED, Augment, augmented, check
 from mss_core.data.batches import Feed, Segments, places, waveforms
-from mss_core.data.packed import Packed
+from mss_core.data.packed import Packed, starts
 from mss_core.graph import Context
 from mss_core.losses import LOSSES
 from mss_core.training import TrainConfig, fit
@@ -40,8 +40,7 @@ def fit_classifier(module: nn.Module, packed: Packed, frames: int, train: TrainC
 
     held_out = packed.split("valid")
     held_truth = torch.from_numpy(packed.truth(held_out)).to(ctx.device)
-    slices = [(item, start, row) for row, item in enumerate(held_out)
-              for start in (range(0, item.length - crop + 1, crop) or range(1))]
+    slices = [(item, start, row) for row, item in enumerate(held_out) for start in starts(item, crop)]
 
     def validate(module: nn.Module) -> dict[str, float]:
         values = []

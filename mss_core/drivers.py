@@ -13,7 +13,7 @@ import threading
 import uuid
 from pathlib import Path
 
-from mss_core.claim import _started
+from mss_core.claim import machine, started
 from mss_core.graph import write_atomically
 
 SECONDS = 300.0
@@ -35,7 +35,7 @@ class Driver:
 
     def start(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        who = {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+        who = {"machine": machine(), "pid": os.getpid(), "started": started(os.getpid())}
         write_atomically(self.path, json.dumps(who).encode(), sync=False)
         threading.Thread(target=self._touch, name="driver", daemon=True).start()
 
@@ -61,8 +61,8 @@ def living(root: Path) -> set[str]:
             who, touched = json.loads(path.read_text()), path.stat().st_mtime
         except (OSError, ValueError):
             continue
-        here = who["machine"] == _machine()
-        if _started(who["pid"]) == who["started"] if here else now - touched < SECONDS:
+        here = who["machine"] == machine()
+        if started(who["pid"]) == who["started"] if here else now - touched < SECONDS:
             found.add(path.stem)
         elif here or now - touched > 10 * SECONDS:
             with contextlib.suppress(OSError):
@@ -79,11 +79,3 @@ def _clock(folder: Path) -> float:
     finally:
         with contextlib.suppress(OSError):
             probe.unlink()
-
-
-def _machine() -> str:
-    """What process numbers are valid in: this host since it was started, and this container."""
-    parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):  # no /proc on this system
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
-    return " ".join(parts)

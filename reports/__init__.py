@@ -64,7 +64,7 @@ def write(
     """Write findings in the formats asked for below `out`; curves and predictions are read from
     `tables`.
     """
-    from . import html, latex, plain
+    from . import html, latex, markdown, plain
     from .sections import sections
     from .table import read_curves, read_predictions
 
@@ -78,7 +78,7 @@ def write(
             curves = read_curves(tables / "curves.csv") if tables else None
             text = html.to_html(found, predictions, curves, store, extra)
         elif name == "md":
-            text = plain.to_markdown(found, extra)
+            text = markdown.to_markdown(found, extra)
         else:
             text = {
                 "csv": plain.to_csv,

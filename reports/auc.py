@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats as scipy_stats
 
-from .stats import NAN, Result, from_se, variance
+from .stats import NAN, Result, from_se, not_possible, variance
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
@@ -51,20 +51,8 @@ def delong(truth: np.ndarray, a: np.ndarray, b: np.ndarray, alpha: float = 0.05)
     positive = truth.astype(bool)
     n1, n0 = int(positive.sum()), int((~positive).sum())
     if min(n1, n0) < 2:
-        return Result(
-            "delong",
-            "DeLong z",
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            (1, 1),
-            len(truth),
-            "needs two positive and two negative examples",
-        )
+        why = "needs two positive and two negative examples"
+        return not_possible("delong", "DeLong z", (1, 1), len(truth), why)
     d = placements(truth, a) - placements(truth, b)
     se = math.sqrt(variance(d[positive].tolist()) / n1 + variance(d[~positive].tolist()) / n0)
     return from_se(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .stats import NAN, Result, from_se, variance
+from .stats import NAN, Result, from_se, not_possible, variance
 
 POOL = 1.25
 
@@ -100,7 +100,7 @@ def crossed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "
     elif items < 2:
         why = f"needs two {item}s that every run of both arms has"
     if why:
-        return Result("crossed", label, difference, NAN, NAN, NAN, NAN, NAN, NAN, n, items, why)
+        return not_possible("crossed", label, n, items, why, difference)
     found = components(x, y)
     note = ""
     if left_out:
@@ -134,7 +134,7 @@ def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "tr
     label = f"pooled pairs (naive: takes every seed x {item} pair as independent)"
     if len(d) < 2:
         why = "needs two pairs that agree on seed and " + item
-        return Result("naive", label, NAN, NAN, NAN, NAN, NAN, NAN, NAN, n, x.shape[1], why)
+        return not_possible("naive", label, n, x.shape[1], why)
     se = math.sqrt(variance(d.tolist()) / len(d))
     return from_se(
         "naive", label, float(d.mean()), se, len(d) - 1, n, alpha=alpha, items=x.shape[1]
@@ -161,20 +161,8 @@ def item_means(
         else f"{item} means (naive: takes these runs as the only ones)"
     )
     if x.shape[1] < 2 or min(len(x), len(y)) < 1:
-        return Result(
-            "item_means",
-            label,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            (len(x), len(y)),
-            x.shape[1],
-            f"needs two {item}s",
-        )
+        why = f"needs two {item}s"
+        return not_possible("item_means", label, (len(x), len(y)), x.shape[1], why)
     d = x.mean(axis=0) - y.mean(axis=0)
     se = math.sqrt(variance(d.tolist()) / len(d))
     return from_se(
@@ -207,20 +195,8 @@ def bootstrap(
     x, y, _ = align(a, b)
     n, items = (x.shape[0], y.shape[0]), x.shape[1]
     if min(n) < 2 or items < 2:
-        return Result(
-            "bootstrap",
-            label,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            NAN,
-            n,
-            items,
-            f"needs two runs in each arm and two {item}s",
-        )
+        why = f"needs two runs in each arm and two {item}s"
+        return not_possible("bootstrap", label, n, items, why)
     weights = rng.multinomial(items, np.full(items, 1 / items), size=resamples) / items
     means = []
     for arm in (x, y):

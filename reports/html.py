@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from . import calibration, figures, media, plain, prose, published
+from . import calibration, figures, media, prose, published, record
 from .ablation import describe_design
 from .findings import Comparison, Findings
 from .sections import Section
@@ -69,8 +69,7 @@ def main_table(comparison: Comparison) -> tuple[list[str], list[Line]]:
         ]
         kind = "reference"
         if contrast is None or contrast.refused:
-            note = "reference" if contrast is None else "refused"
-            cells += [Cell(note, "", "n")] + [Cell("", "", "n")] * 6
+            cells += [Cell(prose.untested(contrast), "", "n")] + [Cell("", "", "n")] * 6
         else:
             found, naive = contrast.primary, contrast.naive
             kind = "clear" if prose.significant(comparison, contrast) else ""
@@ -251,7 +250,6 @@ def to_html(
         study=findings.study,
         main=main,
         prose=prose,
-        plain=plain,
         figures=figures,
         css=(HERE / "report.css").read_text(encoding="utf-8"),
         js=(HERE / "report.js").read_text(encoding="utf-8"),
@@ -270,8 +268,8 @@ def to_html(
         lost=lost,
         order=order,
         p_value=p_value,
-        environment=plain.environment(findings),
-        note_text=plain.note_text,
+        environment=record.environment(findings),
+        note_text=record.note_text,
         isnan=math.isnan,
         beside=published.beside(findings),
         extra=extra,

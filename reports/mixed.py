@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .crossed import align
-from .stats import NAN, Result, from_se
+from .stats import Result, from_se, not_possible
 
 
 def mixed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
@@ -24,7 +24,7 @@ def mixed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "tr
     n, items = (x.shape[0], y.shape[0]), x.shape[1]
     if min(n) < 2 or items < 2:
         why = f"needs two runs in each arm and two {item}s"
-        return Result("mixed", label, NAN, NAN, NAN, NAN, NAN, NAN, NAN, n, items, why)
+        return not_possible("mixed", label, n, items, why)
     difference = float(x.mean() - y.mean())
     scale = float(np.concatenate([x.ravel(), y.ravel()]).std())
     if scale == 0:

@@ -1,4 +1,4 @@
-"""The reports without layout: plain text, Markdown, CSV and JSON, from Findings."""
+"""The reports without layout: plain text, CSV and JSON, from Findings."""
 
 import csv
 import dataclasses
@@ -8,10 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import prose, published
+from . import prose
 from .findings import Comparison, Findings
-from .sections import Section, markdown
-from .text import MISSING, count, duration, p_value
+from .text import MISSING, count, p_value
 
 WIDTH = 100
 
@@ -34,10 +33,8 @@ def summary(findings: Findings) -> str:
     for row in main.rows:
         contrast = main.contrast(row.variant)
         cells = [row.variant, prose.mean_se(main, row.variant)]
-        if contrast is None:
-            cells += ["reference", "", "", "", "", ""]
-        elif contrast.refused:
-            cells += ["refused", "", "", "", "", ""]
+        if contrast is None or contrast.refused:
+            cells += [prose.untested(contrast), "", "", "", "", ""]
         else:
             found = contrast.primary
             cells += [
@@ -212,191 +209,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (str, int, bool)) or value is None:
         return value
     return str(value)
-
-
-def to_markdown(findings: Findings, extra: Sequence[Section] = ()) -> str:
-    """The report as Markdown: findings, tables, cautions, environment, commands."""
-    study = findings.study
-    parts = [f"# {study.title}", study.question, prose.headline(findings)]
-    naive = prose.naive_sentence(findings)
-    parts += [naive] if naive else []
-    for comparison in findings.comparisons:
-        parts += _markdown_comparison(comparison)
-    parts += ["## Findings in words", _bullets(prose.sentences(findings))]
-    bundles = prose.bundle_sentences(findings.main)
-    if bundles:
-        parts += ["### What a contrast bundles", _bullets(bundles)]
-    parts += [prose.generalisation(findings), prose.power_sentence(findings)]
-    if findings.separation:
-        names = list(dict.fromkeys(name for row in findings.separation for name in row.baselines))
-        parts += [
-            "## Separation",
-            _table(
-                ["variant", "source", "metric", "model", *names, "beats all"],
-                [
-                    [
-                        s.variant,
-                        s.target,
-                        s.style.label,
-                        s.style.value(s.model),
-                        *[
-                            s.style.value(s.baselines[n]) if n in s.baselines else MISSING
-                            for n in names
-                        ],
-                        MISSING if s.beats is None else "yes" if s.beats else "no",
-                    ]
-                    for s in findings.separation
-                ],
-            ),
-        ]
-    beside = published.beside(findings)
-    if beside:
-        parts += [
-            f"## Published beside ours ({beside.paper.short}, {beside.table})",
-            _table(
-                ["variant", "metric", "published", "ours"],
-                [
-                    [r.variant, r.metric, r.published.text.replace("*", r"\*"), r.ours]
-                    for r in beside.rows
-                ],
-            ),
-            _table(["protocol", "published", "ours"], [list(row) for row in beside.protocol]),
-        ]
-    for section in extra:
-        parts += markdown(section)
-    if findings.deviations:
-        parts += ["## Deviations from the declaration", _bullets(findings.deviations)]
-    if findings.cautions:
-        parts += ["## Cautions", _bullets(findings.cautions)]
-    if study.notes:
-        parts += [
-            "## Notes of the run",
-            _bullets([note_text(n.text, n.count, n.items) for n in study.notes]),
-        ]
-    parts += ["## Environment", _bullets([f"{k}: {v}" for k, v in environment(findings)])]
-    if any(trial.command for trial in study.trials):
-        parts += ["## Reproduce", _bullets(commands(findings))]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def commands(findings: Findings) -> list[str]:
-    """What to type for each trial; trials of one command are named together."""
-    groups: dict[str, list[str]] = {}
-    for trial in findings.study.trials:
-        if trial.command:
-            state = "" if trial.status == "done" else f" ({trial.status})"
-            groups.setdefault(trial.command, []).append(trial.name + state)
-    return [f"{', '.join(names)}: `{command}`" for command, names in groups.items()]
-
-
-def _markdown_comparison(comparison: Comparison) -> list[str]:
-    style = comparison.style
-    rows = []
-    for row in comparison.rows:
-        contrast = comparison.contrast(row.variant)
-        cells = [
-            row.variant,
-            f"{len(row.runs)}/{row.planned}",
-            prose.mean_se(comparison, row.variant),
-        ]
-        if contrast is None:
-            cells += ["reference", "", "", "", "", ""]
-        elif contrast.refused:
-            cells += ["refused", "", "", "", "", ""]
-        else:
-            found = contrast.primary
-            cells += [
-                style.difference(found.difference),
-                style.interval(found.low, found.high),
-                prose.statistic(found) or MISSING,
-                p_value(found.p),
-                p_value(contrast.p_corrected) + (f" {contrast.stars}".replace("*", r"\*")),
-                f"{contrast.effect.g:.2f}".replace("nan", MISSING).replace("-", "−"),
-            ]
-        rows.append([cell.strip() for cell in cells])
-    kind = "primary" if comparison.primary else "secondary, a family of its own"
-    unit = (
-        f", {style.unit} = {style.scale:g} x score"
-        if style.scale != 1
-        else f", in {style.unit}"
-        if style.unit
-        else ""
-    )
-    return [
-        f"## {style.label} ({kind})",
-        _table(
-            [
-                "variant",
-                "runs",
-                "mean ± SE",
-                "difference",
-                f"{prose.confidence(comparison)} CI",
-                "test",
-                "p",
-                "p corrected",
-                "Hedges g",
-            ],
-            rows,
-        ),
-        f"Mean ± standard error over runs{unit}; difference to {comparison.against}; "
-        f"{comparison.test_label}; "
-        f"{prose.family_phrase(comparison)}. Stars: corrected p below .05, .01, .001.",
-    ]
-
-
-def note_text(text: str, number: int, items: Sequence[str]) -> str:
-    """A note with its count and the names it is about."""
-    names = ", ".join(items[:20]) + (f" and {len(items) - 20} more" if len(items) > 20 else "")
-    counted = f" ({number:,})" if number and str(number) not in text else ""
-    return f"{text}{counted}" + (f": {names}" if names else "")
-
-
-def environment(findings: Findings) -> list[tuple[str, str]]:
-    """Commit, versions, hardware and hours, for print."""
-    given = dict(findings.study.environment)
-    rows = []
-    if "commit" in given:
-        rows.append(
-            (
-                "commit",
-                str(given.pop("commit"))
-                + (" (with uncommitted changes)" if given.get("dirty") else ""),
-            )
-        )
-    given.pop("dirty", None)
-    hours = given.pop("hours", None)
-    rows += [(name, str(value)) for name, value in given.items() if value not in (None, "")]
-    if hours is not None:
-        rows.append(("time spent", duration(float(hours) * 3600)))
-    stages = findings.study.stages.values()
-    if stages:
-        spent = sum(s.seconds for s in stages)
-        cached = sum(s.cached for s in stages)
-        rows.append(
-            (
-                "stages",
-                f"{len(stages)}, {duration(spent)} of computing in all"
-                + (f"; {cached} found in the store" if cached else ""),
-            )
-        )
-        devices = sorted(
-            {
-                f"{s.device} ({s.device_name})" if s.device_name else s.device
-                for s in stages
-                if s.device
-            }
-        )
-        rows.append(("devices", ", ".join(devices)))
-    return rows
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def escape(cell: str) -> str:
-        return cell.replace("|", r"\|")
-
-    lines = ["| " + " | ".join(map(escape, head)) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(map(escape, row)) + " |" for row in rows])
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -71,6 +71,11 @@ def significant(comparison: Comparison, contrast: Contrast) -> bool:
     return contrast.p_corrected < comparison.alpha
 
 
+def untested(contrast: Contrast | None) -> str:
+    """What stands in a variant's row instead of a test."""
+    return "reference" if contrast is None else "refused"
+
+
 def confidence(comparison: Comparison) -> str:
     """`95 %`."""
     return f"{100 * (1 - comparison.alpha):g}\N{NO-BREAK SPACE}%"

@@ -52,6 +52,13 @@ class Result:
     note: str = ""
 
 
+def not_possible(
+    test: str, label: str, n: tuple[int, int], items: int, why: str, difference: float = NAN
+) -> Result:
+    """A test that could not be made, with the reason as its note."""
+    return Result(test, label, difference, NAN, NAN, NAN, NAN, NAN, NAN, n, items, why)
+
+
 def from_se(
     test: str,
     label: str,
@@ -75,7 +82,7 @@ def from_se(
             note
             or "no spread between runs: the difference has no standard error and cannot be tested"
         )
-        return Result(test, label, difference, NAN, NAN, NAN, NAN, NAN, NAN, n, items, note)
+        return not_possible(test, label, n, items, note, difference)
     t = difference / se
     half = float(scipy_stats.t.ppf(1 - alpha / 2, df)) * se
     p = float(2 * scipy_stats.t.sf(abs(t), df))
@@ -86,7 +93,7 @@ def from_se(
 
 def _too_few(test: str, label: str, a: Sequence[float], b: Sequence[float], why: str) -> Result:
     difference = float(np.mean(a) - np.mean(b)) if len(a) and len(b) else NAN
-    return Result(test, label, difference, NAN, NAN, NAN, NAN, NAN, NAN, (len(a), len(b)), 0, why)
+    return not_possible(test, label, (len(a), len(b)), 0, why, difference)
 
 
 def variance(values: Sequence[float]) -> float:

@@ -228,6 +228,14 @@ def test_the_first_table_shares_whatever_is_equal() -> None:
     assert len(second["finetune"]) == 20 and second["train_tail"] < once["train_tail"]
 
 
+def test_the_replicated_table_declares_what_the_first_does() -> None:
+    """Studies stand alone, so the two repeat each other; what they say must not drift apart."""
+    once, each = load("source_ablation"), load("source_ablation_replicated")
+    assert each.seeded == ("pretrain.seed", *once.seeded)
+    own = ("name", "question", "seeded", "smoke_levels", "smoke_seeds", "search")
+    assert replace(each, **{name: getattr(once, name) for name in own}) == once
+
+
 def test_published_settings_of_the_first_table() -> None:
     study = load("source_ablation")
     recipes = {t.variant.name: t.recipe for t in study.trials([0], False, {}, bind)}

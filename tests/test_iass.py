@@ -1,4 +1,4 @@
-"""Activity-aware separation: networks, labels, gates, scores, and what a sweep of gates has to compute."""
+"""Activity-aware separation: labels, scores, and what a sweep of gates has to compute."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.ndimage
 import sklearn.metrics
 import torch
-from torch.nn import functional
 
 from mss_core import models
 from mss_core.data import synthetic
 from mss_core.data.activity import Confidences, confidence, window_of
 from mss_core.data.mixing import RemixMixer
 from mss_core.data.packed import Packed
-from mss_core.gating import LONGEST, Gate, gate_of, median_filter
+from mss_core.gating import Gate
 from mss_core.graph import Context, Stage, walk
-from mss_core.masking import Masks, Transform, apply_mask, mask_track
+from mss_core.masking import Masks, Transform
 from mss_core.metrics.bss_eval import bss_eval
 from mss_core.models.iass_unet import IassUNet
-from mss_core.models.open_unmix import OpenUnmix
 from mss_core.recipe import override
 from mss_core.store import Store, materialize
 from mss_core.study import Factor, Study, full_factorial
@@ -53,297 +50,7 @@ def done(stage: Stage, store: Store) -> Path:
     return materialize(stage, store, Context())
 
 
-# ---- networks
-
-def count(*modules: torch.nn.Module) -> int:
-    return sum(p.numel() for module in modules for p in module.parameters())
-
-
-def test_parameters_of_the_released_network_by_part() -> None:
-    net = IassUNet()
-    parts = [count(net.encoder, net.skips), *map(count, (net.decoder, net.classifier, net.linear, net.band))]
-    assert parts == [75_984, 66_577, 7_137, 3_048_912, 7_072] and count(net) == sum(parts) == 3_205_682
-    assert net.sizes == [1487, 495, 165, 55]
-    assert count(OpenUnmix()) == 7_078_818
-
-
-def test_a_fourth_block_continues_the_series() -> None:
-    """Its parameters by hand: encoder 48 -> 64, skip at 48, decoder 64 (+48) -> 56 -> 48, classifier from 64."""
-    net, three = IassUNet(widths=(16, 32, 48, 64)), IassUNet()
-    block = (48 * 64 * 9 + 64) + 128 + (64 * 64 * 9 + 64) + 128 + (48 * 64 + 64) + (64 * 64 * 3 + 64)
-    skip = 48 * 48 * 9 + 48
-    up = (64 * 64 * 3 + 64) + (112 * 56 * 9 + 56) + 112 + (56 * 48 * 9 + 48) + 96
-    classifier = 16 * 32 * 3 - 0  # 64 instead of 48 channels into the first (1, 3) convolution
-    # 18 latent frequencies: 6, 2, then the third convolution has nothing left to take by three.
-    assert count(net.encoder, net.skips) - count(three.encoder, three.skips) == block + skip
-    assert count(net.decoder) - count(three.decoder) == up
-    assert count(net.classifier) - count(three.classifier) == classifier - 16 * 16 * 2
-    assert net.sizes[-1] == 18
-
-
-def straight_line(net: IassUNet, magnitude: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The layer table once more, frequency first as published, from the state alone."""
-    w = {name: value.transpose(-1, -2) if value.ndim == 4 else value for name, value in net.state_dict().items()}
-
-    def norm(x: torch.Tensor, at: str) -> torch.Tensor:
-        return functional.batch_norm(x, w[f"{at}.running_mean"], w[f"{at}.running_var"], w[f"{at}.weight"],
-                                     w[f"{at}.bias"])
-
-    def conv(x: torch.Tensor, at: str, **more) -> torch.Tensor:
-        return functional.conv2d(x, w[f"{at}.weight"], w[f"{at}.bias"], **more)
-
-    def back(x: torch.Tensor, at: str, **more) -> torch.Tensor:
-        return functional.conv_transpose2d(x, w[f"{at}.weight"], w[f"{at}.bias"], **more)
-
-    size = len(w["band.input_mean"])
-    x = ((magnitude[..., :size] + w["band.input_mean"]) * w["band.input_scale"]).transpose(1, 2)[:, None]
-    outs, sizes = [], []
-    for level in range(3):
-        sizes.append(x.shape[2])
-        at = f"encoder.{level}"
-        y = functional.leaky_relu(norm(conv(x, f"{at}.body.0", padding=1), f"{at}.body.1"))
-        y = functional.leaky_relu(norm(conv(y, f"{at}.body.3", padding=1), f"{at}.body.4"))
-        x = conv(y + conv(x, f"{at}.residual"), f"{at}.down", stride=(3, 1))
-        outs.append(x)
-    z = x
-    for index in (0, 2, 4):
-        z = norm(conv(z, f"classifier.{index}", stride=(w[f"classifier.{index}.weight"].shape[2], 1)),
-                 f"classifier.{index + 1}")
-    z = conv(z, "classifier.6")
-    for level in (2, 1, 0):
-        at = f"decoder.{level}"
-        x = back(x, f"{at}.up", stride=(3, 1), output_padding=(sizes[level] - 3 * (sizes[level] // 3), 0))
-        if level:
-            x = torch.cat([x, conv(outs[level - 1], f"skips.{level - 1}", padding=1)], 1)
-        x = norm(functional.leaky_relu(back(x, f"{at}.body.0", padding=1)), f"{at}.body.2")
-        x = back(x, f"{at}.body.3", padding=1)
-        if level:
-            x = norm(functional.leaky_relu(x), f"{at}.body.5")
-    x = x[:, 0].transpose(1, 2) @ w["linear.weight"].T + w["linear.bias"]
-    return functional.relu(x * w["band.output_scale"] + w["band.output_mean"]), z.flatten(1)
-
-
-def unsettled(net: torch.nn.Module) -> torch.nn.Module:
-    """In evaluation mode, with batch statistics and scales that are not those of initialisation."""
-    for name, buffer in net.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_()
-        elif name.endswith("running_var"):
-            buffer.uniform_(0.5, 2.0)
-    with torch.no_grad():
-        for parameter in net.band.parameters():
-            parameter.uniform_(0.5, 1.5)
-        net.band.output_mean.sub_(1.5)  # some of the mask is cut at zero
-    return net.eval()
-
-
-def test_the_network_equals_a_straight_line_computation() -> None:
-    torch.manual_seed(0)
-    net = unsettled(IassUNet(257, 200, (3, 4, 5), (4, 3, 2)))
-    x = torch.rand(2, 9, 257)
-    with torch.no_grad():
-        mask, activity = net(x)
-        expected, logits = straight_line(net, x)
-    assert mask.shape == (2, 9, 257) and activity.shape == (2, 9) and (mask > 0).any() and (mask == 0).any()
-    torch.testing.assert_close(mask, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(activity, logits, rtol=1e-4, atol=1e-5)
-
-
-def test_open_unmix_equals_a_straight_line_computation() -> None:
-    torch.manual_seed(1)
-    net = unsettled(OpenUnmix(33, 20, hidden=6, layers=2))
-    x = torch.rand(2, 7, 33)
-    w = net.state_dict()
-
-    def norm(y: torch.Tensor, at: int) -> torch.Tensor:
-        centred = (y - w[f"norms.{at}.running_mean"]) / (w[f"norms.{at}.running_var"] + 1e-5).sqrt()
-        return centred * w[f"norms.{at}.weight"] + w[f"norms.{at}.bias"]
-
-    with torch.no_grad():
-        y = norm((x[..., :20] + w["band.input_mean"]) * w["band.input_scale"] @ w["enter.weight"].T, 0).tanh()
-        y = torch.cat([y, net.lstm(y)[0]], -1)
-        y = norm(norm(y @ w["join.weight"].T, 1).relu() @ w["leave.weight"].T, 2)
-        expected = (y * w["band.output_scale"] + w["band.output_mean"]).relu()
-        torch.testing.assert_close(net(x)[0], expected, rtol=1e-5, atol=1e-6)
-        # every frame depends on every other
-        changed = x.clone()
-        changed[:, -1] += 1
-        assert (net(changed)[0][:, 0] != net(x)[0][:, 0]).any()
-
-
-@pytest.mark.parametrize("net", [lambda: IassUNet(65, 60, (2, 3), (2,)), lambda: OpenUnmix(65, 60, 4, 1, 0.0)],
-                         ids=["iass_unet", "open_unmix"])
-def test_a_track_in_blocks_is_the_track_at_once(net) -> None:
-    torch.manual_seed(2)
-    module = unsettled(net())
-    magnitude = torch.rand(101, 65)
-    with torch.no_grad():
-        mask, activity = mask_track(module, magnitude, block=17)
-        whole, logits = module(magnitude[None])
-    np.testing.assert_allclose(mask, whole[0].numpy(), rtol=1e-3, atol=1e-5)
-    assert (activity is None) == (logits is None)
-    if activity is not None:
-        np.testing.assert_allclose(activity, torch.sigmoid(logits[0]).numpy(), rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["iass_unet", "open_unmix"])
-def test_networks_come_back_from_disk_and_use_every_parameter(name: str, tmp_path: Path) -> None:
-    torch.manual_seed(3)
-    described = {**models.model(name), "bins": 65, "max_bin": 60}
-    module = models.build(described)
-    x = torch.rand(2, 8, 65)
-    mask, activity = module(x)
-    (mask.sum() + (activity.sum() if activity is not None else 0)).backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters())
-    models.save(tmp_path, described, module)
-    with torch.no_grad():
-        torch.testing.assert_close(models.load(tmp_path)(x)[0], module.eval()(x)[0])
-
-
-def test_models_that_cannot_be_built() -> None:
-    with pytest.raises(ValueError, match="3 blocks need at least 27 frequencies; 'max_bin' is 20"):
-        IassUNet(33, 20)
-    with pytest.raises(ValueError, match="'max_bin' lies between 1 and the 33 bins of the transform, not 40"):
-        OpenUnmix(33, 40)
-    with pytest.raises(ValueError, match="'hidden' is shared by two directions and must be even, not 5"):
-        OpenUnmix(33, 20, hidden=5)
-
-
-# ---- transform and masks
-
-def test_the_transform() -> None:
-    released = Transform(centred=False)
-    assert released.bins == 2049 and released.bins_below(16_000, 44_100) == 1487
-    assert len(released.training_centres(264_600)) == 255 == len(released.training(torch.zeros(264_600)))
-    frequencies = np.linspace(0, 22_050, 2049)
-    assert released.bins_below(16_000, 44_100) == (frequencies <= 16_000).sum()
-    assert Transform(1024, 512).bins_below(16_000, 16_000) == 513
-    wave = np.random.default_rng(0).uniform(-1, 1, 5001).astype(np.float32)
-    transform = Transform(256, 64)
-    spectrum = transform.track(wave)
-    assert len(spectrum) == len(transform.track_centres(5001))
-    np.testing.assert_allclose(transform.waveform(spectrum, 5001), wave, atol=1e-6)
-    with pytest.raises(ValueError, match="an even size of at least 4 and a hop of at most half of it"):
-        Transform(256, 200)
-    with pytest.raises(ValueError, match="100 samples are too few for a centred transform of 256"):
-        transform.track(wave[:100])
-
-
-def test_gate_off_is_no_gate_bit_for_bit() -> None:
-    rng = np.random.default_rng(1)
-    mask = rng.uniform(0, 2, (30, 17)).astype(np.float16)
-    spectrum = torch.from_numpy(rng.normal(size=(30, 17)) + 1j * rng.normal(size=(30, 17))).to(torch.complex64)
-    off = gate_of(Gate("off"), 30, None, np.zeros(30, np.uint8))
-    assert torch.equal(apply_mask(mask, off, spectrum), apply_mask(mask, None, spectrum))
-    expected = mask.astype(np.float32) * spectrum.numpy()
-    np.testing.assert_array_equal(apply_mask(mask, None, spectrum).numpy(), expected)
-    gate = (rng.random(30) > 0.5).astype(np.uint8)
-    np.testing.assert_array_equal(apply_mask(mask, gate, spectrum).numpy(), expected * gate[:, None])
-
-
-def test_the_oracle_gate_changes_only_silent_frames_of_a_perfect_estimate() -> None:
-    rng = np.random.default_rng(2)
-    truth = np.repeat(rng.random(10) > 0.4, 5).astype(np.uint8)
-    reference = torch.from_numpy((rng.normal(size=(50, 9)) + 1j * rng.normal(size=(50, 9))) * truth[:, None])
-    spectrum = reference + 0.5 * torch.from_numpy(rng.normal(size=(50, 9)))
-    mask = (reference / spectrum).abs().numpy()  # magnitudes of the reference
-    leaky = mask + 0.1
-    gate = gate_of(Gate("oracle"), 50, None, truth)
-    perfect, gated = apply_mask(mask, None, spectrum), apply_mask(mask, gate, spectrum)
-    assert torch.equal(perfect, gated)  # the perfect estimate is silent there already
-    gated = apply_mask(leaky, gate, spectrum)
-    assert torch.equal(gated[truth == 1], apply_mask(leaky, None, spectrum)[truth == 1])
-    assert not gated[truth == 0].any() and apply_mask(leaky, None, spectrum)[truth == 0].any()
-
-
-def test_the_wiener_filter_shares_the_mixture() -> None:
-    rng = np.random.default_rng(3)
-    spectrum = torch.from_numpy(rng.normal(size=(6, 5)) + 1j * rng.normal(size=(6, 5)))
-    mask = rng.uniform(0, 2, (6, 5))
-    mask[0] = 0
-    once = apply_mask(mask, None, spectrum, wiener=1)
-    share = mask ** 2 / (mask ** 2 + (1 - mask) ** 2)
-    np.testing.assert_allclose(once.numpy(), share * spectrum.numpy(), rtol=1e-6)
-    assert not once[0].any()
-    twice = share ** 2 / (share ** 2 + (1 - share) ** 2)
-    np.testing.assert_allclose(apply_mask(mask, None, spectrum, wiener=2).numpy(), twice * spectrum.numpy(), rtol=1e-5)
-
-
-# ---- gates
-
-@pytest.mark.parametrize("frames", [1, 3, 5, 21, 101])
-def test_the_median_filter_is_scipy_s(frames: int) -> None:
-    rng = np.random.default_rng(frames)
-    for length in (frames // 2 + 1, 60, 333):
-        decisions = (rng.random(length) > rng.random()).astype(np.uint8)
-        if frames // 2 < length:
-            np.testing.assert_array_equal(median_filter(decisions, frames),
-                                          scipy.ndimage.median_filter(decisions, frames, mode="mirror"))
-            values = rng.random(length)
-            np.testing.assert_array_equal(median_filter(values, frames),
-                                          scipy.ndimage.median_filter(values, frames, mode="mirror"))
-
-
-def test_a_median_over_one_frame_is_the_raw_gate() -> None:
-    probability = np.random.default_rng(4).random(200)
-    raw = gate_of(Gate("raw", threshold=0.3), 200, probability, np.zeros(200))
-    np.testing.assert_array_equal(gate_of(Gate("median", 0.3, 1), 200, probability, np.zeros(200)), raw)
-    np.testing.assert_array_equal(raw, probability > 0.3)
-    assert Gate("median", 0.3, 1).settled() == Gate("raw", 0.3).settled()
-
-
-@pytest.mark.parametrize("frames", [3, 9, 21])
-def test_threshold_and_filter_commute(frames: int) -> None:
-    """So the order is no setting of its own."""
-    rng = np.random.default_rng(frames)
-    for _ in range(20):
-        probability, threshold = np.round(rng.random(80), 1), round(rng.random(), 1)  # with many ties
-        both = [gate_of(Gate("median", threshold, frames, order), 80, probability, np.zeros(80))
-                for order in ("threshold first", "filter first")]
-        np.testing.assert_array_equal(*both)
-    assert Gate(median=frames, order="filter first").settled() == Gate(median=frames).settled()
-
-
-def test_settings_that_do_nothing_are_no_settings() -> None:
-    assert Gate("off", 0.7, 9, "filter first").settled() == Gate("off").settled()
-    assert Gate("oracle", 0.7, 9).settled() == Gate("oracle").settled()
-    assert Gate("raw", 0.7, 9).settled() == Gate("raw", 0.7, 31).settled() != Gate("raw", 0.5).settled()
-    assert Gate("median", 0.7, 9).settled() != Gate("median", 0.7, 11).settled()
-    everything = {Gate(kind, median=k).settled() for kind in ("off", "raw", "median") for k in range(3, LONGEST + 1, 2)}
-    assert len(everything) == 2 + 50
-
-
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Gate(median=20), r"'gate.median' must be an odd number of frames, 1 to 101.*not 20 \(try 19\)"),
-    (lambda: Gate(median=103), r"must be an odd number of frames, 1 to 101.*not 103 \(try 101\)"),
-    (lambda: Gate(median=0), r"not 0 \(try 1\)"),
-    (lambda: Gate("medain"), "no gate 'medain'; did you mean 'median'"),
-    (lambda: Gate(threshold=1.5), "'gate.threshold' is compared with a probability: 0 to 1, not 1.5"),
-    (lambda: Gate(order="filter"), "no order of threshold and filter 'filter'; did you mean 'filter first'"),
-    (lambda: median_filter(np.zeros(10), 21), "a median over 21 frames cannot be reflected at the ends of 10 frames; "
-                                              "the longest is 19"),
-    (lambda: median_filter(np.zeros(10), 4), "a median filter takes an odd number of frames, not 4"),
-    (lambda: override(iass_mm(), {"gate.median": 20}), "must be an odd number.*in recipe path 'gate'"),
-    (lambda: override(iass_mm(), {"alpha": 0.0}),
-     "gate 'median' needs the activity that a trained classifier predicts, and 'alpha' is 0 .trained without labels"),
-    (lambda: override(iass_mm(), {"alpha": 0, "gate.kind": "raw"}), "gate 'raw' needs .* and 'alpha' is 0"),
-    (lambda: override(iass_mm(), {"separator": models.model("open_unmix")}), "separator 'open_unmix' has none"),
-    (lambda: override(iass_mm(), {"method": "ibm"}), "method 'ibm' has none; choose gate 'off' or 'oracle'"),
-    (lambda: override(iass_mm(), {"method": "networks"}), "no method 'networks'; did you mean 'network'"),
-    (lambda: override(iass_mm(), {"targets": ("vocal",)}), "no target .*'vocal'; did you mean 'vocals'"),
-    (lambda: override(iass_mm(), {"targets": ()}), "'targets' must name at least one source"),
-    (lambda: override(iass_mm(), {"alpha": -1}), "'alpha' and 'wiener' are at least 0"),
-    (lambda: override(iass_mm(), {"exceptions": {"piano": {"bach": 2}}}), "no setting in 'exceptions.piano' 'bach'"),
-    (lambda: override(iass_mm(), {"groups": {"voice": ("vocal",)}}), "no member of 'groups.voice' among the targets"),
-    (lambda: override(iass_mm(), {"mixing.kind": "one"}), "no kind of training mixture 'one'"),
-    (lambda: override(iass_mm(), {"mixing.low": 0}), "gains need 0 < low <= high"),
-    (lambda: override(iass_mm(), {"scoring.over_frames": "maen"}), "aggregation is 'maen'"),
-    (lambda: override(iass_mm(), {"scoring.hop": 0}), "'window' and 'hop' are seconds above 0"),
-])
-def test_mistakes(make, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
-
+# ---- the recipe and its plan
 
 def test_without_labels_the_oracle_and_no_gate_are_allowed() -> None:
     for kind in ("off", "oracle"):
@@ -351,8 +58,6 @@ def test_without_labels_the_oracle_and_no_gate_are_allowed() -> None:
         assert not recipe.labelled() and not named(recipe, "score_activity")
         assert all(stage.arguments["activity"] is None for stage in named(recipe, "train_target"))
 
-
-# ---- the recipe and its plan
 
 def test_released_training_settings_are_the_defaults() -> None:
     """Batch, patience, decay patience of the released JSON files; factor, weight decay, rate of all."""

@@ -14,8 +14,8 @@ from mss_core.graph import Stage
 from mss_core.store import Store
 from mss_core.study import run
 from mss_core.study.plan import Plan, make_plan
-from mss_core.study.price import HOP, START, estimates, makespan, price, smallest_p, timings
-from mss_core.study.quote import reach
+from mss_core.study.price import HOP, START, estimates, makespan, price, timings
+from mss_core.study.reach import reach, smallest_p
 from reports.power import detectable, power
 from tests.conftest import REPOSITORY, tiny_flags
 from tests.test_designs import STUDY, bind

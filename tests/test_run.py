@@ -205,6 +205,23 @@ def test_a_mistake_is_one_clear_line_before_anything_runs(tmp_path: Path, capsys
     assert not list((tmp_path / "store").glob("*/*.partial"))
 
 
+@pytest.mark.parametrize(("script", "name", "advice"), [
+    ("source_ablation", "stems", "choose it with --set separation.name=stems"),
+    ("source_ablation", "clips", "choose it with --set tagging.name=clips"),
+    ("source_ablation_replicated", "clips", "choose it with --set tagging.name=clips or --set genre.name=clips"),
+    ("median_filter", "stems", "choose it with --set data.name=stems"),
+    ("training_free", "stems", "choose from 'synthetic'"),  # its stems are what a factor varies
+    ("median_filter", "syntetic", "did you mean 'synthetic'?"),
+])
+def test_data_that_a_study_does_not_read_are_refused_with_the_path_of_its_own_recipe(
+        script: str, name: str, advice: str, tmp_path: Path, capsys) -> None:
+    study = runpy.run_path(str(STUDY.with_name(f"{script}.py")))["study"]
+    with pytest.raises(SystemExit):
+        run_study(study, ["--smoke", "--dry-run", "--store", str(tmp_path), "--data", f"{name}={tmp_path}"])
+    said = capsys.readouterr().err
+    assert f"not {name!r}; {advice}\n" in said and len(said.splitlines()) == 1
+
+
 def test_a_wrong_reference_level_is_one_clear_line(tmp_path: Path, capsys) -> None:
     wrong = replace(STUDY_VALUE, reference={"source": "no Unet"})
     with pytest.raises(SystemExit):

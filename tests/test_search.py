@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -21,9 +22,11 @@ import pytest
 from optuna.trial import TrialState
 from scipy import stats
 
+from mss_core.claim import Claim, machine, started
+from mss_core.drivers import living
 from mss_core.graph import Context
 from mss_core.store import Store
-from mss_core.study import Asha, Factor, Search, run, searching, suggest
+from mss_core.study import Asha, Factor, Search, journal, run, searching, suggest
 from mss_core.study.search import SAMPLERS, Arm
 from tests import toy
 
@@ -267,6 +270,16 @@ def test_half_a_line_and_a_dead_owners_lock_do_not_stop_a_restart(tmp_path: Path
     assert not (tmp_path / "j.log.lock").exists()
 
 
+@pytest.mark.parametrize(("where", "stale"), [(machine(), True), ("elsewhere", False)])
+def test_a_fresh_lock_is_stale_only_where_its_process_can_be_seen_to_be_gone(where: str, stale: bool,
+                                                                            tmp_path: Path) -> None:
+    lock = tmp_path / "j.log.lock"
+    lock.write_text(json.dumps([where, os.getpid(), started(os.getpid())]))
+    assert not journal._is_stale(lock)
+    lock.write_text(json.dumps([where, os.getpid(), "before this process"]))
+    assert journal._is_stale(lock) == stale
+
+
 # ---- budgets
 
 def test_arms_get_equal_budgets_also_where_one_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,6 +409,26 @@ def test_inference_factors_share_one_search(tmp_path: Path) -> None:
 
 
 # ---- what is refused
+
+def test_a_second_driver_is_told_so_before_it_searches(tmp_path: Path, capsys) -> None:
+    study = toy.study(toy.asha(trials=2, reruns=0, pruner=None), (Factor("kind", {"a": {}, "b": {"kind": "b"}}),))
+    other = Claim(tmp_path / ".toy-each_variant.claim")
+    assert other.acquire()
+    with pytest.raises(SystemExit) as stopped:
+        run(study, ["--store", str(tmp_path), "--in-process", "--search", "each_variant"])
+    assert stopped.value.code == 2
+    assert f"process {os.getpid()} on {socket.gethostname()} is running study" in capsys.readouterr().err
+    assert not list((tmp_path / "search").glob("*"))
+    other.release()
+
+
+def test_a_search_is_a_drivers_work_and_leaves_no_driver_behind(tmp_path: Path, monkeypatch) -> None:
+    seen = []
+    carry_out = searching.carry_out
+    monkeypatch.setattr(searching, "carry_out", lambda *given: (seen.append(living(tmp_path)), carry_out(*given)))
+    run(toy.study(toy.asha(trials=2, reruns=0, pruner=None)), ["--store", str(tmp_path), "--in-process"])
+    assert [len(drivers) for drivers in seen] == [1] and not living(tmp_path)
+
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"scope": "each_varient"}, "no scope of the search 'each_varient'; did you mean 'each_variant'"),

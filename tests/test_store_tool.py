@@ -50,7 +50,7 @@ def store(tmp_path: Path) -> Store:
     (folder / "study.json").write_text(json.dumps({"trials": [
         {"trial": f"a/seed{seed}", "status": "done", "command": "python studies/which.py --smoke",
          "stages": {"evaluate": root.key}} for seed, root in enumerate(scores)]}))
-    store.stages = {"music": music, "trainings": trainings, "scores": scores}  # type: ignore[attr-defined]
+    store.stages = {"music": music, "trainings": trainings, "scores": scores}
     return store
 
 

@@ -24,7 +24,9 @@ from mss_core.store import Store
 from mss_core.study import tracking
 from mss_core.study.plan import make_plan
 from mss_core.study.results import collect
-from mss_core.study.tracking import POINTS, Tracker, allowed, curve_points, database, main, ui
+from mss_core.study.tracking import Tracker, database
+from mss_core.study.tracking.__main__ import main, ui
+from mss_core.study.tracking.points import POINTS, allowed, curve_points
 from mss_core.study.view import of_plan
 from tests.test_designs import STUDY, bind
 

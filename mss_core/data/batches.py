@@ -12,17 +12,22 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mss_core import runtime
-from mss_core.data.packed import SCALE, Packed, PackedItem
+from mss_core.data.packed import SCALE, Packed, PackedItem, starts
 from mss_core.graph import Context
 from mss_core.naming import choose
 
+T = TypeVar("T")
 Pair = tuple[Tensor, Tensor]
+Segment = tuple[PackedItem, int]
+"""An item, and the segment's first sample in it."""
+
 AHEAD = 2
 """Threads that read ahead of a device other than the CPU, where the context does not say how many."""
 
@@ -36,13 +41,30 @@ class Places:
     available: np.ndarray
 
 
-def places(segments: Sequence[tuple[PackedItem, int]], rows: int, length: int) -> Places:
-    """Segments given as (item, first sample in it), each of the first ``rows`` rows: arrays (segment, row)."""
+def places(segments: Sequence[Segment], rows: int, length: int) -> Places:
+    """Where the first ``rows`` rows of segments lie: arrays (segment, row)."""
     start = np.array([item.start + first for item, first in segments])
     available = np.array([max(0, min(length, item.length - first)) for item, first in segments])
     shape = (len(segments), rows)
     return Places(np.broadcast_to(np.arange(rows), shape), np.broadcast_to(start[:, None], shape),
                   np.broadcast_to(available[:, None], shape))
+
+
+def spread(found: Sequence[T], most: int) -> list[T]:
+    """At most ``most`` of them, evenly over the list."""
+    step = max(1.0, len(found) / most)
+    return [found[int(number * step)] for number in range(min(most, len(found)))]
+
+
+def validation_segments(packed: Packed, length: int, most: int) -> list[list[Segment]]:
+    """At most ``most`` segments, evenly over the validation tracks, in batches of 8."""
+    chosen = spread([(item, start) for item in packed.split("valid") for start in starts(item, length)], most)
+    return [chosen[first:first + 8] for first in range(0, len(chosen), 8)]
+
+
+def stacked(packed: Packed, segments: Sequence[Segment], row: str, length: int) -> Tensor:
+    """One row of each segment, read from mapped memory. Shape: float32 (segment, time)."""
+    return torch.stack([torch.from_numpy(packed.read(item, row, start, length)) for item, start in segments])
 
 
 class Mapped:

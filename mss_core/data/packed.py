@@ -119,6 +119,12 @@ def _item(fields: dict[str, Any]) -> PackedItem:
     return PackedItem(**{**fields, "silent": tuple(fields["silent"]), "labels": tuple(fields["labels"])})
 
 
+def starts(item: PackedItem, length: int) -> range:
+    """First samples of the ``length``-sample segments of an item, side by side; one that is too short gives a single
+    segment, to be padded."""
+    return range(0, item.length - length + 1, length) or range(1)
+
+
 def notes_of(directory: Path) -> list[dict[str, Any]]:
     """The notes of a packed set, as report notes (kind, text, count, items)."""
     return list(json.loads((directory / "notes.json").read_text(encoding="utf-8")))

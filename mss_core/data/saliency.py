@@ -83,12 +83,6 @@ def _starts(packed: Packed, item: PackedItem, path: Sequence[str], length: int, 
     return sorted(starts)
 
 
-def spread(found: list[Chunk], most: int) -> list[Chunk]:
-    """At most ``most`` of them, evenly over the list."""
-    step = max(1.0, len(found) / most)
-    return [found[int(number * step)] for number in range(min(most, len(found)))]
-
-
 class ChunkReader:
     """Batches of chunks drawn at random; what a batch holds is a function of seed and step alone.
 

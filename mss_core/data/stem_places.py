@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mss_core.data.batches import Places
-from mss_core.data.packed import Packed
+from mss_core.data.batches import Places, spread
+from mss_core.data.packed import Packed, starts
 
 SIDES = {1: ("",), 2: (".left", ".right")}
 """What stands behind a source's name in the rows of a set packed with this many channels."""
@@ -51,11 +51,8 @@ class StemPlaces:
 
     def held(self, most: int) -> Iterator[Places]:
         """Segments of validation tracks, one at a time: all stems from one place."""
-        found = [(item, first) for item in self.valid
-                 for first in (range(0, item.length - self.length + 1, self.length) or range(1))]
-        step = max(1.0, len(found) / most)
+        found = [(item, first) for item in self.valid for first in starts(item, self.length)]
         rows = np.arange(len(self.rows)).reshape(1, *self.shape)
-        for number in range(min(most, len(found))):
-            item, first = found[int(number * step)]
+        for item, first in spread(found, most):
             start = np.full(rows.shape, item.start + first)
             yield Places(rows, start, np.full(rows.shape, min(self.length, item.length - first)))

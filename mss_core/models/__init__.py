@@ -116,9 +116,18 @@ def take(module: Any, weights: dict[str, Any], what: str) -> set[str]:
     return set(own) - set(weights)
 
 
+def take_all(module: Any, weights: dict[str, Any], what: str) -> None:
+    """As :func:`take`; ValueError also where the weights lack a tensor."""
+    _refuse(take(module, weights, what), what)
+
+
 def take_backbone(module: Any, weights: dict[str, Any], what: str) -> None:
-    """Load weights of everything but the head; ValueError also where they lack a part of the rest."""
-    lacking = sorted(name for name in take(module, weights, what) if not name.startswith("head"))
+    """As :func:`take_all`, of everything but the head."""
+    _refuse({name for name in take(module, weights, what) if not name.startswith("head")}, what)
+
+
+def _refuse(missing: set[str], what: str) -> None:
+    lacking = sorted(missing)
     if lacking:
         raise ValueError(f"{what}: no {lacking[0]!r}, which the model has ({len(lacking)} tensors are missing)")
 

@@ -1,4 +1,8 @@
-"""Separators of torchaudio with released weights: Hybrid Demucs [Défossez 2021]."""
+"""Separators of torchaudio with released weights: Hybrid Demucs [Défossez 2021].
+
+The network is torchaudio's own class, so that its released weights fit it by construction. It is imported here and not
+in ``audio``, which knows of no network, and only when one is built: everything else works without torchaudio.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from mss_core.models import take_all
 
 SECONDS, OVERLAP = 10.0, 0.1
 
@@ -54,11 +60,5 @@ def from_torchaudio(state: Mapping[str, Tensor], what: str, **arguments: Any) ->
     Raises ValueError naming what does not fit.
     """
     module = HDemucs(**arguments)
-    for name, value in module.network.state_dict().items():
-        if name not in state:
-            raise ValueError(f"{what}: not Hybrid Demucs in torchaudio's layout: no tensor {name!r} (it holds "
-                             f"{', '.join(list(state)[:3])}, ...)")
-        if state[name].shape != value.shape:
-            raise ValueError(f"{what}: {name!r} is {tuple(state[name].shape)}, this network has {tuple(value.shape)}")
-    module.network.load_state_dict(dict(state))
+    take_all(module.network, dict(state), f"{what}, read as torchaudio's Hybrid Demucs")
     return {"name": "hdemucs", **arguments}, module.eval()

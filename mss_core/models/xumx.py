@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mss_core.models import take_all
 from mss_core.models.wiener import wiener
 
 
@@ -150,15 +151,5 @@ def from_released(state: Mapping[str, Tensor], what: str, samplerate: int = 44_1
                  "hop": size // 4, "max_bin": max_bin, "hidden": hidden, "layers": layers,
                  "wiener_iterations": wiener_iterations}
     module = XUMX(**described)
-    expected = module.state_dict()
-    for name, value in expected.items():
-        if name not in mapped:
-            raise ValueError(f"{what}: X-UMX without {name!r}")
-        if mapped[name].shape != value.shape:
-            raise ValueError(f"{what}: {name!r} is {tuple(mapped[name].shape)}, the other tensors ask for "
-                             f"{tuple(value.shape)}")
-    unknown = sorted(set(mapped) - set(expected))
-    if unknown:
-        raise ValueError(f"{what}: unknown tensor {unknown[0]!r} in X-UMX")
-    module.load_state_dict(mapped)
+    take_all(module, mapped, f"{what}, read as X-UMX")
     return {"name": "xumx", **described}, module.eval()

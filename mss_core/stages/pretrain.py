@@ -12,7 +12,7 @@ from torch import nn
 
 from mss_core import audio, models
 from mss_core.augment import Augment, augmented, check
-from mss_core.data.batches import Feed, waveforms
+from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, Mixer, mix
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -117,16 +117,7 @@ def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int
 
 def _validation_segments(packed: Packed, sources: tuple[str, ...], crop: int,
                          count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Coherent mixtures and stems, evenly over the validation tracks, in batches of 8."""
-    places = [(item, start) for item in packed.split("valid")
-              for start in (range(0, item.length - crop + 1, crop) or range(1))]
-    step = max(1, len(places) / count)
-    chosen = [places[int(index * step)] for index in range(min(count, len(places)))]
-    batches = []
-    for first in range(0, len(chosen), 8):
-        group = chosen[first:first + 8]
-        mixtures = torch.stack([torch.from_numpy(packed.read(i, "mixture", s, crop)) for i, s in group])
-        stems = torch.stack([torch.stack([torch.from_numpy(packed.read(i, source, s, crop)) for source in sources])
-                             for i, s in group])
-        batches.append((mixtures, stems))
-    return batches
+    """Coherent mixtures and stems of held-out segments, by batch."""
+    return [(stacked(packed, segments, "mixture", crop),
+             torch.stack([stacked(packed, segments, source, crop) for source in sources], 1))
+            for segments in validation_segments(packed, crop, count)]

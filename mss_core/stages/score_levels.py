@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 
 from mss_core import audio, models
+from mss_core.data.batches import spread
 from mss_core.data.packed import Packed
-from mss_core.data.saliency import Chunk, ChunkReader, Sampling, chunks, spread
+from mss_core.data.saliency import Chunk, ChunkReader, Sampling, chunks
 from mss_core.graph import Context
 from mss_core.metrics.separation import si_sdr
 

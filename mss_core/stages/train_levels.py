@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from mss_core import models
-from mss_core.data.batches import Feed, waveforms
+from mss_core.data.batches import Feed, spread, waveforms
 from mss_core.data.packed import Packed
-from mss_core.data.saliency import ChunkReader, Sampling, chunks, spread
+from mss_core.data.saliency import ChunkReader, Sampling, chunks
 from mss_core.graph import Context
 from mss_core.losses import LOSSES, MASK_LOSSES, SEPARATION_LOSSES
 from mss_core.models.levels import LevelSeparator

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mss_core import models
 from mss_core.data.activity import Confidences
-from mss_core.data.batches import Feed, waveforms
+from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
 from mss_core.data.mixing import AccompanimentMixer, RemixMixer, mix
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -130,15 +130,7 @@ def _mixer(packed: Packed, target: str, length: int, mixing: Remix, seed: int) -
 
 
 def _validation_segments(packed: Packed, target: str, length: int, count: int, labels_at: Any) -> list[Batch]:
-    """Mixtures, targets and labels, evenly over the validation tracks, in batches of 8."""
-    places = [(item, start) for item in packed.split("valid")
-              for start in (range(0, item.length - length + 1, length) or range(1))]
-    step = max(1, len(places) / count)
-    chosen = [places[int(index * step)] for index in range(min(count, len(places)))]
-    batches = []
-    for first in range(0, len(chosen), 8):
-        group = chosen[first:first + 8]
-        mixtures, targets = (torch.stack([torch.from_numpy(packed.read(item, row, start, length))
-                                          for item, start in group]) for row in ("mixture", target))
-        batches.append((mixtures, targets, labels_at(np.array([item.start + start for item, start in group]))))
-    return batches
+    """Coherent mixtures, targets and labels of held-out segments, by batch."""
+    return [(stacked(packed, segments, "mixture", length), stacked(packed, segments, target, length),
+             labels_at(np.array([item.start + start for item, start in segments])))
+            for segments in validation_segments(packed, length, count)]

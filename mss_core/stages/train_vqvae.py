@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import models
-from mss_core.data.packed import Packed
+from mss_core.data.packed import Packed, starts
 from mss_core.graph import Context
 from mss_core.models.vqvae import VqVae, spectral_distance
 from mss_core.runtime import seeded
@@ -40,8 +40,7 @@ def train_vqvae(*, data: Path, vqvae: dict[str, Any], segment_seconds: float, tr
             waves.append(packed.read(items[index], "mixture", start, length))
         return torch.from_numpy(np.stack(waves)).to(ctx.device)
 
-    held_out = [(item, start) for item in packed.split("valid")
-                for start in (range(0, item.length - length + 1, length) or range(1))]
+    held_out = [(item, start) for item in packed.split("valid") for start in starts(item, length)]
 
     def validate(module: nn.Module) -> dict[str, float]:
         totals = np.zeros(2)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet, survey
 from mss_core.graph import Stage, walk
@@ -141,3 +142,15 @@ class Binder:
             if root is not None and time.monotonic() - start > 2:
                 self.say(f"data set {config.name}: {len(found.items)} items fingerprinted")
         return self._known[name]
+
+
+def data_paths(recipe: Any, name: str, prefix: str = "") -> list[str]:
+    """The dotted paths by which a recipe would be told to read the track or clip set ``name``.
+
+    Parts that the recipe names in ``unused`` are left out, as are sets of the other kind.
+    """
+    if isinstance(recipe, TrackSet | ClipSet):
+        return [f"{prefix}name"] if name in (TRACKS if isinstance(recipe, TrackSet) else CLIPS) else []
+    unused = getattr(recipe, "unused", ())
+    return [path for part, value in (children(recipe) or {}).items() if part not in unused
+            for path in data_paths(value, name, f"{prefix}{part}.")]

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.study.plan import Plan
-from mss_core.study.price import Price, Reach, Timing, clock, estimates, price, size, smallest_p, spread, timings
+from mss_core.study.price import Price, Timing, estimates, price, timings
+from mss_core.study.reach import Reach
 from mss_core.study.resources import resources
 from mss_core.study.study import Study
-
-ASSUMED_SD = 0.01
-"""Standard deviation between seeds where no earlier run tells one: of a score between 0 and 1."""
-ASSUMED_DECIBELS = 0.3
-"""The same of a score in dB."""
 
 BASIS = {"store": "timed in this store", "probe": "probed", "near": "from a stage not quite like it",
          "unknown": "not known: run with --probe"}
@@ -40,22 +35,6 @@ def measure(plan: Plan, store: Store, ctx: Context, seconds: float, absent: Mapp
     from mss_core.study.probe import probe
 
     return probe(plan, store, ctx, seconds, say)
-
-
-def reach(study: Study, store: Store, seeds: int, detectable: Callable[[float, int, float], float]) -> Reach:
-    """What the declared test can find with so many seeds.
-
-    Args:
-        detectable: (standard deviation, runs an arm, level) -> smallest difference found with 80 % power.
-    """
-    references = study.references()
-    family = max(1, sum(name != reference.name for name, reference in references.items()))
-    level = study.alpha if study.correction == "none" else study.alpha / family
-    if study.test == "item_means":  # songs, not seeds, are the sample: how much they differ is known afterwards
-        return Reach(seeds, family, level, math.nan, "", math.nan, 0.0)
-    sd, basis = spread(store, study.name, study.metric, study.target) or (
-        ASSUMED_SD if study.metric.endswith(("auc", "accuracy")) else ASSUMED_DECIBELS, "assumed")
-    return Reach(seeds, family, level, sd, basis, detectable(sd, seeds, level), smallest_p(study.test, seeds))
 
 
 def as_json(title: str, plan: Plan, absent: Mapping[str, str], cost: Price, found: Reach, test: str) -> dict[str, Any]:
@@ -130,3 +109,27 @@ def _reach(found: Reach, study: Study) -> list[str]:
                      f"({study.correction}): differences of {study.metric} from {found.detectable:.3g} are found with "
                      f"80 % power (t test; seed SD {found.sd:.3g}, {found.basis})")
     return lines + ([f"  {warning}"] if warning else [])
+
+
+def clock(seconds: float) -> str:
+    """A duration in the unit a person would use.
+
+    >>> clock(42), clock(600), clock(9000), clock(400_000)
+    ('42 s', '10 min', '2.5 h', '4.6 days')
+    """
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}" if unit != "min" else f"{seconds / size:.0f} min"
+    return f"{seconds:.0f} s"
+
+
+def size(amount: float) -> str:
+    """Bytes as a person reads them.
+
+    >>> size(1_500), size(2_000_000), size(3.2e9)
+    ('2 kB', '2 MB', '3.2 GB')
+    """
+    for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if amount >= power:
+            return f"{amount / power:.1f} {unit}" if power > 1e6 else f"{amount / power:.0f} {unit}"
+    return f"{amount / 1e3:.0f} kB"

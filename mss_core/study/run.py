@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 from mss_core.claim import Claim
 from mss_core.drivers import Driver
 from mss_core.graph import Context
+from mss_core.naming import nearest
 from mss_core.store import Store
 from mss_core.study import searching
 from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
-from mss_core.study.plan import Binder, Plan, make_plan
-from mss_core.study.study import Study
+from mss_core.study.plan import Binder, Plan, data_paths, make_plan
+from mss_core.study.study import Study, Trial
 from mss_core.study.view import of_plan
 
 if TYPE_CHECKING:
@@ -86,17 +87,18 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     store = Store(options.store)
     binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
     trials = study.trials(seeds, options.smoke, settings, binder)
-    _check_data(options.data, binder)
+    _check_data(options.data, binder, study, trials)
     arms = searching.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
+    title = (searching.tuned(study, arms, store) if arms else study).title(options.smoke, given)
+    driver = None if options.dry_run else held.enter_context(_alone(title, store))
     if arms:
         _say(searching.summary(arms, store))
-        if not options.dry_run:
+        if driver is not None:
             searching.carry_out(arms, store, options.in_process, _context(binder, results.environment()), _say)
         study = searching.tuned(study, arms, store)
         trials = study.trials(seeds, options.smoke, settings, binder)
-    title = study.title(options.smoke, given)
-    plan = make_plan(trials, store, set_aside=not options.dry_run)
-    if options.dry_run:
+    plan = make_plan(trials, store, set_aside=driver is not None)
+    if driver is None:
         _print_plan(study, title, plan, binder, store, len(seeds), options)
         return 0
     _say(f"{title}: {study.question}")
@@ -104,9 +106,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     for key in plan.damaged:
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]}")
 
-    held.enter_context(_alone(title, store))
     surroundings = results.environment()
-    driver = Driver(store.root)
     tracker = _tracker(options, store, title, driver.name)
     board = Board({key: plan.stages[key] for key in plan.needed}, store)
     command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
@@ -120,7 +120,6 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
     interrupted = True
     try:
-        driver.start()
         if tracker is not None:
             tracker.begin(of_plan(study, title, plan, surroundings))
         if plan.needed:
@@ -136,7 +135,6 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     finally:
         if tracker is not None:
             tracker.close(interrupted)
-        driver.stop()
     print(reports.plain.summary(found))
     _say("")
     _say(f"report   {_shown(written['html'])}")
@@ -149,8 +147,11 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
 
 @contextlib.contextmanager
-def _alone(title: str, store: Store) -> Iterator[None]:
-    """One driver a study and store. Other studies may share the store; this one's tables have one writer."""
+def _alone(title: str, store: Store) -> Iterator[Driver]:
+    """This process as the one driver of a study on a store, its search included.
+
+    Other studies may share the store; this one's tables have one writer.
+    """
     try:
         store.root.mkdir(parents=True, exist_ok=True)
         claim = Claim(store.root / f".{title}.claim", seconds=store.claim_seconds)
@@ -161,9 +162,12 @@ def _alone(title: str, store: Store) -> Iterator[None]:
     except OSError as error:
         raise RuntimeError(f"the store {store.root} cannot be written to ({error.strerror or error}); "
                            "name another with --store") from None
+    driver = Driver(store.root)
     try:
-        yield
+        driver.start()
+        yield driver
     finally:
+        driver.stop()
         claim.release()
 
 
@@ -222,7 +226,7 @@ def _failures(board: Board, command: str) -> int:
     return 1
 
 
-def _check_data(pairs: Sequence[str], binder: Binder) -> None:
+def _check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Sequence[Trial]) -> None:
     """A folder that is given and not read would let somebody take other music's results for their own."""
     for pair in pairs:
         name, _, path = pair.partition("=")
@@ -230,8 +234,18 @@ def _check_data(pairs: Sequence[str], binder: Binder) -> None:
             raise ValueError(f"--data {pair}: {path} is not a folder")
         if name not in binder.used:
             read = ", ".join(sorted(binder.used))
-            raise ValueError(f"--data {pair}: this study reads {read}, not {name!r}; choose it with --set "
-                             f"separation.name={name} or --set tagging.name={name}")
+            raise ValueError(f"--data {pair}: this study reads {read}, not {name!r}; "
+                             f"{_how_to_read(name, binder, study, trials)}")
+
+
+def _how_to_read(name: str, binder: Binder, study: Study, trials: Sequence[Trial]) -> str:
+    """The flags by which a study reads a data set, without paths that a factor varies; else the nearest name it has."""
+    varied = tuple(path for factor in study.factors for changes in factor.levels.values() for path in changes)
+    paths = dict.fromkeys(path for trial in trials for path in data_paths(trial.recipe, name)
+                          if path not in varied and not path.startswith(tuple(f"{each}." for each in varied)))
+    if not paths:
+        return nearest(name, binder.used)
+    return "choose it with " + " or ".join(f"--set {path}={name}" for path in paths)
 
 
 def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
@@ -286,6 +300,7 @@ def _print_plan(study: Study, title: str, plan: Plan, binder: Binder, store: Sto
                 options: argparse.Namespace) -> None:
     from mss_core.study import quote
     from mss_core.study.price import here
+    from mss_core.study.reach import reach
     from reports.power import detectable
 
     cpus, gpus = (given if given is not None else found
@@ -295,7 +310,7 @@ def _print_plan(study: Study, title: str, plan: Plan, binder: Binder, store: Sto
     if probed:
         plan = make_plan(plan.trials, store, set_aside=False)  # data sets that the probe prepared are there now
     cost = quote.quote(plan, store, cpus, gpus, not options.in_process, probed)
-    found = quote.reach(study, store, seeds, detectable)
+    found = reach(study, store, seeds, detectable)
     if options.json:
         print(json.dumps(quote.as_json(title, plan, binder.absent, cost, found, study.test), indent=1))
     else:

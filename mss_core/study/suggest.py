@@ -8,16 +8,12 @@ reads what is stored, so a restart draws what an undisturbed run would have draw
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import functools
 import io
 import json
 import math
 import os
-import socket
-import time
-import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,16 +23,15 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mss_core.graph import digest, plain
+from mss_core.study.journal import Lock, mend
 
 Space = Callable[[Trial], dict[str, Any]]
 JOURNAL = "journal.log"
-LOCK_SECONDS = 10
-"""A journal's lock that is older belongs to a machine that died holding it."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -91,64 +86,6 @@ def open_storage(where: str) -> BaseStorage:
     return JournalStorage(JournalFileBackend(where, lock_obj=Lock(Path(where + ".lock"))))
 
 
-class Lock(JournalFileOpenLock):
-    """The lock of a journal: a file that names its owner, so that one left by a killed process is taken at once.
-
-    Optuna's own locks do not say whose they are and are waited for until they have aged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def acquire(self) -> bool:
-        mine = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
-        mine.write_text(json.dumps([socket.gethostname(), os.getpid(), _started(os.getpid())]))
-        wait = 0.001
-        try:
-            while True:
-                try:
-                    os.link(mine, self.path)  # unlike a new file, it has its content from the start
-                    return True
-                except FileExistsError:
-                    if _is_stale(self.path):
-                        self._take_away(mine.with_name(f"{mine.name}.stale"))
-                        continue
-                time.sleep(wait)
-                wait = min(2 * wait, 0.05)
-        finally:
-            mine.unlink()
-
-    def release(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-    def _take_away(self, aside: Path) -> None:
-        """Move a stale lock away; one that somebody else took meanwhile is put back."""
-        with contextlib.suppress(FileNotFoundError):
-            self.path.rename(aside)
-            if not _is_stale(aside):
-                with contextlib.suppress(FileExistsError):
-                    os.link(aside, self.path)
-            aside.unlink()
-
-
-def _is_stale(path: Path) -> bool:
-    try:
-        host, process, started = json.loads(path.read_text())
-        age = time.time() - path.stat().st_mtime
-    except (FileNotFoundError, ValueError):
-        return False
-    return age > LOCK_SECONDS or (host == socket.gethostname() and _started(process) != started)
-
-
-def _started(process: int) -> str:
-    """When a process of this machine was started, empty where it is gone or the system does not tell."""
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
-
-
 def shared(where: str) -> BaseStorage:
     """The storage of this process; it remembers what it has read."""
     return _shared(where, os.getpid())
@@ -174,14 +111,6 @@ def copy(where: str, name: str, journal: Path) -> None:
     journal.parent.mkdir(parents=True, exist_ok=True)
     journal.unlink(missing_ok=True)
     optuna.copy_study(from_study_name=name, from_storage=shared(where), to_storage=open_storage(str(journal)))
-
-
-def mend(path: Path) -> None:
-    """Cut off the last line of a journal where a kill left half of it; the next one would be written behind it."""
-    content = path.read_bytes() if path.exists() else b""
-    if content and not content.endswith(b"\n"):
-        with open(path, "r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
 
 
 # ---- samplers

@@ -11,7 +11,6 @@ report show it; figures are SVG (reports/svg.py) and appear in the HTML alone.
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,13 +74,3 @@ def sections(findings: Findings, tables: Path | None, store: Path) -> list[Secti
             section = module.section(findings, options, tables, store)
             found += [section] if section is not None else []
     return found
-
-
-def markdown(section: Section) -> Sequence[str]:
-    """A section's blocks in Markdown."""
-    parts = [f"## {section.title}", *section.paragraphs]
-    for table in section.tables:
-        lines = [table.head, tuple("---" for _ in table.head), *table.rows]
-        parts += [table.caption] if table.caption else []
-        parts.append("\n".join("| " + " | ".join(c.replace("|", r"\|") for c in line) + " |" for line in lines))
-    return parts + [f"(Figure in the HTML report: {figure.caption})" for figure in section.figures if figure.caption]

@@ -97,14 +97,15 @@ def _sh(*words: str) -> None:
 
 
 def _private(folder: Path) -> None:
-    """Own /root (with this machine's Python under it), /tmp/ray and /dev/shm."""
+    """Own /root (with the running Python's installation, where that is under it), /tmp/ray and /dev/shm."""
     _sh("mount", "--make-rprivate", "/")
     home = folder / "root"
     home.mkdir(parents=True)
-    pyenv = Path("/root/.pyenv")
-    if pyenv.is_dir():
-        (home / ".pyenv").mkdir()
-        _sh("mount", "--bind", str(pyenv), str(home / ".pyenv"))
+    python = Path(sys.base_prefix)
+    if python.is_relative_to("/root"):
+        inside = home / python.relative_to("/root")
+        inside.mkdir(parents=True)
+        _sh("mount", "--bind", str(python), str(inside))
     _sh("mount", "--rbind", str(home), "/root")
     for name in ("ray", "ray_tmp_mount"):
         (folder / name).mkdir()

@@ -132,18 +132,13 @@ REAL = {
 }
 
 
-def check(agreement):
-    print(agreement)
-    assert agreement.verdict == "equal"
-
-
 @pytest.mark.parametrize("name", MADE_UP)
 def test_made_up(name):
     make, window, hop = MADE_UP[name]
     references, estimates = make()
     agreement = museval_io.compare(references, estimates, 16000, window, hop)
     assert not agreement.ours.ill_conditioned
-    check(agreement)
+    assert agreement.verdict == "equal", agreement
     sdr = frame_sdr(references, estimates, 16000, window, hop)
     np.testing.assert_allclose(sdr, agreement.ours.sdr, atol=1e-12)
 
@@ -156,7 +151,8 @@ def test_real(name):
     if change:
         references, estimates = change(references), change(estimates)
         rate = 16000 if "16 kHz" in name else rate
-    check(museval_io.compare(references, estimates, rate))
+    agreement = museval_io.compare(references, estimates, rate)
+    assert agreement.verdict == "equal", agreement
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -170,7 +166,8 @@ def test_one_window_is_what_mir_eval_computes():
 
 @pytest.mark.slow
 def test_four_stereo_sources_at_44100():
-    check(museval_io.compare(*made_up(30, 4, 2, 1.2, 44100), 44100))
+    agreement = museval_io.compare(*made_up(30, 4, 2, 1.2, 44100), 44100)
+    assert agreement.verdict == "equal", agreement
 
 
 def brick_wall(signals, share):

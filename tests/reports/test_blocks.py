@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 import reports
-from reports.sections import Figure, Section, Table, markdown, sections
+from reports.sections import Figure, Section, Table, sections
 from reports.study import Study
 
 MEANS = {"cnn, none": 0.60, "cnn, vocals": 0.70, "ast, none": 0.80, "ast, vocals": 0.80}
@@ -78,16 +78,16 @@ def test_an_unknown_section_is_named(blocks: Path) -> None:
 
 
 def test_a_section_is_in_both_reports(blocks: Path) -> None:
-    from reports import html, plain
+    from reports import html, markdown
 
     found = reports.read(blocks)
     part = Section("Sweep over <length>", ("One line.",), (Table(("a", "b|c"), (("x", "1.5"),), "A caption."),),
                    (Figure(svg="<svg id='drawn'></svg>", caption="A figure."),))
     page = html.to_html(found, None, None, blocks, [part])
     assert 'id="sweep-over-length"' in page and "Sweep over &lt;length&gt;" in page and "<svg id='drawn'>" in page
-    text = plain.to_markdown(found, [part])
+    text = markdown.to_markdown(found, [part])
     assert "## Sweep over <length>" in text and r"| a | b\|c |" in text and "A figure." in text
-    assert list(markdown(part))[0].startswith("## Sweep")
+    assert markdown.blocks(part)[0].startswith("## Sweep")
     assert sections(found, None, blocks) == [] and isinstance(found.study, Study)
 
 

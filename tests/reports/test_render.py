@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import reports
-from reports import html, media, plain
+from reports import html, media, record
 from reports.__main__ import main
 
 
@@ -161,9 +161,9 @@ def test_unknown_study_names_the_nearest(
 def test_trials_of_one_command_are_named_together(findings) -> None:
     trials = tuple(replace(trial, command="make run") for trial in findings.study.trials)
     together = replace(findings, study=replace(findings.study, trials=trials))
-    (line,) = plain.commands(together)
+    (line,) = record.commands(together)
     assert line.endswith("multiple/seed2: `make run`") and "drums/seed2 (missing)" in line
-    assert len(plain.commands(findings)) == 21
+    assert len(record.commands(findings)) == 21
 
 
 def test_examples_take_turns_by_target(study_directory: Path, findings) -> None:

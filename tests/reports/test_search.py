@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from reports import search
+from reports.markdown import blocks
 from reports.search import Arm, Training, expected_best, front, importance, read, scores
-from reports.sections import markdown
 from reports.sections.search import arm_section, overview, section
 
 LR = {"name": "FloatDistribution", "attributes": {"step": None, "low": 1e-4, "high": 1e-1, "log": True}}
@@ -127,7 +127,7 @@ def test_sections_say_what_the_tables_hold(tmp_path):
     write(tmp_path, arms)
     found = read(tmp_path)
     assert found is not None and [vars(a)["winner"] for a in found.arms] == [a.winner for a in arms]
-    text = "\n\n".join([*markdown(overview(found)), *markdown(arm_section(found, found.arm("bass")))])
+    text = "\n\n".join([*blocks(overview(found)), *blocks(arm_section(found, found.arm("bass")))])
     assert "All 2 arms have 30 finished suggestions." in text
     assert "Halving ended 2 trainings early, after 6 of at most 18 epochs: 12 epochs saved" in text
     assert "the test split was sealed until every winner was known" in text

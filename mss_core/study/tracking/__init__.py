@@ -1,4 +1,4 @@
-"""MLflow as a view of the store; the only module that imports mlflow.
+"""MLflow as a view of the store; nothing else imports mlflow.
 
 One writer: a thread of the process that runs the study. Workers write only to the store, whose histories are the
 journal: this thread mirrors them into a parent run a study and a child run a trial, a little later than they are
@@ -8,26 +8,16 @@ server is back, then writes what is missing; what is still missing when the stud
 Writing is idempotent. Runs are found again by tags (study, trial, content key), a point has the same step, value and
 time stamp however often it is sent, and an experiment's runs are created under a claim in the store. A run that is
 RUNNING although its driver is gone is closed as KILLED; one whose driver lives is left alone.
-
-    python -m mss_core.study.tracking ui --store STORE [--port 5000]
-    python -m mss_core.study.tracking rebuild --store STORE [--tracking-uri URI]
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
 import os
-import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -45,13 +35,11 @@ from mss_core.drivers import living  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder  # noqa: E402
 from mss_core.study.results import read_scores  # noqa: E402
-from mss_core.study.view import StudyView, TrialView, manifest, of_folder  # noqa: E402
+from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
+from mss_core.study.view import StudyView, TrialView, manifest  # noqa: E402
 
 VIEW = "study"
 """Key of the saved table view that links to a study name."""
-
-POINTS = 1000
-"""At most this many points of a learning curve are shown."""
 
 LIVE = 8
 """A stage that many trials share shows its curve while it trains in this many of them; in all when it has ended."""
@@ -152,6 +140,22 @@ class Tracker:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=25)
+
+    def write(self, view: StudyView, folder: Path) -> None:
+        """Write a finished study, trying again while the server does not answer.
+
+        Raises RuntimeError where it does not take everything in ten times PATIENCE.
+        """
+        self.view, self._folder, begun = view, folder, time.monotonic()
+        while True:
+            try:
+                self.sync()
+                return
+            except (MlflowException, OSError) as error:
+                self._went_away(error)
+                if time.monotonic() - begun > 10 * PATIENCE:
+                    raise RuntimeError(f"{self.uri} does not answer: {error}") from None
+                time.sleep(2)
 
     def how_to_open(self) -> str:
         """A shell line that shows this study."""
@@ -375,121 +379,6 @@ class Tracker:
             self.client.set_experiment_tag(experiment, name, value)
 
 
-def allowed(name: str) -> str:
-    """A name as MLflow takes it: letters, digits and ``_ - . : /`` and space; anything else becomes ``_``."""
-    return re.sub(r"[^\w.\-: /]", "_", name)
-
-
-def curve_points(stage: str, history: list[dict[str, Any]]) -> list[Metric]:
-    """A stage's history as MLflow metrics ``<stage>/<name>``, each thinned evenly to at most 1,000 points."""
-    names = dict.fromkeys(name for row in history for name in row if name not in ("step", "total"))
-    points = []
-    for name in names:
-        rows = [(row["step"], row[name]) for row in history if name in row]
-        keep = range(len(rows)) if len(rows) <= POINTS else {
-            round(index * (len(rows) - 1) / (POINTS - 1)) for index in range(POINTS)}
-        points += [Metric(f"{stage}/{name}", float(rows[index][1]), 0, rows[index][0]) for index in sorted(keep)]
-    return points
-
-
-# ---- from the store alone
-
-def rebuild(store: Store, uri: str | None, say: Callable[[str], None]) -> int:
-    """Write every study of a store to a tracking server, from the store and its ``studies/`` folders alone.
-
-    Returns how many studies there were. Runs that are there already are completed, not written twice.
-
-    Raises ValueError where the store holds no study, RuntimeError where the server does not take it in time.
-    """
-    folders = sorted(path.parent for path in store.root.glob("studies/*/study.json"))
-    if not folders:
-        raise ValueError(f"{store.root}/studies holds no study: run one first, or name its store with --store")
-    for folder in folders:
-        view, begun = of_folder(folder), time.monotonic()
-        tracker = Tracker(uri, store, view.title, "rebuild", say)
-        tracker.view = view
-        done = [trial for trial in view.trials if manifest(store.root, trial.stages[trial.root], trial.root)]
-        tracker._folder = folder
-        while True:
-            try:
-                tracker.sync()
-                break
-            except (MlflowException, OSError) as error:
-                tracker._went_away(error)
-                if time.monotonic() - begun > 10 * PATIENCE:
-                    raise RuntimeError(f"{tracker.uri} does not answer: {error}") from None
-                time.sleep(2)
-        say(f"{view.title}: {len(view.trials)} trials, {len(done)} of them finished")
-    return len(folders)
-
-
 def database(root: Path) -> str:
     """The tracking URI of a store's own SQLite file."""
     return f"sqlite:///{root.absolute() / 'mlflow.db'}"
-
-
-# ---- the page
-
-def ui(store: Path, port: int) -> int:
-    """Serve a store's MLflow database and say where each study's page is; runs until interrupted."""
-    import time
-    import urllib.request
-    import webbrowser
-
-    if not (store / "mlflow.db").exists():
-        raise ValueError(f"{store} holds no mlflow.db: run a study first, or name its store with --store")
-    experiments = [e for e in MlflowClient(database(store)).search_experiments() if e.name != "Default"]
-    address = f"http://127.0.0.1:{port}"
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server's processes too
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database(store), "--artifacts-destination",
-         str(store.absolute() / "mlartifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(120):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{address}/health", timeout=1)
-                break
-            if server.poll() is not None:
-                raise ValueError(f"MLflow did not start: is port {port} in use? Try another with --port")
-            time.sleep(0.5)
-        pages = {e.name: f"{address}/#/experiments/{e.experiment_id}/runs?viewStateShareKey={VIEW}"
-                         "&workflowType=machine_learning&compareRunsMode=TABLE" for e in experiments}
-        for name, page in pages.items():
-            print(f"{name:<40} {page}", flush=True)
-        print("Ctrl-C stops it", flush=True)
-        if pages and (os.environ.get("DISPLAY") or sys.platform == "darwin"):
-            webbrowser.open(next(iter(pages.values())))
-        return server.wait()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        # The server starts helpers of its own: end the whole group.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(timeout=20)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """``python -m mss_core.study.tracking ui | rebuild``."""
-    parser = argparse.ArgumentParser(description="MLflow over a store")
-    commands = parser.add_subparsers(dest="command", required=True)
-    show = commands.add_parser("ui", help="open the tracking page of a store")
-    show.add_argument("--port", type=int, default=5000)
-    again = commands.add_parser("rebuild", help="write what a store holds to MLflow again")
-    again.add_argument("--tracking-uri", metavar="URI", help="default: the SQLite file in the store")
-    for command in (show, again):
-        command.add_argument("--store", type=Path, default=Path(os.environ.get("MSS_STORE", "store")))
-    options = parser.parse_args(arguments)
-    try:
-        if options.command == "ui":
-            return ui(options.store, options.port)
-        rebuild(Store(options.store), options.tracking_uri, lambda text: print(text, flush=True))
-    except (ValueError, RuntimeError, MlflowException) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
