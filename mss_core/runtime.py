@@ -60,8 +60,13 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     return isinstance(error, torch.OutOfMemoryError)
 
 
-def release_memory() -> None:
-    """Give freed memory back to the system: a worker runs each stage in a thread of its own, whose heap would stay."""
+def release_memory(taken: float) -> None:
+    """Give what a stage freed back to the system, unless it took so few seconds that this would slow a sweep down.
+
+    It costs a fifth of a second of a core where torch is loaded, and what short stages leave is freed by the next.
+    """
+    if taken < 5.0:
+        return
     gc.collect()
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):

@@ -105,7 +105,8 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
     try:
         cluster = {} if started_here else nodes.cluster_file()
         _wait_for_nodes(cluster, out)
-        check_store(store.root, ctx.data)
+        if not started_here:  # this machine's own cluster sees what this process sees
+            check_store(store.root, ctx.data)
         # A folder of its own: two drivers on one store would overwrite each other's Tune state.
         scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
         scratch.mkdir(parents=True)
@@ -228,6 +229,7 @@ class _Worker(tune.Trainable):
         here = dataclasses.replace(self.ctx, device=device, device_name=runtime.device_name(device),
                                    stop=self.stop_asked)
         result: dict[str, Any] = {"failed": "", "done": True}
+        begun = time.monotonic()
         try:
             run_stage(stage, self.store, here)
         except StageFailed as failure:
@@ -235,7 +237,7 @@ class _Worker(tune.Trainable):
                        "out_of_memory": runtime.is_out_of_memory(failure.__cause__)}
         except Stopped as stopped:
             raise SystemExit(str(stopped)) from None  # like a worker that died, and with its last checkpoint
-        runtime.release_memory()
+        runtime.release_memory(time.monotonic() - begun)
         return result
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

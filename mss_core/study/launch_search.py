@@ -82,8 +82,7 @@ class _Worker:
             outcome = conduct.perform(arm, job, self.store, here, self.places[job.arm])
         except Stopped as stopped:
             raise SystemExit(str(stopped)) from None  # like a worker that died, and with its last checkpoint
-        if outcome["seconds"] > 20:  # collecting takes a fifth of a second of a core: not after every short training
-            runtime.release_memory()
+        runtime.release_memory(outcome["seconds"])
         return outcome
 
 
