@@ -6,7 +6,6 @@ one-period tables, which costs one look-up for all partials and keeps everything
 """
 
 import numpy as np
-from scipy.signal import butter, sosfilt
 
 _SIZE = 2048  # samples in a one-period table
 
@@ -40,6 +39,8 @@ def _noise(rng, length):
 
 def _band(sound, low, high, samplerate):
     """`sound` between two frequencies, either of which may be None."""
+    from scipy.signal import butter, sosfilt  # slow to import, and every process of a study imports this module
+
     top = 0.49 * samplerate
     low = None if low is None else min(low, 0.8 * top)
     if high is None or high >= top:
@@ -382,6 +383,8 @@ def sing(notes, samplerate, rng, female, size=1.0, tilt=1.15):
 
 def _resonate(source, formants, block, samplerate):
     """`source` through a cascade of resonators [Klatt 1980] that move once a block."""
+    from scipy.signal import sosfilt
+
     keep = formants.max(axis=0) < 0.45 * samplerate
     centres, widths = formants[:, keep], _BANDWIDTHS[keep]
     radius = np.exp(-np.pi * widths / samplerate)
