@@ -7,6 +7,7 @@ the clock that could change a result.
 
 from __future__ import annotations
 
+import bisect
 import copy
 import math
 import os
@@ -39,6 +40,8 @@ class Phase:
             ``decay_epochs`` epochs from then on, and not by steps.
         factor, plateau: the rate is multiplied by ``factor`` after more than ``plateau`` epochs without a new best
             validation loss, counted anew after each time; None: never.
+        clip: gradients are scaled down to this percentile, in (0, 100], of the norms of all gradients so far, the
+            present one among them (AutoClip, Seetharaman et al. 2020); None: never.
     """
 
     optimizer: str = "adam"
@@ -54,11 +57,14 @@ class Phase:
     weight_decay: float = 0.0
     factor: float = 1.0
     plateau: int | None = None
+    clip: float | None = None
 
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
         if not 0 < self.factor <= 1 or (self.plateau is not None and self.plateau < 0):
             raise ValueError(f"a phase needs 0 < factor <= 1 and plateau >= 0 (or None for never); got {self}")
+        if self.clip is not None and not 0 < self.clip <= 100:
+            raise ValueError(f"'clip' is a percentile above 0 and at most 100 (or None), not {self.clip}")
         if self.lr <= 0 or self.epochs < 1 or self.decay_steps < 1:
             raise ValueError(f"a phase needs lr > 0, epochs >= 1 and decay_steps >= 1; got {self}")
         if self.decay_after < 0 or (self.decay_epochs is not None and self.decay_epochs < 1):
@@ -150,13 +156,14 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
     best = copy.deepcopy(module.state_dict())
     total = epoch_steps * config.epochs()
     sums, counted = 0.0, 0
+    norms: list[float] = []  # of the gradients so far, in order of size
     saved = _load(checkpoint, ctx)
     if saved is not None:
         at = _Position(**saved["position"])
         optimizer = _optimizer(module, config.phases[at.phase])
         module.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
-        best, sums, counted = saved["best"], saved["sums"], saved["counted"]
+        best, sums, counted, norms = saved["best"], saved["sums"], saved["counted"], saved["norms"]
         _set_generators(saved["generators"], ctx.device)
         ctx.rewind(at.epoch * epoch_steps)
 
@@ -164,7 +171,7 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         ctx.guard()
         _save(checkpoint, {"device": ctx.device.split(":")[0], "position": vars(at), "module": module.state_dict(),
                            "optimizer": optimizer.state_dict(), "best": best, "sums": sums, "counted": counted,
-                           "generators": _generators(ctx.device)})
+                           "norms": norms, "generators": _generators(ctx.device)})
 
     written = time.monotonic()
     reported = 0.0
@@ -178,6 +185,8 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
                 value = loss(module, batch(at.step))
             optimizer.zero_grad(set_to_none=True)
             value.backward()
+            if phase.clip is not None:
+                _clip(module, phase.clip, norms)
             optimizer.step()
             sums, counted = sums + float(value.detach()), counted + 1
             at.step += 1
@@ -226,6 +235,17 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
     if config.select == "best":
         module.load_state_dict(best)
     return {"loss": at.best, "epoch": at.best_epoch, "epochs": at.epoch, "steps": at.step}
+
+
+def _clip(module: nn.Module, percentile: float, norms: list[float]) -> None:
+    """Scale the gradients down to a percentile of all norms, to which theirs is added."""
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    bisect.insort(norms, float(norm))
+    place = percentile / 100 * (len(norms) - 1)
+    below = norms[math.floor(place)]
+    limit = below + (place % 1) * (norms[math.ceil(place)] - below)
+    nn.utils.clip_grads_with_norm_(module.parameters(), limit, norm)
 
 
 def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:

@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -195,6 +196,26 @@ def test_tpe_beats_random_search(fast: Path) -> None:
     print(f"TPE {np.median(tpe):.2g}, random {np.median(random):.2g}, better on "
           f"{sum(a < b for a, b in zip(tpe, random, strict=True))} of 20 seeds, p = {test.pvalue:.2g}")
     assert test.pvalue < 0.01
+
+
+# ---- two studies, one search
+
+def test_a_search_that_another_study_carries_out_is_waited_for_and_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    arms = arms_of(toy.study(Search({"toy_train": toy.space}, trials=3, top=1, reruns=1)), store)
+    (arm,) = arms.values()
+    said: list[str] = []
+    waiting = threading.Thread(target=searching.carry_out, args=(arms, store, True, Context(), said.append))
+    (tmp_path / "search").mkdir()
+    with store.claim(arm.stage):
+        waiting.start()
+        deadline = time.monotonic() + 30
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [f"process {os.getpid()} on " in text and "waiting for its result" in text for text in said] == [True]
+        assert waiting.is_alive() and store.get(arm.stage) is None
+    waiting.join(timeout=60)
+    assert store.get(arm.stage) is not None
 
 
 # ---- kills
@@ -621,15 +642,20 @@ def test_no_test_item_can_be_read_before_the_search_has_chosen(tmp_path: Path, m
 
 
 def test_a_training_that_reads_test_items_fails_in_a_search(tmp_path: Path) -> None:
+    from mss_core.data.batches import places
     from mss_core.data.packed import Packed, PackedItem, sealed
 
     item = PackedItem("a", "test", 0, 4)
     packed = Packed.__new__(Packed)
-    packed.items, packed._samples = [item], {"mixture": np.ones(4, np.int16)}
+    packed.items, packed.labels, packed._samples = [item], (), {"mixture": np.ones(4, np.int16)}
     with sealed("test"):
         with pytest.raises(PermissionError, match="the test split is sealed until the search has chosen"):
             packed.split("test")
         with pytest.raises(PermissionError, match="the test split is sealed"):
             packed.read(item)
+        with pytest.raises(PermissionError, match="the test split is sealed"):
+            packed.truth([item])
+        with pytest.raises(PermissionError, match="the test split is sealed"):
+            places([(item, 0)], 1, 4)
         assert packed.split("valid") == []
     assert packed.split("test") == [item] and len(packed.read(item)) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -145,6 +146,40 @@ def test_a_plateau_lowers_the_rate_as_torch_does(tmp_path: Path, stopped: int | 
     assert rates == pytest.approx(expected) and len(set(expected)) == 3 + 1
 
 
+@pytest.mark.parametrize("stopped", [None, 7])
+def test_clipping_at_a_percentile_of_past_norms(tmp_path: Path, stopped: int | None) -> None:
+    """Against a loop of its own with numpy's percentile; also when stopped in between."""
+    phase = Phase("sgd", lr=0.1, epochs=4, clip=25.0)
+    module, parts = problem()
+
+    def stop(row):
+        if row["step"] >= stopped:
+            raise Stop
+
+    if stopped:
+        with pytest.raises(Stop):
+            fit(module, TrainConfig((phase,), select="last"), epoch_steps=5,
+                ctx=Context(out=tmp_path, checkpoint_seconds=0, listen=stop), **parts)
+        module, parts = problem()
+    fit(module, TrainConfig((phase,), select="last"), epoch_steps=5, ctx=Context(out=tmp_path, checkpoint_seconds=0),
+        **parts)
+
+    alone, parts = problem()
+    norms, clipped = [], 0
+    for step in range(20):
+        parameters = list(alone.parameters())
+        gradients = torch.autograd.grad(parts["loss"](alone, parts["batch"](step)), parameters)
+        norms.append(float(torch.cat([gradient.flatten() for gradient in gradients]).norm()))
+        scale = min(1.0, float(np.percentile(norms, 25.0)) / norms[-1])
+        clipped += scale < 1
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter -= 0.1 * scale * gradient
+    assert 5 < clipped < 20
+    for ours, expected in zip(module.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="the training loss became nan|inf.*lower the learning rate"):
         run(tmp_path, TrainConfig((Phase("sgd", lr=1e6, epochs=30),)))
@@ -155,6 +190,7 @@ def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
     (lambda: Phase(lr=-1), "needs lr > 0"),
     (lambda: Phase(decay_epochs=0), "decay_epochs >= 1"),
     (lambda: Phase(decay_after=-1), "decay_after >= 0"),
+    (lambda: Phase(clip=0.0), "'clip' is a percentile above 0 and at most 100"),
     (lambda: Phase(factor=0.0), "needs 0 < factor <= 1"),
     (lambda: TrainConfig(select="beste"), "no select 'beste'; did you mean 'best'"),
     (lambda: TrainConfig(batch=1), "'batch' must be at least 2"),

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mss_core import runtime
-from mss_core.data.packed import SCALE, Packed, PackedItem, starts
+from mss_core.data.packed import SCALE, Packed, PackedItem, refuse, starts
 from mss_core.graph import Context
 from mss_core.naming import choose
 
@@ -43,6 +43,8 @@ class Places:
 
 def places(segments: Sequence[Segment], rows: int, length: int) -> Places:
     """Where the first ``rows`` rows of segments lie: arrays (segment, row)."""
+    for item, _ in segments:
+        refuse(item.split)
     start = np.array([item.start + first for item, first in segments])
     available = np.array([max(0, min(length, item.length - first)) for item, first in segments])
     shape = (len(segments), rows)

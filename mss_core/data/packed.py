@@ -69,7 +69,7 @@ class Packed:
         self._samples = {row: np.memmap(directory / f"{row}.i16", dtype=np.int16, mode="r") for row in self.rows}
 
     def split(self, name: str) -> list[PackedItem]:
-        _refuse(name)
+        refuse(name)
         return [item for item in self.items if item.split == name]
 
     def samples(self, row: str) -> np.ndarray:
@@ -78,7 +78,7 @@ class Packed:
 
     def read(self, item: PackedItem, row: str = "mixture", start: int = 0, length: int | None = None) -> np.ndarray:
         """float32 (time,) of one row; zeros beyond the item's end."""
-        _refuse(item.split)
+        refuse(item.split)
         length = item.length - start if length is None else length
         available = max(0, min(length, item.length - start))
         first = item.start + start
@@ -89,6 +89,8 @@ class Packed:
         """Labels as float32 (item, label) in {0, 1}."""
         column = {label: index for index, label in enumerate(self.labels)}
         items = list(items)
+        for item in items:
+            refuse(item.split)
         truth = np.zeros((len(items), len(self.labels)), np.float32)
         for row, item in enumerate(items):
             for label in item.labels:
@@ -110,7 +112,8 @@ def sealed(*splits: str) -> Iterator[None]:
         _SEALED.difference_update(added)
 
 
-def _refuse(split: str) -> None:
+def refuse(split: str) -> None:
+    """PermissionError where this split is sealed."""
     if split in _SEALED:
         raise PermissionError(f"the {split} split is sealed until the search has chosen")
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mss_core.claim import Claim
 from mss_core.graph import Context, plain, write_atomically
 from mss_core.recipe import flatten, override, paths
 from mss_core.store import StageFailed, Store, run_stage
@@ -141,7 +142,7 @@ def carry_out(arms: Mapping[str, Arm], store: Store, in_process: bool, ctx: Cont
         (store.root / "search").mkdir(parents=True, exist_ok=True)
         for key in sorted(distinct):
             if store.get(distinct[key].stage) is None:
-                claims.enter_context(store.claim(distinct[key].stage))
+                _have(store.claim(distinct[key].stage), claims, distinct[key].variant, say)
         missing = [arm for arm in distinct.values() if store.get(arm.stage) is None]
         if missing:
             _search(missing, store, in_process, ctx, say)
@@ -151,6 +152,17 @@ def carry_out(arms: Mapping[str, Arm], store: Store, in_process: bool, ctx: Cont
         except StageFailed as failure:
             raise RuntimeError(f"the search of {arm.variant}: {failure.message}") from None
         shutil.rmtree(suggestions(arm.stage.key, store.root / "search"), ignore_errors=True)  # the artefact has a copy
+
+
+def _have(claim: Claim, claims: contextlib.ExitStack, variant: str, say: Callable[[str], None]) -> None:
+    """Hold a search's claim, which another study may have."""
+    if claim.acquire_or_refuse():
+        claims.callback(claim.release)
+        return
+    holder = claim.holder()
+    say(f"process {holder.get('pid')} on {holder.get('host')} carries out the search of {variant} for another study; "
+        "waiting for its result")
+    claims.enter_context(claim)
 
 
 def _search(arms: Sequence[Arm], store: Store, in_process: bool, ctx: Context, say: Callable[[str], None]) -> None:
