@@ -3,7 +3,7 @@ where nothing can be drawn.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from .text import p_value
 
 WIDTH, LEFT, ROW = 720.0, 150.0, 30.0
 MAX_ROWS = 60
+FIT, LETTERS = 20, 44  # of a row's name: what has room in LEFT, and where it is cut off
 
 
 def forest(comparison: Comparison) -> str:
@@ -57,7 +58,7 @@ def forest(comparison: Comparison) -> str:
         found = contrast.primary
         kind = "clear" if prose.significant(comparison, contrast) else "unclear"
         parts.append(
-            svg.text(LEFT - 12, y + 4, svg.shortened(contrast.variant, 20), "name", "end")
+            svg.text(LEFT - 12, y + 4, svg.shortened(contrast.variant, LETTERS), "name", "end")
         )
         thin = [value * style.scale for value in contrast.simultaneous]
         if not any(map(math.isnan, thin)):
@@ -89,8 +90,17 @@ def forest(comparison: Comparison) -> str:
             )
         )
     return svg.drawing(
-        WIDTH, bottom + 42, parts, f"Forest plot of differences to {comparison.against}"
+        WIDTH,
+        bottom + 42,
+        parts,
+        f"Forest plot of differences to {comparison.against}",
+        _overhang(contrast.variant for contrast in drawn),
     )
+
+
+def _overhang(names: Iterable[str]) -> float:
+    """Units that the longest of the rows' names needs beyond LEFT."""
+    return 6.8 * max(0, min(max(map(len, names)), LETTERS) - FIT)
 
 
 def seeds(comparison: Comparison) -> str:
@@ -106,7 +116,7 @@ def seeds(comparison: Comparison) -> str:
     parts = svg.x_axis(x, svg.ticks(low, high), 8, bottom, style.label)
     for k, row in enumerate(rows):
         y = 10 + ROW * (k + 0.5)
-        parts.append(svg.text(LEFT - 12, y + 4, svg.shortened(row.variant, 20), "name", "end"))
+        parts.append(svg.text(LEFT - 12, y + 4, svg.shortened(row.variant, LETTERS), "name", "end"))
         if not math.isnan(row.se):
             parts.append(
                 svg.line(
@@ -129,7 +139,13 @@ def seeds(comparison: Comparison) -> str:
                     f"{row.variant}, seed {seed}: {style.value(score)}",
                 )
             )
-    return svg.drawing(WIDTH, bottom + 42, parts, f"{style.label} of every run")
+    return svg.drawing(
+        WIDTH,
+        bottom + 42,
+        parts,
+        f"{style.label} of every run",
+        _overhang(row.variant for row in rows),
+    )
 
 
 def item_effects(
@@ -159,7 +175,7 @@ def item_effects(
         y = 10 + step * (k + 0.5)
         better = effect.difference > 0 if style.higher_is_better else effect.difference < 0
         kind = "gain" if better else "loss"
-        parts.append(svg.text(LEFT - 12, y + 4, svg.shortened(effect.target, 20), "name", "end"))
+        parts.append(svg.text(LEFT - 12, y + 4, svg.shortened(effect.target, LETTERS), "name", "end"))
         if not math.isnan(effect.low):
             ends = [min(max(v * style.scale, low), high) for v in (effect.low, effect.high)]
             parts.append(svg.line(x(ends[0]), y, x(ends[1]), y, "whisker"))
@@ -171,7 +187,13 @@ def item_effects(
     if len(shown) < len(effects):
         y = 10 + step * many
         parts.append(svg.line(12, y, WIDTH - 20, y, "cut"))
-    return svg.drawing(WIDTH, bottom + 42, parts, f"Differences of {variant} by item")
+    return svg.drawing(
+        WIDTH,
+        bottom + 42,
+        parts,
+        f"Differences of {variant} by item",
+        _overhang(effect.target for effect in shown),
+    )
 
 
 def roc(predictions: pd.DataFrame | None, findings: Findings) -> str:

@@ -9,12 +9,16 @@ from html import escape
 COLOURS = 8
 
 
-def drawing(width: float, height: float, parts: Sequence[str], title: str) -> str:
-    """A whole <svg> that scales with its container; `title` is what a screen reader says."""
+def drawing(
+    width: float, height: float, parts: Sequence[str], title: str, left: float = 0.0
+) -> str:
+    """A whole <svg> that scales with its container; `title` is what a screen reader says, `left`
+    the room to the left of x = 0.
+    """
     label = escape(title, quote=True)
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{label}" class="figure" '
-        f'style="max-width:{width:g}px">' + "".join(parts) + "</svg>"
+        f'<svg viewBox="{0.0 - left:g} 0 {left + width:g} {height:g}" role="img" aria-label="{label}" '
+        f'class="figure" style="max-width:{left + width:g}px">' + "".join(parts) + "</svg>"
     )
 
 

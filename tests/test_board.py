@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mss_core.graph import Stage
+from mss_core.graph import WORK, Stage
 from mss_core.store import Store
-from mss_core.study.board import DONE, FAILED, RUNNING, SHOWN, Board
+from mss_core.study.board import DONE, FAILED, RUNNING, SHOWN, WAITING, Board
 
 
 def train_tail(*, number: int, out: Path, ctx) -> None: ...
@@ -63,3 +63,26 @@ def test_the_estimate_is_what_finished_stages_took(board: Board, monkeypatch) ->
     board.set(keys[2], RUNNING)
     assert board._seconds_left() == pytest.approx((19 * 100 + 19 * 10) / 2)
     assert "17:25 to go, until" in board.status()
+
+
+def test_a_stage_slower_than_the_others_is_estimated_by_its_own_steps(board: Board, monkeypatch) -> None:
+    """Not by those that an attempt before it made."""
+    clock = [1000.0]
+    monkeypatch.setattr("mss_core.study.board.time.monotonic", lambda: clock[0])
+    first, second = list(board.stages)[:2]
+    board.state = {second: WAITING}
+    partial = board.store.partial(board.stages[second])
+    (partial / WORK).mkdir(parents=True)
+
+    def at(step: int) -> None:
+        (partial / WORK / "step").write_text(f"{step} 1000")
+
+    at(900)
+    board.set(second, RUNNING)
+    assert board._seconds_left() is None
+    board.state = {first: RUNNING, second: RUNNING}
+    board.set(first, DONE)
+    board.seconds = {"train_tail": [5.0]}
+    clock[0] += 20.0
+    at(910)
+    assert board._seconds_left() == pytest.approx(0.0 + 90 * 2.0)

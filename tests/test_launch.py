@@ -104,6 +104,23 @@ while not Path({str(seen)!r}).exists():
     assert set(board.state.values()) == {DONE} and int(seen.read_text()) == 16
 
 
+def test_a_node_that_died_unnoticed_is_passed_over(four_gpus: str, tmp_path: Path, monkeypatch) -> None:
+    import ray
+
+    from mss_core.study import launch
+
+    ray.init(address=four_gpus, log_to_driver=False)
+    try:
+        dead = {"NodeID": "ab" * 28, "NodeManagerHostname": "gone", "NodeManagerAddress": "192.0.2.9"}
+        monkeypatch.setattr(launch, "_alive", lambda alive=launch._alive: [dead, *alive()])
+        launch.check_store(tmp_path, {})
+        with pytest.raises(RuntimeError, match="does not have data set 'mtat'") as caught:
+            launch.check_store(tmp_path, {"mtat": tmp_path / "absent"})
+        assert "192.0.2.9" not in str(caught.value)
+    finally:
+        ray.shutdown()
+
+
 def test_out_of_memory_names_the_share_and_the_table(run) -> None:
     board, store, said = run([Stage(out_of_gpu_memory), Stage(process_number, number=0)])
     failed = [key for key, state in board.state.items() if state == FAILED]

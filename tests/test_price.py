@@ -15,7 +15,9 @@ from mss_core.store import Store
 from mss_core.study import run
 from mss_core.study.plan import Plan, make_plan
 from mss_core.study.price import HOP, START, estimates, makespan, price, timings
+from mss_core.study.quote import brief, spans
 from mss_core.study.reach import reach, smallest_p
+from mss_core.training import Phase
 from reports.power import detectable, power
 from tests.conftest import REPOSITORY, tiny_flags
 from tests.test_designs import STUDY, bind
@@ -174,6 +176,25 @@ def test_a_dry_run_warns_where_nothing_can_become_significant(tmp_path, capsys) 
     told = json.loads(capsys.readouterr().out)
     assert told["power"]["smallest_p"] == 0.0625 and told["power"]["warning"].startswith("WARNING")
     assert told["price"]["gpus"] == 2 and told["price"]["unknown"]["pretrain"] == 2 and set(told["absent_data"])
+
+
+def test_a_dry_run_says_each_level_once_and_in_lines_that_can_be_read(tmp_path, capsys) -> None:
+    study = runpy.run_path(str(REPOSITORY / "studies" / "source_ablation.py"))["study"]
+    run(study, ["--dry-run", "--store", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines].count(["random", "init", "pretrain=None"]) == 1
+    assert "  backend  CNN          baseline" in lines
+    (start,) = (number for number, line in enumerate(lines) if line.startswith("  28 variants, seeds 0-4: "))
+    listed = " ".join(line.strip() for line in lines[start:start + 6])
+    assert all(f"{backend}, {task}, {source}" in listed for backend in ("CNN", "AST") for task in ("tags", "genre")
+               for source in study.factors[2].levels)
+    assert max(len(line) for line in lines[start - 18:]) <= 120
+
+
+def test_values_of_a_recipe_in_few_words() -> None:
+    assert brief((Phase("sgd", epochs=2, plateau=3), None)) == "(Phase(optimizer=sgd, epochs=2, plateau=3), None)"
+    assert brief({"name": "unet", "sources": ("vocals",)}) == "unet(sources=(vocals,))" and brief({"a": 1}) == "{a=1}"
+    assert [spans(seeds) for seeds in ([0, 1, 2], [3], [1, 5, 7])] == ["seeds 0-2", "seed 3", "seeds 1, 5, 7"]
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ class Board:
         self.errors: dict[str, str] = {}
         self.started: dict[str, float] = {}
         self.seconds: dict[str, list[float]] = {}
+        self._first: dict[str, tuple[float, int]] = {}  # seconds and step of a running stage when first looked at
         self.gpus = 0.0
         self.begun = time.monotonic()
         self._stop = threading.Event()
@@ -138,22 +139,30 @@ class Board:
                         if name in ("train_loss", "valid_loss"))
 
     def _seconds_left(self) -> float | None:
-        """From the mean duration of finished stages of each kind, spread over as many as run now."""
+        """Of each kind the mean duration of those that ended, else the running one's own pace, spread over as many as
+        run now; None while neither is known."""
         left, running = 0.0, 0
         for key, state in list(self.state.items()):
             if state not in (WAITING, RUNNING):
                 continue
             times = self.seconds.get(self.stages[key].name)
+            usual = sum(times) / len(times) if times else None
             spent = time.monotonic() - self.started[key] if state == RUNNING and key in self.started else 0.0
             running += state == RUNNING
-            if times:
-                left += max(0.0, sum(times) / len(times) - spent)
-                continue
-            step, total = self._progress(self.stages[key]) if state == RUNNING else (0, 0)
-            if not step:
+            if state == RUNNING and (usual is None or spent > usual):
+                pace = self._pace(key, spent)
+                usual = usual if pace is None else pace
+            if usual is None:
                 return None
-            left += spent * (total - step) / step
+            left += max(0.0, usual - spent)
         return left / max(1, running)
+
+    def _pace(self, key: str, spent: float) -> float | None:
+        """How long a running stage will have taken, by its steps since it was first looked at: those before may be
+        another attempt's."""
+        step, total = self._progress(self.stages[key])
+        since, first = self._first.setdefault(key, (spent, step))
+        return spent + (spent - since) * (total - step) / (step - first) if step > first else None
 
     def _ended(self, key: str) -> str:
         stage = self.stages[key]

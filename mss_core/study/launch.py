@@ -175,7 +175,10 @@ def _wait_for_nodes(cluster: Mapping[str, Any], out: Any) -> None:
 
 
 def check_store(root: Path, data: Mapping[str, Path]) -> None:
-    """Raise RuntimeError naming the nodes that do not see the store as this process does, or lack a data set."""
+    """Raise RuntimeError naming the nodes that do not see the store as this process does, or lack a data set.
+
+    A node that died, of which Ray had not yet known, runs nothing and is passed over.
+    """
     mark = nodes.leave_mark(root)
     alive = {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in _alive()}
     # Bound here, so that nodes need nothing that this process does not have.
@@ -187,6 +190,9 @@ def check_store(root: Path, data: Mapping[str, Path]) -> None:
     for reference, node in asked.items():
         try:
             problem = ray.get(reference, timeout=0)
+        except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+            del alive[node]
+            continue
         except ray.exceptions.GetTimeoutError:
             problem = "it did not answer within two minutes"
         except ray.exceptions.RayError as error:

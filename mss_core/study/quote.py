@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -74,12 +76,74 @@ def as_text(title: str, summary: str, plan: Plan, absent: Mapping[str, str], cos
             line += f"{'?':>9}{'?':>10}{'?':>9}"
         lines.append(line + ("  " + ", ".join(BASIS[basis] for basis in priced["basis"]) if priced else ""))
     lines += ["", *_cost(cost), "", *_reach(found, study), ""]
-    for trial in plan.trials:
-        departures = ", ".join(f"{path}={value}" for path, value in trial.variant.departures.items()) or "baseline"
-        lines.append(f"  {trial.name:<28} {departures}")
-    for name, how in absent.items():
-        lines.append(f"\n  data set {name!r} is not on this machine: {how}")
+    lines += _variants(plan, study)
+    if absent:
+        lines += ["", *(f"  data set {name!r} is not on this machine: {how}" for name, how in absent.items())]
     return "\n".join(lines)
+
+
+def _variants(plan: Plan, study: Study) -> list[str]:
+    """What each level changes of the baseline, what a search chose, and which levels run together on which seeds."""
+    seeds: dict[str, list[int]] = {}
+    for trial in plan.trials:
+        seeds.setdefault(trial.variant.name, []).append(trial.seed)
+    used = {pair for trial in plan.trials for pair in trial.variant.levels.items()}
+    rows = [(factor.name if number == 0 else "", label, changes(factor.levels[label])) for factor in study.factors
+            for number, label in enumerate(label for label in factor.levels if (factor.name, label) in used)]
+    rows += [("tuned" if number == 0 else "", name, changes(values))
+             for number, (name, values) in enumerate(study.chosen.items())]
+    first, second = (max((len(row[column]) for row in rows), default=0) + 2 for column in (0, 1))
+    lines = [line for factor, label, text in rows
+             for line in _wrapped(f"  {factor:<{first}}{label:<{second}}", text)]
+    names: dict[str, list[str]] = {}
+    for name, numbers in seeds.items():
+        names.setdefault(spans(numbers), []).append(name)
+    for found, variants in names.items():
+        count = f"{len(variants)} variant{'s' if len(variants) > 1 else ''}"
+        whole = "; ".join(name.replace(" ", "\N{NO-BREAK SPACE}") for name in variants)  # no line ends within a name
+        lines += [*([""] if lines else []),
+                  *(line.replace("\N{NO-BREAK SPACE}", " ") for line in _wrapped(f"  {count}, {found}: ", whole, 4))]
+    return lines
+
+
+def changes(departures: Mapping[str, Any]) -> str:
+    """Departures on one line."""
+    return ", ".join(f"{path}={brief(value)}" for path, value in departures.items()) or "baseline"
+
+
+def _wrapped(head: str, text: str, indent: int | None = None) -> list[str]:
+    margin = len(head) if indent is None else indent
+    return textwrap.wrap(text, max(margin + 60, 120), initial_indent=head, subsequent_indent=" " * margin,
+                         break_on_hyphens=False)
+
+
+def brief(value: Any) -> str:
+    """A value of a recipe in few words: of a dataclass only what is not its default, of a model its name first.
+
+    >>> brief({"name": "ast_tail", "depth": 12}), brief(("vocals", "bass")), brief(("vocals",))
+    ('ast_tail(depth=12)', '(vocals, bass)', '(vocals,)')
+    """
+    if isinstance(value, tuple):
+        return f"({', '.join(map(brief, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, dict):
+        rest = ", ".join(f"{name}={brief(item)}" for name, item in value.items() if name != "name")
+        return f"{value['name']}({rest})" if "name" in value else f"{{{rest}}}"
+    if dataclasses.is_dataclass(value):
+        parts = [f"{field.name}={brief(getattr(value, field.name))}" for field in dataclasses.fields(value)
+                 if getattr(value, field.name) != field.default]
+        return f"{type(value).__name__}({', '.join(parts)})"
+    return str(value)
+
+
+def spans(seeds: Sequence[int]) -> str:
+    """Seeds in few words.
+
+    >>> spans([0, 1, 2]), spans([3]), spans([1, 5, 7])
+    ('seeds 0-2', 'seed 3', 'seeds 1, 5, 7')
+    """
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]}-{seeds[-1]}"
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _cost(cost: Price) -> list[str]:
