@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,43 @@ STYLES = {
     "activity_auc": Style("activity_auc", "activity AUC by frame", 100.0, "points", 2),
     "activity_auc_1s": Style("activity_auc_1s", "activity AUC by second", 100.0, "points", 2),
     "spectrogram_sdr": Style("spectrogram_sdr", "spectrogram SDR", 1.0, "dB", 2),
+    "global_sdr": Style("global_sdr", "global SDR", 1.0, "dB", 2),
     "mae": Style("mae", "MAE", 1.0, "", 5, higher_is_better=False),
     "l1": Style("l1", "L1", 1.0, "", 5, higher_is_better=False),
     "loss": Style("loss", "loss", 1.0, "", 4, higher_is_better=False),
 }
+
+SUFFIXES = {
+    "_improvement": " improvement",
+    "_mixture": " of the mixture",
+    "_silence": " of silence",
+    "_best_scalar": " of the best scalar",
+    "_wiener": " of a static Wiener filter",
+    "_ideal_mask": " of the ideal mask",
+    "_mean": ", means over frames",
+}
+"""What a metric of another estimate, or a gain, is called after the metric."""
+
+
+def known(metric: str) -> Style | None:
+    """The style of a metric with a name of its own, or made of one.
+
+    >>> known("si_sdr_improvement").label, known("width")
+    ('SI-SDR improvement', None)
+    """
+    if metric in STYLES:
+        return STYLES[metric]
+    for suffix, words in SUFFIXES.items():
+        if metric.endswith(suffix) and (base := known(metric.removesuffix(suffix))):
+            return replace(base, name=metric, label=base.label + words)
+    return None
 
 
 def style(
     metric: str, higher_is_better: bool | None = None, scores: Sequence[float] = ()
 ) -> Style:
     """The style of a metric; of an unknown one, decimals that show three digits of its spread."""
-    found = STYLES.get(metric)
+    found = known(metric)
     if found is None:
         spread = max(scores) - min(scores) if len(scores) > 1 else 0.0
         size = spread or max((abs(score) for score in scores), default=1.0) or 1.0

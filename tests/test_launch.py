@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,21 +26,26 @@ from tests.conftest import REPOSITORY
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
 
 
-@pytest.fixture(scope="module")
-def four_gpus(tmp_path_factory) -> Iterator[str]:
-    """The address of a cluster of one machine, 8 cores and four GPUs that are only numbers."""
-    import tempfile
-
+@contextlib.contextmanager
+def cluster(**environment: str) -> Iterator[str]:
+    """The address of a cluster of one machine, 8 cores and four GPUs that are only numbers; its workers have this
+    environment."""
     folder = tempfile.mkdtemp(prefix="gpus")
-    environment = {**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(REPOSITORY)}
     script = ("import sys; from ray.cluster_utils import Cluster; c = Cluster(initialize_head=True, head_node_args="
               "dict(num_cpus=8, num_gpus=4, include_dashboard=False, object_store_memory=80 * 2**20)); "
               "print(c.address, flush=True); sys.stdin.read(); c.shutdown()")
-    cluster = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True, env=environment)
-    assert cluster.stdout is not None
-    yield cluster.stdout.readline().strip()
-    cluster.communicate("", timeout=60)
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, text=True,
+                               env={**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(REPOSITORY), **environment})
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate("", timeout=60)
+
+
+@pytest.fixture(scope="module")
+def four_gpus() -> Iterator[str]:
+    with cluster() as address:
+        yield address
 
 
 @pytest.fixture
@@ -141,15 +148,19 @@ def test_what_no_node_can_hold_is_an_error_at_once(run, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("who", ["driver", "worker"])
-def test_sigterm_writes_checkpoints_before_anything_ends(four_gpus: str, tmp_path: Path, who: str) -> None:
+def test_sigterm_writes_checkpoints_before_anything_ends(tmp_path: Path, who: str) -> None:
     """With checkpoints an hour apart, what is there after SIGTERM was written because of it."""
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_ADDRESS": four_gpus, "CHAOS_PAUSE": "0.05",
-                   "MSS_CHECKPOINT_SECONDS": "3600"}
+    with cluster(CHAOS_PAUSE="0.1", CHAOS_TRACE=str(tmp_path)) as address:
+        _sigterm(address, tmp_path, who)
+
+
+def _sigterm(address: str, tmp_path: Path, who: str) -> None:
     flags = ["--store", str(tmp_path), "--seeds", "1", "--set", "pretrain.phases.0.epochs=2", "--set",
              "finetune.phases.0.epochs=1"]
     driver = subprocess.Popen([sys.executable, str(REPOSITORY / "tests" / "chaos" / "study.py"), *flags],
-                              env={**environment, "CHAOS_TRACE": str(tmp_path)}, stderr=subprocess.PIPE,
-                              stdout=subprocess.DEVNULL, text=True)
+                              env={**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_ADDRESS": address,
+                                   "MSS_CHECKPOINT_SECONDS": "3600"},
+                              stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         deadline = time.monotonic() + 480
         while len(list(tmp_path.glob(f"pretrain_small/*.partial/{WORK}/step"))) < 2:

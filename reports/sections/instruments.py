@@ -163,11 +163,11 @@ def difference_table(areas: Mapping[str, Mapping[str, Area]], block: str, given:
                       number(d_score(area.mean, base.mean, *honest), 3, signed=True), p_value(p)]
         rows.append((name, *cells))
     count = max(1, len(areas["base"]) - 1)
-    head = [f"{stem}: {what}" for stem in separated
-            for what in ("published D", "− base", "D, thesis's intervals", "D, real counts", "DeLong p")]
+    head = [f"{stem} {what}" for stem in separated for what in ("printed D", "− base", "D", "D*", "p")]
     return Table(("instrument", *head), tuple(rows),
-                 f"Table 4.2, differences to base ({block}). p is not corrected: with {count} instruments "
-                 f"Bonferroni asks for p below {0.05 / count:.4f}.", (False, *[True] * len(head)))
+                 f"Table 4.2, differences to base ({block}). D has the thesis's intervals, D* those from the real "
+                 f"counts; p is DeLong's, not corrected: with {count} instruments Bonferroni asks for p below "
+                 f"{0.05 / count:.4f}.", (False, *[True] * len(head)))
 
 
 def thesis_half_width(area: Area, given: int) -> float:
