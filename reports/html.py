@@ -303,11 +303,12 @@ def area_lines(findings: Findings, variant: str) -> list[Line]:
 
 
 def item_panels(findings: Findings) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """(heading, [(variant, sentence, figure)]) for tags and for tracks."""
+    """(heading, [(variant, sentence, figure)]) for tags or other targets, and for tracks."""
     from .effects import agreement
 
     panels = []
-    for heading, effects in (("By tag", findings.by_tag), ("By track", findings.by_track)):
+    target = "By tag" if findings.main.style.unit == "points" else "By target"
+    for heading, effects in ((target, findings.by_tag), ("By track", findings.by_track)):
         members = []
         sizes = {c.variant: abs(c.primary.difference) for c in findings.main.contrasts}
         reach = {name: 0.0 if math.isnan(size) else size for name, size in sizes.items()}

@@ -14,9 +14,10 @@ from mss_core.graph import Stage
 from mss_core.store import Store
 from mss_core.study import run
 from mss_core.study.plan import Plan, make_plan
-from mss_core.study.price import HOP, START, estimates, makespan, price, timings
+from mss_core.study.price import OWN, START, WARM, estimates, makespan, price, timings
 from mss_core.study.quote import brief, spans
 from mss_core.study.reach import reach, smallest_p
+from mss_core.study.resources import RESOURCES
 from mss_core.training import Phase
 from reports.power import detectable, power
 from tests.conftest import REPOSITORY, tiny_flags
@@ -37,7 +38,7 @@ def graph(edges: list[list[int]]) -> Plan:
 
 def taken(plan: Plan, seconds: list[float], cpus: int) -> float:
     """Makespan on so many CPUs, without the seconds that starting takes."""
-    durations = {key: value - HOP for key, value in zip(plan.needed, seconds, strict=True)}
+    durations = {key: value - OWN for key, value in zip(plan.needed, seconds, strict=True)}
     return makespan(plan, durations, {"step": {"CPU": 1.0}}, {"CPU": float(cpus)}) - START
 
 
@@ -57,7 +58,7 @@ def test_wall_clock_by_hand(edges, seconds, cpus, expected) -> None:
 def test_wall_clock_lies_within_the_bounds_of_every_list_schedule(data) -> None:
     count = data.draw(st.integers(1, 12))
     edges = [sorted(data.draw(st.sets(st.integers(0, i - 1), max_size=2))) if i else [] for i in range(count)]
-    seconds = [data.draw(st.floats(HOP, 50)) for _ in range(count)]
+    seconds = [data.draw(st.floats(OWN, 50)) for _ in range(count)]
     cpus = data.draw(st.integers(1, 4))
     ends: list[float] = []
     for number, upstream in enumerate(edges):
@@ -195,6 +196,14 @@ def test_values_of_a_recipe_in_few_words() -> None:
     assert brief((Phase("sgd", epochs=2, plateau=3), None)) == "(Phase(optimizer=sgd, epochs=2, plateau=3), None)"
     assert brief({"name": "unet", "sources": ("vocals",)}) == "unet(sources=(vocals,))" and brief({"a": 1}) == "{a=1}"
     assert [spans(seeds) for seeds in ([0, 1, 2], [3], [1, 5, 7])] == ["seeds 0-2", "seed 3", "seeds 1, 5, 7"]
+
+
+@pytest.mark.parametrize(("asked", "each"), [({"cpu": 1}, OWN), ({"cpu": 1, "warm": 1}, WARM)])
+def test_a_process_of_its_own_costs_its_start(monkeypatch, asked: dict[str, float], each: float) -> None:
+    monkeypatch.setitem(RESOURCES, "step", asked)
+    plan = graph([[], [0]])
+    wall = makespan(plan, dict.fromkeys(plan.needed, 10.0), {"step": {"CPU": 1.0}}, {"CPU": 1.0})
+    assert wall == pytest.approx(START + 2 * (10 + each))
 
 
 @pytest.mark.slow

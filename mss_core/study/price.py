@@ -18,7 +18,7 @@ from typing import Any
 from mss_core.graph import Stage, digest, plain, read_history, walk
 from mss_core.store import MANIFEST, Store
 from mss_core.study.plan import Plan, descendants
-from mss_core.study.resources import resources
+from mss_core.study.resources import resources, warm
 
 FREE = {"seed", "lr", "momentum", "nesterov", "weight_decay", "decay", "decay_steps", "select", "fingerprint",
         "aggregate", "loss", "phases", "max_epochs", "epoch_steps", "version"}
@@ -27,8 +27,9 @@ FREE = {"seed", "lr", "momentum", "nesterov", "weight_decay", "decay", "decay_st
 RECENT = 200
 """At most so many artefacts of a stage are read for their timings, the newest first."""
 
-START, HOP = 15.0, 1.0
-"""Seconds until Ray runs its first stage, and between two stages of one worker."""
+START, OWN, WARM = 15.0, 5.0, 0.5
+"""Seconds until Ray runs its first stage; that a stage with a process of its own takes more; that one in a warm process
+does. Measured on two cores (benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -312,7 +313,8 @@ def makespan(plan: Plan, seconds: Mapping[str, float], requests: Mapping[str, Ma
             _, number, key = heapq.heappop(min(fits))
             for unit, amount in requests[plan.stages[key].name].items():
                 free[unit] -= amount
-            heapq.heappush(running, (now + seconds[key] + HOP, number, key))
+            overhead = WARM if warm(plan.stages[key].name) else OWN
+            heapq.heappush(running, (now + seconds[key] + overhead, number, key))
         if not running:
             names = [name for name, queue in ready.items() if queue]
             raise ValueError(f"stage {names[0]!r} asks for {dict(requests[names[0]])}; the priced cluster has "

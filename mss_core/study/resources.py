@@ -19,7 +19,7 @@ RESOURCES: dict[str, dict[str, float]] = {
     "score_separator": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "train_levels": {"cpu": 1, "gpu": 1},
     "train_stems": {"cpu": 1, "gpu": 1},
-    "score_levels": {"cpu": 1, "gpu": 0.25},
+    "score_levels": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "score_songs": {"cpu": 1, "gpu": 0.25, "warm": 1},
     "evaluate": {"cpu": 1, "warm": 1},
     "train_target": {"cpu": 1, "gpu": 1},
