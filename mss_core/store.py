@@ -277,8 +277,10 @@ def _now() -> str:
 
 
 if __name__ == "__main__":
+    import signal
     import sys
 
     from mss_core.store_tool import main
 
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that goes away, as `| head` does, is no error
     sys.exit(main())

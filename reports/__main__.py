@@ -8,6 +8,7 @@ beside it only with --out.
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -131,4 +132,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that goes away, as `| head` does, is no error
     sys.exit(main())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from mss_core.graph import Stage
 from mss_core.models import model
 from mss_core.store import Store
 from mss_core.store_tool import artefacts, main
+from tests.conftest import REPOSITORY
 
 
 def prepare_music(*, data: str, out: Path, ctx) -> None: ...
@@ -154,3 +158,15 @@ def test_mistakes_are_one_clear_line(store: Store, capsys, words: list[str], mes
 def test_a_store_that_is_not_there(tmp_path: Path, capsys) -> None:
     assert main(["list", "--store", str(tmp_path / "none")]) == 2
     assert "is no folder: name the store with --store" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["mss_core.store", "list", "--store", "{store}"], ["mss_core.data", "list"]])
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, command: list[str]) -> None:
+    """As `| head -1` does; by the time anything is printed nobody reads any more."""
+    shown = [part.format(store=tmp_path) for part in command]
+    process = subprocess.Popen([sys.executable, "-m", *shown], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True, cwd=REPOSITORY)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == -signal.SIGPIPE
