@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,9 +50,7 @@ def summary(findings: Findings) -> str:
             ]
         body.append(cells)
     room = WIDTH - sum(max(len(r[i]) for r in [head, *body]) + 2 for i in range(1, len(head)))
-    for cells in [head, *body]:
-        cells[0] = cells[0] if len(cells[0]) <= room else cells[0][: max(8, room) - 1] + "…"
-    lines = _columns(head, body)
+    lines = _columns(head, [part for cells in body for part in _folded(cells, max(20, room))])
     unit = f" in {main.style.unit}" if main.style.unit else ""
     lines += [
         "",
@@ -67,6 +66,12 @@ def summary(findings: Findings) -> str:
     return "\n".join(_wrapped(lines))
 
 
+def _folded(cells: Sequence[str], room: int) -> list[Sequence[str]]:
+    """A row as several, where its name is longer than `room`."""
+    first, *more = textwrap.wrap(cells[0], room, subsequent_indent="  ", break_on_hyphens=False)
+    return [[first, *cells[1:]], *([part, *[""] * (len(cells) - 1)] for part in more)]
+
+
 def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
     lines = []
@@ -80,8 +85,6 @@ def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _wrapped(lines: Sequence[str]) -> list[str]:
-    import textwrap
-
     return [
         part
         for line in lines
