@@ -7,18 +7,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna import Trial
 
+    from mss_core.systems.msspt import MSSPT
+    from mss_core.training import TrainConfig
 
-def tail(trial: Trial) -> dict[str, Any]:
+
+def tail(trial: Trial, recipe: MSSPT) -> dict[str, Any]:
     """Departures for the ``train_tail`` stage.
 
     Ranges, as those of ``finetune``, so that the arms with and without a separator are searched alike: a decade
-    either side of the reference code's Adam rate 1e-4; weight decay from next to none (the reference has none) to
-    1e-3; the batch sizes of its two backends (16 and 4) and between; dropout around its 0.5.
+    either side of the backend's own first rate (1e-4 for the CNN [released code], 5e-5 for the AST); weight decay from
+    next to none (the reference has none) to 1e-3; the backend's batch size, half and a quarter of it; where the tail
+    has dropout, around its 0.5.
     """
-    return {
-        "train_tail.phases.0.lr": trial.suggest_float("train_tail.phases.0.lr", 1e-5, 1e-3, log=True),
-        "train_tail.phases.0.weight_decay": trial.suggest_float("train_tail.phases.0.weight_decay", 1e-6, 1e-3,
-                                                                log=True),
-        "train_tail.batch": trial.suggest_categorical("train_tail.batch", [4, 8, 16]),
-        "tail.dropout": trial.suggest_float("tail.dropout", 0.2, 0.6),
+    assert recipe.train_tail is not None
+    return training(trial, "train_tail", recipe.train_tail, recipe)
+
+
+def training(trial: Trial, stage: str, train: TrainConfig, recipe: MSSPT) -> dict[str, Any]:
+    """What both classifier stages search."""
+    rate, batch = train.phases[0].lr, train.batch
+    batches = sorted({max(2, batch // 4), max(2, batch // 2), batch})
+    found: dict[str, Any] = {
+        f"{stage}.phases.0.lr": trial.suggest_float(f"{stage}.phases.0.lr", rate / 10, rate * 10, log=True),
+        f"{stage}.phases.0.weight_decay": trial.suggest_float(f"{stage}.phases.0.weight_decay", 1e-6, 1e-3, log=True),
+        f"{stage}.batch": trial.suggest_categorical(f"{stage}.batch", batches),
     }
+    if "dropout" in recipe.tail:
+        found["tail.dropout"] = trial.suggest_float("tail.dropout", 0.2, 0.6)
+    return found

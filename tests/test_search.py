@@ -7,6 +7,7 @@ import json
 import math
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ from mss_core.store import Store
 from mss_core.study import Asha, Factor, Search, journal, run, searching, suggest
 from mss_core.study.search import SAMPLERS, Arm
 from tests import toy
+from tests.conftest import REPOSITORY
 
 FAST = "/dev/shm" if os.path.isdir("/dev/shm") else None
 """Journals sync every line; where only suggestions are tested they may as well be in memory."""
@@ -493,6 +495,27 @@ def test_what_a_factor_varies_is_not_searched(tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit):
         run(toy.study(toy.asha(), factors), ["--in-process", "--store", str(tmp_path), "--search", "each_variant"])
     assert "suggests 'train.lr', which is set by factor 'rate'" in capsys.readouterr().err
+
+
+def test_a_part_of_what_a_level_sets_is_tuned_with_its_own_start(tmp_path: Path, monkeypatch) -> None:
+    """Each variant from its own value; what was found for the baseline leaves the other's own value alone."""
+    factors = (Factor("kind", {"a": {}, "b": {"train.lr": 0.05, "train.width": 7}}),)
+    study, store = toy.study(toy.asha(scope="each_variant"), factors), Store(tmp_path)
+    assert [arm.points[0]["train.lr"] for arm in arms_of(study, store).values()] == [1e-3, 0.05]
+    chosen = {"train.lr": 0.03, "train.momentum": 0.25}
+    monkeypatch.setattr(searching, "winners", lambda arms, store: {"baseline": {"departures": chosen}})
+    study = replace(study, search=toy.asha(scope="baseline"))
+    found = searching.tuned(study, arms_of(study, store), store).chosen
+    assert list(found.values()) == [chosen, {"train.momentum": 0.25}]
+
+
+@pytest.mark.parametrize("scope", ["each_variant", "baseline"])
+def test_table_one_can_be_searched_as_declared(tmp_path: Path, capsys, scope: str) -> None:
+    """At full size, where the AST sets phases and batch sizes that the spaces speak of."""
+    study = runpy.run_path(str(REPOSITORY / "studies" / "source_ablation.py"))["study"]
+    run(study, ["--dry-run", "--search", scope, "--store", str(tmp_path)])
+    arms = 28 if scope == "each_variant" else 1
+    assert f"{arms} arms of 40 trials each" in capsys.readouterr().err
 
 
 def test_a_metric_that_is_not_reported_stops_the_search_at_once(tmp_path: Path, capsys) -> None:

@@ -91,7 +91,7 @@ def _variants(plan: Plan, study: Study) -> list[str]:
     rows = [(factor.name if number == 0 else "", label, changes(factor.levels[label])) for factor in study.factors
             for number, label in enumerate(label for label in factor.levels if (factor.name, label) in used)]
     rows += [("tuned" if number == 0 else "", name, changes(values))
-             for number, (name, values) in enumerate(study.chosen.items())]
+             for number, (name, values) in enumerate((name, values) for name, values in study.chosen.items() if values)]
     first, second = (max((len(row[column]) for row in rows), default=0) + 2 for column in (0, 1))
     lines = [line for factor, label, text in rows
              for line in _wrapped(f"  {factor:<{first}}{label:<{second}}", text)]

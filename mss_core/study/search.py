@@ -10,13 +10,14 @@ split is looked at. The search itself is a stage too (:func:`search`): equal sea
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 import json
 import math
 import shutil
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ SCOPES = ("each_variant", "baseline")
 PROBES = 8
 """Suggestions drawn only to see that a space fits the recipe and what it leads to."""
 
-Space = Callable[[Any], dict[str, Any]]
-"""From an Optuna trial to departures; see ``search_spaces/``."""
+Space = Callable[..., dict[str, Any]]
+"""From an Optuna trial to departures; see ``search_spaces/``. One with a parameter ``recipe`` gets the variant's."""
 
 
 @dataclass(frozen=True)
@@ -185,20 +186,26 @@ class Arm:
 
     @property
     def space(self) -> Space:
-        return self.search.space[self.trained]
+        return bound(self.search.space[self.trained], self.recipe)
 
     def stages(self, departures: Mapping[str, Any], seed: int) -> list[Stage]:
         """The trainings that a suggestion is judged by: one, or one a target where the recipe has several."""
         return _trained(self.recipe, self.seeded, departures, seed, self.trained)
 
 
+def bound(space: Space, recipe: Any) -> Space:
+    """A space that reads a recipe, with it."""
+    return functools.partial(space, recipe=recipe) if "recipe" in inspect.signature(space).parameters else space
+
+
 def make_arm(variant: str, recipe: Any, seeded: Sequence[str], declared: Search, taken: Mapping[str, str],
-             warm: Sequence[Mapping[str, Any]]) -> Arm:
+             levels: Sequence[tuple[str, Mapping[str, Any]]], warm: Sequence[Mapping[str, Any]]) -> Arm:
     """An arm, with its space tried on the recipe.
 
     Args:
         recipe: resolved, with the search's seed.
         taken: paths that the space may not suggest, and what sets them.
+        levels: of each factor the departures; a space may tune part of what a level sets, but not all there is to it.
         warm: departures to suggest after the recipe's own values (each moved into the space's ranges).
 
     Raises ValueError where the variant trains nothing that has a space, the space speaks of paths the recipe lacks
@@ -213,14 +220,15 @@ def make_arm(variant: str, recipe: Any, seeded: Sequence[str], declared: Search,
         raise ValueError(f"variant {variant!r} trains nothing that the search has a space for ({spaces}); add a space "
                          f"for one of its stages: {', '.join(dict.fromkeys(names))}")
     space = declared.space[trained]
-    probes = suggest.probe(space, PROBES)
+    probes = suggest.probe(bound(space, recipe), PROBES)
     distributions = {path: described for _, found in probes for path, described in found.items()}
     own = flatten(recipe)
-    for departures, _ in probes:
-        for path in departures:
-            for other, by in taken.items():
-                if path == other or path.startswith(f"{other}.") or other.startswith(f"{path}."):
-                    raise ValueError(f"the search of {trained!r} suggests {path!r}, which is set by {by}")
+    suggested = dict.fromkeys(path for departures, _ in probes for path in departures)
+    barred = {**taken, **{path: by for by, level in levels for path in _all_of(level, suggested)}}
+    for path in suggested:
+        for other, by in barred.items():
+            if overlap(path, other):
+                raise ValueError(f"the search of {trained!r} suggests {path!r}, which is set by {by}")
     try:
         reached = [_trained(recipe, seeded, departures, declared.seed, trained) for departures, _ in probes]
     except ValueError as error:
@@ -242,6 +250,18 @@ def make_arm(variant: str, recipe: Any, seeded: Sequence[str], declared: Search,
                                  for key in walk([upstream])} for stages in [base, *reached]))
     common = tuple(each for key, each in walk(base).items() if key in shared)
     return Arm(variant, recipe, tuple(seeded), declared, trained, points, stage, common)
+
+
+def overlap(path: str, other: str) -> bool:
+    """Whether one of two dotted paths is the other or lies below it."""
+    return f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.")
+
+
+def _all_of(level: Mapping[str, Any], suggested: Iterable[str]) -> list[str]:
+    """What a level sets, if suggestions would overwrite all of it; else nothing."""
+    own = [path for path, value in level.items() if value is not None]
+    erased = all(any(f"{path}.".startswith(f"{other}.") for other in suggested) for path in own)
+    return own if erased else []
 
 
 def _trained(recipe: Any, seeded: Sequence[str], departures: Mapping[str, Any], seed: int, name: str) -> list[Stage]:

@@ -24,7 +24,7 @@ from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.board import Board
 from mss_core.study.designs import Factor, Variant
 from mss_core.study.plan import Plan, make_plan
-from mss_core.study.search import Arm, Search, make_arm, suggestions
+from mss_core.study.search import Arm, Search, make_arm, overlap, suggestions
 from mss_core.study.study import SETTINGS, Study, Trial, left_out
 
 STORAGE = "MSS_SEARCH_STORAGE"
@@ -64,13 +64,12 @@ def plan_arms(study: Study, smoke: bool, settings: Mapping[str, Any], bind: Call
     """The search of every variant (or of the baseline); equal ones share a key."""
     declared = study.search
     assert declared is not None
-    taken = {path: f"factor {factor.name!r}" for factor in study.factors for changes in factor.levels.values()
-             for path, value in changes.items() if value is not None}
-    taken |= dict.fromkeys(settings, "--set") | dict.fromkeys(study.seeded, "--seeds")
+    taken = dict.fromkeys(settings, "--set") | dict.fromkeys(study.seeded, "--seeds")
+    levels = [(f"factor {factor.name!r}", changes) for factor in study.factors for changes in factor.levels.values()]
     variants = study.variants() if declared.scope == "each_variant" else [Variant("baseline", {}, {})]
     warm = [_earlier(store, key) for key in declared.warm_start]
     return {variant.name: make_arm(variant.name, study.recipe(variant, declared.seed, smoke, settings, bind),
-                                   study.seeded, declared, taken, warm)
+                                   study.seeded, declared, taken, levels, warm)
             for variant in variants}
 
 
@@ -97,7 +96,8 @@ def tuned(study: Study, arms: Mapping[str, Arm], store: Store) -> Study:
     """The study of the second phase: its variants with the values chosen for them.
 
     A study without factors becomes the comparison of the recipe as given with the recipe as tuned. Searches that have
-    not finished leave the recipe's own values (a dry run shows those).
+    not finished leave the recipe's own values (a dry run shows those). What was chosen for the baseline leaves alone
+    what another variant sets itself.
     """
     assert study.search is not None
     found = {variant: dict(winner["departures"]) for variant, winner in winners(arms, store).items()}
@@ -114,8 +114,9 @@ def tuned(study: Study, arms: Mapping[str, Arm], store: Store) -> Study:
     for variant in study.variants():
         known = paths(override(study.baseline, variant.departures))
         values = found.get(variant.name if each else "baseline", {})
-        chosen[variant.name] = {path: value for path, value in values.items()
-                                if path in known and not left_out(path, variant)}
+        fixed = () if each else tuple(variant.departures)
+        chosen[variant.name] = {path: value for path, value in values.items() if path in known
+                                and not left_out(path, variant) and not any(overlap(path, own) for own in fixed)}
     return replace(study, chosen=chosen)
 
 
