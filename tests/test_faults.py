@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -212,6 +213,20 @@ def test_a_second_driver_on_the_same_study_is_told_so(tmp_path: Path, capsys) ->
     assert f"process {os.getpid()} on {socket.gethostname()} is running study 'chaos-" in said
     assert not list(tmp_path.glob("*/*/manifest.json"))
     other.release()
+
+
+def test_drivers_started_at_once_train_nothing_twice(tmp_path: Path) -> None:
+    """Whoever comes while another runs is refused; whoever comes after finds all of it done."""
+    command = [sys.executable, str(REPOSITORY / "tests" / "chaos" / "study.py"), *chaos_flags(tmp_path)]
+    drivers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env={**os.environ, "PYTHONPATH": str(REPOSITORY), "CHAOS_PAUSE": "0.005"})
+               for _ in range(3)]
+    outcomes = [(driver.communicate(timeout=240), driver.returncode) for driver in drivers]
+    executed = [int(number) for (_, told), code in outcomes if code == 0
+                for number in re.findall(r"(\d+) stages executed", told)]
+    assert sorted(executed)[:-1] == [0] * (len(executed) - 1) and max(executed) == 7
+    assert all(code == 2 and "is running study" in said for (_, said), code in outcomes if code)
+    assert len(list(tmp_path.glob("*/*/manifest.json"))) == 7
 
 
 def test_the_claim_of_a_dead_driver_is_taken_at_once_and_a_silent_one_in_time(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(2400),
 
 BIN = Path(sys.executable).parent
 FLAGS = tiny_flags(Path("STORE"))[5:]
+STAGES = 2 + 5 * 2 + 1 + 6 + 7 * 2
+"""With one seed: data sets, separators and their scores, a tail, joint models, predictions and their scores."""
 
 
 def cluster_file(folder: Path, nodes: int) -> Path:
@@ -84,9 +86,9 @@ def test_ray_submit_runs_a_study_on_both_nodes(lab: Lab, cluster: Path) -> None:
     done = submit(lab, cluster, "--store", str(store))
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-4000:]
-    assert "28 stages executed" in said
+    assert f"{STAGES} stages executed" in said
     manifests = list(store.glob("*/*/manifest.json"))
-    assert len(manifests) == 28
+    assert len(manifests) == STAGES
     assert {json.loads(path.read_text())["host"] for path in manifests} == {"node1", "node2"}
     assert lab.on(1, "cat ~/.ray/auth_token").stdout == lab.on(2, "cat ~/.ray/auth_token").stdout != ""
 
@@ -99,7 +101,35 @@ def test_ray_job_submit_goes_on_with_the_same_store(lab: Lab, cluster: Path) -> 
                      f"--smoke --seeds 1 {flags}", 1200)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-4000:]
-    assert f"{28 - before} stages executed, {before} found in the store" in said
+    assert f"{STAGES - before} stages executed, {before} found in the store" in said
+
+
+def test_an_mlflow_server_on_the_head_takes_what_other_hosts_send(lab: Lab, cluster: Path) -> None:
+    """As docs/running.md starts it: a finished study is shown there, node 2 logs to a run, unknown names are refused."""
+    uri = f"http://{address(1)}:5000"
+    server = (f"mlflow server --backend-store-uri sqlite:///{lab.folder}/mlflow.db --artifacts-destination "
+              f"{lab.folder}/artifacts --host 0.0.0.0 --allowed-hosts {address(1)}:5000 --workers 1")
+    lab.on(1, f"nohup {server} > {lab.folder}/mlflow.log 2>&1 &")
+    health = f"curl -s -o /dev/null -w %{{http_code}} {uri}/health"
+    deadline = time.monotonic() + 120
+    while lab.on(2, health).stdout.strip() != "200":
+        assert time.monotonic() < deadline, (lab.folder / "mlflow.log").read_text()[-2000:]
+        time.sleep(2)
+    assert lab.on(2, f"curl -s -o /dev/null -w %{{http_code}} -H 'Host: elsewhere:5000' {uri}/api/2.0/mlflow/"
+                     "experiments/search").stdout.strip() == "403"
+    done = submit(lab, cluster, "--store", str(lab.folder / "store"), "--tracking-uri", uri)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and f"0 stages executed, {STAGES} found in the store" in said, said[-4000:]
+    script = lab.folder / "log.py"
+    script.write_text(f"""
+from mlflow import MlflowClient
+client = MlflowClient({uri!r})
+(study,) = [found for found in client.search_experiments() if found.name == "source_ablation"]
+runs = client.search_runs([study.experiment_id])
+client.log_metric(runs[0].info.run_id, "from_node_2", 1.0)
+print(len(runs), client.get_run(runs[0].info.run_id).data.metrics["from_node_2"])
+""")
+    assert lab.on(2, f"python {script}").stdout.split() == ["8", "1.0"]  # the study and its seven trials
 
 
 def test_a_study_waits_for_nodes_and_then_says_which_are_missing(lab: Lab, cluster: Path) -> None:
