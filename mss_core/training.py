@@ -32,7 +32,7 @@ class Phase:
     """One stretch of training with one optimiser, started from the best weights so far.
 
     Attributes:
-        optimizer: ``"adam"`` (0.9, 0.999, eps 1e-7 as Keras) or ``"sgd"``.
+        optimizer: ``"adam"`` (0.9, 0.999) or ``"sgd"``.
         epochs: at most this many.
         patience: the phase ends after more than this many epochs without a new best validation loss; None: never.
         decay, decay_steps: the rate is multiplied by ``decay`` every ``decay_steps`` steps.
@@ -42,6 +42,7 @@ class Phase:
             validation loss, counted anew after each time; None: never.
         clip: gradients are scaled down to this percentile, in (0, 100], of the norms of all gradients so far, the
             present one among them (AutoClip, Seetharaman et al. 2020); None: never.
+        eps: of Adam. The default is Keras's; PyTorch's is 1e-8.
     """
 
     optimizer: str = "adam"
@@ -58,6 +59,7 @@ class Phase:
     factor: float = 1.0
     plateau: int | None = None
     clip: float | None = None
+    eps: float = 1e-7
 
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, OPTIMIZERS)
@@ -67,6 +69,8 @@ class Phase:
             raise ValueError(f"'clip' is a percentile above 0 and at most 100 (or None), not {self.clip}")
         if self.lr <= 0 or self.epochs < 1 or self.decay_steps < 1:
             raise ValueError(f"a phase needs lr > 0, epochs >= 1 and decay_steps >= 1; got {self}")
+        if self.eps <= 0:
+            raise ValueError(f"'eps' must be above 0, not {self.eps}")
         if self.decay_after < 0 or (self.decay_epochs is not None and self.decay_epochs < 1):
             raise ValueError(f"a phase needs decay_after >= 0 and decay_epochs >= 1 (or None); got {self}")
 
@@ -250,7 +254,7 @@ def _clip(module: nn.Module, percentile: float, norms: list[float]) -> None:
 
 def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
     if phase.optimizer == "adam":
-        return torch.optim.Adam(module.parameters(), lr=phase.lr, eps=1e-7, weight_decay=phase.weight_decay)
+        return torch.optim.Adam(module.parameters(), lr=phase.lr, eps=phase.eps, weight_decay=phase.weight_decay)
     return torch.optim.SGD(module.parameters(), lr=phase.lr, momentum=phase.momentum, nesterov=phase.nesterov,
                            weight_decay=phase.weight_decay)
 

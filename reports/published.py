@@ -28,12 +28,18 @@ class Printed:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of a paper: row -> column -> figure; cells the paper leaves empty are absent."""
+    """One table of a paper: row -> column -> figure; cells the paper leaves empty are absent.
+
+    Attributes:
+        layout: what its columns hold, where they are of levels or stems: "columns" by metric of
+            ours, where {target} is to be replaced by one of "targets", by target of ours.
+    """
 
     name: str
     about: str
     columns: tuple[str, ...]
     rows: Mapping[str, Mapping[str, Printed]]
+    layout: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,8 @@ def paper(name: str) -> Paper:
         for row, cells in table["rows"].items():
             figures = {c: printed(text) for c, text in zip(columns, cells, strict=True)}
             rows[row] = {column: figure for column, figure in figures.items() if figure}
-        tables.append(Table(table["name"], table["about"], columns, rows))
+        layout = table.get("layout", {})
+        tables.append(Table(table["name"], table["about"], columns, rows, layout))
     return Paper(
         raw["id"],
         raw["short"],

@@ -35,6 +35,7 @@ study = Study(
     within=("music",),
     reference={"mask": "direct", "music": "Slakh2100, clean guitars"},
     metric="si_sdr_improvement",
+    sections=({"kind": "published_columns"},),
     smoke=smoke,
 )
 

@@ -51,6 +51,7 @@ study = Study(
     seeded=("train.seed",),
     reference={"loss": "mask", "mask": "direct", "network": "LSTM"},
     metric="si_sdr_improvement",
+    sections=({"kind": "published_columns"},),
     smoke=smoke,
 )
 

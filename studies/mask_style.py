@@ -37,6 +37,7 @@ study = Study(
     seeded=("train.seed",),
     reference={"mask": "direct"},
     metric="si_sdr_improvement",
+    sections=({"kind": "published_columns"},),
     smoke=smoke,
 )
 

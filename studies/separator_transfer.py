@@ -36,6 +36,7 @@ study = Study(
     seeded=("train.seed",),
     reference={"songs": "MUSDB18"},
     metric="global_sdr",
+    sections=({"kind": "published_columns"},),
     smoke=smoke,
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from mss_core.store import Store, materialize
 from mss_core.study import Factor, Study, full_factorial
 from mss_core.study.plan import make_plan
 from mss_core.systems.iass import EXCEPTIONS, IASS, OPEN_UNMIX, iass_mm, iass_musdb, smoke
+from tests.conftest import REPOSITORY
 
 TINY = {"data.size": 12, "data.samplerate": 8000, "targets": ("vocals",), "transform.size": 256, "transform.hop": 128,
         "separator.widths": (2, 3), "separator.classifier": (2, 2), "mixing.valid_segments": 2, "mixing.seconds": 1.0,
@@ -94,6 +97,27 @@ def test_a_crossed_sweep_of_gates_trains_and_infers_once_for_each_target_and_see
     assert counts["evaluate_targets"] == (180, 14 * 5) and counts["score_activity"] == (180, 5)
     gates = [(s.inputs["masks"].key, s.arguments["gate"].kind) for s in plan.stages.values() if s.name == "infer_gate"]
     assert all(gates.count((masks, kind)) == (12 if kind == "median" else 1) for masks, kind in set(gates))
+
+
+def test_the_sweep_s_own_dry_run_counts_trainings_and_settings(tmp_path: Path, capsys, monkeypatch) -> None:
+    """studies/median_filter.py, 12 lengths x gates x 5 seeds x 4 targets: 14 settings a training, and the oracle."""
+    script = str(REPOSITORY / "studies" / "median_filter.py")
+    monkeypatch.setattr(sys, "argv", [script, "--dry-run", "--json", "--store", str(tmp_path)])
+    runpy.run_path(script, run_name="__main__")
+    plan = json.loads(capsys.readouterr().out)
+    stages = {name: row["distinct"] for name, row in plan["stages"].items()}
+    assert stages["train_target"] == stages["infer_target"] == 4 * 5
+    assert stages["infer_gate"] == stages["score_target"] == 4 * 5 * (14 + 1)
+    assert {name: stages[name] for name in ("prepare_tracks", "prepare_activity", "prepare_statistics")} == {
+        "prepare_tracks": 1, "prepare_activity": 1, "prepare_statistics": 1}
+    assert stages["score_activity"] == 5 and stages["evaluate_targets"] == 5 * (14 + 1)
+    lengths = [f"median {k}" for k in (3, 5, 7, 9, 11, 15, 21, 31, 41, 61, 81, 101)]
+    swept = [trial for trial in plan["trials"] if trial["variant"] != "oracle"]
+    assert {trial["variant"] for trial in swept} == {"off", "raw", *lengths}
+    for seed in range(5):
+        mine = [trial["stages"] for trial in swept if trial["seed"] == seed]
+        assert len({of["train_target"] for of in mine}) == len({of["infer_target"] for of in mine}) == 1
+        assert len(mine) == len({of["infer_gate"] for of in mine}) == 14
 
 
 def test_alpha_is_a_training_and_nothing_else_of_a_gate_is(tmp_path: Path) -> None:

@@ -11,7 +11,18 @@ from torch import nn
 
 from mss_core.graph import Context, read_history
 from mss_core.losses import LOSSES
+from mss_core.recipe import override
+from mss_core.systems import aemic, hmss, iass, msspt, tagbox, xumx
+from mss_core.systems.aemic import AEMIC
+from mss_core.systems.hmss import HMSS
+from mss_core.systems.iass import IASS, OPEN_UNMIX
+from mss_core.systems.msspt import AST_PHASES, MSSPT
+from mss_core.systems.tagbox import TagBox
+from mss_core.systems.xumx import Transfer
 from mss_core.training import Phase, TrainConfig, fit
+
+SMOKE = {MSSPT: msspt.smoke, AEMIC: aemic.smoke, IASS: iass.smoke, HMSS: hmss.smoke, TagBox: tagbox.smoke,
+         Transfer: xumx.smoke}
 
 
 class Stop(Exception):
@@ -185,12 +196,41 @@ def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
         run(tmp_path, TrainConfig((Phase("sgd", lr=1e6, epochs=30),)))
 
 
+@pytest.mark.parametrize("eps", [1e-7, 1e-8, 1.0])
+def test_adam_s_first_step_is_the_rate_by_gradient_over_its_size_and_eps(tmp_path: Path, eps: float) -> None:
+    """After the bias correction both moments are those of the one gradient: step = lr g / (|g| + eps)."""
+    module, parts = problem()
+    before: dict[str, torch.Tensor] = {}
+
+    def loss(m: nn.Module, pair: tuple) -> torch.Tensor:
+        before.update({name: parameter.detach().clone() for name, parameter in m.named_parameters()})
+        return sum(1e-7 * (k + 1) * parameter.sum() for k, parameter in enumerate(m.parameters()))
+
+    config = TrainConfig((Phase("adam", lr=0.5, epochs=1, eps=eps),), select="last")
+    fit(module, config, epoch_steps=1, ctx=Context(out=tmp_path), **{**parts, "loss": loss})
+    for k, (name, parameter) in enumerate(module.named_parameters()):
+        step = 0.5 * 1e-7 * (k + 1) / (1e-7 * (k + 1) + eps)
+        torch.testing.assert_close(before[name] - parameter.detach(), torch.full_like(parameter, step),
+                                   rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(("recipe", "eps"), [
+    (MSSPT(), 1e-7), (MSSPT(train_tail=TrainConfig(AST_PHASES)), 1e-7), (AEMIC(), 1e-7),
+    (IASS(), 1e-8), (override(IASS(), OPEN_UNMIX), 1e-8), (HMSS(), 1e-8), (Transfer(), 1e-8), (TagBox(), 1e-8)])
+def test_eps_is_that_of_each_paper_s_framework(recipe: object, eps: float) -> None:
+    """Keras for MSSPT and AE-MIC, PyTorch for the others; smoke runs keep it."""
+    found = [phase for small in (recipe, SMOKE[type(recipe)](recipe)) for config in vars(small).values()
+             if isinstance(config, TrainConfig) for phase in config.phases if phase.optimizer == "adam"]
+    assert len(found) > 1 and {phase.eps for phase in found} == {eps}
+
+
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: Phase("adamw"), "no optimizer 'adamw'; did you mean 'adam'"),
     (lambda: Phase(lr=-1), "needs lr > 0"),
     (lambda: Phase(decay_epochs=0), "decay_epochs >= 1"),
     (lambda: Phase(decay_after=-1), "decay_after >= 0"),
     (lambda: Phase(clip=0.0), "'clip' is a percentile above 0 and at most 100"),
+    (lambda: Phase(eps=0.0), "'eps' must be above 0, not 0.0"),
     (lambda: Phase(factor=0.0), "needs 0 < factor <= 1"),
     (lambda: TrainConfig(select="beste"), "no select 'beste'; did you mean 'best'"),
     (lambda: TrainConfig(batch=1), "'batch' must be at least 2"),

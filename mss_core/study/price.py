@@ -20,7 +20,7 @@ from mss_core.store import MANIFEST, Store
 from mss_core.study.plan import Plan, descendants
 from mss_core.study.resources import resources, warm
 
-FREE = {"seed", "lr", "momentum", "nesterov", "weight_decay", "decay", "decay_steps", "select", "fingerprint",
+FREE = {"seed", "lr", "momentum", "nesterov", "weight_decay", "eps", "decay", "decay_steps", "select", "fingerprint",
         "aggregate", "loss", "phases", "max_epochs", "epoch_steps", "version"}
 """Arguments by name that cost nothing, or by which a training's seconds are scaled."""
 

@@ -26,7 +26,8 @@ from mss_core.stages.score_levels import score_levels
 from mss_core.stages.train_levels import Objective, train_levels
 from mss_core.training import Phase, TrainConfig
 
-TRAIN = TrainConfig(tuple(Phase("adam", lr=1e-4 * 0.5 ** halved, epochs=100, patience=4) for halved in range(8)),
+TRAIN = TrainConfig(tuple(Phase("adam", lr=1e-4 * 0.5 ** halved, epochs=100, patience=4, eps=1e-8)
+                          for halved in range(8)),
                     batch=25, epoch_steps=800, max_epochs=100)
 
 

@@ -39,7 +39,7 @@ MUSDB_TARGETS = ("vocals", "bass", "drums", "other")
 METHODS = ("network", *IDEAL)
 
 TRAIN = TrainConfig(
-    (Phase("adam", lr=1e-3, epochs=1000, patience=100, weight_decay=1e-5, factor=0.3, plateau=80),), batch=8)
+    (Phase("adam", lr=1e-3, epochs=1000, patience=100, weight_decay=1e-5, factor=0.3, plateau=80, eps=1e-8),), batch=8)
 """Batch, patience and decay of the released vocals, bass and drums trainings; the text's patience is 100 for all."""
 EXCEPTIONS: dict[str, dict[str, int]] = {
     "acoustic_guitar": {"patience": 140},

@@ -105,11 +105,12 @@ class TagBox:
     separator_weights: WeightSet = WeightSet("hdemucs")
     vqvae: dict[str, Any] = field(default_factory=lambda: model("vqvae"))
     models: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: model(name) for name in TAGGERS})
-    train_vqvae: TrainConfig = TrainConfig((Phase("adam", lr=3e-4, epochs=100),), batch=16, epoch_steps=1000)
+    train_vqvae: TrainConfig = TrainConfig((Phase("adam", lr=3e-4, epochs=100, eps=1e-8),), batch=16, epoch_steps=1000)
     vqvae_seconds: float = 1.5
     train_tagger: TrainConfig = TrainConfig(
-        (Phase("adam", lr=1e-4, epochs=200, patience=20), Phase("sgd", lr=1e-3, patience=20, momentum=0.9),
-         Phase("sgd", lr=1e-4, patience=20, momentum=0.9)), batch=16, max_epochs=200)
+        (Phase("adam", lr=1e-4, epochs=200, patience=20, eps=1e-8),
+         Phase("sgd", lr=1e-3, patience=20, momentum=0.9), Phase("sgd", lr=1e-4, patience=20, momentum=0.9)),
+        batch=16, max_epochs=200)
     steer: SteerConfig = SteerConfig()
     output: str = "masked"
 
@@ -251,8 +252,9 @@ def smoke(recipe: TagBox) -> TagBox:
         vqvae_weights=None,
         vqvae=model("vqvae", downs=((3,),), widths=(16,), depths=(3,), embedding=16, codes=128),
         vqvae_seconds=0.5,
-        train_vqvae=TrainConfig((Phase("adam", lr=1e-3, epochs=6),), batch=8, epoch_steps=50,
+        train_vqvae=TrainConfig((Phase("adam", lr=1e-3, epochs=6, eps=1e-8),), batch=8, epoch_steps=50,
                                 seed=recipe.train_vqvae.seed),
-        train_tagger=TrainConfig((Phase("adam", lr=2e-3, epochs=12),), batch=16, seed=recipe.train_tagger.seed),
+        train_tagger=TrainConfig((Phase("adam", lr=2e-3, epochs=12, eps=1e-8),), batch=16,
+                                 seed=recipe.train_tagger.seed),
         steer=replace(recipe.steer, segment_seconds=8.0, lr=recipe.steer.lr / 50),
     )

@@ -30,8 +30,8 @@ from mss_core.training import Phase, TrainConfig
 
 STEMS = ("bass", "drums", "vocals", "other")
 SEPARATORS = ("xumx", "unet", "hdemucs")
-TRAIN = TrainConfig(tuple(Phase("adam", lr=1e-3 * 0.3 ** fallen, epochs=1000, patience=80, weight_decay=1e-5)
-                          for fallen in range(5)), batch=14, max_epochs=1000)
+TRAIN = TrainConfig(tuple(Phase("adam", lr=1e-3 * 0.3 ** fallen, epochs=1000, patience=80, weight_decay=1e-5,
+                                eps=1e-8) for fallen in range(5)), batch=14, max_epochs=1000)
 """X-UMX: the rate falls to 0.3 of itself after 80 epochs without a new best [released code]."""
 
 

@@ -44,7 +44,7 @@ def section(
                 words = {"target": names.get(target, target), "metric": names.get(metric, metric)}
                 place = [part.format_map(words) for part in printed.get(row, ("", ""))]
                 cell = published.rows.get(place[0], {}).get(place[1])
-                cells += [_ours(ours, style(metric)), cell.text if cell else MISSING]
+                cells += [over_runs(ours, style(metric)), cell.text if cell else MISSING]
             if any(cell != MISSING for cell in cells[2::2]):
                 lines.append(tuple(cells))
     if not lines:
@@ -64,7 +64,8 @@ def section(
     return Section(f"{published.name}, by target", (text,), (table,))
 
 
-def _ours(rows: pd.DataFrame, how: Style) -> str:
+def over_runs(rows: pd.DataFrame, how: Style) -> str:
+    """Mean ± standard error over seeds, each seed's rows averaged first."""
     values = rows.groupby("seed")["score"].mean().to_numpy() * how.scale
     if not len(values):
         return MISSING

@@ -1,0 +1,66 @@
+"""Our scores by level or stem as columns, beside those of the paper's own table: a table a metric.
+
+No options: reports/data says which printed row a variant repeats (the study's "variants") and which printed columns
+hold a metric of ours (the table's "layout": its columns by metric, where {target} stands for the print's name of a
+target).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..findings import Findings
+from ..published import PAPERS, paper
+from ..table import read_scores
+from ..text import MISSING, style
+from . import Section, Table
+from .by_target import over_runs
+
+
+def section(
+    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
+) -> Section | None:
+    """The tables; None for a study that repeats no row of such a table, or has no score of one."""
+    study = findings.study
+    found = next((p for p in map(paper, PAPERS) if study.name in p.studies), None)
+    if found is None:
+        return None
+    match = found.studies[study.name]
+    published = found.table(match["table"])
+    scores = read_scores(tables / "scores.csv").frame
+    split = scores[scores["track"] == ""]
+    rows = {v.name: match["variants"][v.name] for v in study.variants if v.name in match["variants"]}
+    parts, repeated = [], set()
+    for metric, column in published.layout.get("columns", {}).items():
+        how = style(metric)
+        columns = {t: column.format(target=name) for t, name in published.layout["targets"].items()}
+        of_metric = split[split["metric"] == metric]
+        lines = []
+        for variant, row in rows.items():
+            mine = of_metric[of_metric["variant"] == variant]
+            if not mine["target"].isin(columns).any():
+                continue
+            cells = [variant, row]
+            for target, name in columns.items():
+                cell = published.rows[row].get(name)
+                cells += [over_runs(mine[mine["target"] == target], how), cell.text if cell else MISSING]
+            lines.append(tuple(cells))
+            repeated.add(row)
+        if lines:
+            head = ["variant", "row of the table"]
+            for name in columns.values():
+                head += [name, "published"]
+            made = dict.fromkeys(of_metric[of_metric["target"].isin(columns)]["aggregation"])
+            caption = "; ".join(text for text in (f"{how.label}, {how.unit}", *made) if text) + "."
+            parts.append(Table(tuple(head), tuple(lines), caption, (False, False, *(True for _ in head[2:]))))
+    if not parts:
+        return None
+    absent = [row for row in published.rows if row not in repeated]
+    told = [
+        f"{published.name} of {found.source}: {published.about}. Ours: over the whole split, not means of tracks; "
+        "mean ± standard error over runs. The published figures are of single trainings" + (
+            "; ours are of a smoke run on other, tiny data and say nothing about them." if study.smoke else "."
+        ),
+        f"Printed rows that no variant repeats: {'; '.join(absent)}." if absent else "",
+    ]
+    return Section(f"{published.name} as printed", tuple(text for text in told if text), tuple(parts))
