@@ -287,6 +287,39 @@ def test_random_steps_depend_on_the_seed_alone(vqvae, mixture) -> None:
     assert QUICK.effective() == replace(QUICK, seed=9).effective() != replace(QUICK, direction="random").effective()
 
 
+@pytest.mark.parametrize("direction", ["descent", "random"])
+def test_random_steps_are_as_long_as_adams(vqvae, mixture, monkeypatch, direction) -> None:
+    """Against Adam written out on the gradients at the points visited; a gradient of the same norm is not enough."""
+    points, gradients = [], []
+    look, differentiate = steer.quantise, torch.autograd.grad
+
+    def visit(latent: torch.Tensor, book: torch.Tensor) -> torch.Tensor:
+        points.append(latent.detach().double().clone())
+        return look(latent, book)
+
+    def keep(*arguments):
+        found = differentiate(*arguments)
+        gradients.append(found[0].double().clone())
+        return found
+
+    monkeypatch.setattr(steer, "quantise", visit)
+    monkeypatch.setattr(torch.autograd, "grad", keep)
+    steer.steer(vqvae, WANTED, mixture, 16_000, replace(QUICK, direction=direction))
+    first, second, cosines = torch.zeros_like(points[0]), torch.zeros_like(points[0]), []
+    for number, gradient in enumerate(gradients, start=1):
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient.square()
+        adam = -0.05 * (first / (1 - 0.9 ** number)) / ((second / (1 - 0.999 ** number)).sqrt() + 1e-8)
+        move, adam = (x.flatten(1) for x in (points[number] - points[number - 1], adam))
+        torch.testing.assert_close(move.norm(dim=1), adam.norm(dim=1), rtol=1e-3, atol=0)
+        cosines.append(nn.functional.cosine_similarity(move, adam))
+    assert len(gradients) == QUICK.steps - 1
+    if direction == "random":
+        assert torch.stack(cosines).abs().max() < 0.05
+    else:
+        assert torch.stack(cosines).min() > 0.999
+
+
 def test_the_mask_is_equation_1() -> None:
     rng = torch.Generator().manual_seed(0)
     x, j = torch.randn(1, 1024, generator=rng), torch.randn(1, 1024, generator=rng)
@@ -487,9 +520,13 @@ def test_estimates_of_every_track_and_scores_of_every_target(finished) -> None:
     assert float(one.score["macro"]) == pytest.approx(np.mean(scored))
 
 
-def test_a_killed_search_goes_on_from_its_last_clips(finished, tmp_path) -> None:
+@pytest.mark.parametrize("direction", ["descent", "random"])
+def test_a_killed_search_goes_on_from_its_last_clips(finished, tmp_path, direction) -> None:
     store, root = finished
     stage = next(s for s in walk([root]).values() if s.name == "infer_steered")
+    config = replace(stage.arguments["config"], direction=direction)
+    stage = Stage(stage.function, **{**stage.arguments, "config": config})
+    materialize(stage, store, Context())
     again = Store(tmp_path)
     for upstream in stage.inputs.values():
         target = again.directory(upstream)
