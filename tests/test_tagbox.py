@@ -638,6 +638,18 @@ def test_a_supervised_ceiling_is_scored_like_the_rest(tiny, finished, tmp_path: 
         infer_separated(data=data, separator=tmp_path, target="drum", tracks=1, out=out, ctx=Context())
 
 
+def test_a_separator_stands_beside_its_own_published_row_or_none() -> None:
+    """X-UMX is not Open-Unmix, nor Hybrid Demucs the Demucs of the paper."""
+    from reports.published import paper
+    from studies.supervised_ceilings import study
+
+    rows = paper("tagbox").table("Table 1").rows
+    (method,) = (factor for factor in study.factors if factor.name == "method")
+    networks = {"Open-Unmix": "open_unmix", "Demucs": "demucs"}
+    for label, changes in method.levels.items():
+        assert label not in rows or networks[label] == changes["method"]
+
+
 def test_the_studies_plan_without_data(capsys, tmp_path) -> None:
     from mss_core.study import run
     from studies import steering_switches, supervised_ceilings, tagger_ablation, training_free
