@@ -650,6 +650,22 @@ def test_a_separator_stands_beside_its_own_published_row_or_none() -> None:
         assert label not in rows or networks[label] == changes["method"]
 
 
+def test_the_tagger_study_has_every_cell_of_table_2() -> None:
+    """And tries the published taggers nowhere else: the empty cells are those that MTAT has no tag for."""
+    from reports.published import paper
+    from studies.tagger_ablation import study
+
+    table = paper("tagbox").table("Table 2")
+    variants = study.variants()
+    tried = {(v.levels["tagger"], v.levels["stem"]) for v in variants}
+    assert {cell for cell in tried if cell[0] in table.rows} == {
+        (row, column) for row, cells in table.rows.items() for column in cells}
+    assert len(tried) == len(variants) == 10 * 8 - 4 * 2
+    references = study.references()
+    for variant in variants:
+        assert references[variant.name].levels == {"stem": variant.levels["stem"], "tagger": "MTG, FCN"}
+
+
 def test_the_studies_plan_without_data(capsys, tmp_path) -> None:
     from mss_core.study import run
     from studies import steering_switches, supervised_ceilings, tagger_ablation, training_free
