@@ -28,12 +28,17 @@ class Printed:
 
 @dataclass(frozen=True)
 class Table:
-    """One table of a paper: row -> column -> figure; cells the paper leaves empty are absent."""
+    """One table of a paper: row -> column -> figure; cells the paper leaves empty are absent.
+
+    Attributes:
+        note: what the paper says wrongly of it, shown wherever it stands beside ours; empty for nothing.
+    """
 
     name: str
     about: str
     columns: tuple[str, ...]
     rows: Mapping[str, Mapping[str, Printed]]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,9 @@ def paper(name: str) -> Paper:
         for row, cells in table["rows"].items():
             figures = {c: printed(text) for c, text in zip(columns, cells, strict=True)}
             rows[row] = {column: figure for column, figure in figures.items() if figure}
-        tables.append(Table(table["name"], table["about"], columns, rows))
+        tables.append(
+            Table(table["name"], table["about"], columns, rows, table.get("note", ""))
+        )
     return Paper(
         raw["id"],
         raw["short"],
