@@ -31,7 +31,8 @@ class SteerConfig:
         lr: of Adam, on the latent (the paper's 5; the released notebook's 10).
         n_fft: sizes of the spectra that are masked; the loss is their mean and the result is the last one's.
         direction: ``"descent"`` on the cross-entropy towards the wanted tags (released code), ``"ascent"`` (paper), or
-            ``"random"``: steps of the gradient's size in a direction drawn anew each time, a control.
+            ``"random"``: steps as long as descent's from where the latent is, in a direction drawn anew each time, a
+            control.
         mask_reference: what is masked, and what the residual is taken from: the ``"mixture"`` (paper) or its
             ``"reconstruction"`` by the VQ-VAE (released code).
         codebook: ``"frozen"`` as trained, or ``"clip"``: put on random latents of the clip at the first step and moved
@@ -153,13 +154,13 @@ def _optimise(vqvae: VqVae, wanted: Sequence[Wanted], x: Tensor, samplerate: int
         if step == config.steps - 1:
             break  # an update now would not be heard
         (gradient,) = torch.autograd.grad(loss.sum() / count, latent)
-        if config.direction == "ascent":
-            gradient = -gradient
-        elif config.direction == "random":
-            noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators]).to(latent.device)
-            gradient = noise * (_norm(gradient) / _norm(noise).clamp_min(1e-30))
-        latent.grad = gradient
+        latent.grad = -gradient if config.direction == "ascent" else gradient
+        before = latent.detach().clone()
         optimizer.step()
+        if config.direction == "random":
+            noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators]).to(latent.device)
+            with torch.no_grad():  # after Adam, which makes fresh noise move less than a gradient of its norm
+                latent.copy_(before + noise * (_norm(latent - before) / _norm(noise).clamp_min(1e-30)))
     return estimate.detach(), reference, torch.stack(losses), torch.stack(probabilities)
 
 

@@ -33,6 +33,7 @@ class Table:
     Attributes:
         layout: what its columns hold, where they are of levels or stems: "columns" by metric of
             ours, where {target} is to be replaced by one of "targets", by target of ours.
+        note: what the paper says wrongly of it, shown wherever it stands beside ours; empty for nothing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Table:
     columns: tuple[str, ...]
     rows: Mapping[str, Mapping[str, Printed]]
     layout: Mapping[str, Mapping[str, str]]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ def paper(name: str) -> Paper:
         for row, cells in table["rows"].items():
             figures = {c: printed(text) for c, text in zip(columns, cells, strict=True)}
             rows[row] = {column: figure for column, figure in figures.items() if figure}
-        layout = table.get("layout", {})
-        tables.append(Table(table["name"], table["about"], columns, rows, layout))
+        layout, note = table.get("layout", {}), table.get("note", "")
+        tables.append(Table(table["name"], table["about"], columns, rows, layout, note))
     return Paper(
         raw["id"],
         raw["short"],

@@ -5,7 +5,8 @@ r"""How far above training-free separation are supervised separators?  TagBox, t
         --data xumx=PATH --data hdemucs=PATH
 
 The released weights of X-UMX (an Open-Unmix a source, joined) and of torchaudio's Hybrid Demucs must be on the machine.
-What attenuation earns is shared with training_free.py.
+Neither is the network of that row in the paper (Open-Unmix, Demucs), so no published figure stands beside them. What
+attenuation earns is shared with training_free.py.
 """
 
 from mss_core.study import Factor, Study, full_factorial, run
@@ -22,8 +23,8 @@ study = Study(
         }),
         Factor("method", {
             "60 dB down": {"method": "attenuated"},
-            "Open-Unmix": supervised("xumx"),
-            "Demucs": supervised("hdemucs"),
+            "X-UMX": supervised("xumx"),
+            "Hybrid Demucs": supervised("hdemucs"),
         }),
     ],
     design=full_factorial,

@@ -21,7 +21,7 @@ from mss_core.steer import SteerConfig, Wanted, steer
 
 
 def infer_steered(*, data: Path, vqvae: Path, taggers: Sequence[Path], tags: Sequence[Sequence[str]], target: str,
-                  tracks: int | None, config: SteerConfig, version: int = 1, out: Path, ctx: Context) -> None:
+                  tracks: int | None, config: SteerConfig, version: int = 2, out: Path, ctx: Context) -> None:
     """Leaves, for every test track, <track>/masked.npy and reference.npy (float32 (time,)), and steps.csv.
 
     Args:

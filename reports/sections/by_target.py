@@ -61,7 +61,8 @@ def section(
         )
     )
     table = Table(tuple(head), tuple(lines), numeric=(False, False, *(True for _ in head[2:])))
-    return Section(f"{published.name}, by target", (text,), (table,))
+    told = (text, published.note) if published.note else (text,)
+    return Section(f"{published.name}, by target", told, (table,))
 
 
 def over_runs(rows: pd.DataFrame, how: Style) -> str:

@@ -32,7 +32,7 @@ def section(
     findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
 ) -> Section | None:
     """A row a variant and target, a sentence for each improvement that attenuation explains."""
-    study = findings.study
+    study, name = findings.study, str(options.get("table", ""))
     frame = read_scores(tables / "scores.csv").frame
     frame = frame[frame["metric"].isin(list(COLUMNS)) & (frame["target"] != "macro")]
     if frame.empty:
@@ -43,7 +43,7 @@ def section(
     rows, told = [], []
     for (variant, target), line in means.iterrows():
         values = {metric: float(line.get(metric, float("nan"))) for metric in COLUMNS}
-        print_ = _published(study, str(options.get("table", "")), str(variant), str(target))
+        print_ = _published(study, name, str(variant), str(target))
         before, after = rise.get((str(variant), str(target)), (float("nan"), float("nan")))
         rows.append(
             (
@@ -62,13 +62,15 @@ def section(
         if trained
         else "VQ-VAE and taggers are the released ones (see the notes for their checksums)."
     )
+    wrong = published.paper("tagbox").table(name).note if name else ""
+    notes = (note, f"{name}: {wrong}") if wrong else (note,)
     head = ("variant", "target", *COLUMNS.values(), "SDRi published", "probability of the tags")
     caption = (
         "dB, mean over tracks, then over seeds. An SDR improvement that the best scalar times the mixture also "
         "earns is no separation; a scaled mixture gains nothing in SI-SDR."
     )
     table = Table(head, tuple(rows), caption, (False, False) + (True,) * (len(head) - 2))
-    return Section("Separation or attenuation", (note, *told), (table,))
+    return Section("Separation or attenuation", (*notes, *told), (table,))
 
 
 def verdict(values: Mapping[str, float]) -> str:

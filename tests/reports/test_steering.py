@@ -1,0 +1,61 @@
+"""Steered separation beside the published table and what attenuation earns, from a hand-made study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import reports
+from reports.published import paper
+from reports.sections import Section, sections
+
+METHODS = {"TagBox": 7.0, "X-UMX": 9.0}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    home = tmp_path / "studies" / "methods"
+    home.mkdir(parents=True)
+    rows, trials = [], []
+    for method, gain in METHODS.items():
+        trials.append({"trial": f"{method}/seed0", "variant": method, "seed": 0, "status": "done", "stages": {}})
+        for target in ("vocals", "macro"):
+            rows += [{"trial": f"{method}/seed0", "variant": method, "seed": 0, "track": track, "target": target,
+                      "metric": metric, "aggregation": "", "score": score}
+                     for track in ("a", "b", "")
+                     for metric, score in (("sdr_improvement", gain), ("sdr_improvement_best_scalar", 7.0),
+                                           ("si_sdr_improvement", gain - 7.0), ("mixture_sdr", -6.0))]
+    pd.DataFrame(rows).to_csv(home / "scores.csv", index=False)
+    (home / "study.json").write_text(json.dumps({
+        "title": "methods", "trials": trials, "stages": {},
+        "declaration": {"reference": "TagBox", "seeds": [0], "metric": "sdr_improvement", "target": "macro",
+                        "sections": []},
+        "variants": [{"variant": name, "levels": {"stem": "MUSDB vocals", "method": name}} for name in METHODS],
+    }))
+    return home
+
+
+def made(home: Path, **options: object) -> Section:
+    raw = json.loads((home / "study.json").read_text())
+    raw["declaration"]["sections"] = [{"kind": "steering", **options}]
+    (home / "study.json").write_text(json.dumps(raw))
+    (found,) = sections(reports.read(home), home, home.parents[1])
+    return found
+
+
+def test_a_published_figure_stands_beside_its_own_method_alone(study: Path) -> None:
+    (table,) = made(study, table="Table 1").tables
+    place = table.head.index("SDRi published")
+    assert {row[0]: row[place] for row in table.rows} == {"TagBox": "7.4", "X-UMX": "–"}
+
+
+def test_what_table_1_says_wrongly_is_noted_and_shown(study: Path) -> None:
+    first, second = (paper("tagbox").table(name) for name in ("Table 1", "Table 2"))
+    assert first.rows["TagBox"] == second.rows["MTG, FCN"] != second.rows["MTAT, FCN"]
+    assert "MTG, FCN in Table 2" in first.note and not second.note
+    assert f"Table 1: {first.note}" in made(study, table="Table 1").paragraphs
+    for options in ({"table": "Table 2"}, {}):
+        assert not any("MTG, FCN" in text for text in made(study, **options).paragraphs)
