@@ -209,7 +209,7 @@ def store(tmp_path_factory):
     return Store(tmp_path_factory.mktemp("store"))
 
 
-TINY = {"network.hidden": 4, "data.size": 12, "train.phases.0.epochs": 1, "train.epoch_steps": 2, "train.batch": 2,
+TINY = {"network.hidden": 4, "data.size": 12, "train.max_epochs": 1, "train.epoch_steps": 2, "train.batch": 2,
         "sampling.valid_items": 2, "sampling.test_items": 6}
 
 

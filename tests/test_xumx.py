@@ -286,7 +286,7 @@ def test_medians_over_songs_and_the_mean_over_stems() -> None:
     assert table[(table.track == "c") & (table.target == "macro")].score.item() == 6.5
 
 
-TINY = {"training.size": 12, "test.size": 12, "xumx.hidden": 4, "train.phases.0.epochs": 1, "train.epoch_steps": 2,
+TINY = {"training.size": 12, "test.size": 12, "xumx.hidden": 4, "train.max_epochs": 1, "train.epoch_steps": 2,
         "train.batch": 2, "stems.valid_segments": 2}
 
 

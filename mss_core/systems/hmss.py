@@ -152,7 +152,7 @@ def smoke(recipe: HMSS) -> HMSS:
     elif recipe.query:
         small |= {"query_layers": 1, "anchor": 4}
     levels = min(3, recipe.levels)
-    first = replace(recipe.train.phases[0], lr=3e-3, epochs=2, patience=None)
+    phases = tuple(replace(phase, lr=30 * phase.lr, epochs=2, patience=None) for phase in recipe.train.phases)
     return replace(
         recipe,
         data=TrackSet("synthetic", size=30),
@@ -162,5 +162,5 @@ def smoke(recipe: HMSS) -> HMSS:
         levels=levels,
         network={**recipe.network, **small},
         sampling=replace(recipe.sampling, seconds=2.0, hop_ratio=0.5, valid_items=8, test_items=24),
-        train=replace(recipe.train, phases=(first,), batch=8, epoch_steps=25, precision="float32"),
+        train=replace(recipe.train, phases=phases, batch=8, epoch_steps=25, max_epochs=2, precision="float32"),
     )

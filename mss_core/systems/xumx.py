@@ -122,7 +122,8 @@ def smoke(recipe: Transfer) -> Transfer:
     if recipe.released:
         raise ValueError("a smoke run trains a small separator of its own: leave 'released' out")
     synthetic = TrackSet("synthetic", sources=STEMS, size=30)
-    first = replace(recipe.train.phases[0], lr=3e-3, epochs=3, patience=None, weight_decay=0.0)
+    phases = tuple(replace(phase, lr=3 * phase.lr, epochs=3, patience=None, weight_decay=0.0)
+                   for phase in recipe.train.phases)
     return replace(
         recipe,
         training=synthetic,
@@ -132,6 +133,6 @@ def smoke(recipe: Transfer) -> Transfer:
         unet=model("unet", widths=(4, 8, 8, 8, 16, 16), post=4, bn_momentum=0.1),
         stems=replace(recipe.stems, seconds=1.0, valid_segments=4, augment=Augment(gain=(0.25, 1.25))),
         mixing=replace(recipe.mixing, valid_segments=8),
-        train=replace(recipe.train, phases=(first,), batch=4, epoch_steps=20, select="best"),
+        train=replace(recipe.train, phases=phases, batch=4, epoch_steps=20, max_epochs=3, select="best"),
         scoring=replace(recipe.scoring, window=4.0, hop=2.0),
     )
