@@ -83,6 +83,20 @@ def test_musdb18_damage_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         next(item for item in found.items if item.name == name).read()
 
 
+def test_ffmpeg_fails_by_its_exit_status_not_by_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = trees.musdb18(tmp_path / "m", monkeypatch)
+    tool, path = root / "bin" / "ffmpeg", root / "train" / "Band B - Two.stem.mp4"
+    works = tool.read_text()
+    tool.write_text(works + "echo 'Multiple frames in a packet.' >&2\n")
+    np.testing.assert_array_equal(stem_mp4.load(path, [1])[0], trees.song(1)["drums"].T)
+    tool.write_text(works + "echo 'a warning' >&2\necho 'Invalid data found' >&2\nexit 69\n")
+    with pytest.raises(ValueError, match=r"Band B - Two.*cannot decode stream 1 \(Invalid data found\)"):
+        stem_mp4.load(path, [1])
+    tool.write_text(works + "exit 1\n")
+    with pytest.raises(ValueError, match=r"cannot decode stream 0 \(unknown\)"):
+        stem_mp4.load(path, [0])
+
+
 def test_without_a_decoder_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stem_mp4.shutil, "which", lambda name: None)
     monkeypatch.setattr(stem_mp4.importlib.util, "find_spec", lambda name: None)
