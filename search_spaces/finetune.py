@@ -9,10 +9,7 @@ from search_spaces.tail import training
 if TYPE_CHECKING:
     from optuna import Trial
 
-    from mss_core.systems.msspt import MSSPT
 
-
-def finetune(trial: Trial, recipe: MSSPT) -> dict[str, Any]:
+def finetune(trial: Trial, recipe: Any) -> dict[str, Any]:
     """Departures for the ``finetune`` stage: the ranges of ``tail``, of this stage's own settings."""
-    assert recipe.finetune is not None
     return training(trial, "finetune", recipe.finetune, recipe)

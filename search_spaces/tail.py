@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optuna import Trial
 
-    from mss_core.systems.msspt import MSSPT
-    from mss_core.training import TrainConfig
 
-
-def tail(trial: Trial, recipe: MSSPT) -> dict[str, Any]:
+def tail(trial: Trial, recipe: Any) -> dict[str, Any]:
     """Departures for the ``train_tail`` stage.
 
     Ranges, as those of ``finetune``, so that the arms with and without a separator are searched alike: a decade
@@ -19,11 +16,10 @@ def tail(trial: Trial, recipe: MSSPT) -> dict[str, Any]:
     next to none (the reference has none) to 1e-3; the backend's batch size, half and a quarter of it; where the tail
     has dropout, around its 0.5.
     """
-    assert recipe.train_tail is not None
     return training(trial, "train_tail", recipe.train_tail, recipe)
 
 
-def training(trial: Trial, stage: str, train: TrainConfig, recipe: MSSPT) -> dict[str, Any]:
+def training(trial: Trial, stage: str, train: Any, recipe: Any) -> dict[str, Any]:
     """What both classifier stages search."""
     rate, batch = train.phases[0].lr, train.batch
     batches = sorted({max(2, batch // 4), max(2, batch // 2), batch})

@@ -8,8 +8,9 @@ Two trainings a target and seed, without and with labels, give every row. To the
 and the oracle, which are Fig. 5. "no, yes" cannot be: without labels in training there is no classifier to gate with.
 """
 
-from mss_core.study import Factor, Study, Variant, run
+from mss_core.study import Factor, Search, Study, Variant, run
 from mss_core.systems.iass import iass_mm, smoke
+from search_spaces.train_target import train_target
 
 ROWS = {  # as in the paper: labels in training, labels at test
     "no, no": {"alpha": 0.0, "gate.kind": "off"},
@@ -40,6 +41,7 @@ study = Study(
     metric="avg",
     test="paired",  # rows of one seed share their trainings
     smoke=smoke,
+    search=Search({"train_target": train_target}, trials=20),  # with --search each_variant
     sections=(
         {"kind": "by_target", "paper": "iass", "table": "Table 4", "metrics": ["sdr", "sir", "sar", "avg"],
          "printed": PRINTED},

@@ -8,8 +8,9 @@ The first four rows are those of the table. The others separate what the thesis 
 losses of direct ones, sequential masks on top of direct ones, and the hierarchical constraint.
 """
 
-from mss_core.study import Factor, Study, only_listed, run
+from mss_core.study import Factor, Search, Study, only_listed, run
 from mss_core.systems.hmss import hmss, smoke
+from search_spaces.train_levels import train_levels
 
 SEQUENTIAL = {"mask": "sequential", "objective.loss": "mask_ratio"}
 
@@ -39,6 +40,7 @@ study = Study(
     metric="si_sdr_improvement",
     sections=({"kind": "published_columns"},),
     smoke=smoke,
+    search=Search({"train_levels": train_levels}, trials=20),  # with --search each_variant
 )
 
 if __name__ == "__main__":

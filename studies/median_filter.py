@@ -10,8 +10,9 @@ setting starts from the masks and activities that a network left once: there are
 seeds, whatever is swept.
 """
 
-from mss_core.study import Factor, Study, Variant, full_factorial, run
+from mss_core.study import Factor, Search, Study, Variant, full_factorial, run
 from mss_core.systems.iass import iass_musdb, smoke
+from search_spaces.train_target import train_target
 
 LENGTHS = (3, 5, 7, 9, 11, 15, 21, 31, 41, 61, 81, 101)
 GATES = ("off", "raw", "median", "oracle")
@@ -39,6 +40,7 @@ study = Study(
     metric="avg",
     test="paired",  # rows of one seed share their trainings
     smoke=smoke,
+    search=Search({"train_target": train_target}, trials=20),  # with --search each_variant
     sections=(
         {"kind": "sweep", "factor": "length", "metrics": ["avg", "sdr", "sir", "sar"], "lines": GATES[:2] + GATES[3:]},
         {"kind": "dropped_frames"},

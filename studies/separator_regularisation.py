@@ -7,8 +7,9 @@ As in the thesis, what follows augmentation is added to it; 50 epochs each. The 
 held-out songs decide.
 """
 
-from mss_core.study import Factor, Study, only_listed, run
+from mss_core.study import Factor, Search, Study, only_listed, run
 from mss_core.systems.aemic import separator_only, smoke
+from search_spaces.train_autoencoder import train_autoencoder
 
 PLAIN = {"augmentation.when": "off", "autoencoder_penalty.weight": 0.0, "autoencoder.init": "glorot"}
 AUGMENTED = {**PLAIN, "augmentation.when": "static"}
@@ -37,6 +38,7 @@ study = Study(
     target="vocals+other",
     sections=[{"kind": "regularisation_curves"}],
     smoke=smoke,
+    search=Search({"train_autoencoder": train_autoencoder}, trials=20),  # with --search each_variant
 )
 
 if __name__ == "__main__":

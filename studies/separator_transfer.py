@@ -17,8 +17,9 @@ MDXDB21, the third set of the table, was never published. Scores of different so
 those of the mixture itself and of an ideal ratio mask stand beside the separator's.
 """
 
-from mss_core.study import Factor, Study, only_listed, run
+from mss_core.study import Factor, Search, Study, only_listed, run
 from mss_core.systems.xumx import smoke, transfer
+from search_spaces.train_stems import train_stems
 
 study = Study(
     name="separator_transfer",
@@ -38,6 +39,7 @@ study = Study(
     metric="global_sdr",
     sections=({"kind": "published_columns"},),
     smoke=smoke,
+    search=Search({"train_stems": train_stems}, trials=20),  # with --search each_variant
 )
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
     python studies/soft_bins.py --smoke                         all of it, tiny, on this machine
 """
 
-from mss_core.study import Factor, Study, only_listed, run
+from mss_core.study import Factor, Search, Study, only_listed, run
 from mss_core.systems.aemic import aemic, smoke
+from search_spaces.train_classifier import train_classifier
 
 study = Study(
     name="soft_bins",
@@ -25,6 +26,7 @@ study = Study(
     seeded=("train_classifier.seed",),
     metric="roc_auc",
     smoke=smoke,
+    search=Search({"train_classifier": train_classifier}, trials=20),  # with --search each_variant
 )
 
 if __name__ == "__main__":

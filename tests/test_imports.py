@@ -93,6 +93,17 @@ def test_each_infrastructure_library_has_one_room(path: Path) -> None:
         assert rooms is None or any(ids(path).startswith(room) for room in rooms), f"{ids(path)} imports {name}"
 
 
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_nothing_is_unpickled(path: Path) -> None:
+    """Split lists, weights and arrays of others may be pickles, and a pickle is a program."""
+    assert not {name.split(".")[0] for name in imports(path)} & {"pickle", "cPickle", "dill", "joblib", "shelve"}
+    for call in (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)):
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert given.get("allow_pickle", "False") == "False"
+        assert ast.unparse(call.func) != "torch.load" or given.get("weights_only") == "True"
+        assert not ast.unparse(call.func).endswith("read_pickle")
+
+
 @pytest.mark.parametrize("package", ["data", "metrics", "models", "study"])
 def test_no_cycle_within_a_package(package: str) -> None:
     """Imports inside functions count: they hide a cycle, they do not undo it."""

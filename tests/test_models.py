@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 import torch
 from torch.nn import functional
@@ -84,6 +86,38 @@ def test_shapes_of_every_block() -> None:
     assert masks.shape == (1, 1, 384, 256) and 0 <= masks.min() and masks.max() <= 1
     assert [tuple(d.shape[1:]) for d in decoder] == [
         (192, 12, 8), (192, 24, 16), (128, 48, 32), (64, 96, 64), (32, 192, 128), (16, 384, 256)]
+
+
+def shapes_after(blocks: Iterable[torch.nn.Module]) -> list[tuple[int, ...]]:
+    """A list that is filled with the shape (channel, frame, bin) that leaves each block, as they run."""
+    found: list[tuple[int, ...]] = []
+    for block in blocks:
+        block.register_forward_hook(lambda module, inputs, output: found.append(tuple(output.shape[1:])))
+    return found
+
+
+def test_shapes_of_every_block_of_the_encoder() -> None:
+    net = UNet().eval()
+    before = shapes_after(net.encoder)
+    after = shapes_after([net.pool])  # one module, met at every level
+    with torch.no_grad():
+        net(torch.rand(1, 384, 256))
+    assert before == [(16, 384, 256), (32, 192, 128), (64, 96, 64), (128, 48, 32), (192, 24, 16), (192, 12, 8)]
+    assert after == [(16, 192, 128), (32, 96, 64), (64, 48, 32), (128, 24, 16), (192, 12, 8), (192, 6, 4)]
+    sizes = [2_514, 13_984, 55_616, 221_824, 553_984, 664_704]
+    assert [sum(p.numel() for p in block.parameters()) for block in net.encoder] == sizes
+
+
+def test_shapes_of_every_block_of_the_tail() -> None:
+    tail = CnnTail(classes=50, widths=(64, 64, 128, 128, 128, 128, 256), dense=512).eval()
+    found = shapes_after(tail.blocks)
+    with torch.no_grad():
+        assert tail.log_mel(torch.rand(1, 384, 256)).shape == (1, 384, 128)
+        assert tail(torch.rand(1, 384, 256)).shape == (1, 50)
+    assert found == [(64, 192, 64), (64, 96, 32), (128, 48, 16), (128, 24, 8), (128, 12, 4), (128, 6, 2), (256, 2, 1)]
+    sizes = [37_824, 74_112, 221_952, 295_680, 295_680, 295_680, 886_272]
+    assert [sum(p.numel() for p in block.parameters()) for block in tail.blocks] == sizes
+    assert sum(p.numel() for p in tail.head.parameters()) == 262_656 + 1_024 + 25_650
 
 
 def straight_line(net: UNet, magnitude: torch.Tensor) -> torch.Tensor:

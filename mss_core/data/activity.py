@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from scipy import signal
 
+from mss_core.data.files import reason
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.graph import Context
 
@@ -15,6 +17,9 @@ WINDOW = 4096
 HOP = WINDOW // 2
 THRESHOLD = 0.5
 """A source is active where its confidence is at least this [Hung and Lerch 2020]."""
+
+Reader = Callable[[], tuple[np.ndarray, dict[str, np.ndarray]]]
+"""Reads the published confidences of a track: times (s), and values by source."""
 
 
 def confidence(stems: Mapping[str, np.ndarray], window: int = WINDOW) -> dict[str, np.ndarray]:
@@ -60,9 +65,13 @@ def read_confidence(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         raise ValueError(f"{path}: not an activation confidence file (its first line must be time,S01,...)")
     try:
         table = np.array([[float(word) for word in line.split(",")] for line in lines[1:]])
-        return table[:, 0], {name: table[:, column] for column, name in enumerate(names[1:], start=1)}
+        times, values = table[:, 0], {name: table[:, column] for column, name in enumerate(names[1:], start=1)}
     except (ValueError, IndexError):
         raise ValueError(f"{path}: a line does not hold {len(names)} numbers") from None
+    if not (np.diff(times) > 0).all() or not all((0 <= value).all() and (value <= 1).all()
+                                                 for value in values.values()):
+        raise ValueError(f"{path}: times do not rise, or confidences lie outside [0, 1]")
+    return times, values
 
 
 def salient(waveform: np.ndarray, length: int, hop: int, threshold_db: float = -30.0) -> np.ndarray:
@@ -92,20 +101,49 @@ def window_of(samplerate: int) -> int:
     return 2 * round(WINDOW * samplerate / 88_200)
 
 
-def track_confidences(packed: Packed, out: Path, ctx: Context) -> None:
-    """Write the confidence of every source of every item, from all its sources that sound.
+def track_confidences(packed: Packed, out: Path, ctx: Context, published: Mapping[str, Reader] | None = None) -> None:
+    """Write the confidence of every source of every item: the published one where ``published`` has the item, else by
+    energy tracking of all its sources that sound. With ``published``, notes.json counts the tracks of each kind and
+    names those whose file is of no use.
 
     A source that is silent throughout is no stem of its track: it neither counts nor is ever active.
     """
     rows = [row for row in packed.rows if row != "mixture"]
     found: dict[str, np.ndarray] = {}
+    read, tracked, bad = [], [], []
     for number, item in enumerate(packed.items, start=1):
-        stems = {row: packed.read(item, row) for row in rows if row not in item.silent}
-        values = confidence(stems, window_of(packed.samplerate)) if stems else {}
+        sounding = [row for row in rows if row not in item.silent]
+        values = None
+        try:
+            if published and item.name in published:
+                values = _on_frames(published[item.name], sounding, item.length, packed.samplerate)
+        except ValueError as error:
+            bad.append(f"{item.name} ({reason(error)})")
+        (tracked if values is None else read).append(item.name)
+        if values is None:
+            stems = {row: packed.read(item, row) for row in sounding}
+            values = confidence(stems, window_of(packed.samplerate)) if stems else {}
         found.update({f"{number - 1} {row}": value.astype(np.float32) for row, value in values.items()})
         if number % 20 == 0 or number == len(packed.items):
             ctx.report(step=number, total=len(packed.items))
     np.savez(out / CONFIDENCES, **found)
+    if published is not None:
+        told = {"tracks labelled by their published activation confidences": read,
+                "tracks labelled by energy tracking": tracked,
+                "published activation confidences that could not be used": bad}
+        notes = [{"kind": "activity", "text": text, "items": names, "count": len(names)}
+                 for text, names in told.items() if names]
+        (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+
+
+def _on_frames(reader: Reader, rows: list[str], length: int, samplerate: int) -> dict[str, np.ndarray]:
+    """Published confidences at the frames of energy tracking; ValueError where they are not of the whole track."""
+    times, values = reader()
+    if times[-1] + 0.5 < length / samplerate:
+        raise ValueError(f"its confidences end at {times[-1]:.1f} of {length / samplerate:.1f} s")
+    step = window_of(samplerate) // 2
+    frames = np.arange(-(-length // step) + 1) * step / samplerate
+    return {row: np.interp(frames, times, values[row]) for row in rows}
 
 
 class Confidences:

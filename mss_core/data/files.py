@@ -60,9 +60,13 @@ def reason(error: Exception) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file, gzipped or not, without a byte-order mark or empty lines at the end."""
+    """Lines of a text file, gzipped or not, without a byte-order mark or empty lines at the end. ValueError for what is
+    no text, as a pickled list (.cP) under another name."""
     raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    try:
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text file (a pickle is never opened)") from None
     return text.rstrip("\n").splitlines()
 
 

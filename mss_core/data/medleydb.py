@@ -8,19 +8,28 @@ you have one).
 Sources are the six target instruments and ``"other"`` (all remaining stems). A stem that a METADATA file gives
 several instruments counts for a target only if all of them are that target. A track without a target has a silent
 row. Levels differ widely between tracks: the IASS systems set ``mixture="sum"`` and ``rms_db=-20``.
+
+Activation confidences, ``<track>_ACTIVATION_CONF.lab``, may lie anywhere below the root; of several versions of one
+track's, the last by path is read (``v2/`` after ``original/``).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
+from mss_core.data.activity import Reader, read_confidence
 from mss_core.data.config import TrackSet
 from mss_core.data.files import Track, facts, once, read_lines, track_items
 from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
+from mss_core.graph import checksum
 from mss_core.naming import choose, nearest
+
+CONFIDENCE = "_ACTIVATION_CONF.lab"
 
 
 def survey(config: TrackSet, root: Path) -> Survey:
@@ -30,7 +39,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
     wanted = split_lists(root)
     folders = once("mm", ((path.name.removesuffix("_MIX.wav"), path.parent)
                           for path in sorted(root.rglob("*_MIX.wav"))))
-    metadata = {path.name.removesuffix("_METADATA.yaml"): path for path in sorted(root.rglob("*_METADATA.yaml"))}
+    metadata = _by_track(root, "_METADATA.yaml")
     if not folders:
         raise ValueError(f"data set 'mm': no <track>_MIX.wav below {root}")
     tracks, bad = [], []
@@ -52,7 +61,30 @@ def survey(config: TrackSet, root: Path) -> Survey:
         notes.append(Note("unlisted", "tracks on disk that no split list names; left out", unlisted))
     held, more = hold_out(items, config.valid_share, config.split_seed, "mm", notes)
     require_splits(held, "mm", root, notes)
-    return Survey(held, (*notes, *more))
+    hashes = {name: checksum(path) for name, path in _by_track(root, CONFIDENCE).items() if name in wanted}
+    return Survey(held, (*notes, *more), extra={"confidences": hashes} if hashes else {})
+
+
+def confidences(config: TrackSet, root: Path) -> dict[str, Reader]:
+    """For each track with a published file, what reads its times (s) and the activation confidence of each source that
+    it has: the maximum over the stems that make up the source. It raises ValueError for a file that lacks a stem or
+    makes no sense."""
+    metadata = _by_track(root, "_METADATA.yaml")
+    return {name: partial(_confidences, path, metadata[name], config.sources)
+            for name, path in _by_track(root, CONFIDENCE).items() if name in metadata}
+
+
+def _confidences(path: Path, metadata: Path, sources: tuple[str, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    times, found = read_confidence(path)
+    rows = {source: stems for source, stems in _rows(read_metadata(metadata), sources).items() if stems}
+    lacking = sorted({key for stems in rows.values() for key in stems} - set(found))
+    if lacking:
+        raise ValueError(f"{path}: no stem {', '.join(lacking)}, which {metadata.name} has")
+    return times, {source: np.max([found[key] for key in stems], axis=0) for source, stems in rows.items()}
+
+
+def _by_track(root: Path, suffix: str) -> dict[str, Path]:
+    return {path.name.removesuffix(suffix): path for path in sorted(root.rglob(f"*{suffix}"))}
 
 
 def targets() -> dict[str, str]:
@@ -104,9 +136,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
 def _track(name: str, split: str, folder: Path, metadata: Path, sources: tuple[str, ...]) -> Track:
     content = read_metadata(metadata)
     stems = folder / content.get("stem_dir", f"{name}_STEMS")
-    rows: dict[str, tuple[Path, ...]] = {source: () for source in sources}
-    for stem in content["stems"].values():
+    rows = {source: tuple(stems / filename for filename in files.values())
+            for source, files in _rows(content, sources).items()}
+    return Track(name, split, {"mixture": (folder / f"{name}_MIX.wav",), **rows}, str(content.get("artist", "")))
+
+
+def _rows(content: dict[str, Any], sources: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """The stems that make up each source: file names by MedleyDB's stem numbers."""
+    rows: dict[str, dict[str, str]] = {source: {} for source in sources}
+    for key, stem in content["stems"].items():
         source = target_of(stem["instrument"])
         if source in rows:
-            rows[source] += (stems / stem["filename"],)
-    return Track(name, split, {"mixture": (folder / f"{name}_MIX.wav",), **rows}, str(content.get("artist", "")))
+            rows[source][str(key)] = stem["filename"]
+    return rows

@@ -27,11 +27,12 @@ from mss_core.data import (
     synthetic_sets,
     weights,
 )
+from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
 
 __all__ = ["CLIP_SETS", "TRACK_SETS", "ClipSet", "Item", "Note", "Sound", "Survey", "TrackSet", "WeightSet",
-           "find_root", "survey"]
+           "find_root", "published_confidences", "survey"]
 
 TRACK_SETS: dict[str, Callable[..., Survey]] = {
     "synthetic": synthetic_sets.survey,
@@ -51,6 +52,15 @@ CLIP_SETS: dict[str, Callable[..., Survey]] = {
     "irmas": irmas.survey,
     "mtg_jamendo": mtg_jamendo.survey,
 }
+CONFIDENCES: dict[str, Callable[..., Mapping[str, Reader]]] = {"mm": medleydb.confidences}
+"""Sets that publish when a stem sounds."""
+
+
+def published_confidences(config: TrackSet, data: Mapping[str, Path]) -> Mapping[str, Reader] | None:
+    """By track, what reads its published activation confidences; None for a set that publishes none."""
+    if config.name not in CONFIDENCES:
+        return None
+    return CONFIDENCES[config.name](config, find_root(config.name, data))
 
 
 def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> Survey:

@@ -107,10 +107,10 @@ def load(path: Path, streams: Iterable[int]) -> list[np.ndarray]:
 
 
 def _ffmpeg(path: Path, stream: int) -> np.ndarray:
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(path), "-map", f"0:a:{stream}", "-f", "f32le",
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-xerror", "-i", str(path), "-map", f"0:a:{stream}", "-f", "f32le",
                "-ac", "2", "-ar", str(SAMPLERATE), "-"]
     done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode or done.stderr:
+    if done.returncode:  # -xerror makes damage a failure; what else it says of a stream that it decodes is none
         message = done.stderr.decode(errors="replace").strip().splitlines() or ["unknown"]
         raise ValueError(f"{path}: ffmpeg cannot decode stream {stream} ({message[-1]})")
     return np.frombuffer(done.stdout, np.float32).reshape(-1, 2).T

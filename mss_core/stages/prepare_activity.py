@@ -9,13 +9,16 @@ import torch
 
 from mss_core.data.activity import track_confidences
 from mss_core.data.packed import Packed
+from mss_core.data.sets import TrackSet, published_confidences
 from mss_core.graph import Context
 from mss_core.masking import Transform
 
 
-def prepare_activity(*, data: Path, version: int = 1, out: Path, ctx: Context) -> None:
-    """Leaves the activation confidence of every source of every track, by MedleyDB's energy tracking."""
-    track_confidences(Packed(data), out, ctx)
+def prepare_activity(*, data: Path, tracks: TrackSet, version: int = 2, out: Path, ctx: Context) -> None:
+    """Leaves the activation confidence of every source of every track: the published one where ``tracks``, the set
+    that was packed, comes with it, else by MedleyDB's energy tracking. For a set that may, notes.json says which tracks
+    have which."""
+    track_confidences(Packed(data), out, ctx, published_confidences(tracks, ctx.data))
 
 
 def prepare_statistics(*, data: Path, transform: Transform, version: int = 1, out: Path, ctx: Context) -> None:

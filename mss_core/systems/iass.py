@@ -132,7 +132,7 @@ class IASS:
         segment = round(self.mixing.seconds * self.data.samplerate)
         whole = replace(self.transform, centred=True)  # how training segments are transformed is no matter after it
         tracks = Stage(prepare_tracks, data=self.data, segment=segment)
-        labels = Stage(prepare_activity, data=tracks)
+        labels = Stage(prepare_activity, data=tracks, tracks=self.data)
         masks = tuple(self._masks(target, tracks, labels) for target in self.targets)
         scores = []
         for target, mask in zip(self.targets, masks, strict=True):

@@ -52,6 +52,10 @@ def test_annotations_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     path.write_text("time,S01\n0.0,loud\n")
     with pytest.raises(ValueError, match="a line does not hold 2 numbers"):
         read_confidence(path)
+    for rows in ("0.0,0.1\n0.0,0.2\n", "0.0,1.5\n", "0.0,nan\n"):
+        path.write_text("time,S01\n" + rows)
+        with pytest.raises(ValueError, match="times do not rise, or confidences lie outside"):
+            read_confidence(path)
 
 
 def test_salient_windows_reach_the_level() -> None:

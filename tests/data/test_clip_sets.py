@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mss_core.data import mtat
+from mss_core.data.check import check
 from mss_core.data.files import facts
 from mss_core.data.sets import ClipSet, survey
 from tests.data import trees
@@ -105,6 +108,36 @@ def test_mtat_numbers_need_an_order(tmp_path: Path) -> None:
     (tmp_path / "list.tsv").write_text("c/x.mp3\t3\n")
     with pytest.raises(ValueError, match="tags.txt must tell their order"):
         mtat.read_list(tmp_path / "list.tsv")
+
+
+class Planted:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("protocol", [0, 4])
+def test_mtat_pickled_split_lists_are_never_unpickled(tmp_path: Path, protocol: int) -> None:
+    """.cP beside the clips is left alone; a pickle in the place of a list is no list."""
+    root, trace = trees.mtat(tmp_path / "mtat"), tmp_path / "unpickled"
+    pickled = pickle.dumps([Planted(trace)], protocol)
+    for name in ("train_list_pub.cP", "valid_list_pub.cP", "test_list_pub.cP"):
+        (root / name).write_bytes(pickled)
+    plain = labels(survey(ClipSet("mtat"), {"mtat": root}))
+    assert check(ClipSet("mtat"), root, workers=1).items and labels(survey(ClipSet("mtat"), {"mtat": root})) == plain
+    (root / "tags.txt").write_text("\n".join(facts()["mtat"]["tags"]))
+    for split in ("train", "valid", "test"):
+        (root / f"{split}.tsv").write_bytes(pickled)
+    with pytest.raises(ValueError, match=r"train.tsv: not a text file \(a pickle is never opened\)" if protocol else
+                       "mtat"):
+        survey(ClipSet("mtat", split="lists"), {"mtat": root})
+    assert not trace.exists()
+    pickle.loads(pickled)
+    assert trace.is_dir()  # the trap works
 
 
 def test_mtat_known_broken_clips_are_excluded(tmp_path: Path) -> None:

@@ -183,6 +183,20 @@ def test_medleydb_confidences(metadata: Path) -> None:
     assert all(0 <= v.min() and v.max() <= 1 for v in values.values()) and activity.active(values["S04"]).mean() > 0.3
 
 
+def test_medleydb_confidences_of_a_source_of_two_stems(metadata: Path, tmp_path: Path) -> None:
+    folder = metadata / "medleydb"
+    lab = folder / "Activation_Confidence" / "v2.MusicDelta_Rock_ACTIVATION_CONF.lab"
+    (tmp_path / "MusicDelta_Rock_ACTIVATION_CONF.lab").symlink_to(lab)
+    name = "MusicDelta_Rock_METADATA.yaml"
+    (tmp_path / name).symlink_to(folder / "Metadata" / name)
+    sources = ("vocals", "electric_guitar", "piano")
+    _, found = medleydb.confidences(TrackSet("mm", sources=sources), tmp_path)["MusicDelta_Rock"]()
+    stems = np.loadtxt(lab, delimiter=",", skiprows=1)[:, 1:]
+    assert set(found) == {"vocals", "electric_guitar"}
+    assert np.array_equal(found["vocals"], stems[:, 4])
+    assert np.array_equal(found["electric_guitar"], np.maximum(stems[:, 2], stems[:, 3]))
+
+
 def test_ms21_lists(metadata: Path) -> None:
     lines = read_lines(metadata / "mixing_secrets" / "split_track_list.txt")
     counts = {split: sum(line.startswith(f"{split}/") for line in lines) for split in ("train", "val", "test")}

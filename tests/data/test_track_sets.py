@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from mss_core.data import slakh, stem_mp4
+from mss_core.data.activity import Confidences, confidence, window_of
 from mss_core.data.files import facts
+from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.medleydb import target_of
 from mss_core.data.midi import onsets
 from mss_core.data.mixing import AccompanimentMixer
@@ -18,6 +21,7 @@ from mss_core.data.ms21 import files_of, nodes
 from mss_core.data.packed import Packed, pack
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context
+from mss_core.stages.prepare_activity import prepare_activity
 from tests.data import trees
 
 SIX = ("bass", "drums", "vocals", "electric_guitar", "acoustic_guitar", "piano")
@@ -77,6 +81,20 @@ def test_musdb18_damage_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (root / "test" / f"{name}.2.f32").write_bytes(bytes(8 * 1000))
     with pytest.raises(ValueError, match=r"stream 2 stops after 0.02 of 0.73 s \(truncated\)"):
         next(item for item in found.items if item.name == name).read()
+
+
+def test_ffmpeg_fails_by_its_exit_status_not_by_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = trees.musdb18(tmp_path / "m", monkeypatch)
+    tool, path = root / "bin" / "ffmpeg", root / "train" / "Band B - Two.stem.mp4"
+    works = tool.read_text()
+    tool.write_text(works + "echo 'Multiple frames in a packet.' >&2\n")
+    np.testing.assert_array_equal(stem_mp4.load(path, [1])[0], trees.song(1)["drums"].T)
+    tool.write_text(works + "echo 'a warning' >&2\necho 'Invalid data found' >&2\nexit 69\n")
+    with pytest.raises(ValueError, match=r"Band B - Two.*cannot decode stream 1 \(Invalid data found\)"):
+        stem_mp4.load(path, [1])
+    tool.write_text(works + "exit 1\n")
+    with pytest.raises(ValueError, match=r"cannot decode stream 0 \(unknown\)"):
+        stem_mp4.load(path, [0])
 
 
 def test_without_a_decoder_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +161,71 @@ def test_mm_tracks_that_are_absent_damaged_or_unlisted_are_named(tmp_path: Path)
                                 "Zoe_Six (no Zoe_Six_MIX.wav; choose from 'Ann_One', 'Bob_Two', 'Cat_Three', "
                                 "'Dan_Four', 'Eve_Five')")
     assert named["unlisted"] == ("Ann_One",)
+
+
+def write_confidence(root: Path, name: str, columns: dict[str, np.ndarray], folder: str = "v2") -> Path:
+    path = root / "Annotations" / "Activation_Confidence" / folder / f"{name}_ACTIVATION_CONF.lab"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = zip(np.arange(20) * 2048 / 44_100, *columns.values(), strict=False)
+    path.write_text("\n".join([",".join(("time", *columns)), *(",".join(f"{x:.4f}" for x in row) for row in rows)]),
+                    encoding="utf-8")
+    return path
+
+
+def labels_of(config: TrackSet, root: Path, out: Path) -> tuple[Packed, Confidences, dict[str, tuple[str, ...]]]:
+    opened = packed(config, root, out / "packed")
+    directory = out / "activity"
+    directory.mkdir()
+    prepare_activity(data=out / "packed", tracks=config, out=directory, ctx=Context(data={"mm": root}))
+    notes = json.loads((directory / "notes.json").read_text(encoding="utf-8"))
+    assert all(note["count"] == len(note["items"]) for note in notes)
+    told = {note["text"].split(" by ")[-1]: tuple(note["items"]) for note in notes}
+    return opened, Confidences(directory, opened), told
+
+
+def test_published_confidences_are_the_labels_of_mm(tmp_path: Path) -> None:
+    """A source of two stems is active where either is; what has no usable file is labelled by its energy."""
+    root = trees.mm(tmp_path / "mm")
+    path = root / "MedleyDB" / "Metadata" / "Ann_One_METADATA.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["stems"]["S04"]["instrument"] = "male singer"  # S01 is a singer as well
+    path.write_text(yaml.safe_dump(content))
+    frames = np.arange(20)
+    first, second = (frames // 4 % 4 == 0) * 0.9, (frames // 4 % 4 == 1) * 0.8
+    drums, bass = (frames // 6 % 2) * 0.7, np.full(20, 0.2)
+    write_confidence(root, "Ann_One", {"S01": first, "S02": drums, "S03": bass, "S04": second})
+    write_confidence(root, "Ann_One", {f"S0{n}": 0 * bass for n in (1, 2, 3, 4)}, "original")  # the older version
+    write_confidence(root, "Bob_Two", {"S01": first, "S02": drums, "S03": bass})
+    write_confidence(root, "Cat_Three", {f"S0{n}": bass[:4] for n in (1, 2, 3, 4)})
+    config = TrackSet("mm", sources=(*SIX, "other"), samplerate=22_050)
+    opened, labels, told = labels_of(config, root, tmp_path)
+    assert told["their published activation confidences"] == ("Ann_One",)
+    assert sorted(told["energy tracking"]) == ["Bob_Two", "Cat_Three", "Dan_Four", "Eve_Five"]
+    bad = dict(line.removesuffix(")").split(" (") for line in told["published activation confidences that could not "
+                                                                   "be used"])
+    assert bad["Bob_Two"] == "no stem S04, which Bob_Two_METADATA.yaml has"
+    assert bad["Cat_Three"].startswith("its confidences end at 0.1 of 0.7 s")
+    items = {item.name: item for item in opened.items}
+    item = items["Ann_One"]
+    at = np.arange(0, item.length, 1024)  # as the published frames, at half the rate
+    expected = {"vocals": np.maximum(first, second), "drums": drums, "bass": bass}
+    for row, values in expected.items():
+        np.testing.assert_array_equal(labels.labels(item, row, at), values[:len(at)] >= 0.5)
+    assert labels.labels(item, "vocals", at).any() and not labels.labels(item, "piano", at).any()
+    bob = items["Bob_Two"]
+    energy = confidence({row: opened.read(bob, row) for row in opened.rows[1:] if row not in bob.silent},
+                        window_of(22_050))["vocals"]
+    step = window_of(22_050) // 2
+    np.testing.assert_array_equal(labels.labels(bob, "vocals", step * np.arange(len(energy))), energy >= 0.5)
+
+
+def test_confidences_are_part_of_what_mm_is(tmp_path: Path) -> None:
+    root, config, hashes = trees.mm(tmp_path / "mm"), TrackSet("mm", sources=SIX), Fingerprints(None)
+    prints = [fingerprint(survey(config, {"mm": root}), root, hashes)]
+    for value in (0.2, 0.3):
+        write_confidence(root, "Ann_One", {f"S0{n}": np.full(9, value) for n in (1, 2, 3, 4)})
+        prints.append(fingerprint(survey(config, {"mm": root}), root, hashes))
+    assert len(set(prints)) == 3
 
 
 def test_a_stem_of_several_instruments_is_no_target() -> None:
