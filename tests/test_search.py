@@ -514,8 +514,8 @@ def test_table_one_can_be_searched_as_declared(tmp_path: Path, capsys, scope: st
     """At full size, where the AST sets phases and batch sizes that the spaces speak of."""
     study = runpy.run_path(str(REPOSITORY / "studies" / "source_ablation.py"))["study"]
     run(study, ["--dry-run", "--search", scope, "--store", str(tmp_path)])
-    arms = 28 if scope == "each_variant" else 1
-    assert f"{arms} arms of 40 trials each" in capsys.readouterr().err
+    arms = "28 arms" if scope == "each_variant" else "1 arm"
+    assert f"{arms} of 40 trials each" in capsys.readouterr().err
 
 
 def test_a_metric_that_is_not_reported_stops_the_search_at_once(tmp_path: Path, capsys) -> None:
@@ -530,7 +530,7 @@ def test_a_metric_that_is_not_reported_stops_the_search_at_once(tmp_path: Path, 
 def test_a_study_without_factors_compares_as_given_with_as_tuned(tmp_path: Path, capsys) -> None:
     flags = ["--in-process", "--store", str(tmp_path), "--set", "search.trials=5"]
     run(toy.study(toy.asha()), [*flags, "--dry-run"])
-    assert "1 arms of 5 trials each, then the best 2 with 1 more seeds; 0 in the store" in capsys.readouterr().err
+    assert "1 arm of 5 trials each, then the best 2 with 1 more seeds; 0 in the store" in capsys.readouterr().err
     run(toy.study(toy.asha()), flags)
     (folder,) = (tmp_path / "studies").iterdir()
     study = json.loads((folder / "study.json").read_text())

@@ -225,9 +225,10 @@ def summary(arms: Mapping[str, Arm], store: Store) -> str:
     distinct = {arm.stage.key: arm for arm in arms.values()}
     done = sum(store.manifest(arm.stage) is not None for arm in distinct.values())
     search = next(iter(arms.values())).search
+    count = f"{len(distinct)} arm{'s' if len(distinct) > 1 else ''}"
     again = f", then the best {search.top} with {search.reruns} more seeds" if search.reruns else ""
     names = ", ".join(dict.fromkeys(arm.trained for arm in arms.values()))
-    return (f"search of {names} by {search.sampler}: {len(distinct)} arms of {search.trials} trials each{again}; "
+    return (f"search of {names} by {search.sampler}: {count} of {search.trials} trials each{again}; "
             f"{done} in the store")
 
 
