@@ -30,8 +30,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Path, store:
 def overview(found: Searches) -> Section:
     """Budget and outcome of every arm, and whether it was tuned enough."""
     write = value_writer(found.arms)
-    head = ("variant", "trained", "finished", "pruned", "diverged", "crashed, replaced", "epochs run", "of at most",
-            "training", f"best {found.arms[0].metrics[0]}", "recipe's own", "chosen, other seeds")
+    head = ("variant", "trained", "finished", "pruned", "diverged", "replaced", "epochs", "of", "training",
+            f"best {found.arms[0].metrics[0]}", "recipe's own", "chosen, other seeds")
     rows = []
     for arm in found.arms:
         again = arm.again(arm.winner)
@@ -45,8 +45,9 @@ def overview(found: Searches) -> Section:
     chosen = [(path, *(f"{shown(arm.chosen[path])} (given {shown(arm.given.get(path, MISSING))})"
                        if path in arm.chosen else "" for arm in found.arms)) for path in paths]
     tables = (
-        Table(head, tuple(rows), "Budget and outcome, on the validation split. Recipe's own: its values, moved into "
-              "the ranges where they lie outside; they are suggested first.", (False, False, *[True] * 10)),
+        Table(head, tuple(rows), "Budget and outcome, on the validation split. Replaced: trainings that crashed; epochs: "
+              "run, of at most so many. Recipe's own: its values, moved into the ranges where they lie outside; they "
+              "are suggested first.", (False, False, *[True] * 10)),
         Table(("setting", *(arm.variant for arm in found.arms)), tuple(chosen),
               "Chosen values, which the runs above were trained with.", (False, *[True] * len(found.arms))),
     )
@@ -184,7 +185,7 @@ def history_figure(arm: Arm) -> str:
     last = max(t.trial for t in arm.trials)
     x, y = svg.linear(0, max(1, last), left + 8, right - 8), svg.linear(low, high, bottom, top)
     parts = svg.y_axis(y, svg.ticks(low, high), left, right)
-    parts += svg.x_axis(x, svg.ticks(0, max(1, last), 8), top, bottom, "suggestion")
+    parts += svg.x_axis(x, [t for t in svg.ticks(0, max(1, last), 8) if t == round(t)], top, bottom, "suggestion")
     line: list[tuple[float, float]] = []
     for trial, value in arm.best_so_far():
         if line:
