@@ -45,7 +45,7 @@ def overview(found: Searches) -> Section:
     chosen = [(path, *(f"{shown(arm.chosen[path])} (given {shown(arm.given.get(path, MISSING))})"
                        if path in arm.chosen else "" for arm in found.arms)) for path in paths]
     tables = (
-        Table(head, tuple(rows), "Budget and outcome, on the validation split. Replaced: trainings that crashed; epochs: "
+        Table(head, tuple(rows), "Budget and outcome, on the validation split. Replaced: crashed trainings; epochs: "
               "run, of at most so many. Recipe's own: its values, moved into the ranges where they lie outside; they "
               "are suggested first.", (False, False, *[True] * 10)),
         Table(("setting", *(arm.variant for arm in found.arms)), tuple(chosen),
