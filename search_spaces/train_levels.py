@@ -13,7 +13,7 @@ def train_levels(trial: Trial, recipe: Any) -> dict[str, Any]:
     the one before.
 
     Ranges: a decade either side of the thesis' Adam rate 1e-4; half and twice its batch of 25; dropout around its 0.3;
-    gradients clipped at the 10th percentile, as in MERL's code, or not, as in the thesis.
+    gradients clipped at the 10th percentile of their norms, as in MERL's code, or not.
     """
     many = len(recipe.train.phases)
     lr = trial.suggest_float("train.phases.0.lr", 1e-5, 1e-3, log=True)

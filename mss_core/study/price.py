@@ -20,8 +20,8 @@ from mss_core.store import MANIFEST, Store
 from mss_core.study.plan import Plan, descendants
 from mss_core.study.resources import resources, warm
 
-FREE = {"seed", "lr", "momentum", "nesterov", "weight_decay", "eps", "decay", "decay_steps", "select", "fingerprint",
-        "aggregate", "loss", "phases", "max_epochs", "epoch_steps", "version"}
+FREE = {"seed", "lr", "momentum", "nesterov", "weight_decay", "eps", "clip", "decay", "decay_steps", "select",
+        "fingerprint", "aggregate", "loss", "phases", "max_epochs", "epoch_steps", "version"}
 """Arguments by name that cost nothing, or by which a training's seconds are scaled."""
 
 RECENT = 200
@@ -29,7 +29,7 @@ RECENT = 200
 
 START, OWN, WARM = 15.0, 5.0, 0.5
 """Seconds until Ray runs its first stage; that a stage with a process of its own takes more; that one in a warm process
-does. Measured on two cores (benchmarks/README.md)."""
+does. The last two are rounded from the overhead in benchmarks/README.md."""
 
 
 @dataclass(frozen=True)

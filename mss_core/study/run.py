@@ -26,6 +26,7 @@ from mss_core.store import Store
 from mss_core.study import searching
 from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.plan import Binder, Plan, data_paths, make_plan
+from mss_core.study.search import overlap
 from mss_core.study.study import Study, Trial
 from mss_core.study.view import of_plan
 
@@ -242,7 +243,7 @@ def _how_to_read(name: str, binder: Binder, study: Study, trials: Sequence[Trial
     """The flags by which a study reads a data set, without paths that a factor varies; else the nearest name it has."""
     varied = tuple(path for factor in study.factors for changes in factor.levels.values() for path in changes)
     paths = dict.fromkeys(path for trial in trials for path in data_paths(trial.recipe, name)
-                          if path not in varied and not path.startswith(tuple(f"{each}." for each in varied)))
+                          if not any(overlap(path, each) for each in varied))
     if not paths:
         return nearest(name, binder.used)
     return "choose it with " + " or ".join(f"--set {path}={name}" for path in paths)

@@ -6,8 +6,7 @@
 
 Levels are counted from the leaf: level 1 is the leaf, the highest level the coarsest submix. The thesis' optimiser
 schedule (the rate halved after more than four epochs without a new best, going on from the best weights) is a row of
-phases. MERL's code also clips gradients at the 10th percentile of their norms, which the thesis does not mention:
-``Phase.clip``.
+phases. MERL's code also clips gradients at the 10th percentile of their norms: ``Phase.clip``.
 """
 
 from __future__ import annotations
