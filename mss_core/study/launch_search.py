@@ -97,7 +97,6 @@ class _Crew:
     def __init__(self, conductor: conduct.Conductor, requests: list[dict[str, float]], given: Any) -> None:
         self.conductor, self.given = conductor, given
         self.serves: dict[Any, set[int]] = {}
-        self.requests: dict[Any, dict[str, float]] = {}
         self.workers: dict[Any, frozenset[tuple[str, float]]] = {}
         self.busy: dict[Any, tuple[Any, conduct.Job | None]] = {}
         self.idle: list[Any] = []
@@ -107,7 +106,6 @@ class _Crew:
         for arm, request in enumerate(requests):
             kind = frozenset(request.items())
             self.serves.setdefault(kind, set()).add(arm)
-            self.requests[kind] = request
         for kind, arms in self.serves.items():
             for _ in range(sum(conductor.room(arm) for arm in arms)):
                 self._engage(kind)
@@ -137,7 +135,7 @@ class _Crew:
         self.idle = [worker for worker in self.idle if worker in self.workers]
 
     def _engage(self, kind: frozenset[tuple[str, float]]) -> None:
-        request = dict(self.requests[kind])
+        request = dict(kind)
         worker: Any = ray.remote(_Worker).options(
             num_cpus=request.pop("CPU"), num_gpus=request.pop("GPU", 0), resources=request).remote(self.given)
         self.workers[worker] = kind
