@@ -2,7 +2,7 @@
 # make test   set up, lint, run every test
 # make chaos  kill a study's processes at random, on clusters of this machine's own; half an hour and more
 # make ui     open MLflow on the study
-# make lint   ruff and mypy
+# make lint   format, ruff and mypy
 SHELL := /bin/bash
 PYTHON ?= python3.11
 STORE ?= store
@@ -29,6 +29,7 @@ test-unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu and not chaos"
 
 lint: setup
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 

@@ -100,10 +100,7 @@ def main() -> None:
             results[side] = run(side, references, estimates, rate, cache)
             took[side].append((time.process_time() - cpu, time.perf_counter() - wall))
     ours, theirs = results["ours, cold"], results["museval"]
-    worst = {
-        m: float(np.nanmax(abs(getattr(ours, m) - getattr(theirs, m))))
-        for m in ("sdr", "isr", "sir", "sar")
-    }
+    worst = {m: float(np.nanmax(abs(getattr(ours, m) - getattr(theirs, m)))) for m in ("sdr", "isr", "sir", "sar")}
     shape = "x".join(str(n) for n in references.shape)
     print(f"{shape} (source, time, channel), {rate} Hz, one thread; condition", end=" ")
     print(f"{ours.condition:.1e}")

@@ -26,9 +26,7 @@ CELL_SDS = (0.0, 0.25, 0.5)
 COLUMNS = [f"track{k:02d}" for k in range(TRACKS)]
 
 
-def study(
-    rng: np.random.Generator, run_sd: float, cell_sd: float
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def study(rng: np.random.Generator, run_sd: float, cell_sd: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of both arms, (seed, track)."""
     track = rng.normal(0, TRACK_SD, TRACKS)
     arms = []
@@ -40,9 +38,7 @@ def study(
     return arms[0], arms[1]
 
 
-def tests(
-    a: pd.DataFrame, b: pd.DataFrame, rng: np.random.Generator, with_mixed: bool
-) -> list[Result]:
+def tests(a: pd.DataFrame, b: pd.DataFrame, rng: np.random.Generator, with_mixed: bool) -> list[Result]:
     """Every test on one study."""
     x, y = (dict(enumerate(arm.mean(axis=1).tolist())) for arm in (a, b))
     flat = list(x.values()), list(y.values())
@@ -88,9 +84,7 @@ def setting(run_sd: float, cell_sd: float, studies: int, mixed: int, seed: int) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=2_000)
-    parser.add_argument(
-        "--mixed", type=int, default=200, help="studies with the (slow) mixed model"
-    )
+    parser.add_argument("--mixed", type=int, default=200, help="studies with the (slow) mixed model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()

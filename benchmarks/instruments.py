@@ -38,8 +38,14 @@ def recipe(seed: int, fold: int) -> AEMIC:
     """The classifier on the clips themselves; what the thesis describes, narrow, on 3 s at 16 kHz."""
     tagging = ClipSet("clips", labels="label", samplerate=16_000, split=f"fold{fold}of{FOLDS}", split_seed=seed)
     train = TrainConfig((Phase("adam", lr=3e-3, epochs=8),), batch=8, epoch_steps=12, seed=seed)
-    return replace(smoke(aemic()), tagging=tagging, grid=Grid(512, 375, 47_250), stem="base",
-                   classifier=model("aemic_classifier", **SMALL), train_classifier=train)
+    return replace(
+        smoke(aemic()),
+        tagging=tagging,
+        grid=Grid(512, 375, 47_250),
+        stem="base",
+        classifier=model("aemic_classifier", **SMALL),
+        train_classifier=train,
+    )
 
 
 def predictions(clips: Path, store: Store, seeds: int) -> pd.DataFrame:
@@ -97,15 +103,20 @@ def main() -> None:
     prepare_process()
     with tempfile.TemporaryDirectory() as scratch:
         base = options.store or Path(scratch)
-        for name, clips in (("labels as they are", options.clips),
-                            ("labels shuffled", shuffled(options.clips, base / "shuffled", 1))):
+        for name, clips in (
+            ("labels as they are", options.clips),
+            ("labels shuffled", shuffled(options.clips, base / "shuffled", 1)),
+        ):
             begun = time.process_time()
             table = predictions(clips, Store(base / name.replace(" ", "_")), options.seeds)
             mean, low, each = balanced_accuracy(table)
             chance = 1 / table["truth"].nunique()
-            print(f"{name}: balanced accuracy {mean:.3f}, lower end of the 95 % interval {low:.3f}, chance {chance:.3f}"
-                  f"; {table['item'].nunique()} clips, {options.seeds} seeds: "
-                  f"{', '.join(f'{value:.3f}' for value in each)}; {time.process_time() - begun:.0f} s", flush=True)
+            print(
+                f"{name}: balanced accuracy {mean:.3f}, lower end of the 95 % interval {low:.3f}, chance {chance:.3f}"
+                f"; {table['item'].nunique()} clips, {options.seeds} seeds: "
+                f"{', '.join(f'{value:.3f}' for value in each)}; {time.process_time() - begun:.0f} s",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

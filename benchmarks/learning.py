@@ -47,53 +47,70 @@ def separator(source: str, steps: int) -> dict[str, Any]:
 def separators(store: Store) -> None:
     for source, steps in STEPS.items():
         recipe = override(msspt.smoke(msspt.msspt_cnn()), separator(source, steps))
-        (scored,) = [stage for stage in walk([recipe.pipeline()]).values()
-                    if stage.name == "score_separator"]
+        (scored,) = [stage for stage in walk([recipe.pipeline()]).values() if stage.name == "score_separator"]
         found = scores(materialize(scored, store, Context()), source)
         ours = found.si_sdr
-        print(f"{source}, {steps} steps, {len(found)} tracks: SI-SDR {ours.mean():.2f} dB, "
-              f"{(ours - found.si_sdr_mixture).mean():+.2f} over the mixture, "
-              f"{(ours - found.si_sdr_wiener).mean():+.2f} over a static Wiener filter", flush=True)
+        print(
+            f"{source}, {steps} steps, {len(found)} tracks: SI-SDR {ours.mean():.2f} dB, "
+            f"{(ours - found.si_sdr_mixture).mean():+.2f} over the mixture, "
+            f"{(ours - found.si_sdr_wiener).mean():+.2f} over a static Wiener filter",
+            flush=True,
+        )
 
 
 def joint(store: Store) -> None:
     rows: dict[str, list[list[float]]] = {"vocals": [], "random": []}
     for seed in SEEDS:
         for start, changes in (("vocals", separator("vocals", STEPS["vocals"])), ("random", {"pretrain": None})):
-            recipe = override(msspt.smoke(msspt.msspt_cnn()), {
-                **changes, "finetune.phases.0.epochs": 3, "train_tail.seed": seed, "finetune.seed": seed})
+            recipe = override(
+                msspt.smoke(msspt.msspt_cnn()),
+                {**changes, "finetune.phases.0.epochs": 3, "train_tail.seed": seed, "finetune.seed": seed},
+            )
             (trained,) = [stage for stage in walk([recipe.pipeline()]).values() if stage.name == "finetune"]
             rows[start].append([row["valid_loss"] for row in read_history(materialize(trained, store, Context()))])
     for start, losses in rows.items():
         means = " ".join(f"{value:.3f}" for value in np.mean(losses, axis=0))
-        print(f"joint classifier, separator {start}: validation loss by epoch {means}; at the third by seed "
-              + " ".join(f"{values[-1]:.3f}" for values in losses), flush=True)
+        print(
+            f"joint classifier, separator {start}: validation loss by epoch {means}; at the third by seed "
+            + " ".join(f"{values[-1]:.3f}" for values in losses),
+            flush=True,
+        )
     gain = [a[-1] - b[-1] for a, b in zip(rows["vocals"], rows["random"], strict=True)]
     test = stats.ttest_rel([each[-1] for each in rows["vocals"]], [each[-1] for each in rows["random"]])
     low, high = test.confidence_interval()
-    print(f"  vocals - random at the third: {np.mean(gain):+.3f} [{low:+.3f}, {high:+.3f}], lower with "
-          f"{sum(each < 0 for each in gain)} of {len(gain)} seeds")
+    print(
+        f"  vocals - random at the third: {np.mean(gain):+.3f} [{low:+.3f}, {high:+.3f}], lower with "
+        f"{sum(each < 0 for each in gain)} of {len(gain)} seeds"
+    )
 
 
 def activity(store: Store) -> None:
     base = {"targets": ("vocals",), "data.size": 160, "train.phases.0.epochs": 10}
     tables = {}
-    for gate, changes in (("off", {"gate.kind": "off"}), ("raw", {"gate.kind": "raw"}),
-                          ("median 21", {"gate.kind": "median", "gate.median": 21}),
-                          ("oracle", {"gate.kind": "oracle"})):
+    for gate, changes in (
+        ("off", {"gate.kind": "off"}),
+        ("raw", {"gate.kind": "raw"}),
+        ("median 21", {"gate.kind": "median", "gate.median": 21}),
+        ("oracle", {"gate.kind": "oracle"}),
+    ):
         recipe = override(iass.smoke(iass.iass_musdb()), {**base, **changes})
         tables[gate] = scores(materialize(recipe.pipeline(), store, Context()), "vocals")
         if gate == "raw":
             found = pd.read_csv(store.directory(recipe.pipeline()) / "scores.csv", keep_default_na=False)
             whole = found[(found.track == "") & (found.target == "vocals")].set_index("metric").score.astype(float)
-            print(f"vocals activity, AUC by frame {whole.activity_auc:.3f} (energy {whole.activity_auc_energy:.3f}), "
-                  f"by second {whole.activity_auc_1s:.3f} (energy {whole.activity_auc_1s_energy:.3f})", flush=True)
+            print(
+                f"vocals activity, AUC by frame {whole.activity_auc:.3f} (energy {whole.activity_auc_energy:.3f}), "
+                f"by second {whole.activity_auc_1s:.3f} (energy {whole.activity_auc_1s_energy:.3f})",
+                flush=True,
+            )
     for gate in list(tables)[1:]:
         for metric in ("sir", "sdr"):
             change = (tables[gate][metric] - tables["off"][metric]).dropna()
             half = stats.t.ppf(0.975, len(change) - 1) * stats.sem(change)
-            print(f"  gate {gate}: {metric.upper()} {change.mean():+.2f} dB [{change.mean() - half:+.2f}, "
-                  f"{change.mean() + half:+.2f}] over {len(change)} tracks")
+            print(
+                f"  gate {gate}: {metric.upper()} {change.mean():+.2f} dB [{change.mean() - half:+.2f}, "
+                f"{change.mean() + half:+.2f}] over {len(change)} tracks"
+            )
 
 
 def main() -> None:

@@ -64,9 +64,18 @@ def ours(folder: Path, trials: int, warm: bool) -> float:
     start = time.monotonic()
     store = Store(folder)
     plan = Plan([], stages, set(), list(stages), [])
-    view = StudyView("noop", "", "", ("number",), "score", True, tuple(
-        TrialView(f"{number}/seed0", 0, {key: stage.name}, {"number": str(number)}, {})
-        for number, (key, stage) in enumerate(stages.items())))
+    view = StudyView(
+        "noop",
+        "",
+        "",
+        ("number",),
+        "score",
+        True,
+        tuple(
+            TrialView(f"{number}/seed0", 0, {key: stage.name}, {"number": str(number)}, {})
+            for number, (key, stage) in enumerate(stages.items())
+        ),
+    )
     tracker = Tracker(None, store, "noop", "benchmark")
     tracker.begin(view)
     board = Board(stages, store, io.StringIO())
@@ -96,9 +105,11 @@ def raw(folder: Path, trials: int, warm: bool) -> float:
     launch.connect()
     callback = MLflowLoggerCallback(tracking_uri=database(folder), experiment_name="noop")
     tuner = tune.Tuner(
-        tune.with_resources(trial, {"cpu": 1}), param_space={"number": tune.grid_search(list(range(trials)))},
+        tune.with_resources(trial, {"cpu": 1}),
+        param_space={"number": tune.grid_search(list(range(trials)))},
         tune_config=tune.TuneConfig(reuse_actors=warm),
-        run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[callback]))
+        run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[callback]),
+    )
     with launch._quiet():
         results = tuner.fit()
     ray.shutdown()
@@ -125,6 +136,7 @@ def main() -> None:
     import os
 
     import ray
+
     os.environ["RAY_ADDRESS"] = "local"
     start_ray = ray.init
     ray.init = lambda **given: start_ray(num_cpus=options.concurrent, **given)
@@ -139,9 +151,11 @@ def main() -> None:
                     times[side].append(function(Path(folder), options.trials, kind == "warm"))
                 print(f"  {kind} {side}: {times[side][-1]:.1f} s", file=sys.stderr, flush=True)
         medians = {side: statistics.median(values) for side, values in times.items()}
-        print(f"{kind}: {options.trials} stages, {options.concurrent} at a time: raw Tune {medians['raw']:.1f} s, "
-              f"harness {medians['ours']:.1f} s, ratio {medians['ours'] / medians['raw']:.2f} (at most {limit})",
-              flush=True)
+        print(
+            f"{kind}: {options.trials} stages, {options.concurrent} at a time: raw Tune {medians['raw']:.1f} s, "
+            f"harness {medians['ours']:.1f} s, ratio {medians['ours'] / medians['raw']:.2f} (at most {limit})",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -62,8 +62,17 @@ def space(trial: Any) -> dict[str, Any]:
 def ours(folder: Path, trials: int, slots: int, seconds: float, seed: int) -> tuple[float, float]:
     """Seconds and best value of a search of ours."""
     search = Search({"sleep": space}, trials=trials, scope="baseline", concurrency=slots, reruns=0, seed=1000 + seed)
-    study = Study(name="b", question="", baseline=Sleeper(Training(seconds=seconds)), factors=[], reference={},
-                  metric="", smoke=lambda recipe: recipe, seeded=("train.seed",), search=search)
+    study = Study(
+        name="b",
+        question="",
+        baseline=Sleeper(Training(seconds=seconds)),
+        factors=[],
+        reference={},
+        metric="",
+        smoke=lambda recipe: recipe,
+        seeded=("train.seed",),
+        search=search,
+    )
     store = Store(folder)
     (arm,) = searching.plan_arms(study, False, {}, lambda recipe: recipe, store).values()
     assert arm.variant == Variant("baseline", {}, {}).name
@@ -79,6 +88,7 @@ def ours(folder: Path, trials: int, slots: int, seconds: float, seed: int) -> tu
 
 def theirs(folder: Path, trials: int, slots: int, seconds: float, seed: int) -> tuple[float, float]:
     """Seconds and best value of the same search by plain Tune."""
+
     def objective(config: dict[str, Any]) -> None:
         import torch  # noqa: F401
 
@@ -86,13 +96,24 @@ def theirs(folder: Path, trials: int, slots: int, seconds: float, seed: int) -> 
         tune.report({"valid_loss": (config["train.x"] - 0.3) ** 2 + (config["train.y"] - 0.7) ** 2})
 
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-    searcher = OptunaSearch({name: optuna.distributions.FloatDistribution(0, 1) for name in ("train.x", "train.y")},
-                            metric="valid_loss", mode="min", sampler=sampler)
+    searcher = OptunaSearch(
+        {name: optuna.distributions.FloatDistribution(0, 1) for name in ("train.x", "train.y")},
+        metric="valid_loss",
+        mode="min",
+        sampler=sampler,
+    )
     tuner = tune.Tuner(
         tune.with_resources(objective, {"cpu": 1}),
-        tune_config=tune.TuneConfig(search_alg=searcher, metric="valid_loss", mode="min", num_samples=trials,
-                                    max_concurrent_trials=slots, reuse_actors=True),
-        run_config=tune.RunConfig(name="theirs", storage_path=str(folder), verbose=0))
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            metric="valid_loss",
+            mode="min",
+            num_samples=trials,
+            max_concurrent_trials=slots,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(name="theirs", storage_path=str(folder), verbose=0),
+    )
     start = time.monotonic()
     found = tuner.fit()
     spent = time.monotonic() - start
@@ -133,13 +154,16 @@ def main() -> None:
     ratios = []
     for number in range(chosen.rounds):
         found = {}
-        for name, search in (("ours", ours), ("theirs", theirs))[::1 if number % 2 == 0 else -1]:
+        for name, search in (("ours", ours), ("theirs", theirs))[:: 1 if number % 2 == 0 else -1]:
             warm(chosen.slots)
             with tempfile.TemporaryDirectory() as folder:
                 found[name] = search(Path(folder), chosen.trials, chosen.slots, chosen.seconds, number)
             spent, best = found[name]
-            print(f"{name:<7} {chosen.trials} trials in {spent:6.1f} s (at least {ideal:.1f}), "
-                  f"{chosen.trials / spent:.2f} a second, best {best:.2g}, load {os.getloadavg()[0]:.0f}", flush=True)
+            print(
+                f"{name:<7} {chosen.trials} trials in {spent:6.1f} s (at least {ideal:.1f}), "
+                f"{chosen.trials / spent:.2f} a second, best {best:.2g}, load {os.getloadavg()[0]:.0f}",
+                flush=True,
+            )
         ratios.append(found["theirs"][0] / found["ours"][0])
         print(f"ratio   {ratios[-1]:.2f}", flush=True)
     print(f"median ratio {sorted(ratios)[len(ratios) // 2]:.2f}")

@@ -82,7 +82,7 @@ def worst(cache: Packed, folder: Path, suffix: str, by_seek: bool) -> float:
             expected = seek(path, start)
         else:
             samples, rate = audio.load(path)
-            expected = audio.resample(samples, rate, NEW_RATE).mean(0)[start:start + LENGTH]
+            expected = audio.resample(samples, rate, NEW_RATE).mean(0)[start : start + LENGTH]
         found = cache.read(item, "mixture", start, LENGTH)
         inner = slice(MARGIN, -MARGIN) if by_seek else slice(None)
         difference = max(difference, float(np.abs(found - np.clip(expected, -1, 1))[inner].max()) * SCALE)
@@ -103,10 +103,22 @@ def epoch_memory(folder: Path, gigabytes: float) -> tuple[float, int]:
     count = int(gigabytes * 1e9 / (2 * item))
     with open(folder / "mixture.i16", "wb") as file:
         file.truncate(count * item * 2)
-    items = [{"name": str(i), "split": "train", "start": i * item, "length": item, "silent": [], "labels": []}
-             for i in range(count)]
-    (folder / "index.json").write_text(json.dumps({"rows": ["mixture"], "samplerate": NEW_RATE, "labels": [],
-                                                   "single_label": False, "items": items, "notes": []}))
+    items = [
+        {"name": str(i), "split": "train", "start": i * item, "length": item, "silent": [], "labels": []}
+        for i in range(count)
+    ]
+    (folder / "index.json").write_text(
+        json.dumps(
+            {
+                "rows": ["mixture"],
+                "samplerate": NEW_RATE,
+                "labels": [],
+                "single_label": False,
+                "items": items,
+                "notes": [],
+            }
+        )
+    )
     segments = Segments(Packed(folder), "train", LENGTH, BATCH, seed=0)
     waveforms(segments[0][0])
     before = highest = anonymous_mb()
@@ -125,8 +137,11 @@ def measure(clips: int, seconds: float, gigabytes: float) -> dict[str, float | i
         make_clips(folder, clips, 29.0)
         from_mp3, from_wav = (packed(folder, folder / suffix[1:], clips, suffix) for suffix in (".mp3", ".wav"))
         segments = Segments(from_mp3, "train", LENGTH, BATCH, seed=0)
-        drawn = [(int(i), int(s - from_mp3.items[i].start)) for where, index in map(segments.draw, range(8))
-                 for i, s in zip(index, where.start[:, 0], strict=True)]
+        drawn = [
+            (int(i), int(s - from_mp3.items[i].start))
+            for where, index in map(segments.draw, range(8))
+            for i, s in zip(index, where.start[:, 0], strict=True)
+        ]
 
         def by(suffix: str) -> Callable[[int], object]:
             return lambda step: seek(folder / f"{drawn[step % len(drawn)][0]}{suffix}", drawn[step % len(drawn)][1])
@@ -139,8 +154,12 @@ def measure(clips: int, seconds: float, gigabytes: float) -> dict[str, float | i
             "steps_from_whole_mp3": worst(from_mp3, folder, ".mp3", by_seek=False),
             "steps_from_whole_wav": worst(from_wav, folder, ".wav", by_seek=False),
             "steps_from_seek_in_wav": worst(from_wav, folder, ".wav", by_seek=True),
-            "clipped_samples": sum(int(item.split(": ")[1]) for note in notes_of(folder / "wav")
-                                   if note["kind"] == "clipped" for item in note["items"]),
+            "clipped_samples": sum(
+                int(item.split(": ")[1])
+                for note in notes_of(folder / "wav")
+                if note["kind"] == "clipped"
+                for item in note["items"]
+            ),
         }
         found["packed_over_mp3"] = found["packed"] / found["mp3_seek"]
         found["packed_over_wav"] = found["packed"] / found["wav_seek"]

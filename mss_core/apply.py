@@ -35,20 +35,21 @@ def separate_track(unet: nn.Module, mixture: np.ndarray, frames: int, device: st
     joined: Tensor | None = None
     weights = torch.zeros(total, device=device)
     for first in range(0, slices, batch):
-        masks = unet(magnitude[first:first + batch]).float()  # (slice, source, frame, bin)
+        masks = unet(magnitude[first : first + batch]).float()  # (slice, source, frame, bin)
         if joined is None:
             joined = masks.new_zeros(masks.shape[1], total, masks.shape[-1])
         for index, mask in enumerate(masks, start=first):
-            joined[:, index * hop:index * hop + frames] += mask * weight[:, None]
-            weights[index * hop:index * hop + frames] += weight
+            joined[:, index * hop : index * hop + frames] += mask * weight[:, None]
+            weights[index * hop : index * hop + frames] += weight
     assert joined is not None
     masks = functional.pad(joined / weights[:, None], (0, 1), value=1.0)
     estimates = audio.istft(masks * spectrum)  # (source, time)
-    return estimates[:, WINDOW:WINDOW + len(mixture)].cpu().numpy()
+    return estimates[:, WINDOW : WINDOW + len(mixture)].cpu().numpy()
 
 
-def separate_stems(module: nn.Module, mixture: np.ndarray, samplerate: int, device: str, stems: Sequence[str]
-                   ) -> dict[str, np.ndarray]:
+def separate_stems(
+    module: nn.Module, mixture: np.ndarray, samplerate: int, device: str, stems: Sequence[str]
+) -> dict[str, np.ndarray]:
     """Stems of a whole track at its own rate and in its own channels, by any separator.
 
     A model may define ``separate_stems(waveform)``, (channel, time) -> (stem, channel, time), with ``stems``,
@@ -69,7 +70,7 @@ def separate_stems(module: nn.Module, mixture: np.ndarray, samplerate: int, devi
         found = found.mean(1, keepdims=True)
     back = audio.resample(np.ascontiguousarray(found, np.float32), own, samplerate)
     fitted = np.zeros((len(found), count, length), np.float32)
-    fitted[..., :back.shape[-1]] = back[..., :length]
+    fitted[..., : back.shape[-1]] = back[..., :length]
     return dict(zip(stems, fitted, strict=True))
 
 
@@ -86,7 +87,7 @@ def spectrum_of(waveform: np.ndarray) -> Tensor:
 def equalise(mixture: np.ndarray, gain: np.ndarray) -> np.ndarray:
     """A waveform through one gain a frequency, what no model is needed for. Shapes: (time,), (257,) -> (time,)."""
     filtered = audio.istft(spectrum_of(mixture) * torch.from_numpy(gain.astype(np.float32)), WINDOW, HOP)
-    return filtered[WINDOW:WINDOW + len(mixture)].numpy()
+    return filtered[WINDOW : WINDOW + len(mixture)].numpy()
 
 
 def slices_of(waveform: np.ndarray, frames: int, hop: int) -> np.ndarray:
@@ -98,17 +99,25 @@ def slices_of(waveform: np.ndarray, frames: int, hop: int) -> np.ndarray:
     length = audio.samples_of(frames, WINDOW, HOP)
     if len(waveform) < length:
         waveform = np.pad(waveform, (0, length - len(waveform)))
-    return np.lib.stride_tricks.sliding_window_view(waveform, length)[::hop * HOP]
+    return np.lib.stride_tricks.sliding_window_view(waveform, length)[:: hop * HOP]
 
 
-def predict_clips(module: nn.Module, waveforms: Iterator[np.ndarray], frames: int, hop: int,
-                  to_probabilities: Callable[[Tensor], Tensor], aggregate: str, device: str,
-                  batch: int = 32) -> Iterator[np.ndarray]:
+def predict_clips(
+    module: nn.Module,
+    waveforms: Iterator[np.ndarray],
+    frames: int,
+    hop: int,
+    to_probabilities: Callable[[Tensor], Tensor],
+    aggregate: str,
+    device: str,
+    batch: int = 32,
+) -> Iterator[np.ndarray]:
     """Class probabilities of each clip: the mean, or the maximum, over its slices. Yields (class,) arrays."""
     for waveform in waveforms:
         pieces = torch.from_numpy(slices_of(waveform, frames, hop).copy())
-        scores = torch.cat([
-            to_probabilities(module(inputs(module, piece.to(device))).float()) for piece in pieces.split(batch)])
+        scores = torch.cat(
+            [to_probabilities(module(inputs(module, piece.to(device))).float()) for piece in pieces.split(batch)]
+        )
         joined = scores.mean(0) if aggregate == "mean" else scores.amax(0)
         yield joined.cpu().numpy()
 

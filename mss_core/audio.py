@@ -87,6 +87,7 @@ def resample_tensor(waveform: torch.Tensor, rate: int, new_rate: int) -> torch.T
 
 # ---- the uncentred 512/160 transform of MSSPT
 
+
 @functools.lru_cache(maxsize=8)
 def _window(size: int, device: str) -> torch.Tensor:
     return torch.hann_window(size, periodic=True, device=device)
@@ -146,6 +147,7 @@ def _dual_window(size: int, hop: int, device: str) -> torch.Tensor:
 
 # ---- the centred sqrt-Hann transform of the hierarchical separation system
 
+
 @functools.lru_cache(maxsize=8)
 def _sqrt_window(size: int, device: str) -> torch.Tensor:
     return torch.hann_window(size, periodic=True, dtype=torch.float64).sqrt().float().to(device)
@@ -176,9 +178,11 @@ def sqrt_hann_istft(spectrum: torch.Tensor, size: int = 1024) -> torch.Tensor:
 
 # ---- mel
 
+
 @functools.lru_cache(maxsize=8)
-def mel_matrix(bands: int = 128, bins: int = 256, samplerate: int = 16_000,
-               low: float = 100.0, high: float = 7_800.0) -> torch.Tensor:
+def mel_matrix(
+    bands: int = 128, bins: int = 256, samplerate: int = 16_000, low: float = 100.0, high: float = 7_800.0
+) -> torch.Tensor:
     """Triangles linear in HTK mel with peak 1 and no area norm; the DC row is zero.
 
     Bin frequencies are taken as ``linspace(0, samplerate / 2, bins)``, as the reference code does although its 256
@@ -197,6 +201,7 @@ def mel_matrix(bands: int = 128, bins: int = 256, samplerate: int = 16_000,
 
 
 # ---- the centred transform of Open-Unmix and the IASS system
+
 
 def centred_stft(waveform: torch.Tensor, size: int, hop: int) -> torch.Tensor:
     """Periodic Hann, frame ``i`` centred on sample ``i * hop``, the ends reflected.

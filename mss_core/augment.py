@@ -56,12 +56,15 @@ def check(config: Augment, what: str, clips: bool = False) -> None:
     if config.channel_swap:
         raise ValueError(f"'{what}.channel_swap' needs stereo; packed sets are mono")
     if clips and (config.remix or config.add_same_source):
-        raise ValueError(f"'{what}.remix' and '{what}.add_same_source' need sources; clips have labels only, which "
-                         "would no longer be true")
+        raise ValueError(
+            f"'{what}.remix' and '{what}.add_same_source' need sources; clips have labels only, which "
+            "would no longer be true"
+        )
 
 
 def augmented(sources: Tensor, config: Augment, seed: int, step: int) -> Tensor:
     """``sources`` (batch, source, channel, time) with the augmentations of one training step."""
+
     def rng(name: str) -> torch.Generator:
         return generator(seed, step, list(Augment.__dataclass_fields__).index(name) + 1)
 
@@ -86,8 +89,9 @@ def augmented(sources: Tensor, config: Augment, seed: int, step: int) -> Tensor:
 
 def generator(seed: int, step: int, which: int = 0) -> torch.Generator:
     """Randomness of one training step, a function of seed, step and the augmentation it is for."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + which * 0xD6E8FEB86659FD93
-             + 0x94D049BB133111EB) % (1 << 63)
+    mixed = (
+        seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + which * 0xD6E8FEB86659FD93 + 0x94D049BB133111EB
+    ) % (1 << 63)
     return torch.Generator().manual_seed(mixed)
 
 
@@ -140,8 +144,9 @@ def time_stretch(sources: Tensor, low: float, high: float, rng: torch.Generator,
     A phase vocoder; what becomes too short is padded with zeros, what becomes too long is cut.
     """
     factors = _factors(sources, low, high, rng)
-    return torch.stack([_fit(_stretch(item, factor, size), sources.shape[-1])
-                        for item, factor in zip(sources, factors, strict=True)])
+    return torch.stack(
+        [_fit(_stretch(item, factor, size), sources.shape[-1]) for item, factor in zip(sources, factors, strict=True)]
+    )
 
 
 def pitch_shift(sources: Tensor, low: float, high: float, rng: torch.Generator, size: int = 1024) -> Tensor:

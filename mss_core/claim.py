@@ -40,8 +40,9 @@ class Claim:
             time.sleep(self.poll)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.release()
 
     def acquire(self) -> bool:
@@ -92,8 +93,13 @@ class Claim:
         return _read(self.path)
 
     def _create(self) -> bool:
-        me = {"owner": self.owner, "host": socket.gethostname(), "machine": machine(), "pid": os.getpid(),
-              "started": started(os.getpid())}
+        me = {
+            "owner": self.owner,
+            "host": socket.gethostname(),
+            "machine": machine(),
+            "pid": os.getpid(),
+            "started": started(os.getpid()),
+        }
         try:
             handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -162,8 +168,9 @@ def _stamp(path: Path) -> tuple[str, int] | None:
 
 def _is_dead(content: dict) -> bool:
     """Whether a claim's process can be seen from here, and is gone."""
-    return content.get("machine") == machine() and "pid" in content and (
-        started(content["pid"]) != content.get("started"))
+    return (
+        content.get("machine") == machine() and "pid" in content and (started(content["pid"]) != content.get("started"))
+    )
 
 
 def machine() -> str:

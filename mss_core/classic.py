@@ -30,8 +30,9 @@ def percussive(mixture: np.ndarray, samplerate: int, length: int = 31, power: fl
     return transform.istft(mask * spectrum, k1=len(mixture)).astype(np.float32)
 
 
-def foreground(mixture: np.ndarray, samplerate: int, neighbours: int = 100, distance_seconds: float = 1.0,
-               cutoff: float = 100.0) -> np.ndarray:
+def foreground(
+    mixture: np.ndarray, samplerate: int, neighbours: int = 100, distance_seconds: float = 1.0, cutoff: float = 100.0
+) -> np.ndarray:
     """What does not repeat, taken for the voice: REPET-SIM [Rafii and Pardo 2012].
 
     A frame's background is the median over its most similar frames (cosine), where it is below the frame.

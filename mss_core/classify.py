@@ -20,8 +20,9 @@ def loss_of(packed: Packed) -> str:
     return "cross_entropy" if packed.single_label else "binary_cross_entropy"
 
 
-def fit_classifier(module: nn.Module, packed: Packed, frames: int, train: TrainConfig, ctx: Context,
-                   augment: Augment = UNCHANGED) -> dict[str, float]:
+def fit_classifier(
+    module: nn.Module, packed: Packed, frames: int, train: TrainConfig, ctx: Context, augment: Augment = UNCHANGED
+) -> dict[str, float]:
     """Train on one random crop a clip and epoch; validate on all whole slices of the validation clips.
 
     The crops start at whole STFT hops, so each equals a slice of the whole clip's spectrum. Raises ValueError for an
@@ -45,7 +46,7 @@ def fit_classifier(module: nn.Module, packed: Packed, frames: int, train: TrainC
     def validate(module: nn.Module) -> dict[str, float]:
         values = []
         for first in range(0, len(slices), 32):
-            group = slices[first:first + 32]
+            group = slices[first : first + 32]
             waves = waveforms(feed.read(places([(item, start) for item, start, _ in group], 1, crop))[:, 0])
             labels = held_truth[[row for _, _, row in group]]
             values.append(loss(module(inputs(module, waves)).float(), labels))

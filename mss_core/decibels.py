@@ -51,8 +51,10 @@ class Grid:
     def __post_init__(self) -> None:
         choose("padding", self.padding, PADDINGS)
         if self.size < 4 or self.size % 2 or self.hop < 1 or self.samples <= self.size:
-            raise ValueError(f"a grid needs an even 'size' of at least 4, a positive 'hop' and more 'samples' than "
-                             f"'size'; got {self}")
+            raise ValueError(
+                f"a grid needs an even 'size' of at least 4, a positive 'hop' and more 'samples' than "
+                f"'size'; got {self}"
+            )
 
     @property
     def bins(self) -> int:
@@ -113,6 +115,7 @@ class Reconstruction:
 
 # ---- there
 
+
 @functools.lru_cache(maxsize=8)
 def _window(size: int, device: str, double: bool) -> Tensor:
     window = torch.hann_window(size, periodic=True, dtype=torch.float64, device=device)
@@ -122,8 +125,14 @@ def _window(size: int, device: str, double: bool) -> Tensor:
 def spectrum(waveform: Tensor, grid: Grid) -> Tensor:
     """The centred STFT. Shape: (..., time) -> complex (..., bins + 1, 1 + time // hop)."""
     window = _window(grid.size, str(waveform.device), waveform.dtype == torch.float64)
-    flat = torch.stft(waveform.reshape(-1, waveform.shape[-1]), grid.size, grid.hop, window=window,
-                      pad_mode=grid.padding, return_complex=True)
+    flat = torch.stft(
+        waveform.reshape(-1, waveform.shape[-1]),
+        grid.size,
+        grid.hop,
+        window=window,
+        pad_mode=grid.padding,
+        return_complex=True,
+    )
     return flat.reshape(*waveform.shape[:-1], *flat.shape[1:])
 
 
@@ -137,6 +146,7 @@ def decibels(waveform: Tensor, grid: Grid) -> Tensor:
 
 
 # ---- and back
+
 
 def amplitudes(values: Tensor) -> Tensor:
     """Amplitudes of a representation: the last column dropped, the top row repeated in place of the lost bin.
@@ -188,6 +198,7 @@ def griffin_lim(magnitude: Tensor, grid: Grid, iterations: int = 32, momentum: f
 
 
 # ---- removal of soft bins
+
 
 def remove_soft_bins(values: Tensor, removal: SoftBins) -> Tensor:
     """A representation without its soft bins; the last column, which is padding, stays as it is.

@@ -43,8 +43,10 @@ class Gate:
             raise ValueError(f"'gate.threshold' is compared with a probability: 0 to 1, not {self.threshold}")
         if not 1 <= self.median <= LONGEST or self.median % 2 == 0:
             near = min(LONGEST, max(1, self.median - 1 + self.median % 2))
-            raise ValueError(f"'gate.median' must be an odd number of frames, 1 to {LONGEST}, so that the filter has a "
-                             f"middle; not {self.median} (try {near})")
+            raise ValueError(
+                f"'gate.median' must be an odd number of frames, 1 to {LONGEST}, so that the filter has a "
+                f"middle; not {self.median} (try {near})"
+            )
 
     @property
     def classified(self) -> bool:
@@ -72,8 +74,10 @@ def median_filter(values: np.ndarray, frames: int) -> np.ndarray:
         raise ValueError(f"a median filter takes an odd number of frames, not {frames}")
     reach = frames // 2
     if reach >= len(values):
-        raise ValueError(f"a median over {frames} frames cannot be reflected at the ends of {len(values)} frames; "
-                         f"the longest is {2 * len(values) - 1}")
+        raise ValueError(
+            f"a median over {frames} frames cannot be reflected at the ends of {len(values)} frames; "
+            f"the longest is {2 * len(values) - 1}"
+        )
     padded = np.pad(values, reach, mode="reflect")
     return np.median(np.lib.stride_tricks.sliding_window_view(padded, frames), axis=-1).astype(values.dtype)
 

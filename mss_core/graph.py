@@ -31,6 +31,7 @@ _RUNTIME = ("out", "ctx")
 
 # ---- stages and keys
 
+
 @functools.cache
 def field_names(kind: type) -> tuple[str, ...] | None:
     """The fields of a dataclass, None for any other type."""
@@ -138,6 +139,7 @@ def walk(roots: Iterable[Stage]) -> dict[str, Stage]:
 
 
 # ---- what a stage is told about where it runs
+
 
 class Stopped(Exception):
     """The stage was asked to stop and has written its checkpoint: it goes on from there when it is run again."""

@@ -64,13 +64,13 @@ def weighted_sdr(estimates: Tensor, references: Tensor, mixtures: Tensor) -> Ten
     """
     rest, rest_estimate = mixtures - references, mixtures - estimates
     energy, other = references.square().sum(-1), rest.square().sum(-1)
-    weight = energy / (energy + other + SILENT ** 2)
+    weight = energy / (energy + other + SILENT**2)
     cosine = weight * _cosine(estimates, references) + (1 - weight) * _cosine(rest_estimate, rest)
     return -cosine.reshape(len(cosine), -1).mean(1)
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    lengths = [torch.sqrt(x.square().sum(-1) + SILENT ** 2) for x in (one, other)]
+    lengths = [torch.sqrt(x.square().sum(-1) + SILENT**2) for x in (one, other)]
     return (one * other).sum(-1) / (lengths[0] * lengths[1])
 
 
@@ -94,6 +94,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 # ---- losses of masks
+
 
 def phase_sensitive(inputs: Tensor, references: Tensor) -> Tensor:
     """The truncated phase sensitive target |S| cos(S - X), clipped to [0, |X|] [Zhang, eq. 4.13]; 0 where |X| is."""

@@ -35,8 +35,10 @@ class Transform:
 
     def __post_init__(self) -> None:
         if self.size < 4 or self.size % 2 or not 1 <= self.hop <= self.size // 2:
-            raise ValueError(f"a transform needs an even size of at least 4 and a hop of at most half of it; got size "
-                             f"{self.size} and hop {self.hop}")
+            raise ValueError(
+                f"a transform needs an even size of at least 4 and a hop of at most half of it; got size "
+                f"{self.size} and hop {self.hop}"
+            )
 
     @property
     def bins(self) -> int:
@@ -90,7 +92,7 @@ def mask_track(module: nn.Module, magnitude: Tensor, block: int = 1024) -> tuple
     activity: list[np.ndarray] = []
     for start in range(0, frames, block):
         first, stop = max(0, start - context), min(frames, start + block)
-        mask, logit = module(magnitude[first:stop + context].unsqueeze(0))
+        mask, logit = module(magnitude[first : stop + context].unsqueeze(0))
         inside = slice(start - first, stop - first)
         masks.append(mask[0, inside].float().cpu().numpy().astype(np.float16))
         if logit is not None:
@@ -119,6 +121,7 @@ def apply_mask(mask: np.ndarray, gate: np.ndarray | None, spectrum: Tensor, wien
 
 
 # ---- masks on disk
+
 
 class Masks:
     """The masks and activity probabilities of one target's tracks.

@@ -24,21 +24,31 @@ def spectrograms(path: Path, waveforms: Mapping[str, np.ndarray], samplerate: in
     figure = Figure(figsize=(4 * len(waveforms), 3), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(waveforms), sharey=True, squeeze=False)[0]
-    levels = {name: 20 * np.log10(audio.stft(torch.from_numpy(np.ascontiguousarray(w))).abs().numpy().T + 1e-5)
-              for name, w in waveforms.items()}
+    levels = {
+        name: 20 * np.log10(audio.stft(torch.from_numpy(np.ascontiguousarray(w))).abs().numpy().T + 1e-5)
+        for name, w in waveforms.items()
+    }
     top = max(float(level.max()) for level in levels.values())
     for panel, (name, level) in zip(panels, levels.items(), strict=True):
         seconds = len(waveforms[name]) / samplerate
-        image = panel.imshow(level, origin="lower", aspect="auto", cmap="magma", vmin=top - 80, vmax=top,
-                             extent=(0, seconds, 0, samplerate / 2000))
+        image = panel.imshow(
+            level,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=top - 80,
+            vmax=top,
+            extent=(0, seconds, 0, samplerate / 2000),
+        )
         panel.set(title=name, xlabel="s")
     panels[0].set_ylabel("kHz")
     figure.colorbar(image, ax=list(panels), label="dB")
     figure.savefig(path, dpi=90, metadata={"Software": None})
 
 
-def example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int,
-            picture: bool = True) -> None:
+def example(
+    folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int, picture: bool = True
+) -> None:
     """Write the stretch where a source is loudest as ``mixture.wav``, ``reference.wav`` and ``estimate.wav``, and a
     picture of their spectra beside the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,8 +56,10 @@ def example(folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: 
     energy = np.cumsum(np.concatenate([[0.0], np.square(reference, dtype=np.float64)]))
     starts = np.arange(0, len(reference) - length + 1, rate)
     start = int(starts[np.argmax(energy[starts + length] - energy[starts])]) if len(starts) else 0
-    excerpts = {name: waveform[start:start + length] for name, waveform in
-                (("mixture", mixture), ("reference", reference), ("estimate", estimate))}
+    excerpts = {
+        name: waveform[start : start + length]
+        for name, waveform in (("mixture", mixture), ("reference", reference), ("estimate", estimate))
+    }
     for name, waveform in excerpts.items():
         audio.save(folder / f"{name}.wav", waveform, rate)
     if picture:

@@ -101,8 +101,7 @@ def _apply(node: Any, changes: dict[str, Any], at: tuple[str, ...], root: Any) -
         name = ".".join((*at, next(iter(changes))))
         if node is None:
             raise ValueError(f"no {name!r} in the recipe: {here!r} is None (left out)")
-        raise ValueError(f"no {name!r} in the recipe: {here!r} is {node!r}; "
-                         f"{nearest(name, paths(root))}")
+        raise ValueError(f"no {name!r} in the recipe: {here!r} is {node!r}; {nearest(name, paths(root))}")
     new = dict(below)
     for name, change in changes.items():
         path = (*at, name)

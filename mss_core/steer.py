@@ -63,7 +63,6 @@ class SteerConfig:
         if not self.n_fft or any(size < 64 or size % 2 for size in self.n_fft):
             raise ValueError(f"'n_fft' needs even FFT sizes of at least 64, e.g. (1024,); got {self.n_fft}")
 
-
     def effective(self) -> SteerConfig:
         """The same with the seed at 0 where nothing is drawn: equal settings then share one result."""
         drawn = self.direction == "random" or self.codebook == "clip"
@@ -95,8 +94,15 @@ class Wanted:
     target: Tensor
 
 
-def steer(vqvae: VqVae, wanted: Sequence[Wanted], mixture: Tensor, samplerate: int, config: SteerConfig,
-          first: int = 0, listen: Callable[[int], None] = lambda step: None) -> Steered:
+def steer(
+    vqvae: VqVae,
+    wanted: Sequence[Wanted],
+    mixture: Tensor,
+    samplerate: int,
+    config: SteerConfig,
+    first: int = 0,
+    listen: Callable[[int], None] = lambda step: None,
+) -> Steered:
     """Steer a batch of clips; each comes out as it would alone.
 
     Args:
@@ -125,8 +131,15 @@ def steer(vqvae: VqVae, wanted: Sequence[Wanted], mixture: Tensor, samplerate: i
     return Steered(masked[:, :length] * peak, reference[:, :length] * peak, losses, probabilities)
 
 
-def _optimise(vqvae: VqVae, wanted: Sequence[Wanted], x: Tensor, samplerate: int, config: SteerConfig, first: int,
-              listen: Callable[[int], None]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _optimise(
+    vqvae: VqVae,
+    wanted: Sequence[Wanted],
+    x: Tensor,
+    samplerate: int,
+    config: SteerConfig,
+    first: int,
+    listen: Callable[[int], None],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generators = [torch.Generator().manual_seed(_seed(config.seed, first + clip)) for clip in range(len(x))]
     with torch.no_grad():
         start = vqvae.encode(x)
@@ -177,9 +190,10 @@ class _ClipBooks:
         vectors = quantise(latent, self.k) if self.k_elem.any() else None
         for clip, rows in enumerate(latent.detach().transpose(1, 2)):
             with torch.random.fork_rng(devices=[latent.device] if latent.device.type == "cuda" else []):
-                torch.manual_seed(int(torch.randint(2 ** 31, (), generator=self.generators[clip])))
+                torch.manual_seed(int(torch.randint(2**31, (), generator=self.generators[clip])))
                 self.k[clip], self.k_sum[clip], self.k_elem[clip] = moved(
-                    rows, self.k[clip], self.k_sum[clip], self.k_elem[clip], 0.99)
+                    rows, self.k[clip], self.k_sum[clip], self.k_elem[clip], 0.99
+                )
         # The released code looks a latent up before it moves the codebook; the first time there is none yet.
         return quantise(latent, self.k) if vectors is None else vectors
 
@@ -191,8 +205,7 @@ def masked(decoded: Tensor, spectrum: Tensor, size: int) -> Tensor:
     """
     magnitude = _stft(decoded, size).abs()
     mask = magnitude / (torch.maximum(magnitude, spectrum.abs()) + EPSILON)
-    return torch.istft(mask * spectrum, size, size // 2, window=_window(size, decoded.device),
-                       length=decoded.shape[-1])
+    return torch.istft(mask * spectrum, size, size // 2, window=_window(size, decoded.device), length=decoded.shape[-1])
 
 
 def _stft(waveform: Tensor, size: int) -> Tensor:
@@ -227,4 +240,4 @@ def _norm(x: Tensor) -> Tensor:
 
 
 def _seed(seed: int, clip: int) -> int:
-    return (seed * 1_000_003 + clip) % 2 ** 31
+    return (seed * 1_000_003 + clip) % 2**31

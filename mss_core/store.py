@@ -219,9 +219,14 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
                 here.rewind(-1)
             arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
             stage.function(**arguments, out=partial, ctx=here)
-            facts = {"seconds": round(clock.total(), 3), "finished": _now(), "device": ctx.device,
-                     "device_name": ctx.device_name, "host": socket.gethostname(),
-                     "environment": dict(ctx.environment)}
+            facts = {
+                "seconds": round(clock.total(), 3),
+                "finished": _now(),
+                "device": ctx.device,
+                "device_name": ctx.device_name,
+                "host": socket.gethostname(),
+                "environment": dict(ctx.environment),
+            }
             done = store.commit(stage, facts, claim)
             store.log(stage).unlink(missing_ok=True)
             return done
@@ -231,8 +236,9 @@ def _resolve(value: Any, store: Store) -> Any:
     if isinstance(value, Stage):
         directory = store.get(value)
         if directory is None:
-            raise LookupError(f"its input {value} is missing or damaged in the store {store.root}; the same command "
-                              "computes it again")
+            raise LookupError(
+                f"its input {value} is missing or damaged in the store {store.root}; the same command computes it again"
+            )
         return directory
     if isinstance(value, tuple | list) and any(isinstance(item, Stage) for item in value):
         return tuple(_resolve(item, store) for item in value)

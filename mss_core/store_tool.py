@@ -87,15 +87,20 @@ def find(root: Path, start: str) -> Artefact:
     """The artefact whose key starts so; ValueError where there is none, or more than one."""
     fits = [each for each in artefacts(root) if each.key.startswith(start)]
     if not fits:
-        raise ValueError(f"no artefact in {root} has a key that starts with {start!r}; "
-                         "python -m mss_core.store list --keys shows them")
+        raise ValueError(
+            f"no artefact in {root} has a key that starts with {start!r}; "
+            "python -m mss_core.store list --keys shows them"
+        )
     if len(fits) > 1:
-        raise ValueError(f"{len(fits)} artefacts have keys that start with {start!r}: "
-                         f"{', '.join(f'{each.stage} {each.key[:12]}' for each in fits[:4])}; give more of it")
+        raise ValueError(
+            f"{len(fits)} artefacts have keys that start with {start!r}: "
+            f"{', '.join(f'{each.stage} {each.key[:12]}' for each in fits[:4])}; give more of it"
+        )
     return fits[0]
 
 
 # ---- the commands
+
 
 def list_all(root: Path, keys: bool) -> int:
     """Print a table of studies, one of stages, and with ``keys`` a line for each artefact."""
@@ -118,8 +123,10 @@ def list_all(root: Path, keys: bool) -> int:
         hours = sum(each.manifest.get("seconds") or 0 for each in mine) / 3600
         print(f"{stage:<24}{len(mine):>10}{_size(mine):>10}{hours:>10.2f}{unfinished[stage]:>12}{damaged[stage]:>9}")
     for each in held if keys else ():
-        print(f"{each.stage:<24}{each.key[:16]}  {_size([each]):>9}  {each.manifest.get('finished', ''):<21} "
-              f"{', '.join(sorted(owners.get(each.key, ()))) or '(no study)'}")
+        print(
+            f"{each.stage:<24}{each.key[:16]}  {_size([each]):>9}  {each.manifest.get('finished', ''):<21} "
+            f"{', '.join(sorted(owners.get(each.key, ()))) or '(no study)'}"
+        )
     return 0
 
 
@@ -131,8 +138,10 @@ def verify(root: Path) -> int:
         if wrong:
             bad += 1
             print(f"damaged: {each.stage} {each.key[:16]}: {wrong}")
-    print(f"{len(held)} artefacts, {_size(held)}: {bad} damaged"
-          + (" (the next run of a study that needs one computes it again)" if bad else ""))
+    print(
+        f"{len(held)} artefacts, {_size(held)}: {bad} damaged"
+        + (" (the next run of a study that needs one computes it again)" if bad else "")
+    )
     return 1 if bad else 0
 
 
@@ -154,8 +163,10 @@ def prune(root: Path, delete: bool) -> int:
     """
     running = living(root)
     if running:
-        raise ValueError(f"a study is running on {root} ({', '.join(sorted(running))}): what it makes is named by no "
-                         "study until it ends; prune afterwards")
+        raise ValueError(
+            f"a study is running on {root} ({', '.join(sorted(running))}): what it makes is named by no "
+            "study until it ends; prune afterwards"
+        )
     if not any(root.glob("studies/*/study.json")):
         raise ValueError(f"{root}/studies names no study: everything would go. Delete the folder if you mean that")
     owners = named(root, artefacts(root))
@@ -187,8 +198,10 @@ def show(root: Path, start: str) -> int:
     each = find(root, start)
     facts = each.manifest
     print(f"{each.stage} {each.key}\n  {each.folder}")
-    print(f"  {facts.get('finished')}, {facts.get('seconds')} s on {facts.get('device')} ({facts.get('device_name')}), "
-          f"commit {facts.get('environment', {}).get('commit') or 'unknown'}")
+    print(
+        f"  {facts.get('finished')}, {facts.get('seconds')} s on {facts.get('device')} ({facts.get('device_name')}), "
+        f"commit {facts.get('environment', {}).get('commit') or 'unknown'}"
+    )
     print(f"  function {facts['function']}")
     for path, value in _flat(facts["arguments"]):
         print(f"    {path} = {json.dumps(value)}")
@@ -196,8 +209,11 @@ def show(root: Path, start: str) -> int:
         print(f"  input {name}: {upstream['stage']} {upstream['key'][:16]}")
     for name, file in facts["files"].items():
         print(f"  file {name}  {_human(file['size'])}  sha256 {file['sha256'][:16]}")
-    readers = [other for other in artefacts(root)
-               if any(up["key"] == each.key for up in other.manifest.get("inputs", {}).values())]
+    readers = [
+        other
+        for other in artefacts(root)
+        if any(up["key"] == each.key for up in other.manifest.get("inputs", {}).values())
+    ]
     print(f"  read by {', '.join(f'{other.stage} {other.key[:12]}' for other in readers) or 'nothing here'}")
     commands: dict[str, list[str]] = defaultdict(list)
     owners = named(root, artefacts(root)).get(each.key, set())
@@ -221,8 +237,11 @@ def show(root: Path, start: str) -> int:
 def _readers_of(each: Artefact, held: list[Artefact]) -> list[Artefact]:
     found, keys = [], {each.key}
     for _ in held:
-        new = [other for other in held if other.key not in keys
-               and any(up["key"] in keys for up in other.manifest.get("inputs", {}).values())]
+        new = [
+            other
+            for other in held
+            if other.key not in keys and any(up["key"] in keys for up in other.manifest.get("inputs", {}).values())
+        ]
         if not new:
             break
         found += new
@@ -261,6 +280,7 @@ def export(root: Path, start: str, target: Path) -> int:
 
 
 # ---- pieces
+
 
 def _trials(folder: Path) -> str:
     try:

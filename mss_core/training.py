@@ -109,8 +109,10 @@ class TrainConfig:
         if self.batch < 2:
             raise ValueError(f"'batch' must be at least 2 (batch norm needs it), not {self.batch}")
         if self.max_epochs < 1 or (self.epoch_steps is not None and self.epoch_steps < 1):
-            raise ValueError(f"'max_epochs' and 'epoch_steps' must be at least 1 (or None for one pass); got "
-                             f"{self.max_epochs} and {self.epoch_steps}")
+            raise ValueError(
+                f"'max_epochs' and 'epoch_steps' must be at least 1 (or None for one pass); got "
+                f"{self.max_epochs} and {self.epoch_steps}"
+            )
         if not self.phases:
             raise ValueError("'phases' is empty: leave the stage out (None) instead")
 
@@ -139,9 +141,16 @@ def autocast(device: str, precision: str) -> torch.autocast:
     return torch.autocast(device.split(":")[0], dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
-def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Callable[[int], Any],
-        loss: Callable[[nn.Module, Any], Tensor], validate: Callable[[nn.Module], dict[str, float]],
-        ctx: Context) -> dict[str, float]:
+def fit(
+    module: nn.Module,
+    config: TrainConfig,
+    *,
+    epoch_steps: int,
+    batch: Callable[[int], Any],
+    loss: Callable[[nn.Module, Any], Tensor],
+    validate: Callable[[nn.Module], dict[str, float]],
+    ctx: Context,
+) -> dict[str, float]:
     """Train ``module`` in place and leave the selected weights in it.
 
     Args:
@@ -173,9 +182,20 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
 
     def write() -> None:
         ctx.guard()
-        _save(checkpoint, {"device": ctx.device.split(":")[0], "position": vars(at), "module": module.state_dict(),
-                           "optimizer": optimizer.state_dict(), "best": best, "sums": sums, "counted": counted,
-                           "norms": norms, "generators": _generators(ctx.device)})
+        _save(
+            checkpoint,
+            {
+                "device": ctx.device.split(":")[0],
+                "position": vars(at),
+                "module": module.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "best": best,
+                "sums": sums,
+                "counted": counted,
+                "norms": norms,
+                "generators": _generators(ctx.device),
+            },
+        )
 
     written = time.monotonic()
     reported = 0.0
@@ -184,7 +204,7 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
         module.train()
         while at.phase_step < (at.phase_epoch + 1) * epoch_steps:
             for group in optimizer.param_groups:
-                group["lr"] = phase.rate(at.phase_step, at.phase_epoch) * phase.factor ** at.cuts
+                group["lr"] = phase.rate(at.phase_step, at.phase_epoch) * phase.factor**at.cuts
             with autocast(ctx.device, config.precision):
                 value = loss(module, batch(at.step))
             optimizer.zero_grad(set_to_none=True)
@@ -206,8 +226,9 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
             if stop:
                 raise Stopped(f"stopped at step {at.step} of {total}")
         if not math.isfinite(sums):
-            raise FloatingPointError(f"the training loss became {sums / counted} by step {at.step}; "
-                                     f"lower the learning rate ({phase.lr:g})")
+            raise FloatingPointError(
+                f"the training loss became {sums / counted} by step {at.step}; lower the learning rate ({phase.lr:g})"
+            )
         module.eval()
         with torch.no_grad(), autocast(ctx.device, config.precision):
             metrics = validate(module)
@@ -222,8 +243,13 @@ def fit(module: nn.Module, config: TrainConfig, *, epoch_steps: int, batch: Call
             best = copy.deepcopy(module.state_dict())
         if phase.plateau is not None and at.waited > phase.plateau:
             at.cuts, at.waited = at.cuts + 1, 0
-        ctx.report(step=at.step, total=total, train_loss=sums / counted, learning_rate=optimizer.param_groups[0]["lr"],
-                   **{f"valid_{name}": value for name, value in metrics.items()})
+        ctx.report(
+            step=at.step,
+            total=total,
+            train_loss=sums / counted,
+            learning_rate=optimizer.param_groups[0]["lr"],
+            **{f"valid_{name}": value for name, value in metrics.items()},
+        )
         sums, counted = 0.0, 0
         impatient = phase.patience is not None and at.bad_epochs > phase.patience
         if at.phase_epoch >= phase.epochs or impatient:
@@ -255,8 +281,13 @@ def _clip(module: nn.Module, percentile: float, norms: list[float]) -> None:
 def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
     if phase.optimizer == "adam":
         return torch.optim.Adam(module.parameters(), lr=phase.lr, eps=phase.eps, weight_decay=phase.weight_decay)
-    return torch.optim.SGD(module.parameters(), lr=phase.lr, momentum=phase.momentum, nesterov=phase.nesterov,
-                           weight_decay=phase.weight_decay)
+    return torch.optim.SGD(
+        module.parameters(),
+        lr=phase.lr,
+        momentum=phase.momentum,
+        nesterov=phase.nesterov,
+        weight_decay=phase.weight_decay,
+    )
 
 
 def _load(checkpoint: Path, ctx: Context) -> dict[str, Any] | None:

@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .findings import Findings
 
-FORMATS = {
-    "html": "report.html",
-    "md": "report.md",
-    "csv": "report.csv",
-    "tex": "report.tex",
-    "json": "report.json",
-}
+FORMATS = {"html": "report.html", "md": "report.md", "csv": "report.csv", "tex": "report.tex", "json": "report.json"}
 
 
 def read(directory: Path) -> "Findings":
@@ -31,10 +25,7 @@ def read(directory: Path) -> "Findings":
     directory = Path(directory)
     for name in ("study.json", "scores.csv"):
         if not (directory / name).exists():
-            raise ValueError(
-                f"{directory} has no {name}: it is no study directory, or the study has "
-                "not run yet"
-            )
+            raise ValueError(f"{directory} has no {name}: it is no study directory, or the study has not run yet")
     return analyse(
         read_scores(directory / "scores.csv"),
         read_study(directory / "study.json"),
@@ -53,9 +44,7 @@ def render(directory: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> dict[s
         format -> path of the file written.
     """
     directory = Path(directory)
-    return write(
-        read(directory), directory, formats, store=directory.parent.parent, tables=directory
-    )
+    return write(read(directory), directory, formats, store=directory.parent.parent, tables=directory)
 
 
 def write(
@@ -80,11 +69,7 @@ def write(
         elif name == "md":
             text = markdown.to_markdown(found, extra)
         else:
-            text = {
-                "csv": plain.to_csv,
-                "tex": latex.to_latex,
-                "json": plain.to_json,
-            }[name](found)
+            text = {"csv": plain.to_csv, "tex": latex.to_latex, "json": plain.to_json}[name](found)
         paths[name] = out / FORMATS[name]
         paths[name].write_text(text, encoding="utf-8")
     return paths

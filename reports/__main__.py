@@ -22,14 +22,10 @@ from .table import bare_study, read_scores
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(
-        "python -m reports",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m reports", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     out.add_argument("study", help="a study's title, its directory, or a CSV table")
-    out.add_argument(
-        "--store", type=Path, default=Path("store"), help="where studies/ is (default: store)"
-    )
+    out.add_argument("--store", type=Path, default=Path("store"), help="where studies/ is (default: store)")
     out.add_argument("--format", default=None, help=f"comma-separated, of {', '.join(FORMATS)}")
     out.add_argument("--out", type=Path, help="directory to write to (default: the study's own)")
     out.add_argument("--json", metavar="PATH", help="write the contrasts as JSON; - prints them")
@@ -39,12 +35,8 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--target", default="", help="target to report (tables)")
     out.add_argument("--test", choices=TESTS, help="primary test (tables)")
     out.add_argument("--alpha", type=float, default=0.05, help="level (tables)")
-    out.add_argument(
-        "--correction", choices=CORRECTIONS, default="bonferroni", help="for the family (tables)"
-    )
-    out.add_argument(
-        "--margin", type=float, help="equivalence margin in the metric's unit (tables)"
-    )
+    out.add_argument("--correction", choices=CORRECTIONS, default="bonferroni", help="for the family (tables)")
+    out.add_argument("--margin", type=float, help="equivalence margin in the metric's unit (tables)")
     return out
 
 
@@ -59,19 +51,11 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
     metrics = scores.metrics()
     metric = args.metric or (metrics[0] if len(metrics) == 1 else "")
     if not metric:
-        raise ValueError(
-            f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}"
-        )
+        raise ValueError(f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}")
     study = bare_study(scores, path.stem, args.factor, args.reference, metric, args.target)
     return analyse(
         scores,
-        with_declaration(
-            study,
-            test=args.test or "",
-            alpha=args.alpha,
-            correction=args.correction,
-            margin=args.margin,
-        ),
+        with_declaration(study, test=args.test or "", alpha=args.alpha, correction=args.correction, margin=args.margin),
     )
 
 
@@ -101,9 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             home = study_directory(args.study, args.store)
             found, formats = read(home), tuple(FORMATS)
-        contrasts = [
-            c for comparison in found.comparisons for c in plain.contrast_objects(comparison)
-        ]
+        contrasts = [c for comparison in found.comparisons for c in plain.contrast_objects(comparison)]
         if args.json:
             text = json.dumps(contrasts, indent=1, ensure_ascii=False, allow_nan=False)
             if args.json == "-":
@@ -118,9 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         if formats:
             out.mkdir(parents=True, exist_ok=True)
             is_table = table.suffix == ".csv"
-            paths = write(
-                found, out, formats, store=home.parent.parent, tables=None if is_table else home
-            )
+            paths = write(found, out, formats, store=home.parent.parent, tables=None if is_table else home)
         if args.json != "-":
             print(plain.summary(found))
             for path in paths.values() if formats else ():

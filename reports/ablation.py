@@ -101,17 +101,14 @@ def _labelled(comparison: Comparison, label: str) -> Comparison:
 def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = None) -> Findings:
     given, scores = scores, without(scores, study.declaration.exclude)
     if scores.frame.empty:
-        raise ValueError(
-            "the score table holds no defined score: every trial is missing, failed or undefined"
-        )
+        raise ValueError("the score table holds no defined score: every trial is missing, failed or undefined")
     metric = study.declaration.metric or _first_metric(scores)
     areas: dict[str, tagging.Influence] = {}
     if predictions is not None and metric == "roc_auc":
         areas = tagging.influences(predictions, study.declaration.target)
     main = comparison(scores, study, metric, study.declaration.target, True, areas)
     others = tuple(
-        comparison(scores, study, other, target, False)
-        for other, target in secondary_metrics(scores, study, metric)
+        comparison(scores, study, other, target, False) for other, target in secondary_metrics(scores, study, metric)
     )
     tags = tag_scores(scores, metric)
     tracks = item_scores(select(scores, metric, study.declaration.target))
@@ -123,9 +120,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = No
         by_tag=by_item(tags, main, study.declaration.alpha),
         by_track=by_item(tracks, main, study.declaration.alpha),
         tag_areas={
-            contrast.variant: tagging.by_tag(
-                areas[contrast.variant], areas[contrast.reference], main.alpha
-            )
+            contrast.variant: tagging.by_tag(areas[contrast.variant], areas[contrast.reference], main.alpha)
             for contrast in main.contrasts
             if contrast.variant in areas and contrast.reference in areas and not contrast.refused
         },
@@ -185,9 +180,7 @@ def _power(main: Comparison, tracks: Mapping[str, pd.DataFrame]) -> Power | None
     alpha = main.alpha / main.family if main.correction != "none" else main.alpha
     least = detectable(sd, each, alpha, shared)
     differences = nice_differences(least)
-    return Power(
-        each, sd, alpha, least, tuple((d, runs_needed(d, sd, alpha, shared)) for d in differences)
-    )
+    return Power(each, sd, alpha, least, tuple((d, runs_needed(d, sd, alpha, shared)) for d in differences))
 
 
 def describe_design(findings: Findings) -> str:
@@ -195,11 +188,7 @@ def describe_design(findings: Findings) -> str:
     study = findings.study
     trials = study.trials
     done = sum(t.status == "done" for t in trials)
-    seeds = (
-        count(len(study.declaration.seeds), "seed")
-        if study.declaration.seeds
-        else "unlisted seeds"
-    )
+    seeds = count(len(study.declaration.seeds), "seed") if study.declaration.seeds else "unlisted seeds"
     text = f"{count(len(findings.main.rows), 'variant')}, {seeds}"
     if trials:
         text += f", {done} of {count(len(trials), 'trial')} done"

@@ -55,16 +55,7 @@ def delong(truth: np.ndarray, a: np.ndarray, b: np.ndarray, alpha: float = 0.05)
         return not_possible("delong", "DeLong z", (1, 1), len(truth), why)
     d = placements(truth, a) - placements(truth, b)
     se = math.sqrt(variance(d[positive].tolist()) / n1 + variance(d[~positive].tolist()) / n0)
-    return from_se(
-        "delong",
-        "DeLong z",
-        float(d[positive].mean()),
-        se,
-        math.inf,
-        (1, 1),
-        alpha=alpha,
-        items=len(truth),
-    )
+    return from_se("delong", "DeLong z", float(d[positive].mean()), se, math.inf, (1, 1), alpha=alpha, items=len(truth))
 
 
 def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
@@ -76,9 +67,7 @@ def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
     if min(positives, negatives) < 1:
         return NAN
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    square = (
-        area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    )
+    square = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
     return math.sqrt(max(0.0, square) / (positives * negatives))
 
 

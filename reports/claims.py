@@ -87,15 +87,9 @@ def aemic_t() -> dict[str, tuple[float, float, float]]:
     out = {}
     for name, ((m1, s1), (m2, s2)) in inputs.items():
         for test in ("Student", "Welch"):
-            t, p = scipy_stats.ttest_ind_from_stats(
-                m1, s1, n, m2, s2, n, equal_var=test == "Student"
-            )
+            t, p = scipy_stats.ttest_ind_from_stats(m1, s1, n, m2, s2, n, equal_var=test == "Student")
             a, b = s1**2 / n, s2**2 / n
-            df = (
-                2.0 * n - 2
-                if test == "Student"
-                else (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (n - 1))
-            )
+            df = 2.0 * n - 2 if test == "Student" else (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (n - 1))
             out[f"{name}, {test}"] = (float(t), df, float(p))
     return out
 
@@ -108,9 +102,7 @@ def rounding_range(half: float = 0.005) -> tuple[float, float]:
         m1, s1, m2, s2 = (
             figure.value + shift
             for figure, shift in zip(
-                [rows[k][c] for k in ("raw", "post") for c in ("mean SDR", "SD")],
-                signs,
-                strict=True,
+                [rows[k][c] for k in ("raw", "post") for c in ("mean SDR", "SD")], signs, strict=True
             )
         )
         ts.append(float(scipy_stats.ttest_ind_from_stats(m1, s1, 50, m2, s2, 50).statistic))
@@ -157,18 +149,12 @@ def aemic() -> list[Claim]:
     fit = sum(abs(a - b) < 0.0011 for _, _, a, b in widths)
     agree = sum((a > 0) == (b > 0) for _, _, a, b in scores)
     off = [(row, arm, a, b) for row, arm, a, b in scores if abs(a - b) > 0.0015]
-    named = listing(
-        [
-            f"{row} {arm}: {number(a, 3)} printed, {number(b, 3)} recomputed"
-            for row, arm, a, b in off
-        ]
-    )
+    named = listing([f"{row} {arm}: {number(a, 3)} printed, {number(b, 3)} recomputed" for row, arm, a, b in off])
     return [
         Claim(
             "AE-MIC",
             "Table 4.1: t(98) = 2.69, p = .008",
-            f"t({df:.0f}) = {t:.3f}, {p_phrase(p)}; {low:.3f} to {high:.3f} within the "
-            "rounding of the inputs",
+            f"t({df:.0f}) = {t:.3f}, {p_phrase(p)}; {low:.3f} to {high:.3f} within the rounding of the inputs",
             low <= 2.69 + 0.005 and 2.69 - 0.005 <= high,
             "only Table 4.1 with the equal-variance test gives it; the means and SDs of "
             "the text give t = "
@@ -179,8 +165,7 @@ def aemic() -> list[Claim]:
         Claim(
             "AE-MIC",
             f"Table 4.2: {len(scores)} D scores",
-            f"{agree} of {len(scores)} signs agree, {len(scores) - len(off)} values "
-            "within rounding",
+            f"{agree} of {len(scores)} signs agree, {len(scores) - len(off)} values within rounding",
             not off,
             f"does not match: {named}",
         ),
@@ -208,10 +193,7 @@ def iass() -> list[Claim]:
     found = paper("iass")
     rows = found.table("Table 4").rows
     wrong = [cell for cell in iass_averages() if abs(cell[1] - cell[2]) > 0.0101]
-    off = [
-        f"{row}: {number(printed)} printed, {number(mean, 3)} recomputed"
-        for row, printed, mean in wrong
-    ]
+    off = [f"{row}: {number(printed)} printed, {number(mean, 3)} recomputed" for row, printed, mean in wrong]
     swapped = list(dict.fromkeys(row.split(",")[0] for row, _, _ in wrong))
     table3 = found.table("Table 3").rows
     differ = [
@@ -225,8 +207,7 @@ def iass() -> list[Claim]:
             "Table 4: Avg is the mean of SDR, SIR and SAR",
             f"{len(rows) - len(off)} of {len(rows)} rows agree",
             not off,
-            f"does not match: {'; '.join(off)}; of {listing(swapped)} the averages of two rows "
-            "are swapped",
+            f"does not match: {'; '.join(off)}; of {listing(swapped)} the averages of two rows are swapped",
         ),
         Claim(
             "IASS",
@@ -242,11 +223,7 @@ def tagbox() -> list[Claim]:
     """TagBox: Table 1 is said to use the MTAT tagger."""
     found = paper("tagbox")
     ours = {c: v.value for c, v in found.table("Table 1").rows["TagBox"].items()}
-    same = [
-        row
-        for row, cells in found.table("Table 2").rows.items()
-        if {c: v.value for c, v in cells.items()} == ours
-    ]
+    same = [row for row, cells in found.table("Table 2").rows.items() if {c: v.value for c, v in cells.items()} == ours]
     return [
         Claim(
             "TagBox",
@@ -254,7 +231,7 @@ def tagbox() -> list[Claim]:
             f"its figures are those of {listing(same)} in Table 2",
             same == ["MTAT, FCN"],
             "means only: no spread, so no difference can be tested",
-        ),
+        )
     ]
 
 
@@ -284,11 +261,7 @@ def hmss() -> list[Claim]:
     averages = []
     for row, cells in found.table("Table 8").rows.items():
         for kind in ("global", "framewise"):
-            parts = [
-                cells[f"{kind} {s}"].value
-                for s in ("bass", "drums", "vocals", "other")
-                if f"{kind} {s}" in cells
-            ]
+            parts = [cells[f"{kind} {s}"].value for s in ("bass", "drums", "vocals", "other") if f"{kind} {s}" in cells]
             if parts:
                 averages.append((row, abs(sum(parts) / 4 - cells[f"{kind} avg"].value) <= 0.0076))
     good = sum(fits for _, fits in averages)
@@ -300,12 +273,7 @@ def hmss() -> list[Claim]:
             not off,
             f"differs: {'; '.join(named)}",
         ),
-        Claim(
-            "HMSS",
-            "Table 8: averages over four sources",
-            f"{good} of {len(averages)} agree",
-            good == len(averages),
-        ),
+        Claim("HMSS", "Table 8: averages over four sources", f"{good} of {len(averages)} agree", good == len(averages)),
     ]
 
 
@@ -316,21 +284,13 @@ def all_claims() -> list[Claim]:
 
 def to_markdown() -> str:
     """All claims as a Markdown table, then MSSPT's stars under every setting."""
-    lines = [
-        "| paper | claim | recomputed | reproduced | what does not fit |",
-        "|---|---|---|---|---|",
-    ]
+    lines = ["| paper | claim | recomputed | reproduced | what does not fit |", "|---|---|---|---|---|"]
     for claim in all_claims():
         why = "" if claim.reproduced and claim.paper not in ("AE-MIC", "TagBox") else claim.why
         lines.append(
-            f"| {claim.paper} | {claim.claim} | {claim.recomputed} | "
-            f"{'yes' if claim.reproduced else 'no'} | {why} |"
+            f"| {claim.paper} | {claim.claim} | {claim.recomputed} | {'yes' if claim.reproduced else 'no'} | {why} |"
         )
-    lines += [
-        "",
-        "| ± read as | test | sided | family | stars | missing | extra |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines += ["", "| ± read as | test | sided | family | stars | missing | extra |", "|---|---|---|---|---|---|---|"]
     for s in msspt_settings():
         lines.append(
             f"| {s.spread} | {s.test} | {s.sided} | {s.family} | {len(s.reproduced)}/7 | "

@@ -35,9 +35,7 @@ def comparison(
     rows = rows[rows["variant"].isin(names)]
     reference = declaration.reference or names[0]
     if reference not in names:
-        raise ValueError(
-            f"the reference {reference!r} is no variant of the study; {nearest(reference, names)}"
-        )
+        raise ValueError(f"the reference {reference!r} is no variant of the study; {nearest(reference, names)}")
     against = {name: declaration.references.get(name, reference) for name in names}
     items = item_scores(rows)
     item, left_out = "track" if items else "", []
@@ -59,9 +57,7 @@ def comparison(
     )
     for name, other in against.items():
         if other not in names:
-            raise ValueError(
-                f"the reference {other!r} of {name!r} is no variant of the study; {nearest(other, names)}"
-            )
+            raise ValueError(f"the reference {other!r} of {name!r} is no variant of the study; {nearest(other, names)}")
     declared_pairs = declaration.references or against
     family = max(1, len([name for name, other in declared_pairs.items() if other != name]))
     contrasts = []
@@ -86,9 +82,7 @@ def comparison(
         )
         if areas and name in areas and base in areas:
             results += tagging.tests(areas[name], areas[base], declaration.alpha)
-        contrasts.append(
-            _contrast(name, base, comparability, results, test, study, family, runs)
-        )
+        contrasts.append(_contrast(name, base, comparability, results, test, study, family, runs))
     corrected = correct([c.primary.p for c in contrasts], declaration.correction, family)
     contrasts = [_with_corrected(c, p) for c, p in zip(contrasts, corrected, strict=True)]
     return Comparison(
@@ -115,9 +109,7 @@ def _incomplete(items: Mapping[str, pd.DataFrame]) -> list[str]:
     """Items without a score in some run; none if that would leave fewer than two."""
     every = sorted({str(name) for table in items.values() for name in table.columns})
     whole = [
-        name
-        for name in every
-        if all(name in table.columns and table[name].notna().all() for table in items.values())
+        name for name in every if all(name in table.columns and table[name].notna().all() for table in items.values())
     ]
     return [name for name in every if name not in set(whole)] if len(whole) > 1 else []
 
@@ -129,11 +121,7 @@ def _item_count(items: Mapping[str, pd.DataFrame]) -> int:
 def _row(name: str, reference: str, runs: Mapping[int, float], study: Study) -> Row:
     values = list(runs.values())
     sd = math.sqrt(stats.variance(values)) if len(values) > 1 else NAN
-    planned = (
-        len([t for t in study.trials if t.variant == name])
-        or len(study.declaration.seeds)
-        or len(values)
-    )
+    planned = len([t for t in study.trials if t.variant == name]) or len(study.declaration.seeds) or len(values)
     return Row(
         name,
         name == reference,
@@ -173,9 +161,7 @@ def _tests(
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
             if fit_mixed or primary == "mixed":
                 found["mixed"] = mixed.mixed(items_a, items_b, alpha, item)
-            found["item_means"] = crossed.item_means(
-                items_a, items_b, alpha, item, declared=primary == "item_means"
-            )
+            found["item_means"] = crossed.item_means(items_a, items_b, alpha, item, declared=primary == "item_means")
         found["naive"] = crossed.naive(items_a, items_b, alpha, item)
     return tuple(found.values())
 
@@ -198,14 +184,8 @@ def _contrast(
     primary = next((r for r in results if r.test == test), none)
     wide = (NAN, NAN)
     if primary.se >= 0 and not math.isnan(primary.low):
-        again = stats.from_se(
-            test, "", primary.difference, primary.se, primary.df, primary.n, alpha=alpha / family
-        )
-        wide = (
-            (again.low, again.high)
-            if not math.isnan(primary.df) or primary.se == 0
-            else (NAN, NAN)
-        )
+        again = stats.from_se(test, "", primary.difference, primary.se, primary.df, primary.n, alpha=alpha / family)
+        wide = (again.low, again.high) if not math.isnan(primary.df) or primary.se == 0 else (NAN, NAN)
     a, b = list(runs.get(name, {}).values()), list(runs.get(reference, {}).values())
     no_effect = stats.Effect(NAN, NAN, NAN)
     return Contrast(

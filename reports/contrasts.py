@@ -91,11 +91,7 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
     searched = study.declaration.searched
     undeclared = [c.path for c in changes if not any(covers(path, c.path) for path in (*declared, *searched))]
     stages = {
-        v.name: list(
-            dict.fromkeys(
-                s.partition(".")[0] for t in study.trials if t.variant == v.name for s in t.stages
-            )
-        )
+        v.name: list(dict.fromkeys(s.partition(".")[0] for t in study.trials if t.variant == v.name for s in t.stages))
         for v in (variant, reference)
     }
     gained = [s for s in stages[variant.name] if s not in stages[reference.name]]
@@ -119,12 +115,7 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
     )
 
 
-def _bundle(
-    changes: list[Change],
-    declared: list[str],
-    gained: list[str],
-    lost: list[str],
-) -> str:
+def _bundle(changes: list[Change], declared: list[str], gained: list[str], lost: list[str]) -> str:
     """What a contrast that changes more than one thing changes, as a predicate; empty for one."""
     roots = sorted(declared, key=len)
     groups: dict[str, list[str]] = {}

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LABELS = {
-    "bonferroni": "Bonferroni",
-    "holm": "Holm",
-    "bh": "Benjamini-Hochberg",
-    "none": "uncorrected",
-}
+LABELS = {"bonferroni": "Bonferroni", "holm": "Holm", "bh": "Benjamini-Hochberg", "none": "uncorrected"}
 
 
 def correct(p: Sequence[float], method: str, family: int | None = None) -> list[float]:

@@ -104,21 +104,10 @@ def crossed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "
     found = components(x, y)
     note = ""
     if left_out:
-        note = (
-            f"{len(left_out)} {item}(s) without a score in some run left out: "
-            f"{', '.join(left_out[:5])}"
-        )
+        note = f"{len(left_out)} {item}(s) without a score in some run left out: {', '.join(left_out[:5])}"
         note += " and more" if len(left_out) > 5 else ""
     return from_se(
-        "crossed",
-        label,
-        difference,
-        math.sqrt(found.total),
-        found.df,
-        n,
-        alpha=alpha,
-        items=items,
-        note=note,
+        "crossed", label, difference, math.sqrt(found.total), found.df, n, alpha=alpha, items=items, note=note
     )
 
 
@@ -136,17 +125,11 @@ def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "tr
         why = "needs two pairs that agree on seed and " + item
         return not_possible("naive", label, n, x.shape[1], why)
     se = math.sqrt(variance(d.tolist()) / len(d))
-    return from_se(
-        "naive", label, float(d.mean()), se, len(d) - 1, n, alpha=alpha, items=x.shape[1]
-    )
+    return from_se("naive", label, float(d.mean()), se, len(d) - 1, n, alpha=alpha, items=x.shape[1])
 
 
 def item_means(
-    a: pd.DataFrame,
-    b: pd.DataFrame,
-    alpha: float = 0.05,
-    item: str = "track",
-    declared: bool = False,
+    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track", declared: bool = False
 ) -> Result:
     """Paired t over items, each averaged over seeds: generalises to other items but not to
     another training.
@@ -165,16 +148,7 @@ def item_means(
         return not_possible("item_means", label, (len(x), len(y)), x.shape[1], why)
     d = x.mean(axis=0) - y.mean(axis=0)
     se = math.sqrt(variance(d.tolist()) / len(d))
-    return from_se(
-        "item_means",
-        label,
-        float(d.mean()),
-        se,
-        len(d) - 1,
-        (len(x), len(y)),
-        alpha=alpha,
-        items=len(d),
-    )
+    return from_se("item_means", label, float(d.mean()), se, len(d) - 1, (len(x), len(y)), alpha=alpha, items=len(d))
 
 
 def bootstrap(
@@ -200,9 +174,7 @@ def bootstrap(
     weights = rng.multinomial(items, np.full(items, 1 / items), size=resamples) / items
     means = []
     for arm in (x, y):
-        rows = rng.multinomial(len(arm), np.full(len(arm), 1 / len(arm)), size=resamples) / len(
-            arm
-        )
+        rows = rng.multinomial(len(arm), np.full(len(arm), 1 / len(arm)), size=resamples) / len(arm)
         means.append(np.einsum("rs,si,ri->r", rows, arm, weights, optimize=True))
     draws = means[0] - means[1]
     tail = min((draws <= 0).sum(), (draws >= 0).sum())

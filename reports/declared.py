@@ -15,9 +15,7 @@ def devices(study: Study, variant: str, reference: str) -> list[str]:
     kinds = set()
     for trial in study.trials:
         if trial.variant in (variant, reference):
-            kinds |= {
-                study.stages[key].device for key in trial.stages.values() if key in study.stages
-            }
+            kinds |= {study.stages[key].device for key in trial.stages.values() if key in study.stages}
     return sorted(kind for kind in kinds if kind)
 
 
@@ -32,40 +30,24 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
         )
     for trial in study.trials:
         if trial.status == "failed":
-            reason = (
-                trial.error.strip().splitlines()[-1]
-                if trial.error.strip()
-                else "no reason recorded"
-            )
+            reason = trial.error.strip().splitlines()[-1] if trial.error.strip() else "no reason recorded"
             yield f"Trial {trial.name} failed: {reason}"
     missing = [trial.name for trial in study.trials if trial.status not in ("done", "failed")]
     if missing:
         yield f"{count(len(missing), 'trial')} did not run: {listing(missing, 8)}."
     scored = {(row.variant, seed) for row in main.rows for seed in row.runs}
-    silent = [
-        t.name for t in study.trials if t.status == "done" and (t.variant, t.seed) not in scored
-    ]
+    silent = [t.name for t in study.trials if t.status == "done" and (t.variant, t.seed) not in scored]
     if silent:
         yield f"Done, but without a {main.style.label} score: {listing(silent, 8)}."
     seeds = set(declaration.seeds)
     for row in main.rows:
         extra = sorted(set(row.runs) - seeds) if seeds else []
         if extra:
-            yield (
-                f"{row.variant} has seeds that were not declared: "
-                f"{listing([str(s) for s in extra])}."
-            )
+            yield (f"{row.variant} has seeds that were not declared: {listing([str(s) for s in extra])}.")
     known = {trial.variant for trial in study.trials}
-    stray = [
-        name
-        for name in scores.variants()
-        if study.variants and name not in {r.variant for r in main.rows}
-    ]
+    stray = [name for name in scores.variants() if study.variants and name not in {r.variant for r in main.rows}]
     if stray:
-        yield (
-            "The score table has variants that were not declared and are not compared: "
-            f"{listing(stray, 8)}."
-        )
+        yield (f"The score table has variants that were not declared and are not compared: {listing(stray, 8)}.")
     unplanned = [row.variant for row in main.rows if known and row.variant not in known]
     if unplanned:
         yield f"No trial was planned for {listing(unplanned)}."
@@ -98,10 +80,7 @@ def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> I
             "models, not for other trainings of them."
         )
     elif counts == [1]:
-        yield (
-            "Every variant has one seed: how much runs differ is unknown, and no "
-            "difference can be tested."
-        )
+        yield ("Every variant has one seed: how much runs differ is unknown, and no difference can be tested.")
     else:
         for row in main.rows:
             if len(row.runs) == 1:
@@ -111,18 +90,13 @@ def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> I
             yield f"The variants have unequal numbers of runs ({each})."
     for row in main.rows:
         if not row.runs:
-            yield (
-                f"{row.variant} has no {label} score and is not compared; it still "
-                "counts in the family."
-            )
+            yield (f"{row.variant} has no {label} score and is not compared; it still counts in the family.")
         elif len(row.runs) > 1 and row.sd == 0:
             yield f"All {len(row.runs)} runs of {row.variant} have exactly the same {label}."
     for contrast in main.contrasts:
         a, b = main.row(contrast.variant).runs, main.row(contrast.reference).runs
         if a and a == b:
-            yield (
-                f"{contrast.variant} and {contrast.reference} have identical scores in every run."
-            )
+            yield (f"{contrast.variant} and {contrast.reference} have identical scores in every run.")
         if contrast.refused:
             yield f"Contrast refused: {contrast.refused}."
         if len(contrast.devices) > 1:

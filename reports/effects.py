@@ -15,14 +15,11 @@ from .study import Study
 from .table import Scores
 from .text import STYLES, style
 
-BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture",
-             "_wiener": "fixed filter"}
+BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture", "_wiener": "fixed filter"}
 SEPARATION = ("l1", "sdr", "si_sdr", "usdr", "csdr", "sir", "sar", "isr")
 
 
-def by_item(
-    tables: Mapping[str, pd.DataFrame], main: Comparison, alpha: float
-) -> dict[str, tuple[TargetEffect, ...]]:
+def by_item(tables: Mapping[str, pd.DataFrame], main: Comparison, alpha: float) -> dict[str, tuple[TargetEffect, ...]]:
     """For each contrast, the difference on each tag or track over the runs that have it; largest
     gain first.
     """
@@ -36,14 +33,10 @@ def by_item(
             a, b = (t[name].dropna().tolist() for t in (table, reference))
             if a and b:
                 found = welch(a, b, alpha)
-                effects.append(
-                    TargetEffect(str(name), found.difference, found.low, found.high, found.p)
-                )
+                effects.append(TargetEffect(str(name), found.difference, found.low, found.high, found.p))
         sign = -1.0 if main.style.higher_is_better else 1.0
         if effects:
-            out[contrast.variant] = tuple(
-                sorted(effects, key=lambda e: (sign * e.difference, e.target))
-            )
+            out[contrast.variant] = tuple(sorted(effects, key=lambda e: (sign * e.difference, e.target)))
     return out
 
 
@@ -55,9 +48,7 @@ def separation(scores: Scores, primary: str) -> tuple[Separation, ...]:
     frame = scores.frame
     metrics = scores.metrics()
     names = [
-        m
-        for m in metrics
-        if any(m + suffix in metrics for suffix in BASELINES) or (m in SEPARATION and m != primary)
+        m for m in metrics if any(m + suffix in metrics for suffix in BASELINES) or (m in SEPARATION and m != primary)
     ]
     found = []
     for metric in names:
@@ -66,34 +57,17 @@ def separation(scores: Scores, primary: str) -> tuple[Separation, ...]:
             baselines = {}
             for suffix, label in BASELINES.items():
                 beside = frame[
-                    (frame["metric"] == metric + suffix)
-                    & (frame["variant"] == variant)
-                    & (frame["target"] == target)
+                    (frame["metric"] == metric + suffix) & (frame["variant"] == variant) & (frame["target"] == target)
                 ]
                 if not beside.empty:
                     baselines[label] = _mean_of_runs(beside)
             model = _mean_of_runs(group)
             printed = style(metric, None, [model, *baselines.values()])
             sign = 1.0 if printed.higher_is_better else -1.0
-            beats = (
-                all(sign * model > sign * other for other in baselines.values())
-                if baselines
-                else None
-            )
+            beats = all(sign * model > sign * other for other in baselines.values()) if baselines else None
             tracks = group["track"][group["track"] != ""].nunique()
             aggregation = next((a for a in group["aggregation"] if a), "")
-            found.append(
-                Separation(
-                    str(variant),
-                    str(target),
-                    printed,
-                    model,
-                    tracks,
-                    baselines,
-                    beats,
-                    aggregation,
-                )
-            )
+            found.append(Separation(str(variant), str(target), printed, model, tracks, baselines, beats, aggregation))
     return tuple(found)
 
 
@@ -120,11 +94,7 @@ def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, 
     factors = [f.name for f in study.declaration.factors] or ["variant"]
     levels = {v.name: v.levels for v in study.variants}
     observations = [
-        (
-            score,
-            [str(levels.get(row.variant, {}).get(name, row.variant)) for name in factors],
-            row.variant,
-        )
+        (score, [str(levels.get(row.variant, {}).get(name, row.variant)) for name in factors], row.variant)
         for row in main.rows
         for score in row.runs.values()
     ]
@@ -136,49 +106,27 @@ def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, 
     total = float(((scores - scores.mean()) ** 2).sum())
     if total <= 0:
         return ()
-    columns = {
-        name: _dummies([given[i] for _, given, _ in observations])
-        for i, name in enumerate(factors)
-    }
+    columns = {name: _dummies([given[i] for _, given, _ in observations]) for i, name in enumerate(factors)}
     additive, additive_df = _residual(np.hstack(list(columns.values())), scores)
     found = []
     for name in factors:
         rest = [columns[other] for other in factors if other != name]
-        without, without_df = _residual(
-            np.hstack(rest) if rest else np.ones((len(scores), 1)), scores
-        )
-        found.append(
-            _share(name, without - additive, without_df - additive_df, error, error_df, total)
-        )
+        without, without_df = _residual(np.hstack(rest) if rest else np.ones((len(scores), 1)), scores)
+        found.append(_share(name, without - additive, without_df - additive_df, error, error_df, total))
     if additive_df > error_df:
-        found.append(
-            _share(
-                "interactions", additive - error, additive_df - error_df, error, error_df, total
-            )
-        )
-    found.append(
-        FactorVariance("seeds (within a variant)", error, error_df, error / total, NAN, NAN)
-    )
+        found.append(_share("interactions", additive - error, additive_df - error_df, error, error_df, total))
+    found.append(FactorVariance("seeds (within a variant)", error, error_df, error / total, NAN, NAN))
     return tuple(found)
 
 
-def _share(
-    name: str, squares: float, df: int, error: float, error_df: int, total: float
-) -> FactorVariance:
+def _share(name: str, squares: float, df: int, error: float, error_df: int, total: float) -> FactorVariance:
     squares = max(0.0, squares)
     if df < 1 or error_df < 1 or error <= 0:
         return FactorVariance(name, squares, df, squares / total, NAN, NAN)
     mean_error = error / error_df
     f = squares / df / mean_error
     omega = (squares - df * mean_error) / (total + mean_error)
-    return FactorVariance(
-        name,
-        squares,
-        df,
-        squares / total,
-        max(0.0, omega),
-        float(scipy_stats.f.sf(f, df, error_df)),
-    )
+    return FactorVariance(name, squares, df, squares / total, max(0.0, omega), float(scipy_stats.f.sf(f, df, error_df)))
 
 
 def _dummies(labels: list[str]) -> np.ndarray:
@@ -196,9 +144,7 @@ def _residual(columns: np.ndarray, scores: np.ndarray) -> tuple[float, int]:
     return squares, int(len(scores) - rank)
 
 
-def quantile_drivers(
-    effects: tuple[TargetEffect, ...], many: int = 10
-) -> tuple[TargetEffect, ...]:
+def quantile_drivers(effects: tuple[TargetEffect, ...], many: int = 10) -> tuple[TargetEffect, ...]:
     """The largest gains and losses, at most `many` of each, in order."""
     if len(effects) <= 2 * many:
         return effects
@@ -208,9 +154,5 @@ def quantile_drivers(
 def agreement(effects: tuple[TargetEffect, ...], higher_is_better: bool) -> tuple[int, int]:
     """How many tags or tracks gained, and how many were counted."""
     sign = 1 if higher_is_better else -1
-    gained = sum(
-        1
-        for effect in effects
-        if not math.isnan(effect.difference) and sign * effect.difference > 0
-    )
+    gained = sum(1 for effect in effects if not math.isnan(effect.difference) and sign * effect.difference > 0)
     return gained, len(effects)

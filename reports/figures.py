@@ -32,61 +32,37 @@ def forest(comparison: Comparison) -> str:
     right = WIDTH - 210
     bounds = [0.0]
     for contrast in drawn:
-        bounds += [
-            contrast.primary.difference,
-            contrast.primary.low,
-            contrast.primary.high,
-            *contrast.simultaneous,
-        ]
+        bounds += [contrast.primary.difference, contrast.primary.low, contrast.primary.high, *contrast.simultaneous]
     low, high = svg.padded([b * style.scale for b in bounds])
     x = svg.linear(low, high, LEFT, right)
     bottom = 34 + ROW * len(drawn)
-    axis = f"difference to {comparison.against}, {style.label}" + (
-        f" ({style.unit})" if style.unit else ""
-    )
+    axis = f"difference to {comparison.against}, {style.label}" + (f" ({style.unit})" if style.unit else "")
     parts = svg.x_axis(x, svg.ticks(low, high), 26, bottom, axis)
     parts.append(svg.line(x(0), 20, x(0), bottom, "zero"))
     favours = ("← worse", "better →") if style.higher_is_better else ("← better", "worse →")
-    parts += [
-        svg.text(x(0) - 6, 16, favours[0], "tick", "end"),
-        svg.text(x(0) + 6, 16, favours[1], "tick"),
-    ]
+    parts += [svg.text(x(0) - 6, 16, favours[0], "tick", "end"), svg.text(x(0) + 6, 16, favours[1], "tick")]
     parts.append(svg.text(right + 16, 16, f"{prose.confidence(comparison)} CI", "tick"))
     parts.append(svg.text(WIDTH, 16, "corrected p", "tick", "end"))
     for k, contrast in enumerate(drawn):
         y = 26 + ROW * (k + 0.5)
         found = contrast.primary
         kind = "clear" if prose.significant(comparison, contrast) else "unclear"
-        parts.append(
-            svg.text(LEFT - 12, y + 4, svg.shortened(contrast.variant, LETTERS), "name", "end")
-        )
+        parts.append(svg.text(LEFT - 12, y + 4, svg.shortened(contrast.variant, LETTERS), "name", "end"))
         thin = [value * style.scale for value in contrast.simultaneous]
         if not any(map(math.isnan, thin)):
             parts.append(svg.line(x(thin[0]), y, x(thin[1]), y, f"thin {kind}"))
         if not math.isnan(found.low):
-            parts.append(
-                svg.line(
-                    x(found.low * style.scale), y, x(found.high * style.scale), y, f"thick {kind}"
-                )
-            )
+            parts.append(svg.line(x(found.low * style.scale), y, x(found.high * style.scale), y, f"thick {kind}"))
         parts.append(
             svg.diamond(
-                x(found.difference * style.scale),
-                y,
-                6,
-                f"mark {kind}",
-                prose.contrast_sentence(comparison, contrast),
+                x(found.difference * style.scale), y, 6, f"mark {kind}", prose.contrast_sentence(comparison, contrast)
             )
         )
         interval = style.interval(found.low, found.high)
         parts.append(svg.text(right + 16, y + 4, interval, "number"))
         parts.append(
             svg.text(
-                WIDTH,
-                y + 4,
-                p_value(contrast.p_corrected) + (contrast.stars and " " + contrast.stars),
-                "number",
-                "end",
+                WIDTH, y + 4, p_value(contrast.p_corrected) + (contrast.stars and " " + contrast.stars), "number", "end"
             )
         )
     return svg.drawing(
@@ -120,11 +96,7 @@ def seeds(comparison: Comparison) -> str:
         if not math.isnan(row.se):
             parts.append(
                 svg.line(
-                    x((row.mean - row.se) * style.scale),
-                    y,
-                    x((row.mean + row.se) * style.scale),
-                    y,
-                    "thick faint",
+                    x((row.mean - row.se) * style.scale), y, x((row.mean + row.se) * style.scale), y, "thick faint"
                 )
             )
         mean = x(row.mean * style.scale)
@@ -139,18 +111,10 @@ def seeds(comparison: Comparison) -> str:
                     f"{row.variant}, seed {seed}: {style.value(score)}",
                 )
             )
-    return svg.drawing(
-        WIDTH,
-        bottom + 42,
-        parts,
-        f"{style.label} of every run",
-        _overhang(row.variant for row in rows),
-    )
+    return svg.drawing(WIDTH, bottom + 42, parts, f"{style.label} of every run", _overhang(row.variant for row in rows))
 
 
-def item_effects(
-    comparison: Comparison, variant: str, effects: Sequence[TargetEffect], many: int = 10
-) -> str:
+def item_effects(comparison: Comparison, variant: str, effects: Sequence[TargetEffect], many: int = 10) -> str:
     """Differences by tag or track, largest gain first; at most `many` at either end."""
     style = comparison.style
     shown = quantile_drivers(tuple(effects), many)
@@ -166,9 +130,7 @@ def item_effects(
     x = svg.linear(low, high, LEFT, WIDTH - 20)
     step = 22.0
     bottom = 14 + step * len(shown)
-    axis = f"{style.label}, {variant} − {_reference(comparison, variant)}" + (
-        f" ({style.unit})" if style.unit else ""
-    )
+    axis = f"{style.label}, {variant} − {_reference(comparison, variant)}" + (f" ({style.unit})" if style.unit else "")
     parts = svg.x_axis(x, svg.ticks(low, high), 8, bottom, axis)
     parts.append(svg.line(x(0), 8, x(0), bottom, "zero"))
     for k, effect in enumerate(shown):
@@ -188,11 +150,7 @@ def item_effects(
         y = 10 + step * many
         parts.append(svg.line(12, y, WIDTH - 20, y, "cut"))
     return svg.drawing(
-        WIDTH,
-        bottom + 42,
-        parts,
-        f"Differences of {variant} by item",
-        _overhang(effect.target for effect in shown),
+        WIDTH, bottom + 42, parts, f"Differences of {variant} by item", _overhang(effect.target for effect in shown)
     )
 
 
@@ -221,22 +179,16 @@ def roc(predictions: pd.DataFrame | None, findings: Findings) -> str:
     size, left, top = 340.0, 46.0, 12.0
     x, y = svg.linear(0, 1, left, left + size), svg.linear(0, 1, top + size, top)
     steps = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    parts = svg.x_axis(x, steps, top, top + size, "false-positive rate") + svg.y_axis(
-        y, steps, left, left + size
-    )
+    parts = svg.x_axis(x, steps, top, top + size, "false-positive rate") + svg.y_axis(y, steps, left, left + size)
     parts.append(svg.line(x(0), y(0), x(1), y(1), "zero"))
     for k, name in enumerate(names):
         if name not in means:
             continue
-        points = [(x(0.0), y(0.0))] + [
-            (x(a), y(b)) for a, b in zip(grid, means[name], strict=True)
-        ]
+        points = [(x(0.0), y(0.0))] + [(x(a), y(b)) for a, b in zip(grid, means[name], strict=True)]
         dash = " dashed" if name in findings.main.references else ""
         parts.append(svg.polyline(points, f"series s{k}{dash}", name))
         row = top + 20 * k + 14
-        parts.append(
-            svg.line(left + size + 24, row - 4, left + size + 48, row - 4, f"series s{k}{dash}")
-        )
+        parts.append(svg.line(left + size + 24, row - 4, left + size + 48, row - 4, f"series s{k}{dash}"))
         parts.append(svg.text(left + size + 56, row, name, "name"))
     return svg.drawing(WIDTH, top + size + 42, parts, "Mean ROC curves")
 
@@ -265,29 +217,15 @@ def interaction(findings: Findings) -> str:
     x, y = svg.linear(-0.3, len(xs) - 0.7, left, right), svg.linear(low, high, bottom, top)
     parts = svg.y_axis(y, svg.ticks(low, high), left, right)
     for k, name in enumerate(xs):
-        parts.append(
-            svg.text(
-                x(k), bottom + 18, svg.shortened(name, int(70 / len(xs)) + 4), "tick", "middle"
-            )
-        )
+        parts.append(svg.text(x(k), bottom + 18, svg.shortened(name, int(70 / len(xs)) + 4), "tick", "middle"))
     parts.append(
-        svg.text(
-            (left + right) / 2,
-            bottom + 36,
-            f"{first} (mean {style.label}; lines: {second})",
-            "label",
-            "middle",
-        )
+        svg.text((left + right) / 2, bottom + 36, f"{first} (mean {style.label}; lines: {second})", "label", "middle")
     )
     for k, level in enumerate(series):
-        points = [
-            (x(i), y(means[(name, level)])) for i, name in enumerate(xs) if (name, level) in means
-        ]
+        points = [(x(i), y(means[(name, level)])) for i, name in enumerate(xs) if (name, level) in means]
         parts.append(svg.polyline(points, f"series s{k}", f"{second}: {level}"))
         parts += [svg.circle(px, py, 4, f"dot s{k}") for px, py in points]
-        parts.append(
-            svg.line(right + 20, top + 20 * k + 10, right + 44, top + 20 * k + 10, f"series s{k}")
-        )
+        parts.append(svg.line(right + 20, top + 20 * k + 10, right + 44, top + 20 * k + 10, f"series s{k}"))
         parts.append(svg.text(right + 52, top + 20 * k + 14, svg.shortened(level, 20), "name"))
     return svg.drawing(WIDTH, bottom + 46, parts, f"Interaction of {first} and {second}")
 
@@ -305,41 +243,25 @@ def learning_curves(curves: pd.DataFrame | None, study: Study) -> list[tuple[str
     names = [v.name for v in study.variants]
     found = []
     for (stage, metric), group in curves.groupby(["stage", "metric"], sort=False):
-        found.append(
-            (f"{stage}: {metric}", _curve_figure(group, f"{stage}: {metric}", owners, names))
-        )
+        found.append((f"{stage}: {metric}", _curve_figure(group, f"{stage}: {metric}", owners, names)))
     return found
 
 
-def _curve_figure(
-    group: pd.DataFrame, title: str, owners: Mapping[str, Sequence[str]], names: Sequence[str]
-) -> str:
+def _curve_figure(group: pd.DataFrame, title: str, owners: Mapping[str, Sequence[str]], names: Sequence[str]) -> str:
     low, high = svg.padded(group["value"].tolist())
     first, last = float(group["step"].min()), float(group["step"].max())
     left, right, top, bottom = 58.0, 350.0, 26.0, 196.0
-    x, y = (
-        svg.linear(first, last if last > first else first + 1, left, right),
-        svg.linear(low, high, bottom, top),
-    )
+    x, y = (svg.linear(first, last if last > first else first + 1, left, right), svg.linear(low, high, bottom, top))
     parts = [svg.text(left, 14, title, "label")]
     parts += svg.y_axis(y, svg.ticks(low, high, 4), left, right)
     parts += svg.x_axis(x, svg.ticks(first, last, 4), top, bottom, "step")
     for key, run in list(group.groupby("key", sort=False))[:200]:
         run = run.sort_values("step")
         thin = max(1, len(run) // 150)
-        points = [
-            (x(s), y(v))
-            for s, v in zip(run["step"].iloc[::thin], run["value"].iloc[::thin], strict=True)
-        ]
+        points = [(x(s), y(v)) for s, v in zip(run["step"].iloc[::thin], run["value"].iloc[::thin], strict=True)]
         users = list(owners.get(str(key), ()))
         shared = len(users) != 1
-        colour = (
-            "shared"
-            if shared
-            else f"s{names.index(users[0]) % svg.COLOURS}"
-            if users[0] in names
-            else "shared"
-        )
+        colour = "shared" if shared else f"s{names.index(users[0]) % svg.COLOURS}" if users[0] in names else "shared"
         label = (", ".join(users) or "no trial") + f" ({str(key)[:8]})"
         parts.append(svg.polyline(points, f"series fine {colour}", label))
     return svg.drawing(360, bottom + 40, parts, title)

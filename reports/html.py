@@ -80,15 +80,11 @@ def main_table(comparison: Comparison) -> tuple[list[str], list[Line]]:
                 numeric(prose.statistic(found) or MISSING, found.statistic),
                 numeric(p_value(found.p), found.p),
                 numeric(
-                    p_value(contrast.p_corrected)
-                    + (" " + contrast.stars if contrast.stars else ""),
+                    p_value(contrast.p_corrected) + (" " + contrast.stars if contrast.stars else ""),
                     contrast.p_corrected,
                     "n p",
                 ),
-                numeric(
-                    effect_text(contrast.effect.g, contrast.effect.low, contrast.effect.high),
-                    contrast.effect.g,
-                ),
+                numeric(effect_text(contrast.effect.g, contrast.effect.low, contrast.effect.high), contrast.effect.g),
                 numeric(p_value(naive_p), naive_p, "n naive"),
             ]
         lines.append(Line(tuple(cells), kind))
@@ -111,21 +107,12 @@ def test_lines(comparison: Comparison, tests: tuple[Result, ...]) -> list[Line]:
             Line(
                 (
                     Cell(found.label + (" (primary)" if k == 0 else ""), found.label, kind),
-                    numeric(
-                        comparison.style.difference(found.difference),
-                        found.difference,
-                        "n " + kind,
-                    ),
-                    numeric(
-                        comparison.style.interval(found.low, found.high), found.low, "n " + kind
-                    ),
+                    numeric(comparison.style.difference(found.difference), found.difference, "n " + kind),
+                    numeric(comparison.style.interval(found.low, found.high), found.low, "n " + kind),
                     numeric(prose.statistic(found) or MISSING, found.statistic, "n " + kind),
                     numeric(p_value(found.p), found.p, "n " + kind),
                     Cell(
-                        f"{found.n[0]} and {found.n[1]}"
-                        + (f", {found.items} items" if found.items else ""),
-                        "",
-                        kind,
+                        f"{found.n[0]} and {found.n[1]}" + (f", {found.items} items" if found.items else ""), "", kind
                     ),
                     Cell(found.note, found.note, kind),
                 ),
@@ -140,17 +127,9 @@ def separation_lines(findings: Findings) -> tuple[list[str], list[Line]]:
     names = list(dict.fromkeys(name for row in findings.separation for name in row.baselines))
     lines = []
     for row in findings.separation:
-        verdict = (
-            Cell("")
-            if row.beats is None
-            else Cell("yes", "1", "yes")
-            if row.beats
-            else Cell("no", "0", "no")
-        )
+        verdict = Cell("") if row.beats is None else Cell("yes", "1", "yes") if row.beats else Cell("no", "0", "no")
         baselines = [
-            numeric(row.style.value(row.baselines[n]), row.baselines[n])
-            if n in row.baselines
-            else Cell("", "", "n")
+            numeric(row.style.value(row.baselines[n]), row.baselines[n]) if n in row.baselines else Cell("", "", "n")
             for n in names
         ]
         lines.append(
@@ -167,16 +146,7 @@ def separation_lines(findings: Findings) -> tuple[list[str], list[Line]]:
                 )
             )
         )
-    return [
-        "variant",
-        "source",
-        "metric",
-        "model",
-        *names,
-        "beats all",
-        "tracks",
-        "aggregation",
-    ], lines
+    return ["variant", "source", "metric", "model", *names, "beats all", "tracks", "aggregation"], lines
 
 
 def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -199,10 +169,7 @@ def examples(findings: Findings, store: Path) -> tuple[list[dict[str, Any]], lis
         seen[target] = turns[-1] + 1
     ordered = [group for _, group in sorted(zip(turns, ordered, strict=True), key=lambda p: p[0])]
     for (track, target), members in ordered[:MAX_EXAMPLES]:
-        paths = {
-            "mixture": members[0].mixture,
-            f"reference {target}".strip(): members[0].reference,
-        }
+        paths = {"mixture": members[0].mixture, f"reference {target}".strip(): members[0].reference}
         paths |= {f"estimate, {e.variant}": e.estimate for e in members}
         sounds = {}
         for label, path in paths.items():
@@ -242,8 +209,7 @@ def to_html(
     main = findings.main
     shown, lost = examples(findings, store)
     order = sorted(
-        main.contrasts,
-        key=lambda c: -abs(c.primary.difference) if not math.isnan(c.primary.difference) else 0,
+        main.contrasts, key=lambda c: -abs(c.primary.difference) if not math.isnan(c.primary.difference) else 0
     )
     page = template().render(
         f=findings,

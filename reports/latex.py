@@ -80,9 +80,7 @@ def to_latex(findings: Findings, standalone: bool = False) -> str:
     comparisons = findings.comparisons
     factors = findings.study.declaration.factors
     first = factors[0].name if len(factors) == 1 else "variant"
-    heads = [
-        c.style.label + (f" ({c.style.unit})" if c.style.unit == "dB" else "") for c in comparisons
-    ]
+    heads = [c.style.label + (f" ({c.style.unit})" if c.style.unit == "dB" else "") for c in comparisons]
     lines = [
         "% needs \\usepackage{booktabs}",
         r"\begin{table}[t]",
@@ -95,10 +93,7 @@ def to_latex(findings: Findings, standalone: bool = False) -> str:
         r"\midrule",
     ]
     for row in findings.main.rows:
-        cells = [
-            cell(c, row.variant) if any(r.variant == row.variant for r in c.rows) else "--"
-            for c in comparisons
-        ]
+        cells = [cell(c, row.variant) if any(r.variant == row.variant for r in c.rows) else "--" for c in comparisons]
         lines.append(" & ".join([escape(row.variant), *cells]) + r" \\")
         if row.is_reference and row is findings.main.rows[0]:
             lines.append(r"\midrule")
@@ -107,12 +102,5 @@ def to_latex(findings: Findings, standalone: bool = False) -> str:
     if not standalone:
         return body
     return "\n".join(
-        [
-            r"\documentclass{article}",
-            r"\usepackage{booktabs}",
-            r"\begin{document}",
-            body,
-            r"\end{document}",
-            "",
-        ]
+        [r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", body, r"\end{document}", ""]
     )

@@ -33,10 +33,7 @@ def to_markdown(findings: Findings, extra: Sequence[Section] = ()) -> str:
                         s.target,
                         s.style.label,
                         s.style.value(s.model),
-                        *[
-                            s.style.value(s.baselines[n]) if n in s.baselines else MISSING
-                            for n in names
-                        ],
+                        *[s.style.value(s.baselines[n]) if n in s.baselines else MISSING for n in names],
                         MISSING if s.beats is None else "yes" if s.beats else "no",
                     ]
                     for s in findings.separation
@@ -49,10 +46,7 @@ def to_markdown(findings: Findings, extra: Sequence[Section] = ()) -> str:
             f"## Published beside ours ({beside.paper.short}, {beside.table})",
             table(
                 ["variant", "metric", "published", "ours"],
-                [
-                    [r.variant, r.metric, r.published.text.replace("*", r"\*"), r.ours]
-                    for r in beside.rows
-                ],
+                [[r.variant, r.metric, r.published.text.replace("*", r"\*"), r.ours] for r in beside.rows],
             ),
             table(["protocol", "published", "ours"], [list(row) for row in beside.protocol]),
         ]
@@ -63,10 +57,7 @@ def to_markdown(findings: Findings, extra: Sequence[Section] = ()) -> str:
     if findings.cautions:
         parts += ["## Cautions", _bullets(findings.cautions)]
     if study.notes:
-        parts += [
-            "## Notes of the run",
-            _bullets([record.note_text(n.text, n.count, n.items) for n in study.notes]),
-        ]
+        parts += ["## Notes of the run", _bullets([record.note_text(n.text, n.count, n.items) for n in study.notes])]
     parts += ["## Environment", _bullets([f"{k}: {v}" for k, v in record.environment(findings)])]
     if any(trial.command for trial in study.trials):
         parts += ["## Reproduce", _bullets(record.commands(findings))]
@@ -78,11 +69,7 @@ def _comparison(comparison: Comparison) -> list[str]:
     rows = []
     for row in comparison.rows:
         contrast = comparison.contrast(row.variant)
-        cells = [
-            row.variant,
-            f"{len(row.runs)}/{row.planned}",
-            prose.mean_se(comparison, row.variant),
-        ]
+        cells = [row.variant, f"{len(row.runs)}/{row.planned}", prose.mean_se(comparison, row.variant)]
         if contrast is None or contrast.refused:
             cells += [prose.untested(contrast), "", "", "", "", ""]
         else:
@@ -98,11 +85,7 @@ def _comparison(comparison: Comparison) -> list[str]:
         rows.append([cell.strip() for cell in cells])
     kind = "primary" if comparison.primary else "secondary, a family of its own"
     unit = (
-        f", {style.unit} = {style.scale:g} x score"
-        if style.scale != 1
-        else f", in {style.unit}"
-        if style.unit
-        else ""
+        f", {style.unit} = {style.scale:g} x score" if style.scale != 1 else f", in {style.unit}" if style.unit else ""
     )
     return [
         f"## {style.label} ({kind})",

@@ -89,8 +89,7 @@ def activity(samples: np.ndarray, threshold: float = -40.0) -> tuple[tuple[float
     active = np.concatenate([[0], (power > power.max() * 10 ** (threshold / 20)).astype(int), [0]])
     edges = np.flatnonzero(np.diff(active))
     return tuple(
-        (float(a) / len(power), float(b - a) / len(power))
-        for a, b in zip(edges[::2], edges[1::2], strict=True)
+        (float(a) / len(power), float(b - a) / len(power)) for a, b in zip(edges[::2], edges[1::2], strict=True)
     )
 
 

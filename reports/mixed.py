@@ -44,10 +44,7 @@ def reml(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:
     items, arms = x.shape[1], (x, y)
     df_run = len(x) + len(y) - 2
     runs = items * sum(float(((arm.mean(1) - arm.mean()) ** 2).sum()) for arm in arms)
-    left = sum(
-        float(((arm - arm.mean(1, keepdims=True) - arm.mean(0) + arm.mean()) ** 2).sum())
-        for arm in arms
-    )
+    left = sum(float(((arm - arm.mean(1, keepdims=True) - arm.mean(0) + arm.mean()) ** 2).sum()) for arm in arms)
     means = np.stack([arm.mean(0) - arm.mean() for arm in arms])
     scatter = means @ means.T
     if len(x) != len(y):

@@ -27,8 +27,15 @@ class Panel:
     lines: tuple[Line, ...]
 
 
-def panels(plots: Sequence[Panel], label: str, title: str, columns: int = 3,
-           legend: Sequence[tuple[str, str]] = (), low: float | None = None, high: float | None = None) -> str:
+def panels(
+    plots: Sequence[Panel],
+    label: str,
+    title: str,
+    columns: int = 3,
+    legend: Sequence[tuple[str, str]] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> str:
     """A drawing of the panels, row by row; `legend` is (CSS class, name). Empty without any point.
 
     The axes span all points, or from `low` to `high` upwards where given.
@@ -54,8 +61,11 @@ def panels(plots: Sequence[Panel], label: str, title: str, columns: int = 3,
         parts.append(svg.text(left, top - 8, svg.shortened(plot.title, 34), "label"))
         parts += svg.y_axis(y, svg.ticks(bottom_value, top_value, 4), left, left + PANEL - GAP)
         parts += svg.x_axis(x, svg.ticks(first, last, 4), top, top + HEIGHT, label)
-        parts += [svg.polyline([(x(a), y(b)) for a, b in line.points], f"series {line.kind}", line.name)
-                  for line in plot.lines if line.points]
+        parts += [
+            svg.polyline([(x(a), y(b)) for a, b in line.points], f"series {line.kind}", line.name)
+            for line in plot.lines
+            if line.points
+        ]
     rows = -(-len(plots) // columns)
     width = LEFT + columns * (PANEL + GAP)
     return svg.drawing(max(width, LEFT + LEGEND * len(legend)), start + rows * (HEIGHT + 62) + TOP, parts, title)

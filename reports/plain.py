@@ -20,16 +20,7 @@ def summary(findings: Findings) -> str:
     """The table at the end of a run: one line a variant, at most 100 columns."""
     main = findings.main
     label = main.style.label + (f" ({main.target})" if main.target not in ("", "macro") else "")
-    head = [
-        "variant",
-        label,
-        "difference",
-        f"{prose.confidence(main)} CI",
-        "t",
-        "p",
-        "p corr.",
-        "",
-    ]
+    head = ["variant", label, "difference", f"{prose.confidence(main)} CI", "t", "p", "p corr.", ""]
     body = []
     for row in main.rows:
         contrast = main.contrast(row.variant)
@@ -41,9 +32,7 @@ def summary(findings: Findings) -> str:
             cells += [
                 main.style.difference(found.difference),
                 main.style.interval(found.low, found.high),
-                MISSING
-                if math.isnan(found.statistic)
-                else f"{found.statistic:.2f}".replace("-", "−"),
+                MISSING if math.isnan(found.statistic) else f"{found.statistic:.2f}".replace("-", "−"),
                 p_value(found.p),
                 p_value(contrast.p_corrected),
                 contrast.stars,
@@ -54,8 +43,7 @@ def summary(findings: Findings) -> str:
     unit = f" in {main.style.unit}" if main.style.unit else ""
     lines += [
         "",
-        f"mean ± SE over runs{unit}; difference to {main.against}; {main.test_label}; "
-        f"{prose.family_phrase(main)}.",
+        f"mean ± SE over runs{unit}; difference to {main.against}; {main.test_label}; {prose.family_phrase(main)}.",
     ]
     lines += [prose.headline(findings)]
     if findings.deviations or findings.cautions:
@@ -76,20 +64,13 @@ def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
     lines = []
     for row in [head, ["─" * w for w in widths], *body]:
-        cells = [
-            c.ljust(w) if i == 0 else c.rjust(w)
-            for i, (c, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
         lines.append("  ".join(cells).rstrip())
     return lines
 
 
 def _wrapped(lines: Sequence[str]) -> list[str]:
-    return [
-        part
-        for line in lines
-        for part in (textwrap.wrap(line, WIDTH) if len(line) > WIDTH else [line])
-    ]
+    return [part for line in lines for part in (textwrap.wrap(line, WIDTH) if len(line) > WIDTH else [line])]
 
 
 def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -170,10 +151,7 @@ def contrast_objects(comparison: Comparison) -> list[dict[str, Any]]:
                     "p_corrected": contrast.p_corrected,
                     "correction": comparison.correction,
                     "family": comparison.family,
-                    "effect_size": {
-                        "hedges_g": contrast.effect.g,
-                        "ci": [contrast.effect.low, contrast.effect.high],
-                    },
+                    "effect_size": {"hedges_g": contrast.effect.g, "ci": [contrast.effect.low, contrast.effect.high]},
                     "n": list(found.n),
                     "items": found.items,
                     "test": found.test,
@@ -191,9 +169,7 @@ def to_json(findings: Findings) -> str:
         "title": findings.study.title,
         "headline": prose.headline(findings),
         "sentences": prose.sentences(findings),
-        "contrasts": [
-            c for comparison in findings.comparisons for c in contrast_objects(comparison)
-        ],
+        "contrasts": [c for comparison in findings.comparisons for c in contrast_objects(comparison)],
         "findings": _plain(findings),
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -8,9 +8,7 @@ from scipy import stats as scipy_stats
 from .stats import noncentral_cdf
 
 
-def power(
-    difference: float, sd: float, runs: int, alpha: float, item_variance: float = 0.0
-) -> float:
+def power(difference: float, sd: float, runs: int, alpha: float, item_variance: float = 0.0) -> float:
     """Power of the two-sided two-sample t test with `runs` runs an arm.
 
     Args:
@@ -32,9 +30,7 @@ def power(
     return 1.0 - noncentral_cdf(limit, df, shift) + noncentral_cdf(-limit, df, shift)
 
 
-def detectable(
-    sd: float, runs: int, alpha: float, item_variance: float = 0.0, wanted: float = 0.8
-) -> float:
+def detectable(sd: float, runs: int, alpha: float, item_variance: float = 0.0, wanted: float = 0.8) -> float:
     """The smallest difference found with `wanted` power; NaN without spread or with one run."""
     from scipy.optimize import brentq
 
@@ -52,12 +48,7 @@ def detectable(
 
 
 def runs_needed(
-    difference: float,
-    sd: float,
-    alpha: float,
-    item_variance: float = 0.0,
-    wanted: float = 0.8,
-    limit: int = 1_000,
+    difference: float, sd: float, alpha: float, item_variance: float = 0.0, wanted: float = 0.8, limit: int = 1_000
 ) -> int:
     """The fewest runs an arm that find `difference` with `wanted` power; 0 if not even `limit`
     do.

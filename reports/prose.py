@@ -48,18 +48,13 @@ def contrast_sentence(comparison: Comparison, contrast: Contrast) -> str:
     numbers.append(f"{result.label}, {found}" if found else result.label)
     numbers.append(p_phrase(result.p))
     if comparison.correction != "none":
-        numbers.append(
-            f"{p_phrase(contrast.p_corrected, 'corrected p')} ({family_phrase(comparison)})"
-        )
+        numbers.append(f"{p_phrase(contrast.p_corrected, 'corrected p')} ({family_phrase(comparison)})")
     inside = "; ".join(numbers)
     if result.difference == 0:
         return f"{names[0]} and {names[1]} have the same mean {style.label} ({inside})."
     verb = "raises" if result.difference > 0 else "lowers"
     if significant(comparison, contrast):
-        return (
-            f"{names[0]} {verb} {style.label} by {style.amount(result.difference)} "
-            f"over {names[1]} ({inside})."
-        )
+        return f"{names[0]} {verb} {style.label} by {style.amount(result.difference)} over {names[1]} ({inside})."
     return (
         f"{names[0]} shows no significant difference to {names[1]} on {style.label}: "
         f"{style.difference(result.difference, unit=True)} ({inside})."
@@ -101,8 +96,7 @@ def _headline(main: Comparison) -> str:
                 for c in group
             ]
             parts.append(
-                f"{listing(each)} {'is' if len(each) == 1 else 'are'} significantly "
-                f"{word} than {main.against}"
+                f"{listing(each)} {'is' if len(each) == 1 else 'are'} significantly {word} than {main.against}"
             )
     family = f"{main.test_label}, {family_phrase(main)}"
     if parts:
@@ -111,11 +105,7 @@ def _headline(main: Comparison) -> str:
         if rest:
             text += f" For the other {count(rest, 'variant')} no difference could be shown."
         return text
-    many = (
-        "the one variant tested"
-        if len(tested) == 1
-        else f"none of the {len(tested)} variants tested"
-    )
+    many = "the one variant tested" if len(tested) == 1 else f"none of the {len(tested)} variants tested"
     verb = "does not differ" if len(tested) == 1 else "differs"
     text = f"On {label}, {many} {verb} significantly from {main.against} ({family})."
     return text
@@ -171,9 +161,7 @@ def generalisation(findings: Findings) -> str:
         )
     if findings.study.declaration.shared:
         shared = findings.study.declaration.shared.strip().rstrip(".")
-        text += (
-            f" {shared[:1].upper()}{shared[1:]}. What a shared stage learned by chance is not in "
-        )
+        text += f" {shared[:1].upper()}{shared[1:]}. What a shared stage learned by chance is not in "
         text += "the spread between runs."
     return text
 
@@ -230,17 +218,11 @@ def naive_sentence(findings: Findings) -> str:
     fooled = [
         c
         for c in main.contrasts
-        if c.naive is not None
-        and c.naive.p * main.family < main.alpha
-        and not c.p_corrected < main.alpha
+        if c.naive is not None and c.naive.p * main.family < main.alpha and not c.p_corrected < main.alpha
     ]
     if not fooled:
         return ""
-    each = [
-        f"{c.variant} (naive {p_phrase(c.naive.p)}, honest {p_phrase(c.primary.p)})"
-        for c in fooled
-        if c.naive
-    ]
+    each = [f"{c.variant} (naive {p_phrase(c.naive.p)}, honest {p_phrase(c.primary.p)})" for c in fooled if c.naive]
     return (
         "A test that pools all pairs as if they were independent would also have called "
         f"{listing(each)} significant "

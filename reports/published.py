@@ -181,14 +181,10 @@ def _protocol(found: Paper, findings: Findings) -> tuple[tuple[str, str, str], .
     ]
     ours = {
         "runs": f"{runs} a row",
-        "test": f"{main.test_label} against {main.against}, {main.correction_label}, "
-        f"family of {main.family}",
+        "test": f"{main.test_label} against {main.against}, {main.correction_label}, family of {main.family}",
         "data": "; ".join(data) or "as the recipe says",
         "separators": study.declaration.shared or "trained anew by each seed",
     }
     if study.smoke:
         ours["data"] += " (smoke run: tiny)"
-    return tuple(
-        (what, text, ours.get(what, "as the study's recipe says"))
-        for what, text in found.protocol.items()
-    )
+    return tuple((what, text, ours.get(what, "as the study's recipe says")) for what, text in found.protocol.items())

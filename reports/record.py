@@ -22,11 +22,7 @@ def environment(findings: Findings) -> list[tuple[str, str]]:
     rows = []
     if "commit" in given:
         rows.append(
-            (
-                "commit",
-                str(given.pop("commit"))
-                + (" (with uncommitted changes)" if given.get("dirty") else ""),
-            )
+            ("commit", str(given.pop("commit")) + (" (with uncommitted changes)" if given.get("dirty") else ""))
         )
     given.pop("dirty", None)
     hours = given.pop("hours", None)
@@ -44,13 +40,7 @@ def environment(findings: Findings) -> list[tuple[str, str]]:
                 + (f"; {cached} found in the store" if cached else ""),
             )
         )
-        devices = sorted(
-            {
-                f"{s.device} ({s.device_name})" if s.device_name else s.device
-                for s in stages
-                if s.device
-            }
-        )
+        devices = sorted({f"{s.device} ({s.device_name})" if s.device_name else s.device for s in stages if s.device})
         rows.append(("devices", ", ".join(devices)))
     return rows
 

@@ -132,30 +132,54 @@ def read(tables: Path) -> Searches | None:
     arms = []
     for found in described["searches"]:
         rows = frame[frame["variant"] == found["variant"]]
-        arms.append(Arm(
-            found["variant"], found["key"], found["trained"], found["directory"], metrics, maximised,
-            described["declared"]["spaces"][found["trained"]], found["given"], tuple(found["points"]),
-            found["departures"], found["trial"], tuple(found["candidates"]),
-            tuple(_training(row, metrics) for row in rows.to_dict("records"))))
+        arms.append(
+            Arm(
+                found["variant"],
+                found["key"],
+                found["trained"],
+                found["directory"],
+                metrics,
+                maximised,
+                described["declared"]["spaces"][found["trained"]],
+                found["given"],
+                tuple(found["points"]),
+                found["departures"],
+                found["trial"],
+                tuple(found["candidates"]),
+                tuple(_training(row, metrics) for row in rows.to_dict("records")),
+            )
+        )
     return Searches(described["declared"], tuple(arms))
 
 
 def _training(row: Mapping[Any, str], metrics: Sequence[str]) -> Training:
     values = tuple(float(row[metric]) if row[metric] else math.nan for metric in metrics)
-    return Training(int(row["trial"]), int(row["rerun"]) if row["rerun"] else None, row["state"], values,
-                    int(row["epochs"]), int(row["most"]), float(row["seconds"]), json.loads(row["departures"]),
-                    tuple(json.loads(row.get("reported") or "[]")))
+    return Training(
+        int(row["trial"]),
+        int(row["rerun"]) if row["rerun"] else None,
+        row["state"],
+        values,
+        int(row["epochs"]),
+        int(row["most"]),
+        float(row["seconds"]),
+        json.loads(row["departures"]),
+        tuple(json.loads(row.get("reported") or "[]")),
+    )
 
 
 # ---- was it tuned enough
+
 
 def scores(arm: Arm) -> list[float]:
     """A value a finished suggestion, less is better: what it reached, for a pruned one what it last reported, for a
     diverged one the worst of the others.
     """
-    found = [arm.sign() * (t.values[0] if t.state == "complete" or not math.isnan(t.values[0]) or not t.reported
-                           else t.reported[-1])
-             for t in arm.trials if t.state in ("complete", "pruned", "diverged")]
+    found = [
+        arm.sign()
+        * (t.values[0] if t.state == "complete" or not math.isnan(t.values[0]) or not t.reported else t.reported[-1])
+        for t in arm.trials
+        if t.state in ("complete", "pruned", "diverged")
+    ]
     finite = [value for value in found if math.isfinite(value)]
     worst = max(finite, default=math.nan)
     return [value if math.isfinite(value) else worst for value in found]
@@ -180,6 +204,7 @@ def expected_best(values: Sequence[float]) -> tuple[list[float], list[float]]:
 
 
 # ---- what mattered
+
 
 def unit(value: Any, described: Mapping[str, Any]) -> float:
     """A value's place in its range, 0 to 1; a choice's is its index over the last index."""
@@ -229,7 +254,7 @@ def importance(arm: Arm, rng: np.random.Generator) -> dict[str, tuple[float, flo
             continue
         parts, start = [], 0
         for grid in grids:
-            parts.append(means[start:start + len(grid)].var() / total)
+            parts.append(means[start : start + len(grid)].var() / total)
             start += len(grid)
         shares.append(parts)
     if not shares:
@@ -254,5 +279,8 @@ def _grid(described: Mapping[str, Any]) -> np.ndarray:
 def front(arm: Arm) -> list[int]:
     """Trials that no other beats in every metric (two metrics)."""
     points = {t.trial: [arm.sign(k) * v for k, v in enumerate(t.values)] for t in arm.trials if t.state == "complete"}
-    return [n for n, a in points.items()
-            if not any(all(x <= y for x, y in zip(b, a, strict=True)) and b != a for b in points.values())]
+    return [
+        n
+        for n, a in points.items()
+        if not any(all(x <= y for x, y in zip(b, a, strict=True)) and b != a for b in points.values())
+    ]

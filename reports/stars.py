@@ -36,9 +36,7 @@ class Stars:
     extra: tuple[str, ...]
 
 
-def p_from_summary(
-    a: Printed, b: Printed, runs: int, spread: str, test: str, sided: int
-) -> tuple[float, float]:
+def p_from_summary(a: Printed, b: Printed, runs: int, spread: str, test: str, sided: int) -> tuple[float, float]:
     """t and p of a - b from mean and spread over `runs` runs; one-sided p is for a > b."""
     scale = math.sqrt(runs) if spread == "SE" else 1.0
     t, p = scipy_stats.ttest_ind_from_stats(
@@ -65,9 +63,7 @@ def msspt_cells(table: Table) -> dict[str, tuple[Printed, Printed]]:
     }
 
 
-def msspt_stars(
-    spread: str, test: str, sided: int, family: int, method: str = "bonferroni"
-) -> Stars:
+def msspt_stars(spread: str, test: str, sided: int, family: int, method: str = "bonferroni") -> Stars:
     """Table I's stars recomputed under one setting."""
     found = paper("msspt")
     cells = msspt_cells(found.table("Table I"))
@@ -76,9 +72,7 @@ def msspt_stars(
         name
         for name, q in zip(
             cells,
-            correct(p, method, family)
-            if method != "bonferroni"
-            else [min(1.0, q * family) for q in p],
+            correct(p, method, family) if method != "bonferroni" else [min(1.0, q * family) for q in p],
             strict=True,
         )
         if q < 0.05
@@ -101,7 +95,5 @@ def msspt_settings() -> list[Stars]:
     """Every setting of recipes that was tried: spread, test, sidedness, family."""
     return [
         msspt_stars(spread, test, sided, family)
-        for spread, sided, test, family in itertools.product(
-            ("SE", "SD"), (2, 1), ("Student", "Welch"), FAMILIES
-        )
+        for spread, sided, test, family in itertools.product(("SE", "SD"), (2, 1), ("Student", "Welch"), FAMILIES)
     ]

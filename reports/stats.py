@@ -52,9 +52,7 @@ class Result:
     note: str = ""
 
 
-def not_possible(
-    test: str, label: str, n: tuple[int, int], items: int, why: str, difference: float = NAN
-) -> Result:
+def not_possible(test: str, label: str, n: tuple[int, int], items: int, why: str, difference: float = NAN) -> Result:
     """A test that could not be made, with the reason as its note."""
     return Result(test, label, difference, NAN, NAN, NAN, NAN, NAN, NAN, n, items, why)
 
@@ -78,17 +76,12 @@ def from_se(
         if se == 0 and difference == 0:
             note = note or "every score is the same in both arms: the difference is exactly zero"
             return Result(test, label, 0.0, 0.0, 0.0, 0.0, NAN, NAN, 1.0, n, items, note)
-        note = (
-            note
-            or "no spread between runs: the difference has no standard error and cannot be tested"
-        )
+        note = note or "no spread between runs: the difference has no standard error and cannot be tested"
         return not_possible(test, label, n, items, note, difference)
     t = difference / se
     half = float(scipy_stats.t.ppf(1 - alpha / 2, df)) * se
     p = float(2 * scipy_stats.t.sf(abs(t), df))
-    return Result(
-        test, label, difference, difference - half, difference + half, se, t, df, p, n, items, note
-    )
+    return Result(test, label, difference, difference - half, difference + half, se, t, df, p, n, items, note)
 
 
 def _too_few(test: str, label: str, a: Sequence[float], b: Sequence[float], why: str) -> Result:
@@ -142,9 +135,7 @@ def paired(a: Mapping[int, float], b: Mapping[int, float], alpha: float = 0.05) 
         return _too_few("paired", "paired t", x, y, "needs two seeds that both arms have")
     d = np.subtract(x, y)
     se = math.sqrt(variance(d.tolist()) / len(d))
-    return from_se(
-        "paired", "paired t", float(d.mean()), se, len(d) - 1, (len(x), len(y)), alpha=alpha
-    )
+    return from_se("paired", "paired t", float(d.mean()), se, len(d) - 1, (len(x), len(y)), alpha=alpha)
 
 
 def wilcoxon(a: Mapping[int, float], b: Mapping[int, float], alpha: float = 0.05) -> Result:
@@ -161,9 +152,7 @@ def wilcoxon(a: Mapping[int, float], b: Mapping[int, float], alpha: float = 0.05
     ties = len(set(np.abs(d))) < len(d) or (d == 0).any()
     outcome = scipy_stats.wilcoxon(x, y, method="approx" if ties or len(d) > 25 else "exact")
     floor = 2.0 ** (1 - len(d))
-    note = (
-        f"with {len(d)} pairs its smallest possible p is {floor:.3g}" if floor > alpha / 20 else ""
-    )
+    note = f"with {len(d)} pairs its smallest possible p is {floor:.3g}" if floor > alpha / 20 else ""
     if floor > alpha:
         note += f": it cannot reach {alpha:g}"
     return Result(
@@ -183,10 +172,7 @@ def wilcoxon(a: Mapping[int, float], b: Mapping[int, float], alpha: float = 0.05
 
 
 def permutation(
-    a: Sequence[float],
-    b: Sequence[float],
-    alpha: float = 0.05,
-    rng: np.random.Generator | None = None,
+    a: Sequence[float], b: Sequence[float], alpha: float = 0.05, rng: np.random.Generator | None = None
 ) -> Result:
     """Permutation test of the difference of means, exact up to 20,000 relabellings, else 9,999
     random ones.
@@ -214,9 +200,7 @@ def permutation(
     note = f"its smallest possible p is {floor:.3g}" if floor > alpha / 20 else ""
     if floor > alpha:
         note += f": it cannot reach {alpha:g}"
-    return Result(
-        "permutation", label, observed, NAN, NAN, NAN, NAN, NAN, p, (len(a), len(b)), 0, note
-    )
+    return Result("permutation", label, observed, NAN, NAN, NAN, NAN, NAN, p, (len(a), len(b)), 0, note)
 
 
 @dataclass(frozen=True)
@@ -270,13 +254,7 @@ def _divisor(df: float) -> tuple[np.ndarray, np.ndarray]:
     edges = np.linspace(low, high, 121)
     half = (edges[1] - edges[0]) / 2
     s = (edges[:-1, None] + half * (nodes + 1)).ravel()
-    log_density = (
-        math.log(2)
-        + df / 2 * math.log(df / 2)
-        - math.lgamma(df / 2)
-        + (df - 1) * np.log(s)
-        - df * s**2 / 2
-    )
+    log_density = math.log(2) + df / 2 * math.log(df / 2) - math.lgamma(df / 2) + (df - 1) * np.log(s) - df * s**2 / 2
     return s, np.exp(log_density) * np.tile(weights, len(edges) - 1) * half
 
 

@@ -12,17 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-TESTS = (
-    "crossed",
-    "welch",
-    "student",
-    "paired",
-    "wilcoxon",
-    "permutation",
-    "mixed",
-    "bootstrap",
-    "item_means",
-)
+TESTS = ("crossed", "welch", "student", "paired", "wilcoxon", "permutation", "mixed", "bootstrap", "item_means")
 CORRECTIONS = ("bonferroni", "holm", "bh", "none")
 
 
@@ -171,9 +161,7 @@ def declaration_hashes(declaration: Mapping[str, Any]) -> tuple[str, ...]:
     """
     return tuple(
         hashlib.sha256(
-            json.dumps(
-                declaration, sort_keys=True, separators=separators, ensure_ascii=ascii_only
-            ).encode()
+            json.dumps(declaration, sort_keys=True, separators=separators, ensure_ascii=ascii_only).encode()
         ).hexdigest()
         for separators in ((",", ":"), (", ", ": "))
         for ascii_only in (True, False)
@@ -183,24 +171,17 @@ def declaration_hashes(declaration: Mapping[str, Any]) -> tuple[str, ...]:
 def _declaration(raw: Mapping[str, Any], place: str) -> Declaration:
     test = str(raw.get("test") or "")
     if test and test not in TESTS:
-        raise ValueError(
-            f"{place}: unknown test {test!r} in declaration.test; {nearest(test, TESTS)}"
-        )
+        raise ValueError(f"{place}: unknown test {test!r} in declaration.test; {nearest(test, TESTS)}")
     correction = str(raw.get("correction") or "bonferroni")
     if correction not in CORRECTIONS:
         raise ValueError(
-            f"{place}: unknown correction {correction!r} in declaration.correction; "
-            + nearest(correction, CORRECTIONS)
+            f"{place}: unknown correction {correction!r} in declaration.correction; " + nearest(correction, CORRECTIONS)
         )
     alpha = float(raw.get("alpha", 0.05))
     if not 0 < alpha < 0.5:
-        raise ValueError(
-            f"{place}: declaration.alpha is {alpha}; it must lie between 0 and 0.5, e.g. 0.05"
-        )
+        raise ValueError(f"{place}: declaration.alpha is {alpha}; it must lie between 0 and 0.5, e.g. 0.05")
     return Declaration(
-        factors=tuple(
-            Factor(f["name"], dict(f.get("levels", {}))) for f in raw.get("factors", ())
-        ),
+        factors=tuple(Factor(f["name"], dict(f.get("levels", {}))) for f in raw.get("factors", ())),
         design=str(raw.get("design", "")),
         seeds=tuple(int(seed) for seed in raw.get("seeds", ())),
         seeded=tuple(raw.get("seeded", ())),
@@ -251,9 +232,7 @@ def read_study(path: Path) -> Study:
         declared=declared,
         declaration=_declaration(declaration, str(path)),
         variants=tuple(
-            Variant(
-                v["variant"], v.get("levels", {}), v.get("departures", {}), v.get("recipe", {})
-            )
+            Variant(v["variant"], v.get("levels", {}), v.get("departures", {}), v.get("recipe", {}))
             for v in raw.get("variants", ())
         ),
         trials=tuple(
@@ -282,12 +261,7 @@ def read_study(path: Path) -> Study:
             for key, s in raw.get("stages", {}).items()
         },
         notes=tuple(
-            Note(
-                n.get("kind", ""),
-                n.get("text", ""),
-                int(n.get("count") or 0),
-                tuple(map(str, n.get("items") or ())),
-            )
+            Note(n.get("kind", ""), n.get("text", ""), int(n.get("count") or 0), tuple(map(str, n.get("items") or ())))
             for n in raw.get("notes", ())
         ),
         examples=tuple(

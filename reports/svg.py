@@ -9,9 +9,7 @@ from html import escape
 COLOURS = 8
 
 
-def drawing(
-    width: float, height: float, parts: Sequence[str], title: str, left: float = 0.0
-) -> str:
+def drawing(width: float, height: float, parts: Sequence[str], title: str, left: float = 0.0) -> str:
     """A whole <svg> that scales with its container; `title` is what a screen reader says, `left`
     the room to the left of x = 0.
     """
@@ -48,9 +46,7 @@ def tick_digits(values: Sequence[float]) -> int:
     """Decimals that tell the ticks apart."""
     step = min((b - a for a, b in zip(values, values[1:], strict=False)), default=1.0)
     digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
-    return digits + (
-        1 if step > 0 and abs(step * 10**digits - round(step * 10**digits)) > 1e-6 else 0
-    )
+    return digits + (1 if step > 0 and abs(step * 10**digits - round(step * 10**digits)) > 1e-6 else 0)
 
 
 def padded(values: Sequence[float], share: float = 0.06) -> tuple[float, float]:
@@ -108,22 +104,15 @@ def x_axis(
     parts = [line(scale(v), top, scale(v), bottom, "grid") for v in values]
     parts += [text(scale(v), bottom + 15, write(v), "tick", "middle") for v in values]
     if values and label:
-        parts.append(
-            text((scale(values[0]) + scale(values[-1])) / 2, bottom + 32, label, "label", "middle")
-        )
+        parts.append(text((scale(values[0]) + scale(values[-1])) / 2, bottom + 32, label, "label", "middle"))
     return parts
 
 
-def y_axis(
-    scale: Callable[[float], float], values: Sequence[float], left: float, right: float
-) -> list[str]:
+def y_axis(scale: Callable[[float], float], values: Sequence[float], left: float, right: float) -> list[str]:
     """Horizontal grid lines with their numbers to the left."""
     digits = tick_digits(values)
     parts = [line(left, scale(v), right, scale(v), "grid") for v in values]
-    parts += [
-        text(left - 6, scale(v) + 4, f"{v:.{digits}f}".replace("-", "−"), "tick", "end")
-        for v in values
-    ]
+    parts += [text(left - 6, scale(v) + 4, f"{v:.{digits}f}".replace("-", "−"), "tick", "end") for v in values]
     return parts
 
 

@@ -86,9 +86,7 @@ def _numbers(column: pd.Series, path: Path, name: str, empty: bool) -> pd.Series
     bad = values.isna() & ~(blank if empty else False)
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
-        raise ValueError(
-            f"{path} line {row + 2}: {name} is {column.iloc[row]!r}, which is no number"
-        )
+        raise ValueError(f"{path} line {row + 2}: {name} is {column.iloc[row]!r}, which is no number")
     return values.astype(float)
 
 
@@ -110,9 +108,7 @@ def select(scores: Scores, metric: str, target: str = "") -> pd.DataFrame:
         chosen = rows[rows["target"] == target]
         if chosen.empty:
             known = sorted(set(rows["target"]))
-            raise ValueError(
-                f"metric {metric!r} has no target {target!r}; {nearest(target, known)}"
-            )
+            raise ValueError(f"metric {metric!r} has no target {target!r}; {nearest(target, known)}")
         return _of_tracks(chosen)
     for name in MACRO:
         chosen = rows[rows["target"] == name]
@@ -182,9 +178,7 @@ def read_predictions(path: Path) -> pd.DataFrame | None:
             raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
     wrong = ~frame["truth"].isin([0, 1])
     if wrong.any():
-        raise ValueError(
-            f"{path}: truth holds {frame['truth'][wrong].iloc[0]!r}; it must be 0 or 1"
-        )
+        raise ValueError(f"{path}: truth holds {frame['truth'][wrong].iloc[0]!r}; it must be 0 or 1")
     return frame
 
 
@@ -201,9 +195,7 @@ def read_curves(path: Path) -> pd.DataFrame | None:
     return frame[np.isfinite(frame["value"].to_numpy())]
 
 
-def bare_study(
-    scores: Scores, title: str, factor: str, reference: str, metric: str, target: str
-) -> Study:
+def bare_study(scores: Scores, title: str, factor: str, reference: str, metric: str, target: str) -> Study:
     """A study for a table that came without study.json: its variants and seeds are those found in
     the table.
 
@@ -212,9 +204,7 @@ def bare_study(
     """
     names = scores.variants()
     if reference not in names:
-        raise ValueError(
-            f"--reference {reference!r} is no level of {factor!r}; {nearest(reference, names)}"
-        )
+        raise ValueError(f"--reference {reference!r} is no level of {factor!r}; {nearest(reference, names)}")
     seeds = tuple(sorted(set(int(seed) for seed in scores.frame["seed"])))
     return Study(
         title=title,

@@ -93,10 +93,7 @@ def influences(predictions: pd.DataFrame, target: str = "") -> dict[str, Influen
                 values.append(area)
             if values:
                 runs.append(float(np.mean(values)))
-        tags = {
-            name: Tag(float(np.mean(each)), sums[name] / len(each), *counts[name])
-            for name, each in areas.items()
-        }
+        tags = {name: Tag(float(np.mean(each)), sums[name] / len(each), *counts[name]) for name, each in areas.items()}
         found[str(variant)] = Influence(tags, tuple(runs), len(clips))
     return found
 
@@ -111,9 +108,7 @@ def tests(a: Influence, b: Influence, alpha: float) -> tuple[Result, ...]:
     n = (len(a.runs), len(b.runs))
     clips = float(((a.mean() - b.mean()) ** 2).sum())
     label = "DeLong z (clips sampled, these runs the only ones)"
-    first = from_se(
-        "delong", label, difference, math.sqrt(clips), math.inf, n, alpha=alpha, items=a.clips
-    )
+    first = from_se("delong", label, difference, math.sqrt(clips), math.inf, n, alpha=alpha, items=a.clips)
     if min(n) < 2:
         return (first,)
     parts = [(variance(runs) / len(runs), len(runs) - 1) for runs in (a.runs, b.runs)]
@@ -121,9 +116,7 @@ def tests(a: Influence, b: Influence, alpha: float) -> tuple[Result, ...]:
     spread = sum(part**2 / df for part, df in parts)
     df = total**2 / spread if spread > 0 else math.inf
     label = "seeds + clips t (Welch with DeLong's variance added)"
-    second = from_se(
-        "seeds_clips", label, difference, math.sqrt(total), df, n, alpha=alpha, items=a.clips
-    )
+    second = from_se("seeds_clips", label, difference, math.sqrt(total), df, n, alpha=alpha, items=a.clips)
     return (first, second)
 
 

@@ -99,9 +99,7 @@ def known(metric: str) -> Style | None:
     return None
 
 
-def style(
-    metric: str, higher_is_better: bool | None = None, scores: Sequence[float] = ()
-) -> Style:
+def style(metric: str, higher_is_better: bool | None = None, scores: Sequence[float] = ()) -> Style:
     """The style of a metric; of an unknown one, decimals that show three digits of its spread."""
     found = known(metric)
     if found is None:
@@ -164,13 +162,7 @@ def listing(names: Sequence[str], limit: int = 0) -> str:
     names = list(names)
     if limit and len(names) > limit + 1:
         return ", ".join(names[:limit]) + f" and {len(names) - limit} more"
-    return (
-        names[0]
-        if len(names) == 1
-        else ", ".join(names[:-1]) + " and " + names[-1]
-        if names
-        else "none"
-    )
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else "none"
 
 
 def duration(seconds: float) -> str:

@@ -19,7 +19,7 @@ def train_levels(trial: Trial, recipe: Any) -> dict[str, Any]:
     lr = trial.suggest_float("train.phases.0.lr", 1e-5, 1e-3, log=True)
     clip = trial.suggest_categorical("train.phases.0.clip", [None, 10.0])
     return {
-        **{f"train.phases.{halved}.lr": lr * 0.5 ** halved for halved in range(many)},
+        **{f"train.phases.{halved}.lr": lr * 0.5**halved for halved in range(many)},
         **{f"train.phases.{halved}.clip": clip for halved in range(many)},
         "train.batch": trial.suggest_categorical("train.batch", [12, 25, 50]),
         "network.dropout": trial.suggest_float("network.dropout", 0.1, 0.5),

@@ -19,7 +19,7 @@ def train_stems(trial: Trial, recipe: Any) -> dict[str, Any]:
     lr = trial.suggest_float("train.phases.0.lr", 1e-4, 1e-2, log=True)
     weight_decay = trial.suggest_float("train.phases.0.weight_decay", 1e-6, 1e-4, log=True)
     return {
-        **{f"train.phases.{fallen}.lr": lr * 0.3 ** fallen for fallen in range(many)},
+        **{f"train.phases.{fallen}.lr": lr * 0.3**fallen for fallen in range(many)},
         **{f"train.phases.{fallen}.weight_decay": weight_decay for fallen in range(many)},
         "train.batch": trial.suggest_categorical("train.batch", [7, 14, 28]),
         "xumx.dropout": trial.suggest_float("xumx.dropout", 0.2, 0.6),

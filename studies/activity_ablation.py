@@ -19,8 +19,10 @@ ROWS = {  # as in the paper: labels in training, labels at test
     "yes, yes": {},
     "yes, oracle": {"gate.kind": "oracle"},
 }
-PRINTED = {row: [f"{{target}}, train {row.split(', ')[0]}, test {row.split(', ')[1]}", "{metric}"]
-           for row in ("no, no", "yes, no", "yes, yes")}
+PRINTED = {
+    row: [f"{{target}}, train {row.split(', ')[0]}, test {row.split(', ')[1]}", "{metric}"]
+    for row in ("no, no", "yes, no", "yes, yes")
+}
 
 
 def rows(factors: list[Factor]) -> list[Variant]:
@@ -43,8 +45,13 @@ study = Study(
     smoke=smoke,
     search=Search({"train_target": train_target}, trials=20),  # with --search each_variant
     sections=(
-        {"kind": "by_target", "paper": "iass", "table": "Table 4", "metrics": ["sdr", "sir", "sar", "avg"],
-         "printed": PRINTED},
+        {
+            "kind": "by_target",
+            "paper": "iass",
+            "table": "Table 4",
+            "metrics": ["sdr", "sir", "sar", "avg"],
+            "printed": PRINTED,
+        },
         {"kind": "activity_detection"},
         {"kind": "dropped_frames"},
         {"kind": "masked_spectrograms", "variants": ["yes, no", "yes, raw", "yes, yes", "yes, oracle"]},

@@ -21,8 +21,13 @@ study = Study(
     metric="sdr",
     smoke=smoke,
     sections=(
-        {"kind": "by_target", "paper": "iass", "table": "Table 1", "metrics": ["sdr"],
-         "printed": {"3": ["3", "{target}"], "4": ["4", "{target}"]}},
+        {
+            "kind": "by_target",
+            "paper": "iass",
+            "table": "Table 1",
+            "metrics": ["sdr"],
+            "printed": {"3": ["3", "{target}"], "4": ["4", "{target}"]},
+        },
         {"kind": "activity_detection"},
         {"kind": "dropped_frames"},
     ),

@@ -1,8 +1,8 @@
 """Which settings of the joint finetuning suit it best, and what do they gain over the published ones?
 
-    python studies/finetune_search.py --dry-run                 what would run
-    python studies/finetune_search.py --smoke                   all of it, tiny, on this machine
-    ray submit ray_cluster.yaml studies/finetune_search.py      the study
+python studies/finetune_search.py --dry-run                 what would run
+python studies/finetune_search.py --smoke                   all of it, tiny, on this machine
+ray submit ray_cluster.yaml studies/finetune_search.py      the study
 """
 
 from mss_core.study import Asha, Search, Study, run

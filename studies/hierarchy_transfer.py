@@ -15,19 +15,34 @@ study = Study(
     question="Do hierarchical masks work on recordings as on rendered music, and on four stems?",
     baseline=hmss(),
     factors=[
-        Factor("music", {
-            "Slakh2100, clean guitars": {},
-            "MS21, electric guitar": {"data.name": "ms21", "data.split": "", "hierarchy": "ms21",
-                                      "leaves": ("electric_guitar",)},
-            "four stems, other": {"data.name": "musdb18hq", "data.split": "", "hierarchy": "four_stems",
-                                  "leaves": ("other",), "levels": 2},
-        }),
-        Factor("mask", {
-            "direct": {},
-            "single level": {"joint": False},
-            "mixed": {"mask": "mixed"},
-            "sequential": {"mask": "sequential", "objective.loss": "mask_ratio"},
-        }),
+        Factor(
+            "music",
+            {
+                "Slakh2100, clean guitars": {},
+                "MS21, electric guitar": {
+                    "data.name": "ms21",
+                    "data.split": "",
+                    "hierarchy": "ms21",
+                    "leaves": ("electric_guitar",),
+                },
+                "four stems, other": {
+                    "data.name": "musdb18hq",
+                    "data.split": "",
+                    "hierarchy": "four_stems",
+                    "leaves": ("other",),
+                    "levels": 2,
+                },
+            },
+        ),
+        Factor(
+            "mask",
+            {
+                "direct": {},
+                "single level": {"joint": False},
+                "mixed": {"mask": "mixed"},
+                "sequential": {"mask": "sequential", "objective.loss": "mask_ratio"},
+            },
+        ),
     ],
     design=full_factorial,
     seeds=range(5),

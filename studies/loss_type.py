@@ -19,9 +19,12 @@ PRODUCT = {"objective.judged": "product"}
 
 def all_masks_one_network(factors: Sequence[Factor]) -> list[Variant]:
     """Losses by masks with the LSTM, losses with direct masks and the U-Net; direct masks know no product."""
-    return [variant for variant in full_factorial(factors)
-            if (variant.levels["network"] == "LSTM" or variant.levels["mask"] == "direct")
-            and (variant.levels["mask"] != "direct" or "of the product" not in variant.levels["loss"])]
+    return [
+        variant
+        for variant in full_factorial(factors)
+        if (variant.levels["network"] == "LSTM" or variant.levels["mask"] == "direct")
+        and (variant.levels["mask"] != "direct" or "of the product" not in variant.levels["loss"])
+    ]
 
 
 study = Study(
@@ -29,20 +32,23 @@ study = Study(
     question="Is a loss better on the mask, on the masked magnitude or in the time domain, and for which masks?",
     baseline=hmss(),
     factors=[
-        Factor("loss", {
-            "mask": {},
-            "mask ratio": {"objective.loss": "mask_ratio"},
-            "mask of the product": PRODUCT,
-            "signal": {"objective.loss": "signal_tpsa"},
-            "signal of the product": {"objective.loss": "signal_tpsa", **PRODUCT},
-            "magnitude L1": {"objective.loss": "magnitude_l1"},
-            "magnitude MSE": {"objective.loss": "magnitude_mse"},
-            "waveform L1": {"objective.loss": "l1"},
-            "waveform L1 of the product": {"objective.loss": "l1", **PRODUCT},
-            "SI-SDR": {"objective.loss": "si_sdr"},
-            "SI-SDR of the product": {"objective.loss": "si_sdr", **PRODUCT},
-            "as released": {"objective.loss": "as_released"},
-        }),
+        Factor(
+            "loss",
+            {
+                "mask": {},
+                "mask ratio": {"objective.loss": "mask_ratio"},
+                "mask of the product": PRODUCT,
+                "signal": {"objective.loss": "signal_tpsa"},
+                "signal of the product": {"objective.loss": "signal_tpsa", **PRODUCT},
+                "magnitude L1": {"objective.loss": "magnitude_l1"},
+                "magnitude MSE": {"objective.loss": "magnitude_mse"},
+                "waveform L1": {"objective.loss": "l1"},
+                "waveform L1 of the product": {"objective.loss": "l1", **PRODUCT},
+                "SI-SDR": {"objective.loss": "si_sdr"},
+                "SI-SDR of the product": {"objective.loss": "si_sdr", **PRODUCT},
+                "as released": {"objective.loss": "as_released"},
+            },
+        ),
         Factor("mask", {"direct": {}, "sequential": {"mask": "sequential"}}),
         Factor("network", {"LSTM": {}, "U-Net": {"network": mask_network("unet", bn_momentum=0.1)}}),
     ],

@@ -19,19 +19,25 @@ study = Study(
     question="Do sequential masks separate a hierarchy better than direct ones, and is one model a level worse?",
     baseline=hmss(),
     factors=[
-        Factor("mask", {
-            "direct": {},
-            "single level": {"joint": False},
-            "sequential": SEQUENTIAL,
-            "direct, signal loss": {"objective.loss": "signal_tpsa"},
-            "sequential, phase in the target": {"mask": "sequential"},
-            "sequential, signal loss": {"mask": "sequential", "objective.loss": "signal_tpsa",
-                                        "objective.judged": "product"},
-            "mixed": {"mask": "mixed"},
-            "mixed, signal loss": {"mask": "mixed", "objective.loss": "signal_tpsa", "objective.judged": "product"},
-            "direct, constraint": {"constraint": "max"},
-            "direct, constraint as released": {"constraint": "max_as_released"},
-        }),
+        Factor(
+            "mask",
+            {
+                "direct": {},
+                "single level": {"joint": False},
+                "sequential": SEQUENTIAL,
+                "direct, signal loss": {"objective.loss": "signal_tpsa"},
+                "sequential, phase in the target": {"mask": "sequential"},
+                "sequential, signal loss": {
+                    "mask": "sequential",
+                    "objective.loss": "signal_tpsa",
+                    "objective.judged": "product",
+                },
+                "mixed": {"mask": "mixed"},
+                "mixed, signal loss": {"mask": "mixed", "objective.loss": "signal_tpsa", "objective.judged": "product"},
+                "direct, constraint": {"constraint": "max"},
+                "direct, constraint as released": {"constraint": "max_as_released"},
+            },
+        )
     ],
     design=only_listed,
     seeds=range(5),

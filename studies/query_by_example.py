@@ -1,8 +1,8 @@
 """Does a network that is told by an example what to separate do as well as one made for that instrument?  HMSS.
 
-    python studies/query_by_example.py --dry-run                 what would run
-    python studies/query_by_example.py --smoke                   all of it, tiny, on this machine
-    ray submit ray_cluster.yaml studies/query_by_example.py      the study
+python studies/query_by_example.py --dry-run                 what would run
+python studies/query_by_example.py --smoke                   all of it, tiny, on this machine
+ray submit ray_cluster.yaml studies/query_by_example.py      the study
 """
 
 from mss_core.study import Factor, Study, only_listed, run
@@ -16,13 +16,20 @@ study = Study(
     question="Does a network told by an example what to separate do as well as one made for that instrument?",
     baseline=hmss(),
     factors=[
-        Factor("model", {
-            "one instrument": {},
-            "query, one instrument": QUERY,
-            "query, several instruments": {**QUERY, "leaves": LEAVES, "scored": LEAVES[:1]},
-            "query, several instruments, constraint": {**QUERY, "leaves": LEAVES, "scored": LEAVES[:1],
-                                                       "constraint": "max"},
-        }),
+        Factor(
+            "model",
+            {
+                "one instrument": {},
+                "query, one instrument": QUERY,
+                "query, several instruments": {**QUERY, "leaves": LEAVES, "scored": LEAVES[:1]},
+                "query, several instruments, constraint": {
+                    **QUERY,
+                    "leaves": LEAVES,
+                    "scored": LEAVES[:1],
+                    "constraint": "max",
+                },
+            },
+        )
     ],
     design=only_listed,
     seeds=range(5),

@@ -20,15 +20,18 @@ study = Study(
     question="What keeps the spectrogram autoencoder from overfitting?",
     baseline=separator_only(epochs=50),
     factors=[
-        Factor("regularisation", {
-            "none": PLAIN,
-            "augmentation": AUGMENTED,
-            "augmentation on the fly": {**PLAIN, "augmentation.when": "on_the_fly"},
-            "augmentation, dropout": {**AUGMENTED, "autoencoder.dropout": 0.5},
-            "augmentation, L2": PENALISED,
-            "augmentation, L2, truncated normal": {**PENALISED, "autoencoder.init": "truncated_normal"},
-            "augmentation, MSE": {**AUGMENTED, "autoencoder_loss": "mse"},
-        }),
+        Factor(
+            "regularisation",
+            {
+                "none": PLAIN,
+                "augmentation": AUGMENTED,
+                "augmentation on the fly": {**PLAIN, "augmentation.when": "on_the_fly"},
+                "augmentation, dropout": {**AUGMENTED, "autoencoder.dropout": 0.5},
+                "augmentation, L2": PENALISED,
+                "augmentation, L2, truncated normal": {**PENALISED, "autoencoder.init": "truncated_normal"},
+                "augmentation, MSE": {**AUGMENTED, "autoencoder_loss": "mse"},
+            },
+        )
     ],
     design=only_listed,
     reference={"regularisation": "augmentation"},

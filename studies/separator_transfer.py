@@ -26,11 +26,14 @@ study = Study(
     question="Does a four-stem separator hold on songs mixed in another way than those it was trained on?",
     baseline=transfer(),
     factors=[
-        Factor("songs", {
-            "MUSDB18": {},
-            "MUSDB18, stems at one level": {"test.mixture": "sum", "test.rms_db": -25.0},
-            "MS21": {"test.name": "ms21", "test.sources": ("bass", "percussion", "vocals", "other")},
-        }),
+        Factor(
+            "songs",
+            {
+                "MUSDB18": {},
+                "MUSDB18, stems at one level": {"test.mixture": "sum", "test.rms_db": -25.0},
+                "MS21": {"test.name": "ms21", "test.sources": ("bass", "percussion", "vocals", "other")},
+            },
+        )
     ],
     design=only_listed,
     seeds=range(5),

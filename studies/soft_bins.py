@@ -1,7 +1,7 @@
 """At which threshold should the soft bins of separated stems be removed?  AE-MIC, section 3.3.2.
 
-    python studies/soft_bins.py --dry-run                       what would run: one separator, a classifier a threshold
-    python studies/soft_bins.py --smoke                         all of it, tiny, on this machine
+python studies/soft_bins.py --dry-run                       what would run: one separator, a classifier a threshold
+python studies/soft_bins.py --smoke                         all of it, tiny, on this machine
 """
 
 from mss_core.study import Factor, Search, Study, only_listed, run
@@ -13,12 +13,15 @@ study = Study(
     question="At which threshold should the soft bins of separated stems be removed?",
     baseline=aemic(),
     factors=[
-        Factor("removal", {
-            "off": {"stem": "raw"},
-            **{f"{threshold} dB": {"removal.threshold_db": float(threshold)} for threshold in range(-75, -25, 5)},
-            "-60 dB absolute": {"removal.reference": "absolute"},
-            "expander": {"removal.rule": "expander"},
-        }),
+        Factor(
+            "removal",
+            {
+                "off": {"stem": "raw"},
+                **{f"{threshold} dB": {"removal.threshold_db": float(threshold)} for threshold in range(-75, -25, 5)},
+                "-60 dB absolute": {"removal.reference": "absolute"},
+                "expander": {"removal.rule": "expander"},
+            },
+        )
     ],
     design=only_listed,
     reference={"removal": "off"},

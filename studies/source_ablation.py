@@ -31,8 +31,13 @@ study = Study(
     metrics={"genre": "accuracy"},  # the paper's "weighted accuracy" is plain in its code
     sections=[
         {"kind": "published_table", "rows": ["source"], "columns": {"backend": "CNN", "task": "tags"}},
-        {"kind": "tag_differences", "metric": "pr_auc", "factor": "source", "level": "vocals",
-         "where": {"task": "tags"}},
+        {
+            "kind": "tag_differences",
+            "metric": "pr_auc",
+            "factor": "source",
+            "level": "vocals",
+            "where": {"task": "tags"},
+        },
     ],
     smoke=smoke,
     smoke_levels={"backend": ["CNN"], "task": ["tags"]},

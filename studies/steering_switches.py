@@ -15,8 +15,10 @@ study = Study(
     question="Which reading of TagBox separates, and does any beat random steps?",
     baseline=tagbox(targets=("vocals", "drums")),
     factors=[
-        Factor("direction", {"descent": {}, "ascent": {"steer.direction": "ascent"},
-                             "random": {"steer.direction": "random"}}),
+        Factor(
+            "direction",
+            {"descent": {}, "ascent": {"steer.direction": "ascent"}, "random": {"steer.direction": "random"}},
+        ),
         Factor("output", {"masked": {}, "residual": {"output": "residual"}}),
         Factor("mask reference", {"mixture": {}, "reconstruction": {"steer.mask_reference": "reconstruction"}}),
         Factor("codebook", {"frozen": {}, "clip": {"steer.codebook": "clip"}}),

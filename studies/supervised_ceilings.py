@@ -17,15 +17,21 @@ study = Study(
     question="How far above training-free separation are supervised separators?",
     baseline=tagbox(),
     factors=[
-        Factor("stem", {
-            **{f"MUSDB {name}": stem("musdb18hq", name) for name in ("vocals", "bass", "drums")},
-            **{f"Slakh {name}": stem("slakh2100", name) for name in ("bass", "drums")},
-        }),
-        Factor("method", {
-            "60 dB down": {"method": "attenuated"},
-            "X-UMX": supervised("xumx"),
-            "Hybrid Demucs": supervised("hdemucs"),
-        }),
+        Factor(
+            "stem",
+            {
+                **{f"MUSDB {name}": stem("musdb18hq", name) for name in ("vocals", "bass", "drums")},
+                **{f"Slakh {name}": stem("slakh2100", name) for name in ("bass", "drums")},
+            },
+        ),
+        Factor(
+            "method",
+            {
+                "60 dB down": {"method": "attenuated"},
+                "X-UMX": supervised("xumx"),
+                "Hybrid Demucs": supervised("hdemucs"),
+            },
+        ),
     ],
     design=full_factorial,
     within=("stem",),

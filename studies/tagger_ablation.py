@@ -20,8 +20,11 @@ DATA = {"mtg_jamendo": "MTG", "mtat": "MTAT"}
 
 def possible(factors: Sequence[Factor]) -> list[Variant]:
     """Every tagger on every stem that its vocabulary names."""
-    return [variant for variant in full_factorial(factors)
-            if not (variant.levels["stem"].endswith("bass") and variant.levels["tagger"].startswith(DATA["mtat"]))]
+    return [
+        variant
+        for variant in full_factorial(factors)
+        if not (variant.levels["stem"].endswith("bass") and variant.levels["tagger"].startswith(DATA["mtat"]))
+    ]
 
 
 study = Study(
@@ -29,16 +32,27 @@ study = Study(
     question="Which tagger steers a frozen VQ-VAE best, and does that separate?",
     baseline=tagbox(),
     factors=[
-        Factor("stem", {
-            **{f"MUSDB {name}": stem("musdb18hq", name) for name in ("vocals", "bass", "drums")},
-            **{f"Slakh {name}": stem("slakh2100", name) for name in ("bass", "drums", "guitar", "piano", "strings")},
-        }),
-        Factor("tagger", {
-            **{f"{DATA[vocabulary]}, {NAMES[name]}": listening(vocabulary, name)
-               for vocabulary in DATA for name in NAMES},
-            "MTG, FCN + HCNN + musicnn": listening("mtg_jamendo", "fcn", "harmonic_cnn", "musicnn"),
-            "none (mixture 60 dB down)": {"method": "attenuated"},
-        }),
+        Factor(
+            "stem",
+            {
+                **{f"MUSDB {name}": stem("musdb18hq", name) for name in ("vocals", "bass", "drums")},
+                **{
+                    f"Slakh {name}": stem("slakh2100", name) for name in ("bass", "drums", "guitar", "piano", "strings")
+                },
+            },
+        ),
+        Factor(
+            "tagger",
+            {
+                **{
+                    f"{DATA[vocabulary]}, {NAMES[name]}": listening(vocabulary, name)
+                    for vocabulary in DATA
+                    for name in NAMES
+                },
+                "MTG, FCN + HCNN + musicnn": listening("mtg_jamendo", "fcn", "harmonic_cnn", "musicnn"),
+                "none (mixture 60 dB down)": {"method": "attenuated"},
+            },
+        ),
     ],
     design=possible,
     within=("stem",),

@@ -19,8 +19,11 @@ POSSIBLE = {"HPSS": ("MUSDB drums", "Slakh drums"), "REPET-SIM": ("MUSDB vocals"
 
 def possible(factors: Sequence[Factor]) -> list[Variant]:
     """Every method on every stem that it can tell."""
-    return [variant for variant in full_factorial(factors)
-            if variant.levels["stem"] in POSSIBLE.get(variant.levels["method"], (variant.levels["stem"],))]
+    return [
+        variant
+        for variant in full_factorial(factors)
+        if variant.levels["stem"] in POSSIBLE.get(variant.levels["method"], (variant.levels["stem"],))
+    ]
 
 
 study = Study(
@@ -28,17 +31,25 @@ study = Study(
     question="Does steering frozen models separate, or does it only attenuate?",
     baseline=tagbox(),
     factors=[
-        Factor("stem", {
-            **{f"MUSDB {name}": stem("musdb18hq", name) for name in ("vocals", "bass", "drums")},
-            **{f"Slakh {name}": stem("slakh2100", name) for name in ("bass", "drums", "guitar", "piano", "strings")},
-        }),
-        Factor("method", {
-            "60 dB down": {"method": "attenuated"},
-            "TagBox": {},
-            "TagBox, residual": {"output": "residual"},
-            "HPSS": {"method": "hpss"},
-            "REPET-SIM": {"method": "repet_sim"},
-        }),
+        Factor(
+            "stem",
+            {
+                **{f"MUSDB {name}": stem("musdb18hq", name) for name in ("vocals", "bass", "drums")},
+                **{
+                    f"Slakh {name}": stem("slakh2100", name) for name in ("bass", "drums", "guitar", "piano", "strings")
+                },
+            },
+        ),
+        Factor(
+            "method",
+            {
+                "60 dB down": {"method": "attenuated"},
+                "TagBox": {},
+                "TagBox, residual": {"output": "residual"},
+                "HPSS": {"method": "hpss"},
+                "REPET-SIM": {"method": "repet_sim"},
+            },
+        ),
     ],
     design=possible,
     within=("stem",),

@@ -30,19 +30,27 @@ def shared_data() -> Path:
 def tone(frequency: float, seconds: float, rate: int, seed: int) -> np.ndarray:
     """A sine that starts and stops, float32 (time,)."""
     time = np.arange(round(seconds * rate)) / rate
-    gate = np.repeat(np.random.default_rng(seed).random(int(seconds * 4) + 1) > 0.3, rate // 4 + 1)[:len(time)]
+    gate = np.repeat(np.random.default_rng(seed).random(int(seconds * 4) + 1) > 0.3, rate // 4 + 1)[: len(time)]
     return (0.2 * np.sin(2 * np.pi * frequency * time) * gate).astype(np.float32)
 
 
 FREQUENCIES = {"vocals": 1000.0, "drums": 3000.0, "bass": 120.0, "other": 500.0}
 
 
-def write_track(folder: Path, seconds: float = 7.0, rate: int = 16_000, seed: int = 0, suffix: str = ".wav",
-                sources: tuple[str, ...] = tuple(FREQUENCIES)) -> None:
+def write_track(
+    folder: Path,
+    seconds: float = 7.0,
+    rate: int = 16_000,
+    seed: int = 0,
+    suffix: str = ".wav",
+    sources: tuple[str, ...] = tuple(FREQUENCIES),
+) -> None:
     """One track of sines with an exact mixture, stereo."""
     folder.mkdir(parents=True, exist_ok=True)
-    stems = {source: tone(FREQUENCIES[source] * (1 + 0.03 * seed), seconds, rate, seed * 10 + i)
-             for i, source in enumerate(sources)}
+    stems = {
+        source: tone(FREQUENCIES[source] * (1 + 0.03 * seed), seconds, rate, seed * 10 + i)
+        for i, source in enumerate(sources)
+    }
     for name, mono in {"mixture": sum(stems.values()), **stems}.items():
         soundfile.write(folder / f"{name}{suffix}", np.stack([mono, 0.5 * mono], 1), rate, subtype="PCM_16")
 
@@ -77,16 +85,29 @@ def write_clips(root: Path, rows: list[tuple[str, str, str, float]], rate: int =
 @pytest.fixture
 def clips_tree(tmp_path: Path) -> Path:
     """Nine clips of two classes; one is shorter than a segment."""
-    rows = [(f"{split}{i}.wav", ("flute", "violin")[i % 2], split, 2.0 if (split, i) == ("train", 0) else 4.5)
-            for split, count in (("train", 4), ("valid", 2), ("test", 3)) for i in range(count)]
+    rows = [
+        (f"{split}{i}.wav", ("flute", "violin")[i % 2], split, 2.0 if (split, i) == ("train", 0) else 4.5)
+        for split, count in (("train", 4), ("valid", 2), ("test", 3))
+        for i in range(count)
+    ]
     return write_clips(tmp_path / "clips", rows)
 
 
 TINY = [
-    "separator.widths=[2,2,2,2,2,2]", "separator.post=2", "tail.widths=[2,2,2,2,2,2,2]", "tail.dense=4",
-    "separation.size=12", "tagging.size=14", "mixing.valid_segments=2",
-    "pretrain.phases.0.epochs=2", "pretrain.epoch_steps=3", "pretrain.batch=2",
-    "train_tail.phases.0.epochs=2", "train_tail.batch=4", "finetune.phases.0.epochs=1", "finetune.batch=4",
+    "separator.widths=[2,2,2,2,2,2]",
+    "separator.post=2",
+    "tail.widths=[2,2,2,2,2,2,2]",
+    "tail.dense=4",
+    "separation.size=12",
+    "tagging.size=14",
+    "mixing.valid_segments=2",
+    "pretrain.phases.0.epochs=2",
+    "pretrain.epoch_steps=3",
+    "pretrain.batch=2",
+    "train_tail.phases.0.epochs=2",
+    "train_tail.batch=4",
+    "finetune.phases.0.epochs=1",
+    "finetune.batch=4",
 ]
 
 
@@ -98,5 +119,12 @@ def tiny_settings() -> dict[str, object]:
 
 def tiny_flags(store: Path, *more: str) -> list[str]:
     """Flags that make any MSSPT study a matter of seconds."""
-    return ["--smoke", "--seeds", "1", "--store", str(store),
-            *(word for setting in TINY for word in ("--set", setting)), *more]
+    return [
+        "--smoke",
+        "--seeds",
+        "1",
+        "--store",
+        str(store),
+        *(word for setting in TINY for word in ("--set", setting)),
+        *more,
+    ]

@@ -28,6 +28,7 @@ TINY = Grid(256, 128, 62 * 128)
 
 # ---- variants of segments
 
+
 def test_variants_change_mixture_and_target_alike() -> None:
     rng = np.random.default_rng(0)
     target = torch.from_numpy(rng.normal(size=4_000).astype(np.float32))
@@ -58,16 +59,28 @@ def test_a_slower_segment_keeps_its_pitch_and_a_pitched_one_moves() -> None:
 
 # ---- stages
 
+
 def tiny(**changes: object) -> AEMIC:
     recipe = smoke(aemic())
     recipe = replace(
-        recipe, grid=TINY, separation=TrackSet("stems", samplerate=8_000),
+        recipe,
+        grid=TINY,
+        separation=TrackSet("stems", samplerate=8_000),
         tagging=ClipSet("clips", labels="label", samplerate=8_000),
         autoencoder={**recipe.autoencoder, "filters": (2, 2, 2, 2, 2, 2), "latent": 2, "last": 2},
-        classifier={**recipe.classifier, "filters": (2, 2, 2, 2), "kernels": (7, 5, 3, 2), "dense": 4})
-    recipe = override(recipe, {
-        "train_autoencoder.phases.0.epochs": 2, "train_autoencoder.epoch_steps": 2, "train_autoencoder.batch": 4,
-        "train_classifier.phases.0.epochs": 2, "train_classifier.batch": 4, "augmentation.when": "off"})
+        classifier={**recipe.classifier, "filters": (2, 2, 2, 2), "kernels": (7, 5, 3, 2), "dense": 4},
+    )
+    recipe = override(
+        recipe,
+        {
+            "train_autoencoder.phases.0.epochs": 2,
+            "train_autoencoder.epoch_steps": 2,
+            "train_autoencoder.batch": 4,
+            "train_classifier.phases.0.epochs": 2,
+            "train_classifier.batch": 4,
+            "augmentation.when": "off",
+        },
+    )
     return override(recipe, changes)
 
 
@@ -76,8 +89,11 @@ def data(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("data")
     for seed, place in enumerate(("train/a", "train/b", "valid/c", "test/d", "test/e")):
         write_track(root / "stems" / place, seconds=2.5, rate=8_000, seed=seed)
-    rows = [(f"{split}{i}.wav", ("flute", "violin")[i % 2], split, 0.6 if (split, i) == ("train", 0) else 1.7)
-            for split, count in (("train", 6), ("valid", 2), ("test", 4)) for i in range(count)]
+    rows = [
+        (f"{split}{i}.wav", ("flute", "violin")[i % 2], split, 0.6 if (split, i) == ("train", 0) else 1.7)
+        for split, count in (("train", 6), ("valid", 2), ("test", 4))
+        for i in range(count)
+    ]
     write_clips(root / "clips", rows, rate=8_000)
     return {"stems": root / "stems", "clips": root / "clips"}
 
@@ -102,10 +118,10 @@ def test_segments_follow_one_another_and_targets_are_sums(store: Store, data: di
         assert len(pieces) == -(-track.length // TINY.samples) and {item.length for item in pieces} == {TINY.samples}
         assert {item.split for item in pieces} == {track.split}
         joined = {row: np.concatenate([cut.read(item, row) for item in pieces]) for row in cut.rows}
-        assert np.array_equal(joined["mixture"][:track.length], tracks.read(track))
+        assert np.array_equal(joined["mixture"][: track.length], tracks.read(track))
         wanted = tracks.read(track, "vocals") + tracks.read(track, "other")
-        np.testing.assert_allclose(joined["target"][:track.length], wanted, atol=1 / 32767)
-        assert not joined["target"][track.length:].any()
+        np.testing.assert_allclose(joined["target"][: track.length], wanted, atol=1 / 32767)
+        assert not joined["target"][track.length :].any()
     history = read_history(found["train_autoencoder"][1])
     assert {"train_loss", "valid_loss", "valid_mae"} <= set(history[-1])
 
@@ -139,7 +155,7 @@ def test_scores_of_a_song_are_the_mean_over_its_segments(store: Store, data: dic
             time = segments.read(references[item.name], "target")
             padded = np.pad(time.astype(float), TINY.size // 2)
             window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(TINY.size) / TINY.size)
-            frames = np.lib.stride_tricks.sliding_window_view(padded, TINY.size)[::TINY.hop] * window
+            frames = np.lib.stride_tricks.sliding_window_view(padded, TINY.size)[:: TINY.hop] * window
             true = np.abs(np.fft.rfft(frames)).T
             values = estimates.read(item).reshape(TINY.bins, TINY.frames)
             guess = 10 ** (np.concatenate([values, values[-1:]])[:, :-1] * 150.0 / 20)
@@ -170,8 +186,10 @@ def test_raw_and_post_share_one_separation(store: Store, data: dict[str, Path]) 
     scores = pd.read_csv(post["evaluate"][1] / "scores.csv")
     assert {"roc_auc", "weighted_accuracy", "spectrogram_sdr"} <= set(scores.metric)
     predictions = pd.read_parquet(post["infer"][1] / "predictions.parquet")
-    assert len(predictions) == 2 * len(after.split("test")) and predictions.groupby("item").score.sum().round(5).eq(
-        1).all()
+    assert (
+        len(predictions) == 2 * len(after.split("test"))
+        and predictions.groupby("item").score.sum().round(5).eq(1).all()
+    )
 
 
 def test_base_needs_no_separator_and_reads_the_first_segment(store: Store, data: dict[str, Path]) -> None:
@@ -219,27 +237,32 @@ def test_on_the_fly_augmentation_is_drawn_by_seed(store: Store, data: dict[str, 
     materialize(found["train_autoencoder"][0], again, Context(data=data))
     for name, value in models.state(again.directory(found["train_autoencoder"][0])).items():
         assert torch.equal(value, weights[name]), name
-    assert any(not torch.equal(value, weights[name])
-               for name, value in models.state(off["train_autoencoder"][1]).items())
+    assert any(
+        not torch.equal(value, weights[name]) for name, value in models.state(off["train_autoencoder"][1]).items()
+    )
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"stem": "rwa"}, "no stem 'rwa'; did you mean 'raw'"),
-    ({"targets": ("vocal",)}, "did you mean 'vocals'"),
-    ({"targets": ()}, "'targets' is empty"),
-    ({"autoencoder_loss": "mae"}, "no autoencoder loss 'mae'"),
-    ({"tagging.samplerate": 16_000}, "must be equal, since the separator hears the clips; got 44100 and 16000"),
-    ({"grid.samples": 100_000}, "must be multiples of 64 .in 'autoencoder'"),
-    ({"train_autoencoder": None}, "stem 'post' needs a separator"),
-    ({"train_autoencoder": None, "train_classifier": None, "stem": "base"}, "nothing to evaluate"),
-    ({"learning.select_on": "train"}, "no split to select on 'train'"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stem": "rwa"}, "no stem 'rwa'; did you mean 'raw'"),
+        ({"targets": ("vocal",)}, "did you mean 'vocals'"),
+        ({"targets": ()}, "'targets' is empty"),
+        ({"autoencoder_loss": "mae"}, "no autoencoder loss 'mae'"),
+        ({"tagging.samplerate": 16_000}, "must be equal, since the separator hears the clips; got 44100 and 16000"),
+        ({"grid.samples": 100_000}, "must be multiples of 64 .in 'autoencoder'"),
+        ({"train_autoencoder": None}, "stem 'post' needs a separator"),
+        ({"train_autoencoder": None, "train_classifier": None, "stem": "base"}, "nothing to evaluate"),
+        ({"learning.select_on": "train"}, "no split to select on 'train'"),
+    ],
+)
 def test_a_recipe_that_makes_no_sense_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(aemic(), changes)
 
 
 # ---- studies
+
 
 def keys(study, name: str) -> set[str]:
     trials = study.trials([0, 1], True, {}, lambda recipe: recipe)
@@ -264,7 +287,8 @@ def test_the_study_of_table_4_2_shares_its_separator(monkeypatch) -> None:
     study.check()
     assert len(study.variants()) == 12
     assert {name: variant.name for name, variant in study.references().items()}["post, 1e-5, validation"] == (
-        "base, 1e-5, validation")
+        "base, 1e-5, validation"
+    )
     for name, count in (("train_autoencoder", 1), ("separate_clips", 1), ("remove_soft", 1), ("train_classifier", 24)):
         assert len(keys(study, name)) == count
     other = importlib.import_module("separator_regularisation").study
@@ -273,6 +297,7 @@ def test_the_study_of_table_4_2_shares_its_separator(monkeypatch) -> None:
 
 
 # ---- folds
+
 
 def test_folds_hold_every_clip_out_once_and_are_stratified(tmp_path: Path) -> None:
     rows = [(f"{label}{i}.wav", label, "train", 0.1) for label in "abc" for i in range(10)]
@@ -286,8 +311,10 @@ def test_folds_hold_every_clip_out_once_and_are_stratified(tmp_path: Path) -> No
             assert [sum(item.labels == (label,) for item in items) for label in "abc"] == [each] * 3
         seen += [item.name for item in splits["test"]]
     assert sorted(seen) == sorted(row[0] for row in rows)
-    drawn = [tuple(item.split for item in survey(ClipSet("clips", split="fold1of5", split_seed=seed),
-                                                 {"clips": root}).items) for seed in (0, 0, 1)]
+    drawn = [
+        tuple(item.split for item in survey(ClipSet("clips", split="fold1of5", split_seed=seed), {"clips": root}).items)
+        for seed in (0, 0, 1)
+    ]
     assert drawn[0] == drawn[1] != drawn[2]
     with pytest.raises(ValueError, match="no split of clips 'fold6of5'; did you mean 'fold"):
         ClipSet("clips", split="fold6of5")
@@ -298,8 +325,9 @@ def test_real_songs_and_real_clips_go_through(shared_data: Path, tmp_path: Path)
     """A network too small to separate anything: what counts is that every song and every clip comes out."""
     recipe = tiny()
     recipe = replace(recipe, tagging=replace(recipe.tagging, split="fold1of5"))
-    found = made(recipe, Store(tmp_path), {"stems": shared_data / "everything_is_free",
-                                           "clips": shared_data / "medley_solos"})
+    found = made(
+        recipe, Store(tmp_path), {"stems": shared_data / "everything_is_free", "clips": shared_data / "medley_solos"}
+    )
     scores = pd.read_csv(found["evaluate"][1] / "scores.csv")
     assert set(scores.track.dropna()) == {"Rubidium"} and np.isfinite(scores.score).all()
     predictions = pd.read_parquet(found["infer"][1] / "predictions.parquet")

@@ -19,12 +19,15 @@ from mss_core.variants import Augmentation
 GRID = (256, 128, 62 * 128)
 
 
-@pytest.mark.parametrize(("make", "parameters"), [
-    (lambda: SpectrogramAutoencoder(), 14_152_866),
-    (lambda: SpectrogramAutoencoder(filters=THESIS_FILTERS), 13_221_810),
-    (lambda: AemicClassifier(), 2_879_019),
-    (lambda: AemicClassifier(**THESIS), 6_485_227),
-])
+@pytest.mark.parametrize(
+    ("make", "parameters"),
+    [
+        (lambda: SpectrogramAutoencoder(), 14_152_866),
+        (lambda: SpectrogramAutoencoder(filters=THESIS_FILTERS), 13_221_810),
+        (lambda: AemicClassifier(), 2_879_019),
+        (lambda: AemicClassifier(**THESIS), 6_485_227),
+    ],
+)
 def test_parameter_counts(make, parameters: int) -> None:
     with torch.device("meta"):
         assert sum(p.numel() for p in make().parameters() if p.requires_grad) == parameters
@@ -119,19 +122,22 @@ def test_the_classifier_reads_waveforms_or_stored_spectrograms() -> None:
     assert strided(values).shape == (2, 3)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: SpectrogramAutoencoder(grid=(1024, 300, 40_000)), "512 bins x 135 frames 6 times.*multiples of 64"),
-    (lambda: SpectrogramAutoencoder(kernels=(3,)), "must name as many blocks; got 6 and 1"),
-    (lambda: SpectrogramAutoencoder(init="glorott"), "no init 'glorott'; did you mean 'glorot'"),
-    (lambda: SpectrogramAutoencoder(dropout=1.0), "'dropout' lies between 0 and 1"),
-    (lambda: AemicClassifier(grid=(128, 64, 6_400)), "64 bins x 102 frames 7 times: both must be at least 128"),
-    (lambda: AemicClassifier(downsampling="pooling"), "no downsampling 'pooling'; did you mean 'pool'"),
-    (lambda: Penalty("l3"), "no kind of penalty 'l3'"),
-    (lambda: Penalty(weight=-1.0), "must not be negative"),
-    (lambda: Augmentation("online"), "no augmentation 'online'"),
-    (lambda: Augmentation(stretch=(0.5, 1.5)), "two speeds with 0 < low <= high <= 1"),
-    (lambda: Augmentation(semitones=()), "'semitones' is empty"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SpectrogramAutoencoder(grid=(1024, 300, 40_000)), "512 bins x 135 frames 6 times.*multiples of 64"),
+        (lambda: SpectrogramAutoencoder(kernels=(3,)), "must name as many blocks; got 6 and 1"),
+        (lambda: SpectrogramAutoencoder(init="glorott"), "no init 'glorott'; did you mean 'glorot'"),
+        (lambda: SpectrogramAutoencoder(dropout=1.0), "'dropout' lies between 0 and 1"),
+        (lambda: AemicClassifier(grid=(128, 64, 6_400)), "64 bins x 102 frames 7 times: both must be at least 128"),
+        (lambda: AemicClassifier(downsampling="pooling"), "no downsampling 'pooling'; did you mean 'pool'"),
+        (lambda: Penalty("l3"), "no kind of penalty 'l3'"),
+        (lambda: Penalty(weight=-1.0), "must not be negative"),
+        (lambda: Augmentation("online"), "no augmentation 'online'"),
+        (lambda: Augmentation(stretch=(0.5, 1.5)), "two speeds with 0 < low <= high <= 1"),
+        (lambda: Augmentation(semitones=()), "'semitones' is empty"),
+    ],
+)
 def test_mistakes_are_named(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

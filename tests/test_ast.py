@@ -22,19 +22,36 @@ from mss_core.models.unet import UNet
 WIDTH, DEPTH, HEADS, HIDDEN = 12, 6, 3, 20
 SMALL = {"frames": 64, "width": WIDTH, "depth": DEPTH, "heads": HEADS, "hidden": HIDDEN}
 UNET = {"widths": (2, 2, 2, 3, 3, 3), "post": 2}
-BLOCK = {"norm1.weight": (WIDTH,), "norm1.bias": (WIDTH,), "attn.qkv.weight": (3 * WIDTH, WIDTH),
-         "attn.qkv.bias": (3 * WIDTH,), "attn.proj.weight": (WIDTH, WIDTH), "attn.proj.bias": (WIDTH,),
-         "norm2.weight": (WIDTH,), "norm2.bias": (WIDTH,), "mlp.fc1.weight": (HIDDEN, WIDTH),
-         "mlp.fc1.bias": (HIDDEN,), "mlp.fc2.weight": (WIDTH, HIDDEN), "mlp.fc2.bias": (WIDTH,)}
+BLOCK = {
+    "norm1.weight": (WIDTH,),
+    "norm1.bias": (WIDTH,),
+    "attn.qkv.weight": (3 * WIDTH, WIDTH),
+    "attn.qkv.bias": (3 * WIDTH,),
+    "attn.proj.weight": (WIDTH, WIDTH),
+    "attn.proj.bias": (WIDTH,),
+    "norm2.weight": (WIDTH,),
+    "norm2.bias": (WIDTH,),
+    "mlp.fc1.weight": (HIDDEN, WIDTH),
+    "mlp.fc1.bias": (HIDDEN,),
+    "mlp.fc2.weight": (WIDTH, HIDDEN),
+    "mlp.fc2.bias": (WIDTH,),
+}
 
 
 def vision(side: int = 24, distilled: bool = True, depth: int = DEPTH) -> dict[str, torch.Tensor]:
     """A state_dict with the names and shapes of timm's (distilled) DeiT, small."""
     generator = torch.Generator().manual_seed(side)
-    shapes = {"cls_token": (1, 1, WIDTH), "pos_embed": (1, 1 + distilled + side * side, WIDTH),
-              "patch_embed.proj.weight": (WIDTH, 3, 16, 16), "patch_embed.proj.bias": (WIDTH,),
-              **{f"blocks.{i}.{name}": shape for i in range(depth) for name, shape in BLOCK.items()},
-              "norm.weight": (WIDTH,), "norm.bias": (WIDTH,), "head.weight": (1000, WIDTH), "head.bias": (1000,)}
+    shapes = {
+        "cls_token": (1, 1, WIDTH),
+        "pos_embed": (1, 1 + distilled + side * side, WIDTH),
+        "patch_embed.proj.weight": (WIDTH, 3, 16, 16),
+        "patch_embed.proj.bias": (WIDTH,),
+        **{f"blocks.{i}.{name}": shape for i in range(depth) for name, shape in BLOCK.items()},
+        "norm.weight": (WIDTH,),
+        "norm.bias": (WIDTH,),
+        "head.weight": (1000, WIDTH),
+        "head.bias": (1000,),
+    }
     if distilled:
         shapes |= {"dist_token": (1, 1, WIDTH), "head_dist.weight": (1000, WIDTH), "head_dist.bias": (1000,)}
     return {name: torch.randn(shape, generator=generator) * 0.2 for name, shape in shapes.items()}
@@ -49,12 +66,18 @@ def as_transformers(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             for part, piece in zip(("query", "key", "value"), value.chunk(3), strict=True):
                 new[f"deit.encoder.layer.{block.split('.')[1]}.attention.attention.{part}.{kind}"] = piece
             continue
-        for ours, theirs in (("blocks.", "encoder.layer."), ("attn.proj", "attention.output.dense"),
-                             ("norm1", "layernorm_before"), ("norm2", "layernorm_after"),
-                             ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense"),
-                             ("cls_token", "embeddings.cls_token"), ("dist_token", "embeddings.distillation_token"),
-                             ("pos_embed", "embeddings.position_embeddings"),
-                             ("patch_embed.proj", "embeddings.patch_embeddings.projection")):
+        for ours, theirs in (
+            ("blocks.", "encoder.layer."),
+            ("attn.proj", "attention.output.dense"),
+            ("norm1", "layernorm_before"),
+            ("norm2", "layernorm_after"),
+            ("mlp.fc1", "intermediate.dense"),
+            ("mlp.fc2", "output.dense"),
+            ("cls_token", "embeddings.cls_token"),
+            ("dist_token", "embeddings.distillation_token"),
+            ("pos_embed", "embeddings.position_embeddings"),
+            ("patch_embed.proj", "embeddings.patch_embeddings.projection"),
+        ):
             name = name.replace(ours, theirs)
         new["deit." + ("layernorm" + name[4:] if name.startswith("norm.") else name)] = value
     return new
@@ -66,8 +89,9 @@ def test_the_tail_equals_torch_s_encoder() -> None:
     for parameter in tail.parameters():
         nn.init.normal_(parameter, std=0.3)
     spectra = torch.randn(3, 2, 64, 128)
-    layer = nn.TransformerEncoderLayer(WIDTH, HEADS, HIDDEN, dropout=0.0, activation="gelu", layer_norm_eps=1e-6,
-                                       batch_first=True, norm_first=True)
+    layer = nn.TransformerEncoderLayer(
+        WIDTH, HEADS, HIDDEN, dropout=0.0, activation="gelu", layer_norm_eps=1e-6, batch_first=True, norm_first=True
+    )
     encoder = nn.TransformerEncoder(layer, DEPTH, enable_nested_tensor=False).eval()
     for theirs, ours in zip(encoder.layers, tail.blocks, strict=True):
         theirs.self_attn.in_proj_weight.data = ours.qkv.weight.data
@@ -78,14 +102,18 @@ def test_the_tail_equals_torch_s_encoder() -> None:
         theirs.linear1.load_state_dict(ours.fc1.state_dict())
         theirs.linear2.load_state_dict(ours.fc2.state_dict())
     kernel = tail.patch.weight.reshape(WIDTH, -1)
-    patches = [spectra[:, :, t:t + 16, f:f + 16].reshape(3, -1) @ kernel.T + tail.patch.bias
-               for t in range(0, 64, 16) for f in range(0, 128, 16)]
+    patches = [
+        spectra[:, :, t : t + 16, f : f + 16].reshape(3, -1) @ kernel.T + tail.patch.bias
+        for t in range(0, 64, 16)
+        for f in range(0, 128, 16)
+    ]
     with torch.no_grad():
         tokens = torch.stack([tail.cls[:, 0].expand(3, -1), *patches], 1) + tail.position
         token = functional.layer_norm(encoder(tokens)[:, 0], (WIDTH,), tail.norm.weight, tail.norm.bias, 1e-6)
         token = functional.layer_norm(token, (WIDTH,), tail.head_norm.weight, tail.head_norm.bias, 1e-6)
-        torch.testing.assert_close(tail.classify(spectra, {}), token @ tail.head.weight.T + tail.head.bias,
-                                   rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            tail.classify(spectra, {}), token @ tail.head.weight.T + tail.head.bias, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_an_addition_goes_to_the_patches_that_enter_its_block() -> None:
@@ -105,11 +133,11 @@ def test_an_addition_goes_to_the_patches_that_enter_its_block() -> None:
     assert difference[:, 0].abs().max() == 0
     for row in range(4):
         for column in range(8):
-            torch.testing.assert_close(difference[:, 1 + 8 * row + column], added[:, :, row, column],
-                                       rtol=0, atol=1e-6)
+            torch.testing.assert_close(difference[:, 1 + 8 * row + column], added[:, :, row, column], rtol=0, atol=1e-6)
 
 
 # ---- weights of vision transformers
+
 
 def test_a_vision_transformer_s_patches_see_the_spectrum_as_a_grey_picture() -> None:
     """Frequency is the picture's rows and time its columns; red, green and blue are the same."""
@@ -155,11 +183,14 @@ def test_names_of_transformers_give_the_same_weights() -> None:
         torch.testing.assert_close(theirs[name], value, msg=name)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda s: {"weight": torch.zeros(3)}, "not a vision transformer's weights: no 'cls_token' among 1 tensors"),
-    (lambda s: {**s, "patch_embed.proj.weight": torch.zeros(WIDTH, 3, 8, 8)}, "patches are 8x8"),
-    (lambda s: {**s, "pos_embed": torch.zeros(1, 2 + 30, WIDTH)}, "30 patch positions, which is no square image"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: {"weight": torch.zeros(3)}, "not a vision transformer's weights: no 'cls_token' among 1 tensors"),
+        (lambda s: {**s, "patch_embed.proj.weight": torch.zeros(WIDTH, 3, 8, 8)}, "patches are 8x8"),
+        (lambda s: {**s, "pos_embed": torch.zeros(1, 2 + 30, WIDTH)}, "30 patch positions, which is no square image"),
+    ],
+)
 def test_other_weights_are_refused(change, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_vision(change(vision()), 768)
@@ -176,6 +207,7 @@ def test_weights_of_another_size_are_refused_by_name() -> None:
 
 
 # ---- files
+
 
 def write_safetensors(path: Path, state: dict[str, torch.Tensor]) -> None:
     header, blocks, place = {}, [], 0
@@ -227,6 +259,7 @@ def test_what_is_wrong_with_weight_files_is_said(tmp_path: Path) -> None:
 
 # ---- the joint model
 
+
 def joint(sources: int = 1, **changes) -> JointAst:
     tail = AstTail(5, channels=sources + 1, **SMALL)
     return JointAst(UNet(sources, **UNET), tail, **{"inject": (2, 3, 4, 5, 6), **changes}).eval()
@@ -270,18 +303,26 @@ def test_each_map_becomes_the_tail_s_grid() -> None:
         adapter.register_forward_hook(lambda m, i, out: shapes.append((tuple(i[0].shape[1:]), tuple(out.shape[1:]))))
     with torch.no_grad():
         assert module(torch.rand(2, 64, 256)).shape == (2, 5)
-    assert shapes == [((2, 64, 256), (WIDTH, 4, 8)), ((2, 32, 128), (WIDTH, 4, 8)), ((2, 16, 64), (WIDTH, 4, 8)),
-                      ((3, 8, 32), (WIDTH, 4, 8)), ((3, 4, 16), (WIDTH, 4, 8))]
+    assert shapes == [
+        ((2, 64, 256), (WIDTH, 4, 8)),
+        ((2, 32, 128), (WIDTH, 4, 8)),
+        ((2, 16, 64), (WIDTH, 4, 8)),
+        ((3, 8, 32), (WIDTH, 4, 8)),
+        ((3, 4, 16), (WIDTH, 4, 8)),
+    ]
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: joint(inject=(1, 2, 3, 4, 5, 6)), "'inject' names at most five of the tail's blocks 1 to 6"),
-    (lambda: joint(inject=(3, 2)), "in rising order"),
-    (lambda: joint(inject=(2, 7)), "blocks 1 to 6"),
-    (lambda: joint(start="pach"), "no start of the adapters 'pach'; did you mean 'patch'"),
-    (lambda: AstTail(5, frames=100), "a multiple of 16 frames, not 100; the nearest is 96"),
-    (lambda: AstTail(5, width=50, heads=12), "'width' .50. must be a multiple of 'heads' .12."),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: joint(inject=(1, 2, 3, 4, 5, 6)), "'inject' names at most five of the tail's blocks 1 to 6"),
+        (lambda: joint(inject=(3, 2)), "in rising order"),
+        (lambda: joint(inject=(2, 7)), "blocks 1 to 6"),
+        (lambda: joint(start="pach"), "no start of the adapters 'pach'; did you mean 'patch'"),
+        (lambda: AstTail(5, frames=100), "a multiple of 16 frames, not 100; the nearest is 96"),
+        (lambda: AstTail(5, width=50, heads=12), "'width' .50. must be a multiple of 'heads' .12."),
+    ],
+)
 def test_impossible_transformers_are_refused(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

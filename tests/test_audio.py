@@ -20,7 +20,7 @@ def test_segment_lengths_of_the_paper() -> None:
 
 def test_stft_equals_scipy() -> None:
     x = np.random.default_rng(0).standard_normal(4096).astype(np.float32)
-    frames = np.stack([x[i:i + 512] for i in range(0, 4096 - 511, 160)])
+    frames = np.stack([x[i : i + 512] for i in range(0, 4096 - 511, 160)])
     expected = np.fft.rfft(frames * scipy.signal.get_window("hann", 512, fftbins=True))
     np.testing.assert_allclose(audio.stft(torch.from_numpy(x)).numpy(), expected, rtol=0, atol=2e-4)
 

@@ -106,7 +106,7 @@ def test_stretching_keeps_the_pitch_and_moves_events(factor: float) -> None:
     moved = augment.time_stretch(click, factor, factor, generator(0, 0), size=256)[0, 0, 0]
     assert abs(int(moved.abs().argmax()) - 6000 / factor) < 300
     if factor > 1:
-        assert not y[..., round(32_000 / factor) + 10:].any()
+        assert not y[..., round(32_000 / factor) + 10 :].any()
 
 
 @pytest.mark.parametrize("semitones", [-4.0, 0.0, 3.0])

@@ -38,6 +38,7 @@ def music(grid: Grid, seed: int = 0) -> torch.Tensor:
 
 # ---- shape and definition
 
+
 def test_three_seconds_give_the_thesis_s_frames() -> None:
     grid = Grid()
     waveform = torch.zeros(132_300)
@@ -52,7 +53,7 @@ def test_the_transform_is_a_centred_hann_stft(grid: Grid) -> None:
     mode = "constant" if grid.padding == "constant" else "reflect"
     padded = np.pad(waveform.numpy().astype(float), grid.size // 2, mode=mode)
     window = scipy.signal.get_window("hann", grid.size)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, grid.size)[::grid.hop] * window
+    frames = np.lib.stride_tricks.sliding_window_view(padded, grid.size)[:: grid.hop] * window
     ours = spectrum(waveform, grid).numpy()
     expected = np.fft.rfft(frames).T
     assert ours.shape == expected.shape == (grid.bins + 1, grid.frames - 1)
@@ -86,6 +87,7 @@ def test_digital_silence_is_all_zeros_and_comes_back_quiet() -> None:
 
 # ---- round trips
 
+
 def test_amplitudes_come_back_where_nothing_was_cut() -> None:
     waveform = music(SMALL)
     magnitude = spectrum(waveform, SMALL).abs()
@@ -112,13 +114,24 @@ def test_mixture_phase_returns_the_mixture_from_its_own_spectrogram() -> None:
 
 # ---- Griffin-Lim
 
+
 def test_griffin_lim_is_torchaudio_s() -> None:
     from torchaudio.functional import griffinlim
 
     grid = Grid(256, 64, 64 * 30, "reflect")  # torchaudio pads so
     magnitude = spectrum(music(grid), grid).abs()
-    theirs = griffinlim(magnitude, torch.hann_window(256), 256, 64, 256, power=1.0, n_iter=16, momentum=0.99,
-                        length=grid.samples, rand_init=False)
+    theirs = griffinlim(
+        magnitude,
+        torch.hann_window(256),
+        256,
+        64,
+        256,
+        power=1.0,
+        n_iter=16,
+        momentum=0.99,
+        length=grid.samples,
+        rand_init=False,
+    )
     torch.testing.assert_close(griffin_lim(magnitude, grid, 16), theirs, rtol=0, atol=2e-4)
 
 
@@ -133,8 +146,15 @@ def test_griffin_lim_is_librosa_s() -> None:
 def test_griffin_lim_is_librosa_s_where_it_is_installed() -> None:
     librosa = pytest.importorskip("librosa")
     magnitude = spectrum(music(SMALL), SMALL).abs().double()
-    theirs = librosa.griffinlim(magnitude.numpy(), n_iter=32, hop_length=SMALL.hop, n_fft=SMALL.size, init=None,
-                                length=SMALL.samples, dtype=np.float64)
+    theirs = librosa.griffinlim(
+        magnitude.numpy(),
+        n_iter=32,
+        hop_length=SMALL.hop,
+        n_fft=SMALL.size,
+        init=None,
+        length=SMALL.samples,
+        dtype=np.float64,
+    )
     exact = Grid(SMALL.size, SMALL.hop, SMALL.samples)
     np.testing.assert_allclose(griffin_lim(magnitude, exact, 32).numpy(), theirs, rtol=0, atol=1e-9)
     waveform = music(SMALL).double()
@@ -155,6 +175,7 @@ def test_griffin_lim_approaches_the_amplitudes() -> None:
 
 
 # ---- soft bins
+
 
 def values_of(*rows: float) -> torch.Tensor:
     """A representation whose columns are all alike but for the padding column of zeros."""
@@ -189,21 +210,26 @@ def test_the_released_expander_doubles_and_cuts() -> None:
 @pytest.mark.parametrize("reference", ["relative", "absolute"])
 def test_a_lower_threshold_keeps_more(reference: str) -> None:
     values = decibels(music(SMALL), SMALL)
-    kept = [int((remove_soft_bins(values, SoftBins("gate", reference, t))[:, :-1] > FLOOR).sum())
-            for t in (-20.0, -40.0, -60.0, -199.0)]
+    kept = [
+        int((remove_soft_bins(values, SoftBins("gate", reference, t))[:, :-1] > FLOOR).sum())
+        for t in (-20.0, -40.0, -60.0, -199.0)
+    ]
     assert kept == sorted(kept) and kept[0] < kept[-1]
     torch.testing.assert_close(remove_soft_bins(values, SoftBins("gate", reference, -199.0)), values)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: SoftBins("gates"), "no rule 'gates'; did you mean 'gate'"),
-    (lambda: SoftBins(reference="relativ"), "no reference 'relativ'; did you mean 'relative'"),
-    (lambda: SoftBins(threshold_db=-300.0), "'threshold_db' lies between -200 and 150 dB, not -300"),
-    (lambda: Reconstruction("griffin"), "no reconstruction 'griffin'; did you mean 'griffin_lim'"),
-    (lambda: Reconstruction("griffin_lim", 0), "'iterations' must be at least 1, not 0"),
-    (lambda: Grid(padding="zero"), "no padding 'zero'; choose from 'constant', 'reflect'"),
-    (lambda: Grid(size=5), "an even 'size'"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SoftBins("gates"), "no rule 'gates'; did you mean 'gate'"),
+        (lambda: SoftBins(reference="relativ"), "no reference 'relativ'; did you mean 'relative'"),
+        (lambda: SoftBins(threshold_db=-300.0), "'threshold_db' lies between -200 and 150 dB, not -300"),
+        (lambda: Reconstruction("griffin"), "no reconstruction 'griffin'; did you mean 'griffin_lim'"),
+        (lambda: Reconstruction("griffin_lim", 0), "'iterations' must be at least 1, not 0"),
+        (lambda: Grid(padding="zero"), "no padding 'zero'; choose from 'constant', 'reflect'"),
+        (lambda: Grid(size=5), "an even 'size'"),
+    ],
+)
 def test_mistakes_are_named(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

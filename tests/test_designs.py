@@ -18,8 +18,11 @@ from mss_core.study.run import _seeds
 from mss_core.systems.msspt import AST, msspt_cnn, smoke
 from tests.conftest import REPOSITORY
 
-FACTORS = [Factor("a", {"a0": {}, "a1": {"p": 1}, "a2": {"p": 2}}), Factor("b", {"b1": {"q": 1}}),
-           Factor("c", {"c0": {}, "c1": {"r": 1, "s": 2}})]
+FACTORS = [
+    Factor("a", {"a0": {}, "a1": {"p": 1}, "a2": {"p": 2}}),
+    Factor("b", {"b1": {"q": 1}}),
+    Factor("c", {"c0": {}, "c1": {"r": 1, "s": 2}}),
+]
 
 
 def names(variants) -> list[str]:
@@ -64,8 +67,9 @@ def test_two_factors_may_not_set_one_path_to_different_values() -> None:
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_sizes_of_designs(sizes: list[int]) -> None:
-    factors = [Factor(f"f{i}", {"base": {}} | {f"l{j}": {f"p{i}": j} for j in range(1, n)})
-               for i, n in enumerate(sizes)]
+    factors = [
+        Factor(f"f{i}", {"base": {}} | {f"l{j}": {f"p{i}": j} for j in range(1, n)}) for i, n in enumerate(sizes)
+    ]
     product = 1
     for n in sizes:
         product *= n
@@ -74,12 +78,20 @@ def test_sizes_of_designs(sizes: list[int]) -> None:
 
 
 STUDY = Study(
-    name="example", question="Does it help?", baseline=msspt_cnn(),
-    factors=[Factor("source", {"none": {"pretrain": None, "finetune": None}, "bass": {"sources": ("bass",)},
-                               "vocals": {}}),
-             Factor("clip score", {"mean": {}, "max": {"infer.aggregate": "max"}})],
-    design=full_factorial, seeds=range(2), seeded=("train_tail.seed", "finetune.seed"),
-    reference={"source": "none"}, metric="roc_auc", smoke=smoke)
+    name="example",
+    question="Does it help?",
+    baseline=msspt_cnn(),
+    factors=[
+        Factor("source", {"none": {"pretrain": None, "finetune": None}, "bass": {"sources": ("bass",)}, "vocals": {}}),
+        Factor("clip score", {"mean": {}, "max": {"infer.aggregate": "max"}}),
+    ],
+    design=full_factorial,
+    seeds=range(2),
+    seeded=("train_tail.seed", "finetune.seed"),
+    reference={"source": "none"},
+    metric="roc_auc",
+    smoke=smoke,
+)
 
 
 def bind(recipe):
@@ -91,8 +103,16 @@ def test_stages_are_shared_and_inference_factors_train_nothing(tmp_path) -> None
     plan = make_plan(trials, Store(tmp_path))
     counts = {name: row["distinct"] for name, row in plan.counts().items()}
     assert len(trials) == 3 * 2 * 2
-    assert counts == {"prepare_tracks": 1, "prepare_clips": 1, "pretrain": 2, "score_separator": 2, "train_tail": 2,
-                      "finetune": 4, "infer": 12, "evaluate": 12}
+    assert counts == {
+        "prepare_tracks": 1,
+        "prepare_clips": 1,
+        "pretrain": 2,
+        "score_separator": 2,
+        "train_tail": 2,
+        "finetune": 4,
+        "infer": 12,
+        "evaluate": 12,
+    }
     assert plan.needed == list(plan.stages)
 
 
@@ -123,34 +143,54 @@ def test_settings_change_the_baseline_and_the_title() -> None:
     assert len(titles) == 6
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"sources": ("drums",)}, "'sources' is what factor 'source' varies"),
-    ({"finetune": None}, "'finetune' is what factor 'source' varies"),
-    ({"finetune.seed": 3}, "this seed is set by --seeds"),
-    ({"finetune.bach": 3}, "did you mean 'finetune.batch'"),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sources": ("drums",)}, "'sources' is what factor 'source' varies"),
+        ({"finetune": None}, "'finetune' is what factor 'source' varies"),
+        ({"finetune.seed": 3}, "this seed is set by --seeds"),
+        ({"finetune.bach": 3}, "did you mean 'finetune.batch'"),
+    ],
+)
 def test_settings_that_make_no_sense(settings, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         STUDY.trials([0], True, settings, bind)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"reference": {"source": "vocal"}}, "no level of factor 'source' in 'reference' 'vocal'; did you mean 'vocals'"),
-    ({"reference": {"sauce": "vocals"}}, "did you mean 'source'"),
-    ({"seeded": ("train_tial.seed",)}, "no seed 'train_tial.seed' in the recipe; did you mean 'train_tail.seed'"),
-    ({"factors": [Factor("source", {"none": {"pretrian": None}})]}, "did you mean 'pretrain'"),
-    ({"factors": [Factor("source", {"none": {}, "x": {"sources": ("vocal",)}})]},
-     "variant 'x' of study 'example': no source to separate .* 'vocal'; did you mean 'vocals'"),
-    ({"factors": [Factor("source", {"none": {}, "x": {"finetune": None, "train_tail": None, "pretrain": None}})]},
-     "nothing to evaluate"),
-    ({"factors": [Factor("source", {"none": {}}), Factor("source", {"x": {}})]}, "distinct names"),
-    ({"seeds": []}, "'seeds' must be distinct"),
-    ({"correction": "bonferoni"}, "did you mean 'bonferroni'"),
-    ({"metrics": {"bas": "accuracy"}}, "no level in 'metrics' 'bas'; did you mean 'bass'"),
-    ({"smoke_levels": {"sauce": ["bass"]}}, "no factor in 'smoke_levels' 'sauce'; did you mean 'source'"),
-    ({"smoke_levels": {"source": ["bas"]}}, "no level of factor 'source' in 'smoke_levels' 'bas'; did you mean 'bass'"),
-    ({"smoke_levels": {"source": ["bass"]}}, "no level of factor 'source' in 'reference' 'none'"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"reference": {"source": "vocal"}},
+            "no level of factor 'source' in 'reference' 'vocal'; did you mean 'vocals'",
+        ),
+        ({"reference": {"sauce": "vocals"}}, "did you mean 'source'"),
+        ({"seeded": ("train_tial.seed",)}, "no seed 'train_tial.seed' in the recipe; did you mean 'train_tail.seed'"),
+        ({"factors": [Factor("source", {"none": {"pretrian": None}})]}, "did you mean 'pretrain'"),
+        (
+            {"factors": [Factor("source", {"none": {}, "x": {"sources": ("vocal",)}})]},
+            "variant 'x' of study 'example': no source to separate .* 'vocal'; did you mean 'vocals'",
+        ),
+        (
+            {
+                "factors": [
+                    Factor("source", {"none": {}, "x": {"finetune": None, "train_tail": None, "pretrain": None}})
+                ]
+            },
+            "nothing to evaluate",
+        ),
+        ({"factors": [Factor("source", {"none": {}}), Factor("source", {"x": {}})]}, "distinct names"),
+        ({"seeds": []}, "'seeds' must be distinct"),
+        ({"correction": "bonferoni"}, "did you mean 'bonferroni'"),
+        ({"metrics": {"bas": "accuracy"}}, "no level in 'metrics' 'bas'; did you mean 'bass'"),
+        ({"smoke_levels": {"sauce": ["bass"]}}, "no factor in 'smoke_levels' 'sauce'; did you mean 'source'"),
+        (
+            {"smoke_levels": {"source": ["bas"]}},
+            "no level of factor 'source' in 'smoke_levels' 'bas'; did you mean 'bass'",
+        ),
+        ({"smoke_levels": {"source": ["bass"]}}, "no level of factor 'source' in 'reference' 'none'"),
+    ],
+)
 def test_a_study_is_checked_before_anything_else(changes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(STUDY, **changes).check()
@@ -158,16 +198,22 @@ def test_a_study_is_checked_before_anything_else(changes, message: str) -> None:
 
 def test_each_block_has_its_reference() -> None:
     sources = STUDY.factors[0].levels
-    study = replace(STUDY, design=full_factorial, within=("clip score",), factors=[
-        Factor("source", sources), Factor("clip score", {"mean": {}, "max": {"infer.aggregate": "max"}})])
+    study = replace(
+        STUDY,
+        design=full_factorial,
+        within=("clip score",),
+        factors=[Factor("source", sources), Factor("clip score", {"mean": {}, "max": {"infer.aggregate": "max"}})],
+    )
     found = study.references()
     assert len(found) == 2 * len(sources) and len(set(v.name for v in found.values())) == 2
     for name, reference in found.items():
         variant = next(v for v in study.variants() if v.name == name)
         assert reference.levels["clip score"] == variant.levels["clip score"]
         assert reference.levels["source"] == STUDY.reference["source"]
-    assert study.declaration([0], False, {})["references"][study.reference_variant().name] == \
-        study.reference_variant().name
+    assert (
+        study.declaration([0], False, {})["references"][study.reference_variant().name]
+        == study.reference_variant().name
+    )
     with pytest.raises(ValueError, match="no factor in 'within' 'clip scor'; did you mean 'clip score'"):
         replace(study, within=("clip scor",)).check()
     # One at a time there is no "max" row without a source: that block would have no reference.
@@ -202,6 +248,7 @@ def test_binder_fingerprints_each_set_once(tmp_path, stems_tree, clips_tree) -> 
 
 # ---- the published tables
 
+
 def load(name: str) -> Study:
     return runpy.run_path(str(REPOSITORY / "studies" / f"{name}.py"))["study"]
 
@@ -218,8 +265,17 @@ def test_the_first_table_shares_whatever_is_equal() -> None:
     table adds 10 models and no tail."""
     once, each = distinct(load("source_ablation")), distinct(load("source_ablation_replicated"))
     sizes = {name: len(keys) for name, keys in once.items()}
-    assert sizes == {"prepare_tracks": 1, "prepare_clips": 4, "prepare_weights": 1, "pretrain": 5,
-                     "score_separator": 5, "train_tail": 20, "finetune": 120, "infer": 140, "evaluate": 140}
+    assert sizes == {
+        "prepare_tracks": 1,
+        "prepare_clips": 4,
+        "prepare_weights": 1,
+        "pretrain": 5,
+        "score_separator": 5,
+        "train_tail": 20,
+        "finetune": 120,
+        "infer": 140,
+        "evaluate": 140,
+    }
     assert {name: len(keys) for name, keys in each.items()} == {**sizes, "pretrain": 25, "score_separator": 25}
     assert each["train_tail"] == once["train_tail"]
     second = distinct(load("backend_pretraining"))
@@ -240,13 +296,19 @@ def test_published_settings_of_the_first_table() -> None:
     study = load("source_ablation")
     recipes = {t.variant.name: t.recipe for t in study.trials([0], False, {}, bind)}
     assert len(recipes) == 28
-    rates = {name: recipes[f"CNN, tags, {name}"].pretrain.phases[0].lr
-             for name in ("vocals", "bass", "drums", "other", "multiple")}
+    rates = {
+        name: recipes[f"CNN, tags, {name}"].pretrain.phases[0].lr
+        for name in ("vocals", "bass", "drums", "other", "multiple")
+    }
     assert rates == {"vocals": 1e-3, "bass": 1e-4, "drums": 2e-4, "other": 3e-4, "multiple": 3e-4}
     first = recipes["CNN, tags, multiple"]
     assert first.sources == ("vocals", "other", "drums", "bass")
-    assert (first.pretrain.phases[0].decay, first.pretrain.phases[0].decay_steps, first.pretrain.batch,
-            first.pretrain.epochs() * first.pretrain.epoch_steps) == (0.9, 15_000, 8, 300_000)
+    assert (
+        first.pretrain.phases[0].decay,
+        first.pretrain.phases[0].decay_steps,
+        first.pretrain.batch,
+        first.pretrain.epochs() * first.pretrain.epoch_steps,
+    ) == (0.9, 15_000, 8, 300_000)
     assert [p.patience for p in first.finetune.phases] == [10] * 4 and first.finetune.batch == 16
     ast = recipes["AST, genre, vocals"]
     assert (ast.frames, ast.infer.hop, ast.finetune.batch, ast.mixing.frames) == (768, 384, 4, 384)
@@ -256,8 +318,15 @@ def test_published_settings_of_the_first_table() -> None:
 
 def test_a_smoke_run_keeps_what_the_study_says() -> None:
     study = load("source_ablation").at_smoke_size()
-    assert [v.name for v in study.variants()] == ["no U-Net", "random init", "bass", "drums", "other", "vocals",
-                                                  "multiple"]
+    assert [v.name for v in study.variants()] == [
+        "no U-Net",
+        "random init",
+        "bass",
+        "drums",
+        "other",
+        "vocals",
+        "multiple",
+    ]
     assert list(study.seeds) == [0, 1, 2] and not study.within and not study.metrics
     assert study.cut == "A smoke run of this study keeps only CNN of backend and tags of task."
     assert study.declaration([0], True, {})["cut"] == study.cut

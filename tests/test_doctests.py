@@ -13,8 +13,12 @@ from tests.conftest import REPOSITORY
 
 def modules() -> list[str]:
     """Every module with an example in it."""
-    paths = [path.relative_to(REPOSITORY).with_suffix("") for package in ("mss_core", "reports", "search_spaces")
-             for path in (REPOSITORY / package).rglob("*.py") if ">>> " in path.read_text(encoding="utf-8")]
+    paths = [
+        path.relative_to(REPOSITORY).with_suffix("")
+        for package in ("mss_core", "reports", "search_spaces")
+        for path in (REPOSITORY / package).rglob("*.py")
+        if ">>> " in path.read_text(encoding="utf-8")
+    ]
     return sorted(".".join(_without_init(path).parts) for path in paths)
 
 

@@ -106,8 +106,14 @@ def test_whatever_a_training_writes_fails_once_it_is_taken_over(store: Store, wh
     elif when == "weights":
         before(torch, "save", lambda content, file: "weights" in str(file))
     else:
-        monkeypatch.setattr(Claim, "check", lambda self, old=Claim.check: (
-            take() if (store.partial(TRAIN, self) / MANIFEST).exists() else None, old(self))[1])
+        monkeypatch.setattr(
+            Claim,
+            "check",
+            lambda self, old=Claim.check: (
+                take() if (store.partial(TRAIN, self) / MANIFEST).exists() else None,
+                old(self),
+            )[1],
+        )
     monkeypatch.setattr("mss_core.store.TAKEOVERS", 1)
     with pytest.raises(ClaimLost):
         run_stage(TRAIN, store, Context(checkpoint_seconds=0))
@@ -145,6 +151,7 @@ def test_the_work_of_a_dead_worker_is_gone_on_from(store: Store) -> None:
 
 
 # ---- claims between machines
+
 
 def as_seen_elsewhere(path: Path) -> None:
     """Make a claim look like one of another machine's, where no process can be looked up."""
@@ -192,9 +199,20 @@ def test_a_full_disk_leaves_no_empty_claim(tmp_path: Path, monkeypatch) -> None:
 
 # ---- one study, two drivers
 
+
 def chaos_flags(store: Path, *more: str) -> list[str]:
-    return ["--store", str(store), "--in-process", "--seeds", "1", "--set", "pretrain.phases.0.epochs=1", "--set",
-            "finetune.phases.0.epochs=1", *more]
+    return [
+        "--store",
+        str(store),
+        "--in-process",
+        "--seeds",
+        "1",
+        "--set",
+        "pretrain.phases.0.epochs=1",
+        "--set",
+        "finetune.phases.0.epochs=1",
+        *more,
+    ]
 
 
 def test_a_second_driver_on_the_same_study_is_told_so(tmp_path: Path, capsys) -> None:
@@ -218,12 +236,23 @@ def test_a_second_driver_on_the_same_study_is_told_so(tmp_path: Path, capsys) ->
 def test_drivers_started_at_once_train_nothing_twice(tmp_path: Path) -> None:
     """Whoever comes while another runs is refused; whoever comes after finds all of it done."""
     command = [sys.executable, str(REPOSITORY / "tests" / "chaos" / "study.py"), *chaos_flags(tmp_path)]
-    drivers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                env={**os.environ, "PYTHONPATH": str(REPOSITORY), "CHAOS_PAUSE": "0.005"})
-               for _ in range(3)]
+    drivers = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "CHAOS_PAUSE": "0.005"},
+        )
+        for _ in range(3)
+    ]
     outcomes = [(driver.communicate(timeout=240), driver.returncode) for driver in drivers]
-    executed = [int(number) for (_, told), code in outcomes if code == 0
-                for number in re.findall(r"(\d+) stages executed", told)]
+    executed = [
+        int(number)
+        for (_, told), code in outcomes
+        if code == 0
+        for number in re.findall(r"(\d+) stages executed", told)
+    ]
     assert sorted(executed)[:-1] == [0] * (len(executed) - 1) and max(executed) == 7
     assert all(code == 2 and "is running study" in said for (_, said), code in outcomes if code)
     assert len(list(tmp_path.glob("*/*/manifest.json"))) == 7
@@ -246,22 +275,30 @@ def test_the_claim_of_a_dead_driver_is_taken_at_once_and_a_silent_one_in_time(tm
 # ---- disks
 
 NEEDS_MOUNT = pytest.mark.skipif(
-    shutil.which("unshare") is None
-    or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
-    reason="mounting a small disk needs a mount namespace (unshare -rm), which this system does not allow")
+    shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
+    reason="mounting a small disk needs a mount namespace (unshare -rm), which this system does not allow",
+)
 
 
 def on_a_disk(options: str, script: str, folder: Path) -> subprocess.CompletedProcess:
     """Run a Python script in a mount namespace where ``folder`` is a tmpfs of its own."""
     folder.mkdir()
     shell = f"mount -t tmpfs -o size=2m tmpfs {folder} && {sys.executable} - && mount -o remount,{options} {folder}"
-    return subprocess.run(["unshare", "-rm", "sh", "-c", shell], input=textwrap.dedent(script), text=True,
-                          capture_output=True, timeout=120, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    return subprocess.run(
+        ["unshare", "-rm", "sh", "-c", shell],
+        input=textwrap.dedent(script),
+        text=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
 
 
 @NEEDS_MOUNT
 def test_a_full_disk_is_named_loses_nothing_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    done = on_a_disk("rw", f"""
+    done = on_a_disk(
+        "rw",
+        f"""
         import errno, pathlib
         from mss_core.graph import Context
         from mss_core.store import StageFailed, Store, run_stage
@@ -297,7 +334,9 @@ def test_a_full_disk_is_named_loses_nothing_and_the_same_command_goes_on(tmp_pat
         run_stage(DATA, fresh, Context())
         assert (run_stage(wide, fresh, Context()) / "weights.pt").read_bytes() == (again / "weights.pt").read_bytes()
         print("checked")
-        """, tmp_path / "disk")
+        """,
+        tmp_path / "disk",
+    )
     assert done.stdout == "checked\n", done.stderr
 
 
@@ -306,14 +345,22 @@ def test_a_read_only_store_is_one_clear_line(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     flags = " ".join(chaos_flags(disk / "store"))
-    shell = (f"mount -t tmpfs -o size=2m tmpfs {disk} && mkdir {disk}/store && mount -o remount,ro {disk} && "
-             f"exec {sys.executable} {REPOSITORY}/tests/chaos/study.py {flags}")
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", shell], text=True, capture_output=True, timeout=120,
-                          env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    shell = (
+        f"mount -t tmpfs -o size=2m tmpfs {disk} && mkdir {disk}/store && mount -o remount,ro {disk} && "
+        f"exec {sys.executable} {REPOSITORY}/tests/chaos/study.py {flags}"
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", shell],
+        text=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
-    assert last == (f"error: the store {disk / 'store'} cannot be written to (Read-only file system); name another "
-                    "with --store")
+    assert last == (
+        f"error: the store {disk / 'store'} cannot be written to (Read-only file system); name another with --store"
+    )
 
 
 def test_a_damaged_input_is_set_aside_and_named(store: Store) -> None:
@@ -330,12 +377,18 @@ def test_a_damaged_input_is_set_aside_and_named(store: Store) -> None:
 
 # ---- SIGTERM
 
+
 def test_sigterm_leaves_a_checkpoint_of_the_last_step(tmp_path: Path) -> None:
     flags = chaos_flags(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "CHAOS_PAUSE": "0.1", "MSS_CHECKPOINT_SECONDS": "1000"}
     study_file = REPOSITORY / "tests" / "chaos" / "study.py"
-    driver = subprocess.Popen([sys.executable, str(study_file), *flags], env=environment, stderr=subprocess.PIPE,
-                              stdout=subprocess.DEVNULL, text=True)
+    driver = subprocess.Popen(
+        [sys.executable, str(study_file), *flags],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(f"pretrain_small/*.partial/{WORK}/step")):
         assert time.monotonic() < deadline and driver.poll() is None

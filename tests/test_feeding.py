@@ -21,8 +21,15 @@ from mss_core.systems.msspt import MSSPT, msspt_cnn, smoke
 from tests.conftest import tiny_settings
 
 CROP = 61_792
-EVERYTHING = Augment(remix=True, add_same_source=0.5, pitch=(-1.0, 1.0), stretch=(0.9, 1.1), reversal=0.5,
-                     polarity=0.5, gain=(0.25, 1.25))
+EVERYTHING = Augment(
+    remix=True,
+    add_same_source=0.5,
+    pitch=(-1.0, 1.0),
+    stretch=(0.9, 1.1),
+    reversal=0.5,
+    polarity=0.5,
+    gain=(0.25, 1.25),
+)
 
 
 def tiny(**changes: object) -> MSSPT:
@@ -56,12 +63,16 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("name", ["pretrain", "train_tail"])
-def test_weights_do_not_depend_on_where_samples_lie_or_who_reads_them(prepared: Path, tmp_path: Path,
-                                                                      name: str) -> None:
+def test_weights_do_not_depend_on_where_samples_lie_or_who_reads_them(
+    prepared: Path, tmp_path: Path, name: str
+) -> None:
     stage = stages(tiny())[name]
     first = trained(prepared, tmp_path / "mapped", stage, room=0, workers=0)
-    for label, context in {"one": {"room": 0, "workers": 1}, "two": {"room": 0, "workers": 2},
-                           "resident": {"room": 1 << 40}}.items():
+    for label, context in {
+        "one": {"room": 0, "workers": 1},
+        "two": {"room": 0, "workers": 2},
+        "resident": {"room": 1 << 40},
+    }.items():
         assert same(first, trained(prepared, tmp_path / label, stage, **context)), label
 
 
@@ -70,8 +81,9 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize(("name", "workers"), [("pretrain", 2), ("train_tail", 1)])
-def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(prepared: Path, tmp_path: Path, name: str, workers: int,
-                                                          monkeypatch) -> None:
+def test_a_stop_in_the_middle_of_an_epoch_changes_nothing(
+    prepared: Path, tmp_path: Path, name: str, workers: int, monkeypatch
+) -> None:
     stage = stages(tiny(**{"pretrain.epoch_steps": 5, "train_tail.epoch_steps": 5}))[name]
     whole = trained(prepared, tmp_path / "whole", stage)
     seen: list[int] = []
@@ -106,18 +118,24 @@ def test_a_classifier_s_batches_are_crops_of_its_clips(prepared: Path, monkeypat
         waves, truth = kept[0]["batch"](step)
         assert waves.shape == (train.batch, CROP) and waves.dtype == torch.float32
         for wave, labels in zip(waves.numpy(), truth.numpy(), strict=True):
-            owners = [index for index, clip in enumerate(clips)
-                      if any(np.array_equal(wave, packed.read(clip, "mixture", start, CROP))
-                             for start in range(0, max(1, clip.length - CROP + 1), audio.HOP))]
+            owners = [
+                index
+                for index, clip in enumerate(clips)
+                if any(
+                    np.array_equal(wave, packed.read(clip, "mixture", start, CROP))
+                    for start in range(0, max(1, clip.length - CROP + 1), audio.HOP)
+                )
+            ]
             assert len(owners) == 1
             np.testing.assert_array_equal(labels, packed.truth([clips[owners[0]]])[0])
             used.append(owners[0])
     for epoch in range(2):
-        part = used[epoch * steps * train.batch:(epoch + 1) * steps * train.batch]
+        part = used[epoch * steps * train.batch : (epoch + 1) * steps * train.batch]
         assert len(set(part)) == len(part)
 
 
 # ---- augmentations as an argument
+
 
 def test_no_augmentation_is_the_default_and_leaves_waveforms_alone() -> None:
     x = torch.randn(3, 2, 1, 50)
@@ -125,16 +143,19 @@ def test_no_augmentation_is_the_default_and_leaves_waveforms_alone() -> None:
     assert msspt_cnn().mixing.augment == msspt_cnn().augment == Augment()
 
 
-@pytest.mark.parametrize(("field", "value", "call"), [
-    ("remix", True, lambda x, rng: augment.remix(x, rng)),
-    ("add_same_source", 0.5, lambda x, rng: augment.add_same_source(x, 0.5, rng)),
-    ("pitch", (-2.0, 2.0), lambda x, rng: augment.pitch_shift(x, -2.0, 2.0, rng)),
-    ("stretch", (0.8, 1.2), lambda x, rng: augment.time_stretch(x, 0.8, 1.2, rng)),
-    ("reversal", 0.5, lambda x, rng: augment.time_reversal(x, 0.5, rng)),
-    ("polarity", 0.5, lambda x, rng: augment.polarity(x, 0.5, rng)),
-    ("channel_swap", 0.5, lambda x, rng: augment.channel_swap(x, 0.5, rng)),
-    ("gain", (0.25, 1.25), lambda x, rng: augment.random_gain(x, 0.25, 1.25, rng)),
-])
+@pytest.mark.parametrize(
+    ("field", "value", "call"),
+    [
+        ("remix", True, lambda x, rng: augment.remix(x, rng)),
+        ("add_same_source", 0.5, lambda x, rng: augment.add_same_source(x, 0.5, rng)),
+        ("pitch", (-2.0, 2.0), lambda x, rng: augment.pitch_shift(x, -2.0, 2.0, rng)),
+        ("stretch", (0.8, 1.2), lambda x, rng: augment.time_stretch(x, 0.8, 1.2, rng)),
+        ("reversal", 0.5, lambda x, rng: augment.time_reversal(x, 0.5, rng)),
+        ("polarity", 0.5, lambda x, rng: augment.polarity(x, 0.5, rng)),
+        ("channel_swap", 0.5, lambda x, rng: augment.channel_swap(x, 0.5, rng)),
+        ("gain", (0.25, 1.25), lambda x, rng: augment.random_gain(x, 0.25, 1.25, rng)),
+    ],
+)
 def test_each_setting_is_its_function_with_draws_of_its_own(field: str, value: object, call) -> None:
     x = torch.randn(4, 3, 2, 3000, generator=torch.Generator().manual_seed(0))
     which = 1 + list(Augment.__dataclass_fields__).index(field)
@@ -148,17 +169,25 @@ def test_each_setting_is_its_function_with_draws_of_its_own(field: str, value: o
             assert torch.equal(both, call(first, generator(3, 9, which)))
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Augment(polarity=1.5), "'polarity' is a probability from 0 to 1, not 1.5"),
-    (lambda: Augment(gain=(1.0, 0.5)), r"'gain' is a pair, lowest \(at least 0\) and highest, or None"),
-    (lambda: Augment(stretch=(0.0, 1.0)), r"'stretch' is a pair, lowest \(at least 0.25\)"),
-    (lambda: Mixing(augment=Augment(channel_swap=0.5)), "'augment.channel_swap' needs stereo; packed sets are mono"),
-    (lambda: Mixing(kind="coherrent"), "no kind of mixing 'coherrent'; did you mean 'coherent'"),
-    (lambda: Mixing(accompaniments=(0, 3)), "'accompaniments' is a pair, fewest"),
-    (lambda: tiny(**{"augment.remix": True}), "'augment.remix' and 'augment.add_same_source' need sources"),
-    (lambda: tiny(**{"mixing.kind": "accompaniment", "sources": ("vocals", "drums")}),
-     "'accompaniment' is made for one source, not for vocals, drums"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Augment(polarity=1.5), "'polarity' is a probability from 0 to 1, not 1.5"),
+        (lambda: Augment(gain=(1.0, 0.5)), r"'gain' is a pair, lowest \(at least 0\) and highest, or None"),
+        (lambda: Augment(stretch=(0.0, 1.0)), r"'stretch' is a pair, lowest \(at least 0.25\)"),
+        (
+            lambda: Mixing(augment=Augment(channel_swap=0.5)),
+            "'augment.channel_swap' needs stereo; packed sets are mono",
+        ),
+        (lambda: Mixing(kind="coherrent"), "no kind of mixing 'coherrent'; did you mean 'coherent'"),
+        (lambda: Mixing(accompaniments=(0, 3)), "'accompaniments' is a pair, fewest"),
+        (lambda: tiny(**{"augment.remix": True}), "'augment.remix' and 'augment.add_same_source' need sources"),
+        (
+            lambda: tiny(**{"mixing.kind": "accompaniment", "sources": ("vocals", "drums")}),
+            "'accompaniment' is made for one source, not for vocals, drums",
+        ),
+    ],
+)
 def test_mistakes(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
@@ -167,13 +196,19 @@ def test_mistakes(make, message: str) -> None:
 def test_a_classifier_refuses_what_would_spoil_its_labels(prepared: Path) -> None:
     packed = Packed(materialize(stages(tiny())["prepare_clips"], Store(prepared), Context()))
     with pytest.raises(ValueError, match="clips have labels only"):
-        classify.fit_classifier(torch.nn.Identity(), packed, 384, tiny().train_tail, Context(),
-                                Augment(add_same_source=0.1))
+        classify.fit_classifier(
+            torch.nn.Identity(), packed, 384, tiny().train_tail, Context(), Augment(add_same_source=0.1)
+        )
 
 
 def test_augmented_trainings_differ_and_repeat(prepared: Path, tmp_path: Path) -> None:
-    plain, changed = tiny(), tiny(**{f"mixing.augment.{name}": getattr(EVERYTHING, name)
-                                     for name in Augment.__dataclass_fields__} | {"augment.gain": (0.25, 1.25)})
+    plain, changed = (
+        tiny(),
+        tiny(
+            **{f"mixing.augment.{name}": getattr(EVERYTHING, name) for name in Augment.__dataclass_fields__}
+            | {"augment.gain": (0.25, 1.25)}
+        ),
+    )
     for name in ("pretrain", "train_tail"):
         without, first = stages(plain)[name], stages(changed)[name]
         assert without.key != first.key
@@ -185,6 +220,7 @@ def test_augmented_trainings_differ_and_repeat(prepared: Path, tmp_path: Path) -
 
 # ---- kinds of mixtures
 
+
 def tracks(prepared: Path) -> Packed:
     return Packed(materialize(stages(tiny())["prepare_tracks"], Store(prepared), Context()))
 
@@ -195,8 +231,8 @@ def drawn(mixer, step: int, size: int = 3):
     parts = np.zeros((*where.row.shape, mixer.crop), np.float64)
     for place in np.ndindex(where.row.shape):
         samples = mixer.packed.samples(mixer.rows[where.row[place]])
-        taken = samples[where.start[place]:where.start[place] + where.available[place]]
-        parts[place][:len(taken)] = taken / 32767
+        taken = samples[where.start[place] : where.start[place] + where.available[place]]
+        parts[place][: len(taken)] = taken / 32767
     return parts, gains
 
 
@@ -238,10 +274,9 @@ def test_coherent_mixtures_are_the_songs(prepared: Path) -> None:
     for line in range(5):
         start, stop = where.start[line, 0], where.start[line, 0] + where.available[line, 0]
         assert any(item.start <= start and stop <= item.start + item.length for item in packed.split("train"))
-        for row, found in (("mixture", mixtures[line]), ("vocals", references[line, 0]),
-                           ("bass", references[line, 1])):
+        for row, found in (("mixture", mixtures[line]), ("vocals", references[line, 0]), ("bass", references[line, 1])):
             expected = packed.samples(row)[start:stop] / np.float32(32767)
-            np.testing.assert_allclose(found[:stop - start], expected, atol=1e-6)
+            np.testing.assert_allclose(found[: stop - start], expected, atol=1e-6)
     voices = mixer.voices(torch.ones(1, 3, 4))
     assert torch.equal(mix(mixer, voices)[0], torch.ones(1, 4)) and voices[0, :, 0].tolist() == [1, 1, -1]
 

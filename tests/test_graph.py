@@ -70,14 +70,19 @@ def test_equal_calls_have_equal_keys_however_they_are_written() -> None:
 
 def test_golden_key() -> None:
     """An accidental change of how keys are made would silently retrain everything."""
-    assert Stage(source).key == digest({"stage": "source", "arguments": {
-        "value": 1, "config": {"size": 1, "rate": 0.5}, "version": 1}})
-    assert Stage(double, left=Stage(source)).key == (
-        "dcfd5f718ceb44ae7223bec5e0bbc691e9dffb5baf85719b00996f531f7575f0")
+    assert Stage(source).key == digest(
+        {"stage": "source", "arguments": {"value": 1, "config": {"size": 1, "rate": 0.5}, "version": 1}}
+    )
+    assert Stage(double, left=Stage(source)).key == ("dcfd5f718ceb44ae7223bec5e0bbc691e9dffb5baf85719b00996f531f7575f0")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False,
-       allow_infinity=False), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    )
+)
 def test_plain_is_json_and_stable(value: object) -> None:
     assert json.loads(json.dumps(plain(value))) == plain(plain(value))
     assert digest(value) == digest(json.loads(json.dumps(plain(value))))
@@ -182,6 +187,7 @@ def test_an_empty_clock_file_is_no_obstacle(store: Store) -> None:
 
 
 # ---- claims
+
 
 def test_a_claim_excludes_and_is_released(tmp_path: Path) -> None:
     path = tmp_path / "key.claim"

@@ -23,6 +23,7 @@ from mss_core.systems.hmss import HMSS, four_stems, hmss, hmss_ms21, smoke
 
 # ---- the separator
 
+
 class Fixed(torch.nn.Module):
     def __init__(self, *masks: float) -> None:
         super().__init__()
@@ -47,6 +48,7 @@ def test_a_whole_track_is_separated_to_its_edges(length: int) -> None:
 
 
 # ---- hierarchies
+
 
 def test_hierarchies_hold_the_published_paths() -> None:
     slakh, ms21 = hierarchy.load("slakh"), hierarchy.load("ms21")
@@ -73,11 +75,15 @@ def test_four_stems_have_an_accompaniment() -> None:
 
 
 def test_mistakes_in_hierarchies() -> None:
-    with pytest.raises(ValueError, match="no leaf of the hierarchy 'slakh' 'clean_guitar'; did you mean "
-                                         "'clean_guitars'"):
+    with pytest.raises(
+        ValueError, match="no leaf of the hierarchy 'slakh' 'clean_guitar'; did you mean 'clean_guitars'"
+    ):
         hierarchy.load("slakh").path("clean_guitar", 3)
-    with pytest.raises(ValueError, match=r"'bass' has 2 levels in the hierarchy 'four_stems' \(bass < accompaniment\); "
-                                         "3 are asked for"):
+    with pytest.raises(
+        ValueError,
+        match=r"'bass' has 2 levels in the hierarchy 'four_stems' \(bass < accompaniment\); "
+        "3 are asked for",
+    ):
         hierarchy.load("four_stems").path("bass", 3)
     with pytest.raises(ValueError, match="no hierarchy 'slack'; did you mean 'slakh'"):
         hierarchy.load("slack")
@@ -91,9 +97,10 @@ RATE = 1000
 @pytest.fixture
 def packed(tmp_path) -> Packed:
     """10 s: the leaf sounds in seconds 0-4 and 6-8, its sibling in 2-7, a stranger all the time."""
+
     def track(level: float, first: int, last: int) -> np.ndarray:
         wave = np.zeros(10 * RATE, np.float32)
-        wave[first * RATE:last * RATE] = level
+        wave[first * RATE : last * RATE] = level
         return wave
 
     def read(scale: float) -> Sound:
@@ -102,8 +109,11 @@ def packed(tmp_path) -> Packed:
         rows = {"mixture": leaf + sibling + stranger, "leaf": leaf, "parent": leaf + sibling}
         return Sound({row: wave[None] for row, wave in rows.items()}, RATE)
 
-    items = tuple(Item(f"{split}{i}", split, lambda i=i: read(1.0 if i else 0.5))
-                  for split in ("train", "valid", "test") for i in range(2))
+    items = tuple(
+        Item(f"{split}{i}", split, lambda i=i: read(1.0 if i else 0.5))
+        for split in ("train", "valid", "test")
+        for i in range(2)
+    )
     (tmp_path / "packed").mkdir()
     pack(Survey(items), ("mixture", "leaf", "parent"), RATE, 100, tmp_path / "packed", Context(out=tmp_path), workers=1)
     return Packed(tmp_path / "packed")
@@ -127,8 +137,11 @@ def test_the_threshold_is_an_rms_level(packed: Packed) -> None:
     level = 20 * math.log10(0.1)  # of the sibling, and of the quieter track's leaf
     sampling = Sampling(seconds=1.0, hop_ratio=1.0, threshold_db=level - 0.1)
     assert len(chunks(packed, "train", PATH, sampling)) == 6
-    with pytest.raises(ValueError, match="no train chunk of 1 s has a salient leaf .leaf. with sibling salient beside "
-                                         "it, at -19.9 dB; lower 'sampling.threshold_db'"):
+    with pytest.raises(
+        ValueError,
+        match="no train chunk of 1 s has a salient leaf .leaf. with sibling salient beside "
+        "it, at -19.9 dB; lower 'sampling.threshold_db'",
+    ):
         chunks(packed, "train", PATH, Sampling(seconds=1.0, hop_ratio=1.0, threshold_db=level + 0.1))
 
 
@@ -162,6 +175,7 @@ def test_an_even_choice_of_chunks(packed: Packed) -> None:
 
 # ---- the recipe
 
+
 def test_the_thesis_rows_are_recipes() -> None:
     recipe = hmss()
     assert recipe.paths() == (("clean_guitars", "guitars", "strings_guitars_keyboards"),)
@@ -183,20 +197,23 @@ def test_a_setting_without_effect_has_no_key_of_its_own() -> None:
     assert override(sequential, {"objective.judged": "product"}).pipeline().key != sequential.pipeline().key
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"mask": "sequentially"}, "no mask style 'sequentially'; did you mean 'sequential'"),
-    ({"objective.loss": "signal_tspa"}, "no separation loss 'signal_tspa'; did you mean 'signal_tpsa'"),
-    ({"leaves": ("clean_guitars", "organs")}, "2 leaves and one model: only a query says which"),
-    ({"query": True}, "'query' is True, and the network 'mask_inference' reads none"),
-    ({"mask": "sequential", "constraint": "max"}, "'constraint' 'max' is for direct masks"),
-    ({"mask": "sequential", "joint": False}, "relates levels, and a model has one"),
-    ({"levels": 4}, "'clean_guitars' has 3 levels"),
-    ({"data.name": "ms21", "data.split": ""}, "no track data set with this hierarchy 'ms21'; .*slakh2100"),
-    ({"sampling.beside": "siblings"}, "no 'beside' of the sampling 'siblings'; did you mean 'sibling'"),
-    ({"sampling.hop_ratio": 2.0}, r"'hop_ratio' in \(0, 1\]; got 10.0 and 2.0"),
-    ({"scored": ("organs",)}, "no leaf to score .* 'organs'"),
-    ({"network.hidden": 0}, "in 'network'"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mask": "sequentially"}, "no mask style 'sequentially'; did you mean 'sequential'"),
+        ({"objective.loss": "signal_tspa"}, "no separation loss 'signal_tspa'; did you mean 'signal_tpsa'"),
+        ({"leaves": ("clean_guitars", "organs")}, "2 leaves and one model: only a query says which"),
+        ({"query": True}, "'query' is True, and the network 'mask_inference' reads none"),
+        ({"mask": "sequential", "constraint": "max"}, "'constraint' 'max' is for direct masks"),
+        ({"mask": "sequential", "joint": False}, "relates levels, and a model has one"),
+        ({"levels": 4}, "'clean_guitars' has 3 levels"),
+        ({"data.name": "ms21", "data.split": ""}, "no track data set with this hierarchy 'ms21'; .*slakh2100"),
+        ({"sampling.beside": "siblings"}, "no 'beside' of the sampling 'siblings'; did you mean 'sibling'"),
+        ({"sampling.hop_ratio": 2.0}, r"'hop_ratio' in \(0, 1\]; got 10.0 and 2.0"),
+        ({"scored": ("organs",)}, "no leaf to score .* 'organs'"),
+        ({"network.hidden": 0}, "in 'network'"),
+    ],
+)
 def test_mistakes(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(hmss(), changes)
@@ -209,8 +226,15 @@ def store(tmp_path_factory):
     return Store(tmp_path_factory.mktemp("store"))
 
 
-TINY = {"network.hidden": 4, "data.size": 12, "train.phases.0.epochs": 1, "train.epoch_steps": 2, "train.batch": 2,
-        "sampling.valid_items": 2, "sampling.test_items": 6}
+TINY = {
+    "network.hidden": 4,
+    "data.size": 12,
+    "train.phases.0.epochs": 1,
+    "train.epoch_steps": 2,
+    "train.batch": 2,
+    "sampling.valid_items": 2,
+    "sampling.test_items": 6,
+}
 
 
 @pytest.mark.parametrize("changes", [{}, {"joint": False}, {"mask": "mixed", "objective.loss": "l1"}], ids=str)
@@ -235,8 +259,10 @@ def test_scores_are_what_the_chunks_say(store, changes: dict) -> None:
         with torch.no_grad():
             estimates = torch.cat([separator(mixture)[0] for separator in trained])
         references = np.stack([packed.read(chunk.item, node, chunk.start, length) for node in recipe.paths()[0]])
-        expected.append(np.asarray(si_sdr(references, estimates.numpy(), zero_mean=True))
-                        - np.asarray(si_sdr(references, mixture.numpy(), zero_mean=True)))
+        expected.append(
+            np.asarray(si_sdr(references, estimates.numpy(), zero_mean=True))
+            - np.asarray(si_sdr(references, mixture.numpy(), zero_mean=True))
+        )
     overall = table[(table.track == "") & (table.metric == "si_sdr_improvement")].set_index("target").score
     values = np.stack(expected)
     assert not np.isfinite(values).all()  # a track without vocals is its own accompaniment: left out, and named
@@ -245,7 +271,8 @@ def test_scores_are_what_the_chunks_say(store, changes: dict) -> None:
         assert overall[f"level {level}"] == pytest.approx(score, abs=1e-4)
     assert overall["macro"] == pytest.approx(by_level.mean(), abs=1e-4)
     assert {example["target"] for example in json.loads((directory / "examples.json").read_text())} == set(
-        recipe.paths()[0])
+        recipe.paths()[0]
+    )
     (note,) = json.loads((directory / "notes.json").read_text())
     assert note["count"] == int((~np.isfinite(values)).sum()) and "level 3" in note["items"][0]
 

@@ -25,6 +25,7 @@ def count(module) -> int:
 
 # ---- networks
 
+
 @pytest.mark.parametrize(("levels", "parameters"), [(3, 33_149_141), (1, 31_916_915)])
 def test_parameter_counts(levels: int, parameters: int) -> None:
     with torch.device("meta"):
@@ -94,6 +95,7 @@ def test_a_u_net_of_any_size_is_the_padded_one_cut() -> None:
 
 
 # ---- the transform
+
 
 def test_the_transform_has_the_published_shape_and_inverts() -> None:
     x = torch.randn(2, 160_000)

@@ -31,9 +31,21 @@ from mss_core.study.plan import make_plan
 from mss_core.systems.iass import EXCEPTIONS, IASS, OPEN_UNMIX, iass_mm, iass_musdb, smoke
 from tests.conftest import REPOSITORY
 
-TINY = {"data.size": 12, "data.samplerate": 8000, "targets": ("vocals",), "transform.size": 256, "transform.hop": 128,
-        "separator.widths": (2, 3), "separator.classifier": (2, 2), "mixing.valid_segments": 2, "mixing.seconds": 1.0,
-        "train.phases.0.epochs": 1, "train.epoch_steps": 2, "train.batch": 2, "train.precision": "float32"}
+TINY = {
+    "data.size": 12,
+    "data.samplerate": 8000,
+    "targets": ("vocals",),
+    "transform.size": 256,
+    "transform.hop": 128,
+    "separator.widths": (2, 3),
+    "separator.classifier": (2, 2),
+    "mixing.valid_segments": 2,
+    "mixing.seconds": 1.0,
+    "train.phases.0.epochs": 1,
+    "train.epoch_steps": 2,
+    "train.batch": 2,
+    "train.precision": "float32",
+}
 
 
 def tiny(**changes: object) -> IASS:
@@ -55,6 +67,7 @@ def done(stage: Stage, store: Store) -> Path:
 
 # ---- the recipe and its plan
 
+
 def test_without_labels_the_oracle_and_no_gate_are_allowed() -> None:
     for kind in ("off", "oracle"):
         recipe = override(iass_mm(), {"alpha": 0, "gate.kind": kind})
@@ -64,11 +77,18 @@ def test_without_labels_the_oracle_and_no_gate_are_allowed() -> None:
 
 def test_released_training_settings_are_the_defaults() -> None:
     """Batch, patience, decay patience of the released JSON files; factor, weight decay, rate of all."""
-    released = {"vocals": (8, 100, 80), "acoustic_guitar": (8, 140, 80), "piano": (5, 10, 4),
-                "electric_guitar": (8, 140, 80), "bass": (8, 100, 80), "drums": (8, 100, 80)}
+    released = {
+        "vocals": (8, 100, 80),
+        "acoustic_guitar": (8, 140, 80),
+        "piano": (5, 10, 4),
+        "electric_guitar": (8, 140, 80),
+        "bass": (8, 100, 80),
+        "drums": (8, 100, 80),
+    }
     trained = {stage.arguments["target"]: stage.arguments["train"] for stage in named(iass_mm(), "train_target")}
-    assert {target: (train.batch, train.phases[0].patience, train.phases[0].plateau)
-            for target, train in trained.items()} == released
+    assert {
+        target: (train.batch, train.phases[0].patience, train.phases[0].plateau) for target, train in trained.items()
+    } == released
     for train in trained.values():
         (phase,) = train.phases
         assert (phase.factor, phase.weight_decay, phase.lr, phase.epochs) == (0.3, 1e-5, 1e-3, 1000)
@@ -87,8 +107,10 @@ def planned(store: Store, factors: list[Factor], seeds: range = range(5), design
 def test_a_crossed_sweep_of_gates_trains_and_infers_once_for_each_target_and_seed(tmp_path: Path) -> None:
     """12 lengths x 3 gates x 5 seeds x 4 targets."""
     lengths = (3, 5, 7, 9, 11, 15, 21, 31, 41, 61, 81, 101)
-    factors = [Factor("gate", {kind: {"gate.kind": kind} for kind in ("off", "raw", "median")}),
-               Factor("length", {str(k): {"gate.median": k} for k in lengths})]
+    factors = [
+        Factor("gate", {kind: {"gate.kind": kind} for kind in ("off", "raw", "median")}),
+        Factor("length", {str(k): {"gate.median": k} for k in lengths}),
+    ]
     plan = planned(Store(tmp_path), factors)
     counts = {name: (row["calls"], row["distinct"]) for name, row in plan.counts().items()}
     assert len(plan.trials) == 12 * 3 * 5
@@ -109,7 +131,10 @@ def test_the_sweep_s_own_dry_run_counts_trainings_and_settings(tmp_path: Path, c
     assert stages["train_target"] == stages["infer_target"] == 4 * 5
     assert stages["infer_gate"] == stages["score_target"] == 4 * 5 * (14 + 1)
     assert {name: stages[name] for name in ("prepare_tracks", "prepare_activity", "prepare_statistics")} == {
-        "prepare_tracks": 1, "prepare_activity": 1, "prepare_statistics": 1}
+        "prepare_tracks": 1,
+        "prepare_activity": 1,
+        "prepare_statistics": 1,
+    }
     assert stages["score_activity"] == 5 and stages["evaluate_targets"] == 5 * (14 + 1)
     lengths = [f"median {k}" for k in (3, 5, 7, 9, 11, 15, 21, 31, 41, 61, 81, 101)]
     swept = [trial for trial in plan["trials"] if trial["variant"] != "oracle"]
@@ -121,10 +146,12 @@ def test_the_sweep_s_own_dry_run_counts_trainings_and_settings(tmp_path: Path, c
 
 
 def test_alpha_is_a_training_and_nothing_else_of_a_gate_is(tmp_path: Path) -> None:
-    factors = [Factor("alpha", {str(a): {"alpha": a} for a in (0.01, 0.1, 1, 10)}),
-               Factor("wiener", {str(n): {"wiener": n} for n in (0, 1)}),
-               Factor("threshold", {str(t): {"gate.threshold": t} for t in (0.3, 0.5)}),
-               Factor("order", {o: {"gate.order": o} for o in ("threshold first", "filter first")})]
+    factors = [
+        Factor("alpha", {str(a): {"alpha": a} for a in (0.01, 0.1, 1, 10)}),
+        Factor("wiener", {str(n): {"wiener": n} for n in (0, 1)}),
+        Factor("threshold", {str(t): {"gate.threshold": t} for t in (0.3, 0.5)}),
+        Factor("order", {o: {"gate.order": o} for o in ("threshold first", "filter first")}),
+    ]
     counts = planned(Store(tmp_path), factors, range(2)).counts()
     assert counts["train_target"]["distinct"] == counts["infer_target"]["distinct"] == 4 * 2 * 4
     assert counts["infer_gate"]["distinct"] == 4 * 2 * 4 * 2
@@ -132,6 +159,7 @@ def test_alpha_is_a_training_and_nothing_else_of_a_gate_is(tmp_path: Path) -> No
 
 
 # ---- labels, mixtures, statistics
+
 
 def test_energy_tracking_hears_when_a_synthetic_source_plays() -> None:
     rate, agree = 16_000, []
@@ -168,8 +196,10 @@ def test_remixed_sources_come_from_songs_of_their_own(store: Store) -> None:
     where, gains = mixer.draw(3, 6)
     assert where.row.tolist() == [[0, 1, 2, 3]] * 6 and gains.min() >= 0.25 and gains.max() <= 1.25
     assert len(np.unique(where.start[0])) > 1
-    parts = [[packed.samples(mixer.rows[row])[start:start + 8000] / 32767.0 for row, start in zip(*line, strict=True)]
-             for line in zip(where.row, where.start, strict=True)]
+    parts = [
+        [packed.samples(mixer.rows[row])[start : start + 8000] / 32767.0 for row, start in zip(*line, strict=True)]
+        for line in zip(where.row, where.start, strict=True)
+    ]
     np.testing.assert_allclose(targets[:, 0], gains[:, :1] * np.array(parts)[:, 0], atol=1e-6)
     np.testing.assert_allclose(mixtures, (gains[..., None] * np.array(parts)).sum(1), atol=1e-6)
     again = RemixMixer(packed, "vocals", 8000, seed=1).batch(3, 6)
@@ -210,6 +240,7 @@ def test_input_scaling_starts_from_the_training_mixtures(store: Store) -> None:
 
 # ---- stages
 
+
 def test_a_training_without_labels_leaves_its_classifier_alone(store: Store) -> None:
     without, with_labels = (named(tiny(alpha=a, gate__kind="off"), "train_target")[0] for a in (0.0, 5.0))
     a, b = (done(stage, store) for stage in (without, with_labels))
@@ -246,21 +277,33 @@ def by_hand(recipe: IASS, store: Store, remainder: str = "difference") -> tuple[
         found = bss_eval(np.stack([reference, mixture - reference]), np.stack([estimate, rest]), 8000, silent="drop")
         rows += [(track.name, metric, np.nanmedian(getattr(found, metric)[0])) for metric in ("sdr", "sir", "sar")]
         error = ((reference - estimate) ** 2).sum()
-        rows.append((track.name, "usdr", 10 * np.log10((reference ** 2).sum() / error)))
+        rows.append((track.name, "usdr", 10 * np.log10((reference**2).sum() / error)))
         seconds = [slice(8000 * s, 8000 * (s + 1)) for s in range(len(mixture) // 8000)]
         silent = [[not x[s].any() for s in seconds] for x in (reference, mixture - reference, estimate, rest)]
         lost = np.any(silent, 0)
         counts.append((len(seconds), lost.sum(), np.any(silent[:2], 0).sum()))
-        kept = [10 * np.log10((reference[s] ** 2).sum() / ((reference - estimate)[s] ** 2).sum())
-                for s in seconds if reference[s].any()]
+        kept = [
+            10 * np.log10((reference[s] ** 2).sum() / ((reference - estimate)[s] ** 2).sum())
+            for s in seconds
+            if reference[s].any()
+        ]
         rows.append((track.name, "sdr_all", np.median(kept)))
-    return (pd.DataFrame(rows, columns=["track", "metric", "score"]),
-            pd.DataFrame(counts, columns=["frames", "dropped", "silent_reference"]))
+    return (
+        pd.DataFrame(rows, columns=["track", "metric", "score"]),
+        pd.DataFrame(counts, columns=["frames", "dropped", "silent_reference"]),
+    )
 
 
-@pytest.mark.parametrize("changes", [
-    {"gate__kind": "off"}, {"gate__kind": "oracle"}, {"gate__kind": "median", "gate__median": 5},
-    {"gate__kind": "off", "method": "irm"}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gate__kind": "off"},
+        {"gate__kind": "oracle"},
+        {"gate__kind": "median", "gate__median": 5},
+        {"gate__kind": "off", "method": "irm"},
+    ],
+    ids=str,
+)
 def test_scores_are_bss_eval_of_the_gated_estimates(store: Store, changes: dict) -> None:
     recipe = tiny(**changes)
     root = done(recipe.pipeline(), store)
@@ -280,8 +323,9 @@ def test_scores_are_bss_eval_of_the_gated_estimates(store: Store, changes: dict)
 
 
 def test_the_oracle_gate_drops_more_frames_and_closes_where_the_source_is_silent(store: Store) -> None:
-    off, oracle = (pd.read_csv(done(tiny(gate__kind=kind).pipeline(), store) / "frames.csv")
-                   for kind in ("off", "oracle"))
+    off, oracle = (
+        pd.read_csv(done(tiny(gate__kind=kind).pipeline(), store) / "frames.csv") for kind in ("off", "oracle")
+    )
     assert (oracle.frames == off.frames).all() and oracle.dropped.sum() >= off.dropped.sum()
     (stage,) = named(tiny(gate__kind="oracle"), "infer_gate")
     gates = np.load(done(stage, store) / "gates.npz")
@@ -297,16 +341,18 @@ def test_a_silenced_target_does_not_raise_the_mean_over_targets(tmp_path: Path) 
     for target, scores in (("vocals", [4.0, 6.0, np.nan]), ("drums", [np.nan, np.nan, np.nan])):
         folders.append(tmp_path / target)
         folders[-1].mkdir()
-        pd.DataFrame({"track": list("abc"), "target": target, "metric": "sdr", "aggregation": "x", "score": scores}
-                     ).to_csv(folders[-1] / "scores.csv", index=False)
+        pd.DataFrame(
+            {"track": list("abc"), "target": target, "metric": "sdr", "aggregation": "x", "score": scores}
+        ).to_csv(folders[-1] / "scores.csv", index=False)
         pd.DataFrame({"track": list("abc"), "frames": 1}).to_csv(folders[-1] / "frames.csv", index=False)
     ctx = Context(out=tmp_path)
     both, one = tmp_path / "both", tmp_path / "one"
     for out, paths, targets in ((both, folders, ("vocals", "drums")), (one, folders[:1], ("vocals",))):
         out.mkdir()
         evaluate_targets(scores=tuple(paths), targets=targets, activity=None, over_tracks="mean", out=out, ctx=ctx)
-    tables = {out: pd.read_csv(out / "scores.csv").set_index(["metric", "target", "aggregation"]).score
-              for out in (both, one)}
+    tables = {
+        out: pd.read_csv(out / "scores.csv").set_index(["metric", "target", "aggregation"]).score for out in (both, one)
+    }
     assert np.isnan(tables[both]["sdr", "macro", "x, mean over tracks, mean over targets"])
     assert tables[one]["sdr", "macro", "x, mean over tracks, mean over targets"] == 5.0
     assert np.isnan(tables[both]["avg", "drums", "x, mean over tracks"])
@@ -328,8 +374,10 @@ def test_the_mixture_as_the_estimate_has_the_input_sdr(store: Store) -> None:
 
 
 def test_ideal_masks_are_better_than_the_mixture(store: Store) -> None:
-    scores = {method: pd.read_csv(done(tiny(method=method, gate__kind="off").pipeline(), store) / "scores.csv")
-              for method in ("ibm", "irm", "mixture")}
+    scores = {
+        method: pd.read_csv(done(tiny(method=method, gate__kind="off").pipeline(), store) / "scores.csv")
+        for method in ("ibm", "irm", "mixture")
+    }
     sdr = {m: t[(t.target == "macro") & (t.metric == "sdr")].score.item() for m, t in scores.items()}
     assert sdr["ibm"] > sdr["mixture"] + 5 and sdr["irm"] > sdr["mixture"] + 5
 
@@ -355,9 +403,15 @@ def test_activity_scores_are_scikit_learn_s(store: Store) -> None:
 
 
 def test_open_unmix_is_trained_and_scored_without_activity(store: Store) -> None:
-    tree = override(smoke(override(iass_musdb(), OPEN_UNMIX)), {
-        **{path: value for path, value in TINY.items() if not path.startswith("separator")}, "separator.hidden": 4,
-        "train.precision": "bfloat16", "wiener": 1})
+    tree = override(
+        smoke(override(iass_musdb(), OPEN_UNMIX)),
+        {
+            **{path: value for path, value in TINY.items() if not path.startswith("separator")},
+            "separator.hidden": 4,
+            "train.precision": "bfloat16",
+            "wiener": 1,
+        },
+    )
     assert not named(tree, "score_activity") and tree.separator["name"] == "open_unmix"
     table = pd.read_csv(done(tree.pipeline(), store) / "scores.csv")
     assert np.isfinite(table[(table.target == "vocals") & (table.metric == "sdr")].score).all()

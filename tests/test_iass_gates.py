@@ -15,6 +15,7 @@ from mss_core.systems.iass import iass_mm
 
 # ---- transform and masks
 
+
 def test_the_transform() -> None:
     released = Transform(centred=False)
     assert released.bins == 2049 and released.bins_below(16_000, 44_100) == 1487
@@ -66,14 +67,15 @@ def test_the_wiener_filter_shares_the_mixture() -> None:
     mask = rng.uniform(0, 2, (6, 5))
     mask[0] = 0
     once = apply_mask(mask, None, spectrum, wiener=1)
-    share = mask ** 2 / (mask ** 2 + (1 - mask) ** 2)
+    share = mask**2 / (mask**2 + (1 - mask) ** 2)
     np.testing.assert_allclose(once.numpy(), share * spectrum.numpy(), rtol=1e-6)
     assert not once[0].any()
-    twice = share ** 2 / (share ** 2 + (1 - share) ** 2)
+    twice = share**2 / (share**2 + (1 - share) ** 2)
     np.testing.assert_allclose(apply_mask(mask, None, spectrum, wiener=2).numpy(), twice * spectrum.numpy(), rtol=1e-5)
 
 
 # ---- gates
+
 
 @pytest.mark.parametrize("frames", [1, 3, 5, 21, 101])
 def test_the_median_filter_is_scipy_s(frames: int) -> None:
@@ -81,11 +83,13 @@ def test_the_median_filter_is_scipy_s(frames: int) -> None:
     for length in (frames // 2 + 1, 60, 333):
         decisions = (rng.random(length) > rng.random()).astype(np.uint8)
         if frames // 2 < length:
-            np.testing.assert_array_equal(median_filter(decisions, frames),
-                                          scipy.ndimage.median_filter(decisions, frames, mode="mirror"))
+            np.testing.assert_array_equal(
+                median_filter(decisions, frames), scipy.ndimage.median_filter(decisions, frames, mode="mirror")
+            )
             values = rng.random(length)
-            np.testing.assert_array_equal(median_filter(values, frames),
-                                          scipy.ndimage.median_filter(values, frames, mode="mirror"))
+            np.testing.assert_array_equal(
+                median_filter(values, frames), scipy.ndimage.median_filter(values, frames, mode="mirror")
+            )
 
 
 def test_a_median_over_one_frame_is_the_raw_gate() -> None:
@@ -102,8 +106,10 @@ def test_threshold_and_filter_commute(frames: int) -> None:
     rng = np.random.default_rng(frames)
     for _ in range(20):
         probability, threshold = np.round(rng.random(80), 1), round(rng.random(), 1)  # with many ties
-        both = [gate_of(Gate("median", threshold, frames, order), 80, probability, np.zeros(80))
-                for order in ("threshold first", "filter first")]
+        both = [
+            gate_of(Gate("median", threshold, frames, order), 80, probability, np.zeros(80))
+            for order in ("threshold first", "filter first")
+        ]
         np.testing.assert_array_equal(*both)
     assert Gate(median=frames, order="filter first").settled() == Gate(median=frames).settled()
 
@@ -117,33 +123,46 @@ def test_settings_that_do_nothing_are_no_settings() -> None:
     assert len(everything) == 2 + 50
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Gate(median=20), r"'gate.median' must be an odd number of frames, 1 to 101.*not 20 \(try 19\)"),
-    (lambda: Gate(median=103), r"must be an odd number of frames, 1 to 101.*not 103 \(try 101\)"),
-    (lambda: Gate(median=0), r"not 0 \(try 1\)"),
-    (lambda: Gate("medain"), "no gate 'medain'; did you mean 'median'"),
-    (lambda: Gate(threshold=1.5), "'gate.threshold' is compared with a probability: 0 to 1, not 1.5"),
-    (lambda: Gate(order="filter"), "no order of threshold and filter 'filter'; did you mean 'filter first'"),
-    (lambda: median_filter(np.zeros(10), 21), "a median over 21 frames cannot be reflected at the ends of 10 frames; "
-                                              "the longest is 19"),
-    (lambda: median_filter(np.zeros(10), 4), "a median filter takes an odd number of frames, not 4"),
-    (lambda: override(iass_mm(), {"gate.median": 20}), "must be an odd number.*in recipe path 'gate'"),
-    (lambda: override(iass_mm(), {"alpha": 0.0}),
-     "gate 'median' needs the activity that a trained classifier predicts, and 'alpha' is 0 .trained without labels"),
-    (lambda: override(iass_mm(), {"alpha": 0, "gate.kind": "raw"}), "gate 'raw' needs .* and 'alpha' is 0"),
-    (lambda: override(iass_mm(), {"separator": models.model("open_unmix")}), "separator 'open_unmix' has none"),
-    (lambda: override(iass_mm(), {"method": "ibm"}), "method 'ibm' has none; choose gate 'off' or 'oracle'"),
-    (lambda: override(iass_mm(), {"method": "networks"}), "no method 'networks'; did you mean 'network'"),
-    (lambda: override(iass_mm(), {"targets": ("vocal",)}), "no target .*'vocal'; did you mean 'vocals'"),
-    (lambda: override(iass_mm(), {"targets": ()}), "'targets' must name at least one source"),
-    (lambda: override(iass_mm(), {"alpha": -1}), "'alpha' and 'wiener' are at least 0"),
-    (lambda: override(iass_mm(), {"exceptions": {"piano": {"bach": 2}}}), "no setting in 'exceptions.piano' 'bach'"),
-    (lambda: override(iass_mm(), {"groups": {"voice": ("vocal",)}}), "no member of 'groups.voice' among the targets"),
-    (lambda: override(iass_mm(), {"mixing.kind": "one"}), "no kind of training mixture 'one'"),
-    (lambda: override(iass_mm(), {"mixing.low": 0}), "gains need 0 < low <= high"),
-    (lambda: override(iass_mm(), {"scoring.over_frames": "maen"}), "aggregation is 'maen'"),
-    (lambda: override(iass_mm(), {"scoring.hop": 0}), "'window' and 'hop' are seconds above 0"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Gate(median=20), r"'gate.median' must be an odd number of frames, 1 to 101.*not 20 \(try 19\)"),
+        (lambda: Gate(median=103), r"must be an odd number of frames, 1 to 101.*not 103 \(try 101\)"),
+        (lambda: Gate(median=0), r"not 0 \(try 1\)"),
+        (lambda: Gate("medain"), "no gate 'medain'; did you mean 'median'"),
+        (lambda: Gate(threshold=1.5), "'gate.threshold' is compared with a probability: 0 to 1, not 1.5"),
+        (lambda: Gate(order="filter"), "no order of threshold and filter 'filter'; did you mean 'filter first'"),
+        (
+            lambda: median_filter(np.zeros(10), 21),
+            "a median over 21 frames cannot be reflected at the ends of 10 frames; the longest is 19",
+        ),
+        (lambda: median_filter(np.zeros(10), 4), "a median filter takes an odd number of frames, not 4"),
+        (lambda: override(iass_mm(), {"gate.median": 20}), "must be an odd number.*in recipe path 'gate'"),
+        (
+            lambda: override(iass_mm(), {"alpha": 0.0}),
+            "gate 'median' needs the activity that a trained classifier predicts, and 'alpha' is 0 .trained without",
+        ),
+        (lambda: override(iass_mm(), {"alpha": 0, "gate.kind": "raw"}), "gate 'raw' needs .* and 'alpha' is 0"),
+        (lambda: override(iass_mm(), {"separator": models.model("open_unmix")}), "separator 'open_unmix' has none"),
+        (lambda: override(iass_mm(), {"method": "ibm"}), "method 'ibm' has none; choose gate 'off' or 'oracle'"),
+        (lambda: override(iass_mm(), {"method": "networks"}), "no method 'networks'; did you mean 'network'"),
+        (lambda: override(iass_mm(), {"targets": ("vocal",)}), "no target .*'vocal'; did you mean 'vocals'"),
+        (lambda: override(iass_mm(), {"targets": ()}), "'targets' must name at least one source"),
+        (lambda: override(iass_mm(), {"alpha": -1}), "'alpha' and 'wiener' are at least 0"),
+        (
+            lambda: override(iass_mm(), {"exceptions": {"piano": {"bach": 2}}}),
+            "no setting in 'exceptions.piano' 'bach'",
+        ),
+        (
+            lambda: override(iass_mm(), {"groups": {"voice": ("vocal",)}}),
+            "no member of 'groups.voice' among the targets",
+        ),
+        (lambda: override(iass_mm(), {"mixing.kind": "one"}), "no kind of training mixture 'one'"),
+        (lambda: override(iass_mm(), {"mixing.low": 0}), "gains need 0 < low <= high"),
+        (lambda: override(iass_mm(), {"scoring.over_frames": "maen"}), "aggregation is 'maen'"),
+        (lambda: override(iass_mm(), {"scoring.hop": 0}), "'window' and 'hop' are seconds above 0"),
+    ],
+)
 def test_mistakes(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

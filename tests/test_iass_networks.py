@@ -46,8 +46,9 @@ def straight_line(net: IassUNet, magnitude: torch.Tensor) -> tuple[torch.Tensor,
     w = {name: value.transpose(-1, -2) if value.ndim == 4 else value for name, value in net.state_dict().items()}
 
     def norm(x: torch.Tensor, at: str) -> torch.Tensor:
-        return functional.batch_norm(x, w[f"{at}.running_mean"], w[f"{at}.running_var"], w[f"{at}.weight"],
-                                     w[f"{at}.bias"])
+        return functional.batch_norm(
+            x, w[f"{at}.running_mean"], w[f"{at}.running_var"], w[f"{at}.weight"], w[f"{at}.bias"]
+        )
 
     def conv(x: torch.Tensor, at: str, **more) -> torch.Tensor:
         return functional.conv2d(x, w[f"{at}.weight"], w[f"{at}.bias"], **more)
@@ -67,8 +68,10 @@ def straight_line(net: IassUNet, magnitude: torch.Tensor) -> tuple[torch.Tensor,
         outs.append(x)
     z = x
     for index in (0, 2, 4):
-        z = norm(conv(z, f"classifier.{index}", stride=(w[f"classifier.{index}.weight"].shape[2], 1)),
-                 f"classifier.{index + 1}")
+        z = norm(
+            conv(z, f"classifier.{index}", stride=(w[f"classifier.{index}.weight"].shape[2], 1)),
+            f"classifier.{index + 1}",
+        )
     z = conv(z, "classifier.6")
     for level in (2, 1, 0):
         at = f"decoder.{level}"
@@ -131,8 +134,11 @@ def test_open_unmix_equals_a_straight_line_computation() -> None:
         assert (net(changed)[0][:, 0] != net(x)[0][:, 0]).any()
 
 
-@pytest.mark.parametrize("net", [lambda: IassUNet(65, 60, (2, 3), (2,)), lambda: OpenUnmix(65, 60, 4, 1, 0.0)],
-                         ids=["iass_unet", "open_unmix"])
+@pytest.mark.parametrize(
+    "net",
+    [lambda: IassUNet(65, 60, (2, 3), (2,)), lambda: OpenUnmix(65, 60, 4, 1, 0.0)],
+    ids=["iass_unet", "open_unmix"],
+)
 def test_a_track_in_blocks_is_the_track_at_once(net) -> None:
     torch.manual_seed(2)
     module = unsettled(net())

@@ -10,8 +10,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-BASE = {"naming", "claim", "graph", "recipe", "audio", "losses", "metrics", "runtime", "augment", "decibels",
-        "variants"}
+BASE = {
+    "naming",
+    "claim",
+    "graph",
+    "recipe",
+    "audio",
+    "losses",
+    "metrics",
+    "runtime",
+    "augment",
+    "decibels",
+    "variants",
+}
 ALLOWED: dict[str, set[str]] = {
     # module or package of mss_core: what of mss_core it may import besides itself
     "naming": set(),
@@ -38,10 +49,37 @@ ALLOWED: dict[str, set[str]] = {
     "gating": {"naming"},
     "masking": {"audio"},
     "classify": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
-    "stages": {"classify", *BASE, "models", "data", "apply", "gating", "masking", "training",
-               "pictures", "classic", "steer"} - {"recipe"},
-    "systems": {"audio", "augment", "decibels", "losses", "variants", "naming", "graph", "recipe", "models", "data",
-                "gating", "masking", "stages", "training", "steer"},
+    "stages": {
+        "classify",
+        *BASE,
+        "models",
+        "data",
+        "apply",
+        "gating",
+        "masking",
+        "training",
+        "pictures",
+        "classic",
+        "steer",
+    }
+    - {"recipe"},
+    "systems": {
+        "audio",
+        "augment",
+        "decibels",
+        "losses",
+        "variants",
+        "naming",
+        "graph",
+        "recipe",
+        "models",
+        "data",
+        "gating",
+        "masking",
+        "stages",
+        "training",
+        "steer",
+    },
     "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data", "training", "drivers"},
 }
 ONLY_IN = {
@@ -51,8 +89,11 @@ ONLY_IN = {
     "torchaudio": {"mss_core/audio.py", "mss_core/models/released.py"},
     "museval": {"mss_core/metrics"},
 }
-FILES = [path for folder in ("mss_core", "search_spaces", "reports", "studies")
-         for path in sorted((ROOT / folder).rglob("*.py"))]
+FILES = [
+    path
+    for folder in ("mss_core", "search_spaces", "reports", "studies")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 
 
 def imports(path: Path) -> list[str]:
@@ -108,8 +149,11 @@ def test_nothing_is_unpickled(path: Path) -> None:
 def test_no_cycle_within_a_package(package: str) -> None:
     """Imports inside functions count: they hide a cycle, they do not undo it."""
     prefix = f"mss_core.{package}."
-    graph = {path.stem: {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
-             for path in (ROOT / "mss_core" / package).glob("*.py") if path.stem != "__init__"}
+    graph = {
+        path.stem: {name.removeprefix(prefix).split(".")[0] for name in imports(path) if name.startswith(prefix)}
+        for path in (ROOT / "mss_core" / package).glob("*.py")
+        if path.stem != "__init__"
+    }
     inside = {name: {other for other in found if other in graph and other != name} for name, found in graph.items()}
     order = list(TopologicalSorter(inside).static_order())  # raises CycleError
     assert set(order) == set(graph)
@@ -125,6 +169,9 @@ def test_stages_do_not_import_each_other() -> None:
 
 
 def test_every_module_of_the_core_has_a_rule() -> None:
-    found = {path.stem if path.is_file() else path.name for path in (ROOT / "mss_core").iterdir()
-             if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
+    found = {
+        path.stem if path.is_file() else path.name
+        for path in (ROOT / "mss_core").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    } - {"__init__"}
     assert found == set(ALLOWED)

@@ -31,12 +31,19 @@ def cluster(**environment: str) -> Iterator[str]:
     """The address of a cluster of one machine, 8 cores and four GPUs that are only numbers; its workers have this
     environment."""
     folder = tempfile.mkdtemp(prefix="gpus")
-    script = ("import sys; from ray.cluster_utils import Cluster; c = Cluster(initialize_head=True, head_node_args="
-              "dict(num_cpus=8, num_gpus=4, include_dashboard=False, object_store_memory=80 * 2**20)); "
-              "print(c.address, flush=True); sys.stdin.read(); c.shutdown()")
-    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True,
-                               env={**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(REPOSITORY), **environment})
+    script = (
+        "import sys; from ray.cluster_utils import Cluster; c = Cluster(initialize_head=True, head_node_args="
+        "dict(num_cpus=8, num_gpus=4, include_dashboard=False, object_store_memory=80 * 2**20)); "
+        "print(c.address, flush=True); sys.stdin.read(); c.shutdown()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(REPOSITORY), **environment},
+    )
     assert process.stdout is not None
     yield process.stdout.readline().strip()
     process.communicate("", timeout=60)
@@ -52,10 +59,12 @@ def four_gpus() -> Iterator[str]:
 def run(four_gpus: str, tmp_path: Path, monkeypatch):
     """Execute stages on that cluster; returns their board and store."""
     monkeypatch.setenv("RAY_ADDRESS", four_gpus)
-    for name, request in {"process_number": {"cpu": 1, "gpu": 1, "warm": 1},
-                          "wait_for": {"cpu": 1, "gpu": 1, "warm": 1},
-                          "process_number_training": {"cpu": 1, "gpu": 0.5},
-                          "out_of_gpu_memory": {"cpu": 1, "gpu": 0.25}}.items():
+    for name, request in {
+        "process_number": {"cpu": 1, "gpu": 1, "warm": 1},
+        "wait_for": {"cpu": 1, "gpu": 1, "warm": 1},
+        "process_number_training": {"cpu": 1, "gpu": 0.5},
+        "out_of_gpu_memory": {"cpu": 1, "gpu": 0.25},
+    }.items():
         monkeypatch.setitem(RESOURCES, name, request)
 
     def execute(roots: list[Stage]) -> tuple[Board, Store, str]:
@@ -80,8 +89,10 @@ def test_trainings_have_processes_of_their_own_and_inference_shares_warm_ones(ru
     roots = [Stage(kind, number=n) for kind in (process_number_training, process_number) for n in range(8)]
     board, store, _ = run(roots)
     assert set(board.state.values()) == {DONE}
-    left = {kind: [(store.directory(s) / "process.txt").read_text().split() for s in roots if s.name == kind]
-            for kind in ("process_number", "process_number_training")}
+    left = {
+        kind: [(store.directory(s) / "process.txt").read_text().split() for s in roots if s.name == kind]
+        for kind in ("process_number", "process_number_training")
+    }
     trained, inferred = ({pid for pid, _ in left[kind]} for kind in ("process_number_training", "process_number"))
     assert len(trained) == 8 and len(inferred) <= 4 and not trained & inferred
     assert {gpu for rows in left.values() for _, gpu in rows} == {"0", "1", "2", "3"}
@@ -103,8 +114,9 @@ while not Path({str(seen)!r}).exists():
         Path({str(seen)!r}).write_text(str(waiting))
     time.sleep(0.3)
 """
-    watcher = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-                               stderr=subprocess.DEVNULL)
+    watcher = subprocess.Popen(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.DEVNULL
+    )
     # The stages end when the watcher has seen the queue: were they handed out one at a time, this would never end.
     board, _, _ = run([Stage(wait_for, file=f"{tmp_path}/{'./' * number}seen") for number in range(20)])
     assert watcher.wait(timeout=60) == 0
@@ -136,7 +148,8 @@ def test_out_of_memory_names_the_share_and_the_table(run) -> None:
     assert board.errors[failed[0]] == (
         "not enough GPU memory: 'out_of_gpu_memory' asks for 0.25 of a GPU and may use 25% of its memory; raise 'gpu' "
         "(or 'gpu_memory') of 'out_of_gpu_memory' in mss_core/study/resources.py, or make its batch smaller "
-        f"(log: {log})")
+        f"(log: {log})"
+    )
     assert "CUDA out of memory" in log.read_text() and "FAILED out_of_gpu_memory" in said
 
 
@@ -155,12 +168,23 @@ def test_sigterm_writes_checkpoints_before_anything_ends(tmp_path: Path, who: st
 
 
 def _sigterm(address: str, tmp_path: Path, who: str) -> None:
-    flags = ["--store", str(tmp_path), "--seeds", "1", "--set", "pretrain.phases.0.epochs=2", "--set",
-             "finetune.phases.0.epochs=1"]
-    driver = subprocess.Popen([sys.executable, str(REPOSITORY / "tests" / "chaos" / "study.py"), *flags],
-                              env={**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_ADDRESS": address,
-                                   "MSS_CHECKPOINT_SECONDS": "3600"},
-                              stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    flags = [
+        "--store",
+        str(tmp_path),
+        "--seeds",
+        "1",
+        "--set",
+        "pretrain.phases.0.epochs=2",
+        "--set",
+        "finetune.phases.0.epochs=1",
+    ]
+    driver = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "tests" / "chaos" / "study.py"), *flags],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_ADDRESS": address, "MSS_CHECKPOINT_SECONDS": "3600"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
     try:
         deadline = time.monotonic() + 480
         while len(list(tmp_path.glob(f"pretrain_small/*.partial/{WORK}/step"))) < 2:
@@ -177,8 +201,10 @@ def _sigterm(address: str, tmp_path: Path, who: str) -> None:
             os.kill(int(traces[0].suffix[1:]), signal.SIGTERM)
             said = driver.communicate(timeout=400)[1]
             assert driver.returncode == 0, said
-            steps = {path.name: [int(line.split()[1]) for line in path.read_text().splitlines()]
-                     for path in tmp_path.glob(f"{traces[0].stem}.*")}
+            steps = {
+                path.name: [int(line.split()[1]) for line in path.read_text().splitlines()]
+                for path in tmp_path.glob(f"{traces[0].stem}.*")
+            }
             first, second = steps.pop(traces[0].name), *steps.values()
             assert first + second == list(range(200))  # no step twice, none left out
     finally:

@@ -24,27 +24,30 @@ def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-@pytest.mark.parametrize(("module", "parameters"), [
-    (lambda: UNet(), 3_921_061),
-    (lambda: UNet(sources=4), 3_921_928),
-    (lambda: CnnTail(50), 2_396_530),
-    (lambda: CnnTail(16), 2_379_088),
-    (lambda: JointCnn(UNet(), CnnTail(50, channels=2)), 6_390_359),
-    (lambda: JointCnn(UNet(4), CnnTail(50, channels=5)), 6_392_954),
-    (lambda: JointCnn(UNet(), CnnTail(50, channels=2)).adapters, 72_192),
-    (lambda: JointCnn(UNet(), CnnTail(50, 2, RELEASED), adapt="concat"), 7_240_151),
-    (lambda: JointCnn(UNet(), CnnTail(16, 2, RELEASED), adapt="concat"), 7_222_709),
-    (lambda: JointCnn(UNet(4), CnnTail(16, 5, RELEASED), adapt="concat"), 7_225_304),
-    (lambda: AstTail(50, 1), 85_588_274),
-    (lambda: AstTail(50, 2), 85_784_882),
-    (lambda: AstTail(50, 5), 86_374_706),
-    (lambda: AstTail(50, 1, head_norm=True), 85_589_810),
-    (lambda: AstTail(50, 2, head_norm=True), 85_786_418),
-    (lambda: AstTail(50, 5, head_norm=True), 86_376_242),
-    (lambda: JointAst(UNet(), AstTail(50, 2)).adapters, 12_095_232),
-    (lambda: JointAst(UNet(), AstTail(50, 2)), 3_921_061 + 85_784_882 + 12_095_232),
-    (lambda: JointAst(UNet(4), AstTail(50, 5)), 3_921_928 + 86_374_706 + 12_095_232),
-])
+@pytest.mark.parametrize(
+    ("module", "parameters"),
+    [
+        (lambda: UNet(), 3_921_061),
+        (lambda: UNet(sources=4), 3_921_928),
+        (lambda: CnnTail(50), 2_396_530),
+        (lambda: CnnTail(16), 2_379_088),
+        (lambda: JointCnn(UNet(), CnnTail(50, channels=2)), 6_390_359),
+        (lambda: JointCnn(UNet(4), CnnTail(50, channels=5)), 6_392_954),
+        (lambda: JointCnn(UNet(), CnnTail(50, channels=2)).adapters, 72_192),
+        (lambda: JointCnn(UNet(), CnnTail(50, 2, RELEASED), adapt="concat"), 7_240_151),
+        (lambda: JointCnn(UNet(), CnnTail(16, 2, RELEASED), adapt="concat"), 7_222_709),
+        (lambda: JointCnn(UNet(4), CnnTail(16, 5, RELEASED), adapt="concat"), 7_225_304),
+        (lambda: AstTail(50, 1), 85_588_274),
+        (lambda: AstTail(50, 2), 85_784_882),
+        (lambda: AstTail(50, 5), 86_374_706),
+        (lambda: AstTail(50, 1, head_norm=True), 85_589_810),
+        (lambda: AstTail(50, 2, head_norm=True), 85_786_418),
+        (lambda: AstTail(50, 5, head_norm=True), 86_376_242),
+        (lambda: JointAst(UNet(), AstTail(50, 2)).adapters, 12_095_232),
+        (lambda: JointAst(UNet(), AstTail(50, 2)), 3_921_061 + 85_784_882 + 12_095_232),
+        (lambda: JointAst(UNet(4), AstTail(50, 5)), 3_921_928 + 86_374_706 + 12_095_232),
+    ],
+)
 def test_parameter_counts(module, parameters: int) -> None:
     with torch.device("meta"):
         assert count(module()) == parameters
@@ -85,7 +88,13 @@ def test_shapes_of_every_block() -> None:
         masks, decoder = net.features(x)
     assert masks.shape == (1, 1, 384, 256) and 0 <= masks.min() and masks.max() <= 1
     assert [tuple(d.shape[1:]) for d in decoder] == [
-        (192, 12, 8), (192, 24, 16), (128, 48, 32), (64, 96, 64), (32, 192, 128), (16, 384, 256)]
+        (192, 12, 8),
+        (192, 24, 16),
+        (128, 48, 32),
+        (64, 96, 64),
+        (32, 192, 128),
+        (16, 384, 256),
+    ]
 
 
 def shapes_after(blocks: Iterable[torch.nn.Module]) -> list[tuple[int, ...]]:
@@ -127,8 +136,14 @@ def straight_line(net: UNet, magnitude: torch.Tensor) -> torch.Tensor:
     def block(name: str, x: torch.Tensor) -> torch.Tensor:
         for half in ("0", "1"):
             at = f"{name}.{half}"
-            x = functional.batch_norm(x, state[f"{at}.0.running_mean"], state[f"{at}.0.running_var"],
-                                      state[f"{at}.0.weight"], state[f"{at}.0.bias"], eps=1e-3)
+            x = functional.batch_norm(
+                x,
+                state[f"{at}.0.running_mean"],
+                state[f"{at}.0.running_var"],
+                state[f"{at}.0.weight"],
+                state[f"{at}.0.bias"],
+                eps=1e-3,
+            )
             x = torch.where(x > 0, x, 0.01 * x)
             x = functional.conv2d(x, state[f"{at}.2.weight"], state[f"{at}.2.bias"], padding=1)
         return x
@@ -197,17 +212,32 @@ def test_replicated_inflation_keeps_the_response_to_equal_channels() -> None:
         inflate(kernel, tail, "mixtur")
 
 
-@pytest.mark.parametrize("described", [
-    {"name": "unet", "sources": 2, "widths": SMALL, "post": 3},
-    {"name": "cnn_tail", "classes": 3, "widths": SMALL + (4,), "dense": 5},
-    {"name": "joint_cnn", "separator": {"name": "unet", "widths": SMALL, "post": 3},
-     "tail": {"name": "cnn_tail", "classes": 3, "channels": 2, "widths": SMALL + (4,), "dense": 5}},
-    {"name": "joint_cnn", "adapt": "concat", "separator": {"name": "unet", "widths": SMALL, "post": 3},
-     "tail": {"name": "cnn_tail", "classes": 3, "channels": 2, "widths": SMALL + (4,), "dense": 5}},
-    {"name": "ast_tail", "classes": 3, **AST},
-    {"name": "joint_ast", "inject": (1, 2), "separator": {"name": "unet", "widths": SMALL, "post": 3},
-     "tail": {"name": "ast_tail", "classes": 3, "channels": 2, **AST}},
-], ids=lambda d: d["name"])
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"name": "unet", "sources": 2, "widths": SMALL, "post": 3},
+        {"name": "cnn_tail", "classes": 3, "widths": SMALL + (4,), "dense": 5},
+        {
+            "name": "joint_cnn",
+            "separator": {"name": "unet", "widths": SMALL, "post": 3},
+            "tail": {"name": "cnn_tail", "classes": 3, "channels": 2, "widths": SMALL + (4,), "dense": 5},
+        },
+        {
+            "name": "joint_cnn",
+            "adapt": "concat",
+            "separator": {"name": "unet", "widths": SMALL, "post": 3},
+            "tail": {"name": "cnn_tail", "classes": 3, "channels": 2, "widths": SMALL + (4,), "dense": 5},
+        },
+        {"name": "ast_tail", "classes": 3, **AST},
+        {
+            "name": "joint_ast",
+            "inject": (1, 2),
+            "separator": {"name": "unet", "widths": SMALL, "post": 3},
+            "tail": {"name": "ast_tail", "classes": 3, "channels": 2, **AST},
+        },
+    ],
+    ids=lambda d: d["name"],
+)
 def test_saved_models_come_back_and_have_gradients(described, tmp_path) -> None:
     module = models.build(described)
     x = torch.rand(2, 384, 256)
@@ -255,11 +285,11 @@ def test_the_number_of_joined_maps_is_a_switch() -> None:
         joint.tail.classify = lambda spectra, additions, concatenate: got.update(additions)
         joint(torch.rand(1, 384, 256))
         assert [tuple(got[block].shape[2:]) for block in sorted(got)] == [
-            (384 >> block, 128 >> block) for block in sorted(got)]
+            (384 >> block, 128 >> block) for block in sorted(got)
+        ]
         return sorted(got)
 
-    assert [joined(skips) for skips in (0, 1, 3, 5, 6)] == [
-        [], [1], [1, 2, 3], [1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
+    assert [joined(skips) for skips in (0, 1, 3, 5, 6)] == [[], [1], [1, 2, 3], [1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
     with pytest.raises(ValueError, match="'skips' is a number of decoder maps from 0 to 6, not 7"):
         joined(7)
     with pytest.raises(ValueError, match="no adaptation 'add'"):

@@ -15,17 +15,25 @@ from mss_core.study import nodes
 from mss_core.study.resources import RESOURCES, memory_share, out_of_memory, resources, warm
 from tests.conftest import REPOSITORY
 
-LOCAL = {"provider": {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["10.0.0.2", "10.0.0.3"]},
-         "max_workers": 2, "head_node_type": "local.cluster.node",
-         "available_node_types": {"local.cluster.node": {"min_workers": 2, "max_workers": 2}}}
-CLOUD = {"provider": {"type": "aws"}, "max_workers": 8, "head_node_type": "head", "available_node_types": {
-    "head": {"resources": {"CPU": 8}},
-    "gpu": {"resources": {"CPU": 8, "GPU": 1}, "min_workers": 2, "max_workers": 8},
-    "spot": {"resources": {"CPU": 16, "GPU": 4}, "max_workers": 4}}}
+LOCAL = {
+    "provider": {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["10.0.0.2", "10.0.0.3"]},
+    "max_workers": 2,
+    "head_node_type": "local.cluster.node",
+    "available_node_types": {"local.cluster.node": {"min_workers": 2, "max_workers": 2}},
+}
+CLOUD = {
+    "provider": {"type": "aws"},
+    "max_workers": 8,
+    "head_node_type": "head",
+    "available_node_types": {
+        "head": {"resources": {"CPU": 8}},
+        "gpu": {"resources": {"CPU": 8, "GPU": 1}, "min_workers": 2, "max_workers": 8},
+        "spot": {"resources": {"CPU": 16, "GPU": 4}, "max_workers": 4},
+    },
+}
 
 
-@pytest.mark.parametrize(("cluster", "expected"), [
-    (LOCAL, 3), (LOCAL | {"max_workers": 1}, 2), (CLOUD, 3), ({}, 0)])
+@pytest.mark.parametrize(("cluster", "expected"), [(LOCAL, 3), (LOCAL | {"max_workers": 1}, 2), (CLOUD, 3), ({}, 0)])
 def test_a_study_waits_for_the_nodes_that_the_cluster_file_starts_with(monkeypatch, cluster, expected) -> None:
     monkeypatch.delenv("MSS_NODES", raising=False)
     assert nodes.expected_nodes(cluster) == expected
@@ -52,7 +60,8 @@ def test_the_probe_tells_a_shared_folder_from_others(tmp_path: Path, monkeypatch
     mark = nodes.leave_mark(store)
     assert nodes.answer_mark(store, mark, "a", {}) == ""
     assert nodes.answer_mark(store, mark, "b", {"stems": tmp_path / "nowhere"}) == (
-        f"it does not have data set 'stems' ({tmp_path / 'nowhere'})")
+        f"it does not have data set 'stems' ({tmp_path / 'nowhere'})"
+    )
     assert nodes.answer_mark(other, mark, "c", {}) == f"there is no such folder as {other}"
     other.mkdir()
     assert nodes.answer_mark(other, mark, "c", {}) == f"{other} is another folder there"
@@ -73,6 +82,7 @@ def test_a_late_listing_is_waited_for(tmp_path: Path) -> None:
 
 
 # ---- what a stage asks for
+
 
 def test_every_stage_has_a_line_in_the_table() -> None:
     """Without one it would be run on a CPU."""
@@ -110,14 +120,19 @@ def test_out_of_memory_says_which_line_to_change(monkeypatch) -> None:
     monkeypatch.setitem(RESOURCES, "third", {"cpu": 2, "gpu": 0.33})
     assert out_of_memory("third") == (
         "not enough GPU memory: 'third' asks for 0.33 of a GPU and may use 33% of its memory; raise 'gpu' (or "
-        "'gpu_memory') of 'third' in mss_core/study/resources.py, or make its batch smaller")
+        "'gpu_memory') of 'third' in mss_core/study/resources.py, or make its batch smaller"
+    )
     assert "it had the whole GPU: make its batch smaller" in out_of_memory("pretrain")
 
 
 # ---- the cluster files
 
-@pytest.mark.parametrize("path", [REPOSITORY / "ray_cluster.yaml", *sorted((REPOSITORY / "cluster").glob("*.yaml"))],
-                         ids=lambda path: path.name)
+
+@pytest.mark.parametrize(
+    "path",
+    [REPOSITORY / "ray_cluster.yaml", *sorted((REPOSITORY / "cluster").glob("*.yaml"))],
+    ids=lambda path: path.name,
+)
 def test_cluster_files_are_what_ray_accepts(path: Path, monkeypatch) -> None:
     from ray.autoscaler._private.util import prepare_config, validate_config
 

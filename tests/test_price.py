@@ -42,13 +42,16 @@ def taken(plan: Plan, seconds: list[float], cpus: int) -> float:
     return makespan(plan, durations, {"step": {"CPU": 1.0}}, {"CPU": float(cpus)}) - START
 
 
-@pytest.mark.parametrize(("edges", "seconds", "cpus", "expected"), [
-    ([[], [0], [1]], [3, 4, 5], 2, 12),  # a chain gains nothing
-    ([[], [], []], [3, 4, 5], 3, 5),
-    ([[], [], []], [3, 4, 5], 1, 12),
-    ([[], [], [0], [1]], [2, 9, 3, 1], 2, 10),  # no barrier: stage 2 starts while stage 1 runs
-    ([[], [0], [0], [1, 2]], [1, 2, 5, 1], 2, 7),
-])
+@pytest.mark.parametrize(
+    ("edges", "seconds", "cpus", "expected"),
+    [
+        ([[], [0], [1]], [3, 4, 5], 2, 12),  # a chain gains nothing
+        ([[], [], []], [3, 4, 5], 3, 5),
+        ([[], [], []], [3, 4, 5], 1, 12),
+        ([[], [], [0], [1]], [2, 9, 3, 1], 2, 10),  # no barrier: stage 2 starts while stage 1 runs
+        ([[], [0], [0], [1, 2]], [1, 2, 5, 1], 2, 7),
+    ],
+)
 def test_wall_clock_by_hand(edges, seconds, cpus, expected) -> None:
     assert taken(graph(edges), seconds, cpus) == pytest.approx(expected)
 
@@ -73,8 +76,16 @@ def test_a_stage_that_never_fits_is_named() -> None:
         makespan(graph([[]]), dict.fromkeys(graph([[]]).needed, 1.0), {"step": {"GPU": 1.0}}, {"CPU": 1.0, "GPU": 0.0})
 
 
-SECONDS = {"prepare_tracks": 2.0, "prepare_clips": 2.0, "pretrain": 100.0, "score_separator": 10.0, "train_tail": 40.0,
-           "finetune": 60.0, "infer": 5.0, "evaluate": 1.0}
+SECONDS = {
+    "prepare_tracks": 2.0,
+    "prepare_clips": 2.0,
+    "pretrain": 100.0,
+    "score_separator": 10.0,
+    "train_tail": 40.0,
+    "finetune": 60.0,
+    "infer": 5.0,
+    "evaluate": 1.0,
+}
 
 
 @pytest.fixture
@@ -145,16 +156,23 @@ def test_what_a_study_can_find_is_the_power_of_its_test(tmp_path) -> None:
 def test_the_spread_of_earlier_runs_is_used(tmp_path) -> None:
     folder = tmp_path / "studies" / "example-smoke"
     folder.mkdir(parents=True)
-    (folder / "scores.csv").write_text("variant,seed,target,metric,score\n" + "".join(
-        f"{variant},{seed},macro,roc_auc,{score}\n" for variant, scores in (("a", (0.1, 0.3)), ("b", (0.5, 0.9)))
-        for seed, score in enumerate(scores)))
+    (folder / "scores.csv").write_text(
+        "variant,seed,target,metric,score\n"
+        + "".join(
+            f"{variant},{seed},macro,roc_auc,{score}\n"
+            for variant, scores in (("a", (0.1, 0.3)), ("b", (0.5, 0.9)))
+            for seed, score in enumerate(scores)
+        )
+    )
     found = reach(STUDY, Store(tmp_path), 3, detectable)
     assert found.sd == pytest.approx(((0.02 + 0.08) / 2) ** 0.5)
     assert found.basis == "example-smoke, 2 degrees of freedom"
 
 
-@pytest.mark.parametrize(("test", "seeds", "least"), [("wilcoxon", 5, 0.0625), ("wilcoxon", 3, 0.25),
-                                                      ("permutation", 3, 0.1), ("welch", 2, 0.0)])
+@pytest.mark.parametrize(
+    ("test", "seeds", "least"),
+    [("wilcoxon", 5, 0.0625), ("wilcoxon", 3, 0.25), ("permutation", 3, 0.1), ("welch", 2, 0.0)],
+)
 def test_the_least_p_is_scipy_s(test: str, seeds: int, least: float) -> None:
     from scipy import stats
 
@@ -186,10 +204,14 @@ def test_a_dry_run_says_each_level_once_and_in_lines_that_can_be_read(tmp_path, 
     assert [line.split() for line in lines].count(["random", "init", "pretrain=None"]) == 1
     assert "  backend  CNN          baseline" in lines
     (start,) = (number for number, line in enumerate(lines) if line.startswith("  28 variants, seeds 0-4: "))
-    listed = " ".join(line.strip() for line in lines[start:start + 6])
-    assert all(f"{backend}, {task}, {source}" in listed for backend in ("CNN", "AST") for task in ("tags", "genre")
-               for source in study.factors[2].levels)
-    assert max(len(line) for line in lines[start - 18:]) <= 120
+    listed = " ".join(line.strip() for line in lines[start : start + 6])
+    assert all(
+        f"{backend}, {task}, {source}" in listed
+        for backend in ("CNN", "AST")
+        for task in ("tags", "genre")
+        for source in study.factors[2].levels
+    )
+    assert max(len(line) for line in lines[start - 18 :]) <= 120
 
 
 def test_values_of_a_recipe_in_few_words() -> None:

@@ -43,7 +43,8 @@ def test_override_changes_what_it_names_and_nothing_else(rate: float, steps: int
     new = flatten(override(Outer(), changes))
     assert {path: new[path] for path in changes} == changes
     assert {p: v for p, v in new.items() if p not in changes} == {
-        p: v for p, v in flatten(Outer()).items() if p not in changes}
+        p: v for p, v in flatten(Outer()).items() if p not in changes
+    }
 
 
 def test_a_stage_can_be_left_out_but_then_has_no_settings() -> None:
@@ -52,20 +53,23 @@ def test_a_stage_can_be_left_out_but_then_has_no_settings() -> None:
         override(Outer(inner=None), {"inner.rate": 0.5})
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"inner.stebs": 3}, "no 'stebs' in recipe path 'inner.stebs'; did you mean 'inner.steps'"),
-    ({"innr": None}, "did you mean 'inner'"),
-    ({"phases.7.rate": 1}, "no '7' in recipe path 'phases.7'"),
-    ({"label.x": 1}, "'label' is 'x'"),
-    ({"inner.steps": "ten"}, "'inner.steps' takes a whole number, not 'ten'"),
-    ({"inner.steps": 1.5}, "takes a whole number"),
-    ({"inner.steps": None}, "cannot be left out"),
-    ({"sources": "vocals"}, "'sources' is a list"),
-    ({"phases": [{"rate": 1}]}, "'phases' cannot be replaced as a whole"),
-    ({"inner.steps": 0}, r"'steps' must be at least 1, not 0 \(in recipe path 'inner'\)"),
-    ({"inner": None, "inner.steps": 2}, "lies inside another change"),
-    ({"inner.steps": 2, "inner": None}, "contains or repeats another change"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inner.stebs": 3}, "no 'stebs' in recipe path 'inner.stebs'; did you mean 'inner.steps'"),
+        ({"innr": None}, "did you mean 'inner'"),
+        ({"phases.7.rate": 1}, "no '7' in recipe path 'phases.7'"),
+        ({"label.x": 1}, "'label' is 'x'"),
+        ({"inner.steps": "ten"}, "'inner.steps' takes a whole number, not 'ten'"),
+        ({"inner.steps": 1.5}, "takes a whole number"),
+        ({"inner.steps": None}, "cannot be left out"),
+        ({"sources": "vocals"}, "'sources' is a list"),
+        ({"phases": [{"rate": 1}]}, "'phases' cannot be replaced as a whole"),
+        ({"inner.steps": 0}, r"'steps' must be at least 1, not 0 \(in recipe path 'inner'\)"),
+        ({"inner": None, "inner.steps": 2}, "lies inside another change"),
+        ({"inner.steps": 2, "inner": None}, "contains or repeats another change"),
+    ],
+)
 def test_mistakes_name_the_nearest_path(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(Outer(), changes)

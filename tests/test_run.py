@@ -125,8 +125,12 @@ def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Pa
     from mlflow.tracking import MlflowClient
 
     flags = tiny_flags(tmp_path)
-    victim = subprocess.Popen(command(*flags), env=environment(MSS_CHECKPOINT_SECONDS="0"),
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    victim = subprocess.Popen(
+        command(*flags),
+        env=environment(MSS_CHECKPOINT_SECONDS="0"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 200
     while not list(tmp_path.glob("pretrain/*.partial/.work/checkpoint.pt")):
         assert victim.poll() is None and time.monotonic() < deadline
@@ -171,30 +175,39 @@ def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> Non
     assert by_seed.shape == (7, 2) and not by_seed[0].equals(by_seed[1])  # few clips: some scores coincide
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--set", "finetune.bach=3"], "no 'bach' in recipe path 'finetune.bach'; did you mean 'finetune.batch'"),
-    (["--set", "finetune.batch"], "--set takes PATH=VALUE, not 'finetune.batch'"),
-    (["--set", "finetune.batch=many"], "'finetune.batch' takes a whole number, not 'many'"),
-    (["--set", "sources=[\"vocal\"]"], "'sources' is what factor 'source' varies"),
-    (["--set", "separator.name=unett"], "no model 'unett'; did you mean 'unet'"),
-    (["--set", "separator.pooling=avg"], "no pooling 'avg'"),
-    (["--set", "tail.widths=[2, 2]"], "a CNN tail has 7 blocks"),
-    (["--set", "finetune.epoch_steps=abc"], "'finetune.epoch_steps' takes a whole number, not 'abc'"),
-    (["--set", "finetune.phases.0.weight_decay=NaN"], "is not a number to compute with"),
-    (["--set", "separation.samplerate=44100"], "'separation.samplerate' must be 16000 Hz"),
-    (["--data", "stems=EMPTY"], "this study reads synthetic, not 'stems'; choose it with --set separation.name=stems"),
-    (["--data", "stems=NOWHERE"], "NOWHERE is not a folder"),
-    (["--data", "stems"], "--data takes NAME=PATH, not 'stems'"),
-    (["--seeds", "0"], "--seeds takes a number of replicates of at least 1"),
-    (["--set", 'separation.sources=["vocal", "drums", "bass", "other"]'],
-     "no source to separate (the data set's 'separation.sources' lack it) 'vocals'"),
-    (["--set", "separation.name=stems"], "no folder for data set 'stems': pass --data stems=PATH"),
-    (["--set", "separation.name=stem"], "no track data set 'stem'; did you mean 'stems'"),
-    (["--set", "separation.name=stems", "--data", "stems=NOWHERE"], "NOWHERE is not a folder"),
-    (["--set", "separation.name=stems", "--data", "stems=EMPTY"], "holds no train/, valid/ or test/ folder"),
-])
-def test_a_mistake_is_one_clear_line_before_anything_runs(tmp_path: Path, capsys, flags: list[str],
-                                                          message: str) -> None:
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--set", "finetune.bach=3"], "no 'bach' in recipe path 'finetune.bach'; did you mean 'finetune.batch'"),
+        (["--set", "finetune.batch"], "--set takes PATH=VALUE, not 'finetune.batch'"),
+        (["--set", "finetune.batch=many"], "'finetune.batch' takes a whole number, not 'many'"),
+        (["--set", 'sources=["vocal"]'], "'sources' is what factor 'source' varies"),
+        (["--set", "separator.name=unett"], "no model 'unett'; did you mean 'unet'"),
+        (["--set", "separator.pooling=avg"], "no pooling 'avg'"),
+        (["--set", "tail.widths=[2, 2]"], "a CNN tail has 7 blocks"),
+        (["--set", "finetune.epoch_steps=abc"], "'finetune.epoch_steps' takes a whole number, not 'abc'"),
+        (["--set", "finetune.phases.0.weight_decay=NaN"], "is not a number to compute with"),
+        (["--set", "separation.samplerate=44100"], "'separation.samplerate' must be 16000 Hz"),
+        (
+            ["--data", "stems=EMPTY"],
+            "this study reads synthetic, not 'stems'; choose it with --set separation.name=stems",
+        ),
+        (["--data", "stems=NOWHERE"], "NOWHERE is not a folder"),
+        (["--data", "stems"], "--data takes NAME=PATH, not 'stems'"),
+        (["--seeds", "0"], "--seeds takes a number of replicates of at least 1"),
+        (
+            ["--set", 'separation.sources=["vocal", "drums", "bass", "other"]'],
+            "no source to separate (the data set's 'separation.sources' lack it) 'vocals'",
+        ),
+        (["--set", "separation.name=stems"], "no folder for data set 'stems': pass --data stems=PATH"),
+        (["--set", "separation.name=stem"], "no track data set 'stem'; did you mean 'stems'"),
+        (["--set", "separation.name=stems", "--data", "stems=NOWHERE"], "NOWHERE is not a folder"),
+        (["--set", "separation.name=stems", "--data", "stems=EMPTY"], "holds no train/, valid/ or test/ folder"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_before_anything_runs(
+    tmp_path: Path, capsys, flags: list[str], message: str
+) -> None:
     (tmp_path / "EMPTY").mkdir()
     flags = [flag.replace("EMPTY", str(tmp_path / "EMPTY")) for flag in flags]
     with pytest.raises(SystemExit) as stopped:
@@ -205,16 +218,20 @@ def test_a_mistake_is_one_clear_line_before_anything_runs(tmp_path: Path, capsys
     assert not list((tmp_path / "store").glob("*/*.partial"))
 
 
-@pytest.mark.parametrize(("script", "name", "advice"), [
-    ("source_ablation", "stems", "choose it with --set separation.name=stems"),
-    ("source_ablation", "clips", "choose it with --set tagging.name=clips"),
-    ("source_ablation_replicated", "clips", "choose it with --set tagging.name=clips or --set genre.name=clips"),
-    ("median_filter", "stems", "choose it with --set data.name=stems"),
-    ("training_free", "stems", "choose from 'synthetic'"),  # its stems are what a factor varies
-    ("median_filter", "syntetic", "did you mean 'synthetic'?"),
-])
+@pytest.mark.parametrize(
+    ("script", "name", "advice"),
+    [
+        ("source_ablation", "stems", "choose it with --set separation.name=stems"),
+        ("source_ablation", "clips", "choose it with --set tagging.name=clips"),
+        ("source_ablation_replicated", "clips", "choose it with --set tagging.name=clips or --set genre.name=clips"),
+        ("median_filter", "stems", "choose it with --set data.name=stems"),
+        ("training_free", "stems", "choose from 'synthetic'"),  # its stems are what a factor varies
+        ("median_filter", "syntetic", "did you mean 'synthetic'?"),
+    ],
+)
 def test_data_that_a_study_does_not_read_are_refused_with_the_path_of_its_own_recipe(
-        script: str, name: str, advice: str, tmp_path: Path, capsys) -> None:
+    script: str, name: str, advice: str, tmp_path: Path, capsys
+) -> None:
     study = runpy.run_path(str(STUDY.with_name(f"{script}.py")))["study"]
     with pytest.raises(SystemExit):
         run_study(study, ["--smoke", "--dry-run", "--store", str(tmp_path), "--data", f"{name}={tmp_path}"])
@@ -247,14 +264,22 @@ def test_a_failing_stage_blocks_only_what_needs_it(stems_tree: Path, tmp_path: P
     """Separators with too little music to mix leave the other rows standing; report and exit code say so."""
     for track in ("b", "c", "d"):
         shutil.rmtree(stems_tree / "train" / track)
-    flags = tiny_flags(tmp_path / "store", "--in-process", "--set", "separation.name=stems", "--data",
-                       f"stems={stems_tree}")
+    flags = tiny_flags(
+        tmp_path / "store", "--in-process", "--set", "separation.name=stems", "--data", f"stems={stems_tree}"
+    )
     done = run(*flags, expect=1)
     assert "5 stages failed, 20 more could not start" in done.stderr
     assert "a training mixture needs 4 segments of 6 s; the training tracks hold 1" in done.stderr
     assert "try again with the same command" in done.stderr
     study = json.loads((folder(tmp_path / "store") / "study.json").read_text())
     status = {trial["variant"]: trial["status"] for trial in study["trials"]}
-    assert status == {"no U-Net": "done", "random init": "done", "bass": "failed", "drums": "failed",
-                      "other": "failed", "vocals": "failed", "multiple": "failed"}
+    assert status == {
+        "no U-Net": "done",
+        "random init": "done",
+        "bass": "failed",
+        "drums": "failed",
+        "other": "failed",
+        "vocals": "failed",
+        "multiple": "failed",
+    }
     assert all("log:" in trial["error"] for trial in study["trials"] if trial["status"] == "failed")

@@ -22,18 +22,40 @@ TAGS = tuple(f"tag {number:02}" for number in range(12))
 def study(levels: int, seeds: int) -> Study:
     """A study of the tail alone: four stages a trial, of which one is shared."""
     return Study(
-        name="large", question="Which learning rate?", baseline=msspt_cnn(),
-        factors=[Factor("rate", {f"rate {number}": {"pretrain": None, "finetune": None,
-                                                    "train_tail.phases.0.weight_decay": number / 1000}
-                                 for number in range(levels)})],
-        design=only_listed, seeds=range(seeds), seeded=("train_tail.seed", "finetune.seed"),
-        reference={"rate": "rate 0"}, metric="roc_auc", smoke=smoke)
+        name="large",
+        question="Which learning rate?",
+        baseline=msspt_cnn(),
+        factors=[
+            Factor(
+                "rate",
+                {
+                    f"rate {number}": {
+                        "pretrain": None,
+                        "finetune": None,
+                        "train_tail.phases.0.weight_decay": number / 1000,
+                    }
+                    for number in range(levels)
+                },
+            )
+        ],
+        design=only_listed,
+        seeds=range(seeds),
+        seeded=("train_tail.seed", "finetune.seed"),
+        reference={"rate": "rate 0"},
+        metric="roc_auc",
+        smoke=smoke,
+    )
 
 
 def finish(plan: Plan, store: Store) -> None:
     """Commit an artefact with invented content for every stage of a plan."""
-    facts = {"seconds": 1.5, "finished": "2026-01-01T00:00:00Z", "device": "cpu", "device_name": "cpu",
-             "environment": {}}
+    facts = {
+        "seconds": 1.5,
+        "finished": "2026-01-01T00:00:00Z",
+        "device": "cpu",
+        "device_name": "cpu",
+        "environment": {},
+    }
     for number, stage in enumerate(plan.stages.values()):
         out, rng = store.begin(stage), np.random.default_rng(number)
         if stage.name == "evaluate":
@@ -42,16 +64,25 @@ def finish(plan: Plan, store: Store) -> None:
             table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
             table.to_csv(out / "scores.csv", index=False)
         elif stage.name == "infer":
-            pd.DataFrame({"item": np.repeat([f"clip {i}" for i in range(45)], len(TAGS)),
-                          "target": np.tile(TAGS, 45), "truth": rng.integers(0, 2, 45 * len(TAGS), dtype=np.int8),
-                          "score": rng.random(45 * len(TAGS))}).to_parquet(out / "predictions.parquet", index=False)
+            pd.DataFrame(
+                {
+                    "item": np.repeat([f"clip {i}" for i in range(45)], len(TAGS)),
+                    "target": np.tile(TAGS, 45),
+                    "truth": rng.integers(0, 2, 45 * len(TAGS), dtype=np.int8),
+                    "score": rng.random(45 * len(TAGS)),
+                }
+            ).to_parquet(out / "predictions.parquet", index=False)
         else:
             (out / "weights.pt").write_bytes(rng.bytes(200_000))
             (out / "notes.json").write_text("[]")
             (out / "index.json").write_text('{"notes": []}')
-            (out / "history.jsonl").write_text("".join(
-                json.dumps({"step": 10 * i, "total": 200, "train_loss": 1 / (i + 1), "valid_loss": 2 / (i + 1)}) + "\n"
-                for i in range(20)))
+            (out / "history.jsonl").write_text(
+                "".join(
+                    json.dumps({"step": 10 * i, "total": 200, "train_loss": 1 / (i + 1), "valid_loss": 2 / (i + 1)})
+                    + "\n"
+                    for i in range(20)
+                )
+            )
         store.commit(stage, facts)
 
 
@@ -62,8 +93,13 @@ def test_ten_thousand_trials_are_planned_and_printed_in_ten_seconds(tmp_path: Pa
     assert time.process_time() - start < 10
     printed = capsys.readouterr().out
     if flags:
-        assert json.loads(printed)["totals"] == {"trials": 10_000, "calls": 40_000, "distinct": 30_001, "done": 0,
-                                                 "to_run": 30_001}
+        assert json.loads(printed)["totals"] == {
+            "trials": 10_000,
+            "calls": 40_000,
+            "distinct": 30_001,
+            "done": 0,
+            "to_run": 30_001,
+        }
     else:
         assert "10000 trials, 40000 stage calls, 30001 distinct: 0 in the store, 30001 to run" in printed
 

@@ -71,6 +71,7 @@ def winner_of(arm: Arm, store: Store) -> dict[str, Any]:
 
 # ---- halving
 
+
 def test_halving_decides_as_optunas_own_does() -> None:
     rng = np.random.default_rng(0)
     for factor, first in ((2, 1), (3, 1), (4, 2)):
@@ -149,6 +150,7 @@ def test_halving_saves_epochs_and_counts_them(tmp_path: Path) -> None:
 
 # ---- samplers
 
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_restart_suggests_what_an_undisturbed_search_does(name: str, fast: Path) -> None:
     if name == "cma_es":
@@ -165,7 +167,7 @@ def test_a_restart_suggests_what_an_undisturbed_search_does(name: str, fast: Pat
             x = trial.user_attrs["departures"]
             value = (math.log10(x["train.lr"]) + 2) ** 2 + (x["train.momentum"] - 0.7) ** 2
             ended = math.inf if number == 7 else value  # one diverged
-            suggestions.tell(number, TrialState.COMPLETE, [ended, x["train.lr"]][:len(directions)])
+            suggestions.tell(number, TrialState.COMPLETE, [ended, x["train.lr"]][: len(directions)])
             drawn.append(x)
         return drawn
 
@@ -183,9 +185,11 @@ def draw_other_seed(name: str, fast: Path) -> list[dict[str, Any]]:
 
 def test_tpe_beats_random_search(fast: Path) -> None:
     """Equal budgets on 20 seeds; distance to the known optimum, signed-rank test."""
+
     def best(name: str, seed: int) -> float:
-        suggestions = suggest.Suggestions(str(fast / f"{name}{seed}.log"), "s", toy.space, ["minimize"], name, seed,
-                                          False, [])
+        suggestions = suggest.Suggestions(
+            str(fast / f"{name}{seed}.log"), "s", toy.space, ["minimize"], name, seed, False, []
+        )
         values = []
         for number in range(40):
             x = suggestions.draw().user_attrs["departures"]
@@ -195,12 +199,15 @@ def test_tpe_beats_random_search(fast: Path) -> None:
 
     tpe, random = ([best(name, seed) for seed in range(20)] for name in ("tpe", "random"))
     test = stats.wilcoxon(np.log(tpe), np.log(random), alternative="less")
-    print(f"TPE {np.median(tpe):.2g}, random {np.median(random):.2g}, better on "
-          f"{sum(a < b for a, b in zip(tpe, random, strict=True))} of 20 seeds, p = {test.pvalue:.2g}")
+    print(
+        f"TPE {np.median(tpe):.2g}, random {np.median(random):.2g}, better on "
+        f"{sum(a < b for a, b in zip(tpe, random, strict=True))} of 20 seeds, p = {test.pvalue:.2g}"
+    )
     assert test.pvalue < 0.01
 
 
 # ---- two studies, one search
+
 
 def test_a_search_that_another_study_carries_out_is_waited_for_and_named(tmp_path: Path) -> None:
     store = Store(tmp_path)
@@ -221,6 +228,7 @@ def test_a_search_that_another_study_carries_out_is_waited_for_and_named(tmp_pat
 
 
 # ---- kills
+
 
 def _child(root: str) -> None:
     os.setsid()
@@ -261,8 +269,12 @@ def test_killed_at_random_times_it_ends_as_if_undisturbed(tmp_path: Path, monkey
 
 def rungs_of(arm: Arm, store: Store) -> list[tuple[int, str, Any]]:
     study = opened(arm, store)
-    return [(trial.number, name, value) for trial in study.trials for name, value in sorted(trial.system_attrs.items())
-            if name.startswith("rung ")]
+    return [
+        (trial.number, name, value)
+        for trial in study.trials
+        for name, value in sorted(trial.system_attrs.items())
+        if name.startswith("rung ")
+    ]
 
 
 def opened(arm: Arm, store: Store) -> optuna.Study:
@@ -294,8 +306,9 @@ def test_half_a_line_and_a_dead_owners_lock_do_not_stop_a_restart(tmp_path: Path
 
 
 @pytest.mark.parametrize(("where", "stale"), [(machine(), True), ("elsewhere", False)])
-def test_a_fresh_lock_is_stale_only_where_its_process_can_be_seen_to_be_gone(where: str, stale: bool,
-                                                                            tmp_path: Path) -> None:
+def test_a_fresh_lock_is_stale_only_where_its_process_can_be_seen_to_be_gone(
+    where: str, stale: bool, tmp_path: Path
+) -> None:
     lock = tmp_path / "j.log.lock"
     lock.write_text(json.dumps([where, os.getpid(), started(os.getpid())]))
     assert not journal._is_stale(lock)
@@ -305,6 +318,7 @@ def test_a_fresh_lock_is_stale_only_where_its_process_can_be_seen_to_be_gone(whe
 
 # ---- budgets
 
+
 def test_arms_get_equal_budgets_also_where_one_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "left").write_text("2")
     monkeypatch.setenv("TOY_CRASHES", f"b:{tmp_path / 'left'}")
@@ -313,8 +327,9 @@ def test_arms_get_equal_budgets_also_where_one_crashes(tmp_path: Path, monkeypat
     run(toy.study(search, factors), ["--in-process", "--store", str(tmp_path / "store"), "--search", "each_variant"])
     folder = tmp_path / "store" / "studies" / "toy-each_variant"
     searches = {found["variant"]: found for found in json.loads((folder / "search.json").read_text())["searches"]}
-    finished = {name: sum(found[state] for state in ("complete", "pruned", "diverged"))
-                for name, found in searches.items()}
+    finished = {
+        name: sum(found[state] for state in ("complete", "pruned", "diverged")) for name, found in searches.items()
+    }
     assert finished == {"a": 5, "b": 5}
     assert (searches["a"]["failed"], searches["b"]["failed"]) == (0, 2)
     assert searches["a"]["reruns"] == searches["b"]["reruns"] == 4
@@ -348,22 +363,42 @@ def test_divergence_is_an_answer_and_never_wins(tmp_path: Path) -> None:
 
 def test_everything_diverged_is_said(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    search = Search({"toy_train": lambda trial: {"train.lr": trial.suggest_float("train.lr", 1.0, 2.0)}}, trials=3,
-                    scope="baseline")
+    search = Search(
+        {"toy_train": lambda trial: {"train.lr": trial.suggest_float("train.lr", 1.0, 2.0)}}, trials=3, scope="baseline"
+    )
     with pytest.raises(RuntimeError, match="no suggestion trained to its end: every one diverged or failed"):
         carry_out(toy.study(search), store)
 
 
 # ---- choosing
 
+
 def test_the_winner_is_the_best_mean_over_seeds_it_was_not_selected_by() -> None:
     def row(trial: int, value: float, rerun: int | None = None, state: str = "complete") -> dict[str, Any]:
-        return {"trial": trial, "rerun": rerun, "state": state, "values": [value], "departures": {"x": trial},
-                "epochs": 1, "most": 2, "seconds": 0.5}
+        return {
+            "trial": trial,
+            "rerun": rerun,
+            "state": state,
+            "values": [value],
+            "departures": {"x": trial},
+            "epochs": 1,
+            "most": 2,
+            "seconds": 0.5,
+        }
 
-    rows = [row(0, 0.5), row(1, 0.1), row(2, 0.2), row(3, 0.3), row(4, 0.0, state="pruned"),
-            row(1, 0.9, 11), row(1, 0.7, 12), row(2, 0.4, 11), row(2, 0.6, 12),
-            row(3, 0.1, 11), row(3, math.nan, 12, "diverged")]
+    rows = [
+        row(0, 0.5),
+        row(1, 0.1),
+        row(2, 0.2),
+        row(3, 0.3),
+        row(4, 0.0, state="pruned"),
+        row(1, 0.9, 11),
+        row(1, 0.7, 12),
+        row(2, 0.4, 11),
+        row(2, 0.6, 12),
+        row(3, 0.1, 11),
+        row(3, math.nan, 12, "diverged"),
+    ]
     found = suggest.winner(rows, ["minimize"], 3, [11, 12])
     assert (found["trial"], found["value"], found["candidates"]) == (2, 0.5, [1, 2, 3])
     assert suggest.winner(rows, ["minimize"], 3, [])["trial"] == 1
@@ -379,8 +414,14 @@ def test_with_two_metrics_candidates_come_from_the_front() -> None:
 
 def test_two_metrics(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    search = Search({"toy_train": toy.sizes}, trials=14, metric=("valid_loss", "parameters"), sampler="nsga2",
-                    reruns=0, scope="baseline")
+    search = Search(
+        {"toy_train": toy.sizes},
+        trials=14,
+        metric=("valid_loss", "parameters"),
+        sampler="nsga2",
+        reruns=0,
+        scope="baseline",
+    )
     (arm,) = carry_out(toy.study(search), store).values()
     rows = rows_of(arm, store)
     assert all(float(row["parameters"]) == 3 * json.loads(row["departures"])["train.width"] for row in rows)
@@ -409,6 +450,7 @@ def test_numbers_outside_a_range_move_to_its_end() -> None:
 
 # ---- keys
 
+
 def test_a_search_is_keyed_by_what_decides_its_outcome(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
@@ -420,8 +462,16 @@ def test_a_search_is_keyed_by_what_decides_its_outcome(tmp_path: Path) -> None:
     assert key(toy.asha()) == base
     assert key(toy.asha(), baseline=toy.Toy(aggregate="max")) == base  # what only scores is no part of it
     assert key(toy.asha(), baseline=toy.Toy(train=toy.Training(epochs=8))) != base
-    for change in ({"trials": 13}, {"sampler": "random"}, {"pruner": None}, {"seed": 7}, {"top": 1}, {"reruns": 0},
-                   {"concurrency": 2}, {"space": {"toy_train": toy.wild}}):
+    for change in (
+        {"trials": 13},
+        {"sampler": "random"},
+        {"pruner": None},
+        {"seed": 7},
+        {"top": 1},
+        {"reruns": 0},
+        {"concurrency": 2},
+        {"space": {"toy_train": toy.wild}},
+    ):
         assert key(toy.asha(**change)) != base, change
 
 
@@ -432,6 +482,7 @@ def test_inference_factors_share_one_search(tmp_path: Path) -> None:
 
 
 # ---- what is refused
+
 
 def test_a_second_driver_is_told_so_before_it_searches(tmp_path: Path, capsys) -> None:
     study = toy.study(toy.asha(trials=2, reruns=0, pruner=None), (Factor("kind", {"a": {}, "b": {"kind": "b"}}),))
@@ -453,22 +504,33 @@ def test_a_search_is_a_drivers_work_and_leaves_no_driver_behind(tmp_path: Path, 
     assert [len(drivers) for drivers in seen] == [1] and not living(tmp_path)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"scope": "each_varient"}, "no scope of the search 'each_varient'; did you mean 'each_variant'"),
-    ({"sampler": "tpee"}, "no sampler 'tpee'; did you mean 'tpe'"),
-    ({"metric": "roc_auc"}, "the search's metric 'roc_auc' is not of the validation split"),
-    ({"metric": ("valid_loss", "parameters"), "sampler": "cma_es", "pruner": None}, "'cma_es' knows one metric only"),
-    ({"metric": ("valid_loss", "parameters")}, "a search with two metrics cannot prune"),
-    ({"maximise": ("valid_los",)}, "no metric in 'maximise' 'valid_los'; did you mean 'valid_loss'"),
-    ({"trials": 0}, "a search needs trials, concurrency, top and smoke_trials of at least 1"),
-    ({"seed": 0}, "seed 0 is a replicate's and the search's"),
-    ({"space": {}}, "the search has no space"),
-    ({"space": {"toy_tran": toy.space}}, "variant 'baseline' trains nothing that the search has a space for"),
-    ({"space": {"toy_train": toy.other_space}}, "the space of 'toy_train' does not fit variant 'baseline': no "
-                                                "'other.momentum' in the recipe: 'other' is None"),
-    ({"space": {"toy_train": lambda trial: {"train.seed": trial.suggest_int("s", 0, 9)}}},
-     "the search of 'toy_train' suggests 'train.seed', which is set by --seeds"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scope": "each_varient"}, "no scope of the search 'each_varient'; did you mean 'each_variant'"),
+        ({"sampler": "tpee"}, "no sampler 'tpee'; did you mean 'tpe'"),
+        ({"metric": "roc_auc"}, "the search's metric 'roc_auc' is not of the validation split"),
+        (
+            {"metric": ("valid_loss", "parameters"), "sampler": "cma_es", "pruner": None},
+            "'cma_es' knows one metric only",
+        ),
+        ({"metric": ("valid_loss", "parameters")}, "a search with two metrics cannot prune"),
+        ({"maximise": ("valid_los",)}, "no metric in 'maximise' 'valid_los'; did you mean 'valid_loss'"),
+        ({"trials": 0}, "a search needs trials, concurrency, top and smoke_trials of at least 1"),
+        ({"seed": 0}, "seed 0 is a replicate's and the search's"),
+        ({"space": {}}, "the search has no space"),
+        ({"space": {"toy_tran": toy.space}}, "variant 'baseline' trains nothing that the search has a space for"),
+        (
+            {"space": {"toy_train": toy.other_space}},
+            "the space of 'toy_train' does not fit variant 'baseline': no "
+            "'other.momentum' in the recipe: 'other' is None",
+        ),
+        (
+            {"space": {"toy_train": lambda trial: {"train.seed": trial.suggest_int("s", 0, 9)}}},
+            "the search of 'toy_train' suggests 'train.seed', which is set by --seeds",
+        ),
+    ],
+)
 def test_a_wrong_search_is_one_clear_line(changes: dict[str, Any], message: str, tmp_path: Path, capsys) -> None:
     with pytest.raises(SystemExit) as stopped:
         run(toy.study(replace(toy.asha(), **changes)), ["--in-process", "--store", str(tmp_path)])
@@ -477,12 +539,15 @@ def test_a_wrong_search_is_one_clear_line(changes: dict[str, Any], message: str,
     assert not list(tmp_path.glob("toy_train/*"))
 
 
-@pytest.mark.parametrize(("flags", "message"), [
-    (["--search", "each_variant", "--set", "train.lr=0.1"], "suggests 'train.lr', which is set by --set"),
-    (["--search", "all"], "no scope of the search 'all'"),
-    (["--set", "search.trials=3"], "nothing is searched without --search SCOPE"),
-    (["--search", "baseline", "--set", "search.trails=3"], "no 'trails' in recipe path 'trails'; did you mean"),
-])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--search", "each_variant", "--set", "train.lr=0.1"], "suggests 'train.lr', which is set by --set"),
+        (["--search", "all"], "no scope of the search 'all'"),
+        (["--set", "search.trials=3"], "nothing is searched without --search SCOPE"),
+        (["--search", "baseline", "--set", "search.trails=3"], "no 'trails' in recipe path 'trails'; did you mean"),
+    ],
+)
 def test_wrong_flags_are_one_clear_line(flags: list[str], message: str, tmp_path: Path, capsys) -> None:
     factors = (Factor("kind", {"a": {}, "b": {"kind": "b"}}),)
     with pytest.raises(SystemExit):
@@ -527,6 +592,7 @@ def test_a_metric_that_is_not_reported_stops_the_search_at_once(tmp_path: Path, 
 
 # ---- as its user runs it
 
+
 def test_a_study_without_factors_compares_as_given_with_as_tuned(tmp_path: Path, capsys) -> None:
     flags = ["--in-process", "--store", str(tmp_path), "--set", "search.trials=5"]
     run(toy.study(toy.asha()), [*flags, "--dry-run"])
@@ -549,8 +615,10 @@ def test_a_study_without_factors_compares_as_given_with_as_tuned(tmp_path: Path,
 def test_values_of_one_search_serve_every_variant_that_has_them(tmp_path: Path) -> None:
     baseline = toy.Toy(other=toy.Training())
     factors = (Factor("part", {"both": {}, "other alone": {"train": None}, "kind b": {"kind": "b"}}),)
-    run(toy.study(toy.asha(trials=4), factors, baseline=baseline),
-        ["--in-process", "--store", str(tmp_path), "--search", "baseline"])
+    run(
+        toy.study(toy.asha(trials=4), factors, baseline=baseline),
+        ["--in-process", "--store", str(tmp_path), "--search", "baseline"],
+    )
     (folder,) = (tmp_path / "studies").iterdir()
     chosen = json.loads((folder / "search.json").read_text())["searches"][0]["departures"]
     recipes = {v["variant"]: v["recipe"] for v in json.loads((folder / "study.json").read_text())["variants"]}
@@ -604,14 +672,16 @@ def test_on_ray_arms_that_crash_get_their_budget_too(tmp_path: Path, monkeypatch
     monkeypatch.setenv("TOY_CRASHES", f"b:{left}")
     store = Store(tmp_path / "store")
     factors = (toy.Factor("part", {"a": {}, "b": {"kind": "b"}}),)
-    arms = arms_of(toy.study(toy.asha(trials=4, concurrency=3, reruns=0, scope="each_variant", pruner=None), factors),
-                   store)
+    arms = arms_of(
+        toy.study(toy.asha(trials=4, concurrency=3, reruns=0, scope="each_variant", pruner=None), factors), store
+    )
     searching.carry_out(arms, store, False, Context(), lambda text: None)
     states = {variant: sorted(row["state"] for row in rows_of(arm, store)) for variant, arm in arms.items()}
     assert states == {"a": ["complete"] * 4, "b": ["complete"] * 4 + ["failed"] * 2}
 
 
 # ---- the test split
+
 
 @pytest.mark.slow
 def test_no_test_item_can_be_read_before_the_search_has_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -641,21 +711,35 @@ def test_no_test_item_can_be_read_before_the_search_has_chosen(tmp_path: Path, m
             self._samples = {row: np.array(samples) for row, samples in self._samples.items()}
             for item in (item for item in self.items if item.split == "test"):
                 for samples in self._samples.values():
-                    samples[item.start:item.start + item.length] = 32767
+                    samples[item.start : item.start + item.length] = 32767
 
     split, read, truth = Packed.split, Packed.read, Packed.truth
     monkeypatch.setattr(Packed, "__init__", open_poisoned)
     monkeypatch.setattr(Packed, "split", lambda self, name: (guard(name), split(self, name))[1])
     monkeypatch.setattr(Packed, "read", lambda self, item, *a, **k: (guard(item.split), read(self, item, *a, **k))[1])
-    monkeypatch.setattr(Packed, "truth", lambda self, items: (
-        [guard(item.split) for item in items], truth(self, items))[1])
+    monkeypatch.setattr(
+        Packed, "truth", lambda self, items: ([guard(item.split) for item in items], truth(self, items))[1]
+    )
     baseline = override(msspt_cnn(), {"pretrain": None, "finetune": None})
-    study = Study(name="sealed", question="Is it?", baseline=baseline, factors=[], reference={}, metric="roc_auc",
-                  smoke=lambda recipe: override(smoke(recipe), {
-                      path: value for path, value in tiny_settings().items()
-                      if path.startswith(("tail.", "tagging.", "train_tail.phases"))}),
-                  seeded=("train_tail.seed",), seeds=range(1),
-                  search=Search({"train_tail": tail}, pruner=Asha(1, 2), smoke_trials=3))
+    study = Study(
+        name="sealed",
+        question="Is it?",
+        baseline=baseline,
+        factors=[],
+        reference={},
+        metric="roc_auc",
+        smoke=lambda recipe: override(
+            smoke(recipe),
+            {
+                path: value
+                for path, value in tiny_settings().items()
+                if path.startswith(("tail.", "tagging.", "train_tail.phases"))
+            },
+        ),
+        seeded=("train_tail.seed",),
+        seeds=range(1),
+        search=Search({"train_tail": tail}, pruner=Asha(1, 2), smoke_trials=3),
+    )
     run(study, ["--smoke", "--in-process", "--store", str(store)])
     before = {name for name, done in seen if not done}
     assert before == {"train", "valid"}

@@ -17,10 +17,10 @@ STAND_INS = {
     "srun": 'echo "srun $*" >> "$CALLS"; while [ "${1#-}" != "$1" ]; do [ "$1" = -w ] && shift; shift; done; exec "$@"',
     "ray": 'case "$1" in start) exec sleep 600;; health-check) exit 0;; esac; echo "ray $*" >> "$CALLS"',
     "python": 'until [ "$(grep -c ^srun "$CALLS")" = "$MSS_NODES" ]; do sleep 0.05; done\n'  # as a study waits
-              'echo "python $* RAY_ADDRESS=$RAY_ADDRESS MSS_NODES=$MSS_NODES" >> "$CALLS"\n'
-              'trap "echo checkpoint >> $CALLS; exit 130" TERM\n'
-              '[ "$1" = fail ] && exit 1\n[ "$1" = quick ] && exit 0\n'
-              'touch "$CALLS.running"; for i in $(seq 600); do sleep 0.1; done',
+    'echo "python $* RAY_ADDRESS=$RAY_ADDRESS MSS_NODES=$MSS_NODES" >> "$CALLS"\n'
+    'trap "echo checkpoint >> $CALLS; exit 130" TERM\n'
+    '[ "$1" = fail ] && exit 1\n[ "$1" = quick ] && exit 0\n'
+    'touch "$CALLS.running"; for i in $(seq 600); do sleep 0.1; done',
 }
 
 
@@ -33,15 +33,31 @@ def job(tmp_path: Path):
         (stand_ins / name).write_text(f"#!/bin/bash\n{body}\n")
         (stand_ins / name).chmod(0o755)
     calls = tmp_path / "calls"
-    environment = {"PATH": f"{stand_ins}:{os.environ['PATH']}", "HOME": str(tmp_path), "CALLS": str(calls),
-                   "SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_JOB_ID": "70007", "SLURM_JOB_NUM_NODES": "3",
-                   "SLURM_JOB_NODELIST": "n[1-3]", "SLURM_GPUS_ON_NODE": "4", "SLURM_CPUS_PER_TASK": "16"}
+    environment = {
+        "PATH": f"{stand_ins}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "CALLS": str(calls),
+        "SLURM_SUBMIT_DIR": str(tmp_path),
+        "SLURM_JOB_ID": "70007",
+        "SLURM_JOB_NUM_NODES": "3",
+        "SLURM_JOB_NODELIST": "n[1-3]",
+        "SLURM_GPUS_ON_NODE": "4",
+        "SLURM_CPUS_PER_TASK": "16",
+    }
     started: list[subprocess.Popen] = []
 
     def start(*words: str) -> tuple[subprocess.Popen, Path]:
         script = REPOSITORY / "cluster" / "slurm.sbatch"
-        started.append(subprocess.Popen(["bash", str(script), *words], env=environment, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True))
+        started.append(
+            subprocess.Popen(
+                ["bash", str(script), *words],
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        )
         return started[-1], calls
 
     yield start

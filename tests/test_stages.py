@@ -48,6 +48,7 @@ def test_a_mask_of_ones_returns_the_track_to_its_edges(length: int) -> None:
 
 def test_a_track_s_mask_is_the_mean_of_its_slices() -> None:
     """A mask that depends on place only must come back as itself where slices agree."""
+
     class Half(nn.Module):
         def forward(self, magnitude: torch.Tensor) -> torch.Tensor:
             return torch.full((len(magnitude), 1, *magnitude.shape[1:]), 0.5)
@@ -83,8 +84,9 @@ def test_l1_scalar_is_the_minimum(seed: int) -> None:
     rng = np.random.default_rng(seed)
     mixture = rng.normal(size=200)
     reference = 0.4 * mixture + rng.normal(0, 0.5, 200)
-    best = scipy.optimize.minimize_scalar(lambda g: np.abs(reference - g * mixture).mean(), bounds=(-3, 3),
-                                          method="bounded", options={"xatol": 1e-9})
+    best = scipy.optimize.minimize_scalar(
+        lambda g: np.abs(reference - g * mixture).mean(), bounds=(-3, 3), method="bounded", options={"xatol": 1e-9}
+    )
     ours = np.abs(reference - l1_scalar(reference, mixture) * mixture).mean()
     assert ours <= best.fun + 1e-9
     assert l1_scalar(reference, np.zeros(200)) == 0.0
@@ -150,8 +152,15 @@ def test_silence_in_a_track_leaves_its_score_out(store: Store) -> None:
 
     tracks = Packed(store.directory(found["prepare_tracks"])).split("test")
     assert set(table.track) == {track.name for track in tracks if "vocals" not in track.silent}
-    assert set(table.metric) == {"l1", "l1_silence", "l1_best_scalar", "si_sdr", "si_sdr_mixture",
-                                 "si_sdr_wiener", "si_sdr_improvement"}
+    assert set(table.metric) == {
+        "l1",
+        "l1_silence",
+        "l1_best_scalar",
+        "si_sdr",
+        "si_sdr_mixture",
+        "si_sdr_wiener",
+        "si_sdr_improvement",
+    }
 
 
 def overfit(module: nn.Module, loss, steps: int, lr: float) -> tuple[float, float]:
@@ -186,14 +195,23 @@ AST_TAIL = {"name": "ast_tail", "classes": 3, "frames": 384, "width": 16, "depth
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary_cross_entropy", "cross_entropy"])
-@pytest.mark.parametrize("described", [
-    CNN,
-    {"name": "joint_cnn", "separator": UNET, "tail": {**CNN, "channels": 2}},
-    {"name": "joint_cnn", "adapt": "concat", "start": "glorot", "separator": {**UNET, "sources": 4},
-     "tail": {**CNN, "channels": 5}},
-    AST_TAIL,
-    {"name": "joint_ast", "inject": (1, 2), "separator": UNET, "tail": {**AST_TAIL, "channels": 2}},
-], ids=["cnn", "sum", "concat", "ast", "joint_ast"])
+@pytest.mark.parametrize(
+    "described",
+    [
+        CNN,
+        {"name": "joint_cnn", "separator": UNET, "tail": {**CNN, "channels": 2}},
+        {
+            "name": "joint_cnn",
+            "adapt": "concat",
+            "start": "glorot",
+            "separator": {**UNET, "sources": 4},
+            "tail": {**CNN, "channels": 5},
+        },
+        AST_TAIL,
+        {"name": "joint_ast", "inject": (1, 2), "separator": UNET, "tail": {**AST_TAIL, "channels": 2}},
+    ],
+    ids=["cnn", "sum", "concat", "ast", "joint_ast"],
+)
 def test_each_classifier_overfits_one_batch(described, task: str) -> None:
     torch.manual_seed(0)
     time = torch.arange(audio.samples_of(384)) / 16_000
@@ -209,8 +227,11 @@ def songs_cut_in_two(shared_data: Path, tmp_path_factory: pytest.TempPathFactory
     """Songs of a CC0 album, in the layout of ``stems``: the first 44 s to train on, the last 16 s held out."""
     root = tmp_path_factory.mktemp("cut")
     for folder in sorted((shared_data / "everything_is_free" / "train").iterdir()):
-        for place, start, stop in ((f"train/{folder.name}", 0, 44), (f"valid/{folder.name}, the end", 44, 60),
-                                   (f"test/{folder.name}, the middle", 20, 26)):
+        for place, start, stop in (
+            (f"train/{folder.name}", 0, 44),
+            (f"valid/{folder.name}, the end", 44, 60),
+            (f"test/{folder.name}, the middle", 20, 26),
+        ):
             (root / place).mkdir(parents=True)
             for path in folder.glob("*.flac"):
                 rate = soundfile.info(path).samplerate
@@ -224,10 +245,18 @@ def songs_cut_in_two(shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 def test_the_separation_loss_falls_on_real_songs(songs_cut_in_two: Path, tmp_path: Path, source: str) -> None:
     """After a few steps on the beginnings of songs, their ends are separated better than by the fresh network."""
     store, ctx = Store(tmp_path), Context(data={"stems": songs_cut_in_two})
-    recipe = override(smoke(msspt_cnn(SOURCES[source])), {
-        "separation": TrackSet("stems"), "pretrain.phases.0.epochs": 4, "pretrain.epoch_steps": 20,
-        "pretrain.batch": 2, "pretrain.select": "last", "mixing.valid_segments": 2,
-        "separator.widths": (4, 4, 8, 8, 8, 8)})
+    recipe = override(
+        smoke(msspt_cnn(SOURCES[source])),
+        {
+            "separation": TrackSet("stems"),
+            "pretrain.phases.0.epochs": 4,
+            "pretrain.epoch_steps": 20,
+            "pretrain.batch": 2,
+            "pretrain.select": "last",
+            "mixing.valid_segments": 2,
+            "separator.widths": (4, 4, 8, 8, 8, 8),
+        },
+    )
     assert recipe.pretrain is not None
     stage = stages(recipe)["pretrain"]
     trained = models.load(materialize(stage, store, ctx))
@@ -239,8 +268,9 @@ def test_the_separation_loss_falls_on_real_songs(songs_cut_in_two: Path, tmp_pat
     assert len(segments) == 16 and {item.split for item, _ in segments} == {"valid"}
     mixtures, references = (stacked(packed, segments, row, crop) for row in ("mixture", source))
     with torch.no_grad():
-        before, after = (LOSSES["l1"](separate(module, mixtures), references[:, None]).mean()
-                         for module in (fresh, trained))
+        before, after = (
+            LOSSES["l1"](separate(module, mixtures), references[:, None]).mean() for module in (fresh, trained)
+        )
     assert after < 0.95 * before
 
 
@@ -250,20 +280,33 @@ def with_weights(folder: Path, **sizes: int) -> tuple[MSSPT, Context]:
 
     folder.mkdir(exist_ok=True)
     torch.save(test_ast.vision(8, distilled=False, **sizes), folder / "vit.pth")
-    tail = models.model("ast_tail", frames=384, width=test_ast.WIDTH, depth=test_ast.DEPTH, heads=test_ast.HEADS,
-                        hidden=test_ast.HIDDEN)
-    recipe = override(smoke(msspt_cnn()), {
-        "tail": tail, "joint": models.model("joint_ast", inject=(2, 3, 4, 5, 6)), "imagenet": WeightSet(),
-        "joining.stage2": False, "pretrain": None,
-        **{path: value for path, value in tiny_settings().items() if path.split(".")[0] not in ("tail", "pretrain")}})
+    tail = models.model(
+        "ast_tail", frames=384, width=test_ast.WIDTH, depth=test_ast.DEPTH, heads=test_ast.HEADS, hidden=test_ast.HIDDEN
+    )
+    recipe = override(
+        smoke(msspt_cnn()),
+        {
+            "tail": tail,
+            "joint": models.model("joint_ast", inject=(2, 3, 4, 5, 6)),
+            "imagenet": WeightSet(),
+            "joining.stage2": False,
+            "pretrain": None,
+            **{
+                path: value for path, value in tiny_settings().items() if path.split(".")[0] not in ("tail", "pretrain")
+            },
+        },
+    )
     return recipe, Context(data={"imagenet": folder})
 
 
 def test_published_weights_arrive_in_both_stages(store: Store, tmp_path: Path) -> None:
     """With a step too small to matter: the tail alone and the joint model's tail hold what the file held."""
     recipe, ctx = with_weights(tmp_path / "weights")
-    small = {f"{stage}.{path}": value for stage in ("train_tail", "finetune")
-             for path, value in (("phases.0.lr", 1e-30), ("select", "last"))}
+    small = {
+        f"{stage}.{path}": value
+        for stage in ("train_tail", "finetune")
+        for path, value in (("phases.0.lr", 1e-30), ("select", "last"))
+    }
     joint = stages(override(recipe, small))["finetune"]
     alone_settings = {path: value for path, value in small.items() if path.startswith("train_tail")}
     tail = stages(override(recipe, {**alone_settings, "finetune": None}))["train_tail"]
@@ -296,8 +339,14 @@ def test_absent_or_other_weights_stop_a_run(store: Store, tmp_path: Path) -> Non
 
 
 def test_the_joint_separator_may_pool_in_its_own_way(store: Store) -> None:
-    recipe = tiny(**{"separator.pooling": "average", "joining.pooling": "max", "finetune.phases.0.epochs": 1,
-                     "pretrain.phases.0.epochs": 1})
+    recipe = tiny(
+        **{
+            "separator.pooling": "average",
+            "joining.pooling": "max",
+            "finetune.phases.0.epochs": 1,
+            "pretrain.phases.0.epochs": 1,
+        }
+    )
     found = stages(recipe)
     described = json.loads((materialize(found["finetune"], store, Context()) / "model.json").read_text())
     assert described["separator"]["pooling"] == "max"
@@ -305,14 +354,17 @@ def test_the_joint_separator_may_pool_in_its_own_way(store: Store) -> None:
     assert described["pooling"] == "average"
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"frames": 768}, "'frames' is 768; the tail 'cnn_tail' reads 384"),
-    ({"imagenet": WeightSet()}, "'imagenet' holds a transformer's weights; the tail is 'cnn_tail'"),
-    ({"task": "genres"}, "no task 'genres'; did you mean 'genre'"),
-    ({"joining.pooling": "maxx"}, "no pooling of the joint model .* 'maxx'; did you mean 'max'"),
-    ({"joint.start": "zeros"}, "no start of the adapters 'zeros'; did you mean 'zero'"),
-    ({"mixing.summed": 0}, "'summed' and 'copies' count segments from 1; got 0"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frames": 768}, "'frames' is 768; the tail 'cnn_tail' reads 384"),
+        ({"imagenet": WeightSet()}, "'imagenet' holds a transformer's weights; the tail is 'cnn_tail'"),
+        ({"task": "genres"}, "no task 'genres'; did you mean 'genre'"),
+        ({"joining.pooling": "maxx"}, "no pooling of the joint model .* 'maxx'; did you mean 'max'"),
+        ({"joint.start": "zeros"}, "no start of the adapters 'zeros'; did you mean 'zero'"),
+        ({"mixing.summed": 0}, "'summed' and 'copies' count segments from 1; got 0"),
+    ],
+)
 def test_recipes_that_make_no_sense(changes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(msspt_cnn(), changes)

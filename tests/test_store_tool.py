@@ -30,8 +30,13 @@ def evaluate(*, trained: Path, out: Path, ctx) -> None: ...
 
 
 DESCRIBED = model("cnn_tail", widths=(2,) * 7, dense=4)
-FACTS = {"seconds": 7200.0, "device": "cpu", "device_name": "a CPU", "finished": "2026-01-01T00:00:00Z",
-         "environment": {"commit": "c0ffee"}}
+FACTS = {
+    "seconds": 7200.0,
+    "device": "cpu",
+    "device_name": "a CPU",
+    "finished": "2026-01-01T00:00:00Z",
+    "environment": {"commit": "c0ffee"},
+}
 
 
 @pytest.fixture
@@ -51,9 +56,21 @@ def store(tmp_path: Path) -> Store:
         store.commit(stage, FACTS)
     folder = store.root / "studies" / "which"
     folder.mkdir(parents=True)
-    (folder / "study.json").write_text(json.dumps({"trials": [
-        {"trial": f"a/seed{seed}", "status": "done", "command": "python studies/which.py --smoke",
-         "stages": {"evaluate": root.key}} for seed, root in enumerate(scores)]}))
+    (folder / "study.json").write_text(
+        json.dumps(
+            {
+                "trials": [
+                    {
+                        "trial": f"a/seed{seed}",
+                        "status": "done",
+                        "command": "python studies/which.py --smoke",
+                        "stages": {"evaluate": root.key},
+                    }
+                    for seed, root in enumerate(scores)
+                ]
+            }
+        )
+    )
     store.stages = {"music": music, "trainings": trainings, "scores": scores}
     return store
 
@@ -146,10 +163,10 @@ def test_exported_weights_are_the_trained_ones(store: Store, tmp_path: Path, cap
     assert "holds no weights.pt" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["show", "xyz"], "has a key that starts with 'xyz'"),
-    (["show", ""], "6 artefacts have keys that start with ''"),
-])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["show", "xyz"], "has a key that starts with 'xyz'"), (["show", ""], "6 artefacts have keys that start with ''")],
+)
 def test_mistakes_are_one_clear_line(store: Store, capsys, words: list[str], message: str) -> None:
     assert run(store, *words) == 2
     assert message in capsys.readouterr().err
@@ -164,8 +181,9 @@ def test_a_store_that_is_not_there(tmp_path: Path, capsys) -> None:
 def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, command: list[str]) -> None:
     """As `| head -1` does; by the time anything is printed nobody reads any more."""
     shown = [part.format(store=tmp_path) for part in command]
-    process = subprocess.Popen([sys.executable, "-m", *shown], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, cwd=REPOSITORY)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *shown], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == ""

@@ -31,9 +31,12 @@ def test_no_contrast_would_be_refused(name: str, smoke: bool) -> None:
     references = study.references()
     for variant in study.variants():
         reference = references[variant.name]
-        declared = [path for factor in study.factors for label in (variant.levels.get(factor.name),
-                                                                   reference.levels.get(factor.name))
-                    for path in factor.levels.get(str(label), {})
-                    if variant.levels.get(factor.name) != reference.levels.get(factor.name)]
+        declared = [
+            path
+            for factor in study.factors
+            for label in (variant.levels.get(factor.name), reference.levels.get(factor.name))
+            for path in factor.levels.get(str(label), {})
+            if variant.levels.get(factor.name) != reference.levels.get(factor.name)
+        ]
         changed = [each.path for each in differing(flat(study, reference, smoke), flat(study, variant, smoke))]
         assert [path for path in changed if not any(covers(known, path) for known in declared)] == []

@@ -17,15 +17,7 @@ from mss_core import classic, models, steer
 from mss_core.data.packed import Packed
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet
 from mss_core.graph import Context, Stage, walk
-from mss_core.models.taggers import (
-    Fcn,
-    HarmonicCnn,
-    HarmonicFilters,
-    Musicnn,
-    ShortChunkCnn,
-    mel_bank,
-    power,
-)
+from mss_core.models.taggers import Fcn, HarmonicCnn, HarmonicFilters, Musicnn, ShortChunkCnn, mel_bank, power
 from mss_core.models.vqvae import Codebook, VqVae, moved, quantise
 from mss_core.recipe import override
 from mss_core.stages.score_estimates import scores
@@ -40,6 +32,7 @@ def count(module: nn.Module) -> int:
 
 # ---- the VQ-VAE
 
+
 def test_vqvae_has_the_published_size() -> None:
     module = VqVae()
     assert [count(e) for e in module.encoders] == [441_856, 116_384, 168_224]
@@ -53,7 +46,7 @@ def test_vqvae_hop_and_receptive_field() -> None:
     field, jump = 1, 1
     for _ in range(3):
         field, jump = field + 3 * jump, 2 * jump
-        field += sum(2 * 3 ** d for d in range(8)) * jump
+        field += sum(2 * 3**d for d in range(8)) * jump
     field += 2 * jump
     assert (field, jump) == (91_878, 8)
     module = VqVae(downs=((3,),), widths=(2,), depths=(8,), embedding=2)
@@ -109,13 +102,18 @@ def test_vqvae_descriptions_are_checked() -> None:
 
 # ---- taggers
 
-@pytest.mark.parametrize(("module", "parameters", "features"), [
-    (Fcn(50), 447_732, (1, 96, 1813)),
-    (HarmonicCnn(50), 3_631_551, (257, 313)),
-    (ShortChunkCnn(50), 3_687_348, (1, 128, 231)),
-    (ShortChunkCnn(50, residual=True), 12_104_244, (1, 128, 231)),
-    (Musicnn(50), 784_300, (1, 96, 188)),
-], ids=["fcn", "harmonic_cnn", "short_chunk_cnn", "short_chunk_cnn residual", "musicnn"])
+
+@pytest.mark.parametrize(
+    ("module", "parameters", "features"),
+    [
+        (Fcn(50), 447_732, (1, 96, 1813)),
+        (HarmonicCnn(50), 3_631_551, (257, 313)),
+        (ShortChunkCnn(50), 3_687_348, (1, 128, 231)),
+        (ShortChunkCnn(50, residual=True), 12_104_244, (1, 128, 231)),
+        (Musicnn(50), 784_300, (1, 96, 188)),
+    ],
+    ids=["fcn", "harmonic_cnn", "short_chunk_cnn", "short_chunk_cnn residual", "musicnn"],
+)
 def test_taggers_have_the_published_size_and_read_the_published_length(module, parameters, features) -> None:
     assert count(module) == parameters
     read = module.features(torch.zeros(1, round(module.seconds * 16_000)))
@@ -150,8 +148,9 @@ def test_front_ends_against_torchaudio_and_the_definition() -> None:
     from torchaudio.functional import melscale_fbanks
 
     for bands in (96, 128):
-        torch.testing.assert_close(mel_bank(bands), melscale_fbanks(257, 0.0, 8000.0, bands, 16_000, mel_scale="htk"),
-                                   atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            mel_bank(bands), melscale_fbanks(257, 0.0, 8000.0, bands, 16_000, mel_scale="htk"), atol=1e-5, rtol=1e-4
+        )
     filters = HarmonicFilters()
     assert filters.bands == 128
     centres = filters.centres.reshape(6, 128)
@@ -171,11 +170,18 @@ def test_power_is_scipys() -> None:
     from scipy.signal.windows import hann
 
     x = np.random.default_rng(0).standard_normal(4000)
-    _, _, theirs = stft(np.pad(x, 256, mode="reflect"), window=hann(512, sym=False), nperseg=512, noverlap=256,
-                        boundary=None, padded=False)
+    _, _, theirs = stft(
+        np.pad(x, 256, mode="reflect"),
+        window=hann(512, sym=False),
+        nperseg=512,
+        noverlap=256,
+        boundary=None,
+        padded=False,
+    )
     ours = power(torch.from_numpy(x).float()[None])[0].numpy()
-    np.testing.assert_allclose(ours[:, :theirs.shape[1]], np.abs(theirs * hann(512, sym=False).sum()) ** 2,
-                               rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        ours[:, : theirs.shape[1]], np.abs(theirs * hann(512, sym=False).sum()) ** 2, rtol=1e-3, atol=1e-4
+    )
 
 
 def test_long_audio_is_cut_and_its_scores_averaged() -> None:
@@ -184,11 +190,12 @@ def test_long_audio_is_cut_and_its_scores_averaged() -> None:
     x = torch.randn(2, 40_000)
     whole = steer.score(tagger, x)
     padded = torch.nn.functional.pad(x, (0, 24_000))
-    parts = [torch.sigmoid(tagger(tagger.features(padded[:, a:a + 32_000]))) for a in (0, 32_000)]
+    parts = [torch.sigmoid(tagger(tagger.features(padded[:, a : a + 32_000]))) for a in (0, 32_000)]
     torch.testing.assert_close(whole, (parts[0] + parts[1]) / 2)
 
 
 # ---- steering
+
 
 class Bright(nn.Module):
     """A tagger that hears one thing: the share of energy above 2 kHz."""
@@ -267,8 +274,11 @@ def test_steering_raises_the_tag_of_a_trained_tagger_more_than_random_steps_do()
         optimizer = torch.optim.Adam(module.parameters(), lr=lr)
         for _ in range(60):
             waves, there = clips(16 if module is tagger else 4)
-            loss = vqvae.loss(waves[:, :4096]) if module is vqvae else (
-                nn.functional.binary_cross_entropy_with_logits(tagger(tagger.features(waves)), there))
+            loss = (
+                vqvae.loss(waves[:, :4096])
+                if module is vqvae
+                else (nn.functional.binary_cross_entropy_with_logits(tagger(tagger.features(waves)), there))
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -295,15 +305,30 @@ def test_only_the_latent_gets_a_gradient_and_no_weight_changes(vqvae, mixture) -
 
     before, needed = digest(), [p.requires_grad for m in modules for p in m.parameters()]
     for codebook in ("frozen", "clip"):
-        steer.steer(vqvae, [Wanted(tagger, torch.tensor([1.0, 0.0]))], mixture, 16_000,
-                    replace(QUICK, codebook=codebook, steps=3))
+        steer.steer(
+            vqvae,
+            [Wanted(tagger, torch.tensor([1.0, 0.0]))],
+            mixture,
+            16_000,
+            replace(QUICK, codebook=codebook, steps=3),
+        )
     assert digest() == before
     assert [p.requires_grad for m in modules for p in m.parameters()] == needed
     assert all(p.grad is None for p in tagger.parameters())
 
 
-@pytest.mark.parametrize("changes", [{}, {"direction": "random"}, {"codebook": "clip"}, {"n_fft": (128, 256)},
-                                     {"mask_reference": "reconstruction"}, {"mask": False}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"direction": "random"},
+        {"codebook": "clip"},
+        {"n_fft": (128, 256)},
+        {"mask_reference": "reconstruction"},
+        {"mask": False},
+    ],
+    ids=str,
+)
 def test_a_clip_comes_out_as_it_would_alone_and_at_its_own_level(vqvae, mixture, changes) -> None:
     config = replace(QUICK, steps=3, **changes)
     together = steer.steer(vqvae, WANTED, mixture, 16_000, config)
@@ -317,20 +342,24 @@ def test_a_clip_comes_out_as_it_would_alone_and_at_its_own_level(vqvae, mixture,
 
 def test_a_run_of_n_steps_has_n_minus_1_updates(vqvae, mixture) -> None:
     """The last decode comes before the last update: one step is the untouched latent, whatever the direction."""
-    results = [steer.steer(vqvae, WANTED, mixture, 16_000, replace(QUICK, steps=1, direction=d)).masked
-               for d in ("descent", "ascent", "random")]
+    results = [
+        steer.steer(vqvae, WANTED, mixture, 16_000, replace(QUICK, steps=1, direction=d)).masked
+        for d in ("descent", "ascent", "random")
+    ]
     peak = mixture.abs().amax(1, keepdim=True)
     x = nn.functional.pad(mixture / peak, (0, -mixture.shape[1] % 4))
     with torch.no_grad():
         decoded = vqvae(x)
-        by_hand = masked(decoded, steer._stft(x, 256), 256)[:, :mixture.shape[1]] * peak
+        by_hand = masked(decoded, steer._stft(x, 256), 256)[:, : mixture.shape[1]] * peak
     for result in results:
         torch.testing.assert_close(result, by_hand, atol=1e-6, rtol=1e-4)
 
 
 def test_random_steps_depend_on_the_seed_alone(vqvae, mixture) -> None:
-    run = [steer.steer(vqvae, WANTED, mixture, 16_000, replace(QUICK, direction="random", seed=seed)).masked
-           for seed in (0, 0, 1)]
+    run = [
+        steer.steer(vqvae, WANTED, mixture, 16_000, replace(QUICK, direction="random", seed=seed)).masked
+        for seed in (0, 0, 1)
+    ]
     torch.testing.assert_close(run[0], run[1], atol=0, rtol=0)
     assert (run[0] - run[2]).abs().max() > 1e-4
     assert QUICK.effective() == replace(QUICK, seed=9).effective() != replace(QUICK, direction="random").effective()
@@ -358,7 +387,7 @@ def test_random_steps_are_as_long_as_adams(vqvae, mixture, monkeypatch, directio
     for number, gradient in enumerate(gradients, start=1):
         first = 0.9 * first + 0.1 * gradient
         second = 0.999 * second + 0.001 * gradient.square()
-        adam = -0.05 * (first / (1 - 0.9 ** number)) / ((second / (1 - 0.999 ** number)).sqrt() + 1e-8)
+        adam = -0.05 * (first / (1 - 0.9**number)) / ((second / (1 - 0.999**number)).sqrt() + 1e-8)
         move, adam = (x.flatten(1) for x in (points[number] - points[number - 1], adam))
         torch.testing.assert_close(move.norm(dim=1), adam.norm(dim=1), rtol=1e-3, atol=0)
         cosines.append(nn.functional.cosine_similarity(move, adam))
@@ -382,14 +411,17 @@ def test_the_mask_is_equation_1() -> None:
     assert masked(0 * j, X, 256).abs().max() == 0
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"direction": "up"}, "no direction 'up'"),
-    ({"mask_reference": "mix"}, "did you mean 'mixture'"),
-    ({"codebook": "frozn"}, "did you mean 'frozen'"),
-    ({"steps": 0}, "must be positive"),
-    ({"n_fft": ()}, "even FFT sizes"),
-    ({"n_fft": (1023,)}, "even FFT sizes"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"direction": "up"}, "no direction 'up'"),
+        ({"mask_reference": "mix"}, "did you mean 'mixture'"),
+        ({"codebook": "frozn"}, "did you mean 'frozen'"),
+        ({"steps": 0}, "must be positive"),
+        ({"n_fft": ()}, "even FFT sizes"),
+        ({"n_fft": (1023,)}, "even FFT sizes"),
+    ],
+)
 def test_wrong_settings_are_named(changes, message) -> None:
     with pytest.raises(ValueError, match=message):
         SteerConfig(**changes)
@@ -404,6 +436,7 @@ def test_silence_and_deafness_are_refused(vqvae, mixture) -> None:
 
 # ---- classic methods and scores
 
+
 def test_percussive_is_two_medians_straight_down() -> None:
     rng = np.random.default_rng(0)
     x = rng.standard_normal(12_000)
@@ -414,9 +447,9 @@ def test_percussive_is_two_medians_straight_down() -> None:
     harmonic, percussion = np.empty_like(magnitude), np.empty_like(magnitude)
     for f in range(magnitude.shape[0]):
         for t in range(magnitude.shape[1]):
-            harmonic[f, t] = np.median(padded[f + reach, t:t + length])
-            percussion[f, t] = np.median(padded[f:f + length, t + reach])
-    mask = percussion ** 2 / (percussion ** 2 + harmonic ** 2)
+            harmonic[f, t] = np.median(padded[f + reach, t : t + length])
+            percussion[f, t] = np.median(padded[f : f + length, t + reach])
+    mask = percussion**2 / (percussion**2 + harmonic**2)
     expected = transform.istft(mask * spectrum, k1=len(x))
     np.testing.assert_allclose(classic.percussive(x, 16_000, length), expected, atol=1e-6)
     time = np.arange(32_000) / 16_000
@@ -436,9 +469,11 @@ def test_foreground_is_what_does_not_repeat() -> None:
     background = np.empty_like(magnitude)
     least = round(0.2 * 16_000 / classic.HOP)
     for t in range(frames):
-        cosine = [magnitude[:, t] @ magnitude[:, u] / np.linalg.norm(magnitude[:, t]) / np.linalg.norm(magnitude[:, u])
-                  for u in range(frames)]
-        best = [u for u in range(frames) if cosine[u] >= max(cosine[max(0, u - least):u + least + 1])]
+        cosine = [
+            magnitude[:, t] @ magnitude[:, u] / np.linalg.norm(magnitude[:, t]) / np.linalg.norm(magnitude[:, u])
+            for u in range(frames)
+        ]
+        best = [u for u in range(frames) if cosine[u] >= max(cosine[max(0, u - least) : u + least + 1])]
         best = sorted(best, key=lambda u: -cosine[u])[:4]
         background[:, t] = np.minimum(np.median(magnitude[:, best], axis=1), magnitude[:, t])
     mask = background / magnitude
@@ -463,7 +498,7 @@ def test_near_silence_earns_sdr_and_no_si_sdr(level: int, silence: float, best: 
     source, noise = rng.standard_normal((2, 4, 16_000))  # one second a row, a frame of museval's
     source /= np.linalg.norm(source, axis=1, keepdims=True)
     noise -= (noise * source).sum(1, keepdims=True) * source
-    noise = shared * source + np.sqrt(1 - shared ** 2) * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    noise = shared * source + np.sqrt(1 - shared**2) * noise / np.linalg.norm(noise, axis=1, keepdims=True)
     source, mixture = source.ravel(), (source + noise * 10 ** (level / 20)).ravel()
     found = {metric: value for (metric, _), value in scores(source, 1e-3 * mixture, mixture, 16_000).items()}
     assert found["sdr_improvement"] == found["sdr_improvement_silence"]
@@ -490,27 +525,36 @@ def test_verdicts_in_words() -> None:
 
 # ---- the recipe
 
+
 def test_presets_are_names_at_the_published_places() -> None:
     from mss_core.data.files import facts
 
     known = facts()["mtat"]["tags"]
     places = {target: sorted(known.index(tag) for tag in tags) for target, tags in TAGS["mtat"].items()}
-    assert places == {"vocals": [13, 15, 18, 19, 20, 26, 27, 33, 35, 36, 39, 40, 48, 49], "guitar": [0],
-                      "piano": [9, 22], "strings": [4, 12, 43], "drums": [5, 11, 41]}
+    assert places == {
+        "vocals": [13, 15, 18, 19, 20, 26, 27, 33, 35, 36, 39, 40, 48, 49],
+        "guitar": [0],
+        "piano": [9, 22],
+        "strings": [4, 12, 43],
+        "drums": [5, 11, 41],
+    }
     for tags in TAGS["mtg_jamendo"].values():
         assert set(tags) <= set(facts()["mtg_jamendo"]["top50"])
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"vocabulary": "mtat"}, "no tags of 'mtat' for target 'bass' .*set 'wanted'"),
-    ({"method": "hpss"}, "'hpss' estimates drums and nothing else; 'targets' names vocals, bass, drums"),
-    ({"method": "repet"}, "did you mean 'repet_sim'"),
-    ({"targets": ("vocal",)}, "did you mean 'vocals'"),
-    ({"taggers.0.name": "fnc"}, "did you mean 'fcn'"),
-    ({"taggers.0.weights": None}, "neither released weights .* nor clips"),
-    ({"output": "mask"}, "did you mean 'masked'"),
-    ({"limit": 0}, "'limit' must be at least 1"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocabulary": "mtat"}, "no tags of 'mtat' for target 'bass' .*set 'wanted'"),
+        ({"method": "hpss"}, "'hpss' estimates drums and nothing else; 'targets' names vocals, bass, drums"),
+        ({"method": "repet"}, "did you mean 'repet_sim'"),
+        ({"targets": ("vocal",)}, "did you mean 'vocals'"),
+        ({"taggers.0.name": "fnc"}, "did you mean 'fcn'"),
+        ({"taggers.0.weights": None}, "neither released weights .* nor clips"),
+        ({"output": "mask"}, "did you mean 'masked'"),
+        ({"limit": 0}, "'limit' must be at least 1"),
+    ],
+)
 def test_a_recipe_that_makes_no_sense_is_refused(changes, message) -> None:
     with pytest.raises(ValueError, match=message):
         override(tagbox(), changes)
@@ -518,9 +562,13 @@ def test_a_recipe_that_makes_no_sense_is_refused(changes, message) -> None:
 
 def test_equal_searches_are_one_stage_and_each_reading_is_scored() -> None:
     recipe = tagbox(targets=("vocals",))
-    keys = {stage.key for output in ("masked", "residual") for seed in (0, 1)
-            for stage in walk([override(recipe, {"output": output, "steer.seed": seed}).pipeline()]).values()
-            if stage.name == "infer_steered"}
+    keys = {
+        stage.key
+        for output in ("masked", "residual")
+        for seed in (0, 1)
+        for stage in walk([override(recipe, {"output": output, "steer.seed": seed}).pipeline()]).values()
+        if stage.name == "infer_steered"
+    }
     assert len(keys) == 1, "seed and output change nothing in a search without chance"
     assert override(recipe, {"wanted": {"vocals": ("genre---metal",)}}).tags_of("vocals") == ("genre---metal",)
 
@@ -528,21 +576,34 @@ def test_equal_searches_are_one_stage_and_each_reading_is_scored() -> None:
 # ---- stages
 
 TINY = TagBox(
-    tracks=TrackSet("synthetic", samplerate=8_000, size=10), targets=("bass", "drums"), limit=2,
-    taggers=(Tagger("musicnn", None),), vocabulary="synthetic", clips=ClipSet("synthetic", labels="tags", size=10),
-    vqvae_weights=None)
+    tracks=TrackSet("synthetic", samplerate=8_000, size=10),
+    targets=("bass", "drums"),
+    limit=2,
+    taggers=(Tagger("musicnn", None),),
+    vocabulary="synthetic",
+    clips=ClipSet("synthetic", labels="tags", size=10),
+    vqvae_weights=None,
+)
 
 
 @pytest.fixture(scope="module")
 def tiny() -> TagBox:
     small = smoke(TINY)
     return replace(
-        small, tracks=TINY.tracks, clips=TINY.clips, limit=2,
+        small,
+        tracks=TINY.tracks,
+        clips=TINY.clips,
+        limit=2,
         vqvae={**small.vqvae, "widths": (8,), "depths": (1,), "codes": 16},
-        train_vqvae=replace(small.train_vqvae, phases=(replace(small.train_vqvae.phases[0], epochs=8, lr=5e-3),),
-                            epoch_steps=12, batch=4),
+        train_vqvae=replace(
+            small.train_vqvae,
+            phases=(replace(small.train_vqvae.phases[0], epochs=8, lr=5e-3),),
+            epoch_steps=12,
+            batch=4,
+        ),
         train_tagger=replace(small.train_tagger, phases=(replace(small.train_tagger.phases[0], epochs=1),), batch=4),
-        steer=SteerConfig(steps=3, lr=0.05, n_fft=(256,), segment_seconds=4.0, clips=2))
+        steer=SteerConfig(steps=3, lr=0.05, n_fft=(256,), segment_seconds=4.0, clips=2),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -621,6 +682,7 @@ def test_a_tag_that_the_tagger_does_not_know_is_named(finished, tmp_path) -> Non
 
 # ---- released weights
 
+
 def test_the_released_vqvae_is_read_by_name(tmp_path: Path) -> None:
     from mss_core.stages.released import prepare_vqvae
 
@@ -631,8 +693,11 @@ def test_the_released_vqvae_is_read_by_name(tmp_path: Path) -> None:
     root = tmp_path / "jukebox"
     root.mkdir()
     torch.save({"model": state, "step": 1}, root / "vqvae.pth.tar")
-    found = materialize(Stage(prepare_vqvae, data=WeightSet("jukebox"), vqvae=described), Store(tmp_path / "s"),
-                        Context(data={"jukebox": root}))
+    found = materialize(
+        Stage(prepare_vqvae, data=WeightSet("jukebox"), vqvae=described),
+        Store(tmp_path / "s"),
+        Context(data={"jukebox": root}),
+    )
     loaded = models.load(found).state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in state.items())
     assert "encoders.0.level_blocks.0.model.0.1.model.0.model.1.weight" in state, "the released names"
@@ -643,8 +708,11 @@ def test_the_released_vqvae_is_read_by_name(tmp_path: Path) -> None:
 
     other = models.model("vqvae", downs=((1,), (1, 1)), widths=(4, 8), depths=(1, 1), embedding=4, codes=8)
     with pytest.raises(StageFailed, match="has shape .* the model's is"):
-        materialize(Stage(prepare_vqvae, data=WeightSet("jukebox"), vqvae=other), Store(tmp_path / "s"),
-                    Context(data={"jukebox": root}))
+        materialize(
+            Stage(prepare_vqvae, data=WeightSet("jukebox"), vqvae=other),
+            Store(tmp_path / "s"),
+            Context(data={"jukebox": root}),
+        )
 
 
 def test_a_released_tagger_needs_its_labels_and_all_its_tensors(tmp_path: Path) -> None:
@@ -653,8 +721,11 @@ def test_a_released_tagger_needs_its_labels_and_all_its_tensors(tmp_path: Path) 
 
     described = models.model("fcn", widths=(4,) * 5)
     module = models.build({**described, "classes": 3})
-    released = {**module.state_dict(), "spec.mel_scale.fb": torch.zeros(257, 96),
-                "spec.spectrogram.window": torch.zeros(512)}
+    released = {
+        **module.state_dict(),
+        "spec.mel_scale.fb": torch.zeros(257, 96),
+        "spec.spectrogram.window": torch.zeros(512),
+    }
     root = tmp_path / "fcn_mtat"
     root.mkdir()
     torch.save(released, root / "best_model.pth")
@@ -679,12 +750,18 @@ def test_a_supervised_ceiling_is_scored_like_the_rest(tiny, finished, tmp_path: 
 
     recipe = replace(tiny, method="xumx", targets=("drums",), limit=1)
     assert [s.name for s in walk([recipe.pipeline()]).values()] == [
-        "prepare_tracks", "prepare_separator", "infer_separated", "score_estimates"]
+        "prepare_tracks",
+        "prepare_separator",
+        "infer_separated",
+        "score_estimates",
+    ]
     with pytest.raises(ValueError, match="no released weights for 'xumx'"):
         smoke(recipe)
     torch.manual_seed(0)
-    described = {**models.model("xumx", samplerate=8_000, size=256, hop=64, max_bin=100, hidden=4, layers=1),
-                 "channels": 1}
+    described = {
+        **models.model("xumx", samplerate=8_000, size=256, hop=64, max_bin=100, hidden=4, layers=1),
+        "channels": 1,
+    }
     models.save(tmp_path, described, models.build(described))
     store, root = finished
     data, out = store.directory(root.inputs["data"]), tmp_path / "out"
@@ -719,7 +796,8 @@ def test_the_tagger_study_has_every_cell_of_table_2() -> None:
     variants = study.variants()
     tried = {(v.levels["tagger"], v.levels["stem"]) for v in variants}
     assert {cell for cell in tried if cell[0] in table.rows} == {
-        (row, column) for row, cells in table.rows.items() for column in cells}
+        (row, column) for row, cells in table.rows.items() for column in cells
+    }
     assert len(tried) == len(variants) == 10 * 8 - 4 * 2
     references = study.references()
     for variant in variants:

@@ -73,8 +73,13 @@ def statuses(client: MlflowClient) -> dict[str, str]:
 def points(client: MlflowClient) -> dict[str, dict[str, list[tuple[int, float]]]]:
     """run -> metric -> (step, value) of every run of every experiment."""
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    return {run.info.run_name: {name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
-                                for name in run.data.metrics} for run in runs}
+    return {
+        run.info.run_name: {
+            name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        }
+        for run in runs
+    }
 
 
 def row(step: int) -> str:
@@ -107,7 +112,8 @@ def test_runs_are_found_again_and_orphans_closed(tmp_path, plan) -> None:
     assert second.flush() and second.runs.items() <= first.runs.items()
     found = statuses(client)
     assert {name for name, status in found.items() if status == "KILLED"} == {
-        t.name for t in plan.trials if t.variant.levels["clip score"] == "max"}
+        t.name for t in plan.trials if t.variant.levels["clip score"] == "max"
+    }
     second.close(interrupted=True)
     assert set(statuses(client).values()) == {"KILLED"}
 
@@ -171,8 +177,13 @@ def test_rebuilt_from_the_store_it_is_what_the_study_showed(tmp_path, plan) -> N
     def facts(client: MlflowClient) -> dict:
         runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
         names = {run.info.run_id: run.info.run_name for run in runs}
-        return {run.info.run_name: (run.data.params, {tag: names.get(value, value) for tag, value
-                                                      in run.data.tags.items() if tag != "mss.driver"}) for run in runs}
+        return {
+            run.info.run_name: (
+                run.data.params,
+                {tag: names.get(value, value) for tag, value in run.data.tags.items() if tag != "mss.driver"},
+            )
+            for run in runs
+        }
 
     assert facts(MlflowClient(uri)) == facts(client)
 
@@ -197,12 +208,24 @@ def postgresql():
             shutil.chown(folder, "postgres")
 
         def do(name: str, *words: str) -> None:
-            subprocess.run([*as_user, f"{bin_folder}/{name}", *words], check=True, cwd=folder,
-                           stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [*as_user, f"{bin_folder}/{name}", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL
+            )
 
         do("initdb", "-A", "trust", "-U", "mss", "-D", f"{folder}/data")
-        do("pg_ctl", "-D", f"{folder}/data", "-w", "-t", "120", "-l", f"{folder}/log", "-o",
-           f"-p {port} -h 127.0.0.1 -k {folder}", "start")
+        do(
+            "pg_ctl",
+            "-D",
+            f"{folder}/data",
+            "-w",
+            "-t",
+            "120",
+            "-l",
+            f"{folder}/log",
+            "-o",
+            f"-p {port} -h 127.0.0.1 -k {folder}",
+            "start",
+        )
         yield f"postgresql+pg8000://mss@127.0.0.1:{port}/postgres"
         do("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
 
@@ -240,8 +263,9 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path, plan, ki
             curves = {f"{stage.name}/train_loss" for stage in walk([trial.root]).values()}
             assert curves <= set(told[trial.name]) and told[trial.name]["roc_auc"] == [(0, 0.75)]
             assert all(told[trial.name][curve] == [(1, 1.0), (2, 0.5), (3, 1 / 3)] for curve in curves)
-        parent = next(r for r in client.search_runs([tracker.experiment.experiment_id])
-                      if "mlflow.parentRunId" not in r.data.tags)
+        parent = next(
+            r for r in client.search_runs([tracker.experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags
+        )
         assert "study.json" in {a.path for a in client.list_artifacts(parent.info.run_id)}
     finally:
         stop(server)
@@ -267,9 +291,26 @@ def free_port() -> int:
 
 def serve(backend: str, port: int, folder) -> subprocess.Popen:
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--artifacts-destination",
-         str(folder / "artifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            backend,
+            "--artifacts-destination",
+            str(folder / "artifacts"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     wait_until(lambda: answers(port), 180)
     return server
 

@@ -21,8 +21,14 @@ from mss_core.systems.tagbox import TagBox
 from mss_core.systems.xumx import Transfer
 from mss_core.training import Phase, TrainConfig, fit
 
-SMOKE = {MSSPT: msspt.smoke, AEMIC: aemic.smoke, IASS: iass.smoke, HMSS: hmss.smoke, TagBox: tagbox.smoke,
-         Transfer: xumx.smoke}
+SMOKE = {
+    MSSPT: msspt.smoke,
+    AEMIC: aemic.smoke,
+    IASS: iass.smoke,
+    HMSS: hmss.smoke,
+    TagBox: tagbox.smoke,
+    Transfer: xumx.smoke,
+}
 
 
 class Stop(Exception):
@@ -56,8 +62,9 @@ def run(out: Path, config: TrainConfig, listen=None, checkpoint_seconds: float =
         return module, fit(module, config, epoch_steps=5, ctx=ctx, **parts)
 
 
-CONFIG = TrainConfig((Phase("adam", lr=0.05, epochs=6, decay=0.5, decay_steps=7),
-                      Phase("sgd", lr=0.01, epochs=4, momentum=0.9)))
+CONFIG = TrainConfig(
+    (Phase("adam", lr=0.05, epochs=6, decay=0.5, decay_steps=7), Phase("sgd", lr=0.01, epochs=4, momentum=0.9))
+)
 
 
 @pytest.mark.parametrize("at", [1, 4, 6, 7, 9])
@@ -169,11 +176,21 @@ def test_clipping_at_a_percentile_of_past_norms(tmp_path: Path, stopped: int | N
 
     if stopped:
         with pytest.raises(Stop):
-            fit(module, TrainConfig((phase,), select="last"), epoch_steps=5,
-                ctx=Context(out=tmp_path, checkpoint_seconds=0, listen=stop), **parts)
+            fit(
+                module,
+                TrainConfig((phase,), select="last"),
+                epoch_steps=5,
+                ctx=Context(out=tmp_path, checkpoint_seconds=0, listen=stop),
+                **parts,
+            )
         module, parts = problem()
-    fit(module, TrainConfig((phase,), select="last"), epoch_steps=5, ctx=Context(out=tmp_path, checkpoint_seconds=0),
-        **parts)
+    fit(
+        module,
+        TrainConfig((phase,), select="last"),
+        epoch_steps=5,
+        ctx=Context(out=tmp_path, checkpoint_seconds=0),
+        **parts,
+    )
 
     alone, parts = problem()
     norms, clipped = [], 0
@@ -210,35 +227,55 @@ def test_adam_s_first_step_is_the_rate_by_gradient_over_its_size_and_eps(tmp_pat
     fit(module, config, epoch_steps=1, ctx=Context(out=tmp_path), **{**parts, "loss": loss})
     for k, (name, parameter) in enumerate(module.named_parameters()):
         step = 0.5 * 1e-7 * (k + 1) / (1e-7 * (k + 1) + eps)
-        torch.testing.assert_close(before[name] - parameter.detach(), torch.full_like(parameter, step),
-                                   rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(
+            before[name] - parameter.detach(), torch.full_like(parameter, step), rtol=1e-4, atol=1e-7
+        )
 
 
-@pytest.mark.parametrize(("recipe", "eps"), [
-    (MSSPT(), 1e-7), (MSSPT(train_tail=TrainConfig(AST_PHASES)), 1e-7), (AEMIC(), 1e-7),
-    (IASS(), 1e-8), (override(IASS(), OPEN_UNMIX), 1e-8), (HMSS(), 1e-8), (Transfer(), 1e-8), (TagBox(), 1e-8)])
+@pytest.mark.parametrize(
+    ("recipe", "eps"),
+    [
+        (MSSPT(), 1e-7),
+        (MSSPT(train_tail=TrainConfig(AST_PHASES)), 1e-7),
+        (AEMIC(), 1e-7),
+        (IASS(), 1e-8),
+        (override(IASS(), OPEN_UNMIX), 1e-8),
+        (HMSS(), 1e-8),
+        (Transfer(), 1e-8),
+        (TagBox(), 1e-8),
+    ],
+)
 def test_eps_is_that_of_each_paper_s_framework(recipe: object, eps: float) -> None:
     """Keras for MSSPT and AE-MIC, PyTorch for the others; smoke runs keep it."""
-    found = [phase for small in (recipe, SMOKE[type(recipe)](recipe)) for config in vars(small).values()
-             if isinstance(config, TrainConfig) for phase in config.phases if phase.optimizer == "adam"]
+    found = [
+        phase
+        for small in (recipe, SMOKE[type(recipe)](recipe))
+        for config in vars(small).values()
+        if isinstance(config, TrainConfig)
+        for phase in config.phases
+        if phase.optimizer == "adam"
+    ]
     assert len(found) > 1 and {phase.eps for phase in found} == {eps}
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Phase("adamw"), "no optimizer 'adamw'; did you mean 'adam'"),
-    (lambda: Phase(lr=-1), "needs lr > 0"),
-    (lambda: Phase(decay_epochs=0), "decay_epochs >= 1"),
-    (lambda: Phase(decay_after=-1), "decay_after >= 0"),
-    (lambda: Phase(clip=0.0), "'clip' is a percentile above 0 and at most 100"),
-    (lambda: Phase(eps=0.0), "'eps' must be above 0, not 0.0"),
-    (lambda: Phase(factor=0.0), "needs 0 < factor <= 1"),
-    (lambda: TrainConfig(select="beste"), "no select 'beste'; did you mean 'best'"),
-    (lambda: TrainConfig(batch=1), "'batch' must be at least 2"),
-    (lambda: TrainConfig(phases=()), "'phases' is empty"),
-    (lambda: TrainConfig(max_epochs=0), "'max_epochs' and 'epoch_steps' must be at least 1"),
-    (lambda: TrainConfig(epoch_steps=0), "'max_epochs' and 'epoch_steps' must be at least 1"),
-    (lambda: TrainConfig(precision="float16"), "no precision 'float16'"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Phase("adamw"), "no optimizer 'adamw'; did you mean 'adam'"),
+        (lambda: Phase(lr=-1), "needs lr > 0"),
+        (lambda: Phase(decay_epochs=0), "decay_epochs >= 1"),
+        (lambda: Phase(decay_after=-1), "decay_after >= 0"),
+        (lambda: Phase(clip=0.0), "'clip' is a percentile above 0 and at most 100"),
+        (lambda: Phase(eps=0.0), "'eps' must be above 0, not 0.0"),
+        (lambda: Phase(factor=0.0), "needs 0 < factor <= 1"),
+        (lambda: TrainConfig(select="beste"), "no select 'beste'; did you mean 'best'"),
+        (lambda: TrainConfig(batch=1), "'batch' must be at least 2"),
+        (lambda: TrainConfig(phases=()), "'phases' is empty"),
+        (lambda: TrainConfig(max_epochs=0), "'max_epochs' and 'epoch_steps' must be at least 1"),
+        (lambda: TrainConfig(epoch_steps=0), "'max_epochs' and 'epoch_steps' must be at least 1"),
+        (lambda: TrainConfig(precision="float16"), "no precision 'float16'"),
+    ],
+)
 def test_mistakes(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
@@ -265,7 +302,9 @@ def test_losses_have_one_value_an_item_and_finite_gradients(name: str) -> None:
 def test_losses_against_torch() -> None:
     x, y = torch.randn(4, 3), torch.eye(3)[[0, 1, 2, 1]]
     assert LOSSES["cross_entropy"](x, y).mean() == pytest.approx(
-        float(nn.functional.cross_entropy(x, y.argmax(1))), rel=1e-6)
+        float(nn.functional.cross_entropy(x, y.argmax(1))), rel=1e-6
+    )
     assert LOSSES["binary_cross_entropy"](x, y).mean() == pytest.approx(
-        float(nn.functional.binary_cross_entropy(x.sigmoid(), y)), rel=1e-5)
+        float(nn.functional.binary_cross_entropy(x.sigmoid(), y)), rel=1e-5
+    )
     assert LOSSES["l1"](x, y).mean() == pytest.approx(float((x - y).abs().mean()), rel=1e-6)

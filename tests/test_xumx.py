@@ -39,6 +39,7 @@ def small(**changes) -> XUMX:
 
 # ---- the network
 
+
 def test_parameters_are_four_open_unmix() -> None:
     """Of the published stereo network: four times 8,893,348 [Open-Unmix, stereo, 1487 bins]."""
     with torch.device("meta"):
@@ -56,12 +57,17 @@ def straight_line(net: XUMX, magnitude: torch.Tensor) -> torch.Tensor:
 
     encoded = []
     for stem in net.stems:
-        x = (magnitude[..., :net.max_bin] + state[f"scaling.{stem}_input_mean"]) * state[f"scaling.{stem}_input_scale"]
+        x = (magnitude[..., : net.max_bin] + state[f"scaling.{stem}_input_mean"]) * state[f"scaling.{stem}_input_scale"]
         x = torch.cat(list(x), -1)  # (frame, channel and bin)
         encoded.append(torch.tanh(norm(f"enter.{stem}.1", x @ state[f"enter.{stem}.0.weight"].T)))
     average = sum(encoded) / 4
-    joined = sum(torch.cat([x, net.recurrent[stem](average[None])[0][0]], -1)
-                 for stem, x in zip(net.stems, encoded, strict=True)) / 4
+    joined = (
+        sum(
+            torch.cat([x, net.recurrent[stem](average[None])[0][0]], -1)
+            for stem, x in zip(net.stems, encoded, strict=True)
+        )
+        / 4
+    )
     masks = []
     for stem in net.stems:
         x = torch.relu(norm(f"leave.{stem}.1", joined @ state[f"leave.{stem}.0.weight"].T))
@@ -108,8 +114,9 @@ def test_a_mono_network_hears_each_channel_alone() -> None:
     with torch.no_grad():
         both = net.separate_stems(x)
         for channel in (0, 1):
-            torch.testing.assert_close(both[:, channel:channel + 1], net.separate_stems(x[channel:channel + 1]),
-                                       rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                both[:, channel : channel + 1], net.separate_stems(x[channel : channel + 1]), rtol=1e-4, atol=1e-5
+            )
 
 
 def test_wiener_estimates_add_up_and_separate_by_place() -> None:
@@ -125,6 +132,7 @@ def test_wiener_estimates_add_up_and_separate_by_place() -> None:
 
 
 # ---- losses
+
 
 def test_combinations_are_all_sums_but_the_whole() -> None:
     parts = torch.tensor([[1.0, 10.0, 100.0, 1000.0]])
@@ -161,6 +169,7 @@ def test_the_loss_of_ideal_masks_is_nearly_zero() -> None:
 
 # ---- released weights
 
+
 def as_released(net: XUMX) -> dict[str, torch.Tensor]:
     """The network's state under the names of the released PyTorch models."""
     names = {"enter": ("layer_enc", "enc."), "recurrent": ("layer_lstm", ""), "leave": ("layer_dec", "dec.")}
@@ -191,8 +200,11 @@ def test_released_weights_of_x_umx_load(tmp_path: Path) -> None:
 
 def test_other_weights_are_refused_with_a_reason() -> None:
     other = {"conv.weight": torch.zeros(1)}
-    with pytest.raises(ValueError, match=r"w: not X-UMX in the released layout: no tensor "
-                                         r"'layer_enc.<stem>.enc.0.weight' \(it holds conv.weight"):
+    with pytest.raises(
+        ValueError,
+        match=r"w: not X-UMX in the released layout: no tensor "
+        r"'layer_enc.<stem>.enc.0.weight' \(it holds conv.weight",
+    ):
         from_released(other, "w")
     with pytest.raises(ValueError, match="w, read as torchaudio's Hybrid Demucs: the model has no 'conv.weight'"):
         from_torchaudio(other, "w", nfft=1024, width=4, depth=5)
@@ -236,13 +248,16 @@ def test_weights_enter_a_key_by_their_content(tmp_path: Path) -> None:
         stage = binder(recipe).pipeline().inputs["model"]
         assert stage.name == "prepare_separator" and binder.used >= {"xumx"} and "musdb18hq" not in binder.used
         directory = materialize(stage, store, Context(data={"xumx": folder}))
-        assert models.load(directory).stems == STEMS and checksum(folder / "w.pth") in (
-            directory / "notes.json").read_text()
+        assert (
+            models.load(directory).stems == STEMS
+            and checksum(folder / "w.pth") in (directory / "notes.json").read_text()
+        )
         keys.append(stage.key)
     assert keys[0] != keys[1]
 
 
 # ---- any separator on any track
+
 
 class Halves(torch.nn.Module):
     """Gives the left channel to one stem and the right to the other, at 8 kHz, stereo only."""
@@ -276,9 +291,13 @@ def test_the_u_net_takes_part() -> None:
 
 # ---- Table 8's protocol
 
+
 def test_medians_over_songs_and_the_mean_over_stems() -> None:
-    rows = [(track, stem, "global_sdr", "", score) for stem, scores in
-            (("bass", [1.0, 2.0, 9.0]), ("drums", [3.0, 5.0, 4.0])) for track, score in zip("abc", scores, strict=True)]
+    rows = [
+        (track, stem, "global_sdr", "", score)
+        for stem, scores in (("bass", [1.0, 2.0, 9.0]), ("drums", [3.0, 5.0, 4.0]))
+        for track, score in zip("abc", scores, strict=True)
+    ]
     table = summarise(pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"]), StemScoring())
     over = table[table.track == ""].set_index("target").score
     assert over["bass"] == 2.0 and over["drums"] == 4.0 and over["macro"] == 3.0
@@ -286,8 +305,15 @@ def test_medians_over_songs_and_the_mean_over_stems() -> None:
     assert table[(table.track == "c") & (table.target == "macro")].score.item() == 6.5
 
 
-TINY = {"training.size": 12, "test.size": 12, "xumx.hidden": 4, "train.phases.0.epochs": 1, "train.epoch_steps": 2,
-        "train.batch": 2, "stems.valid_segments": 2}
+TINY = {
+    "training.size": 12,
+    "test.size": 12,
+    "xumx.hidden": 4,
+    "train.phases.0.epochs": 1,
+    "train.epoch_steps": 2,
+    "train.batch": 2,
+    "stems.valid_segments": 2,
+}
 
 
 def test_scores_once_more_from_the_model(tmp_path: Path) -> None:
@@ -312,7 +338,8 @@ def test_scores_once_more_from_the_model(tmp_path: Path) -> None:
         assert mine["global_sdr"] == pytest.approx(expected, abs=1e-6)
         m = sound.rows["mixture"].astype(float)
         assert mine["global_sdr_mixture"] == pytest.approx(
-            10 * np.log10((np.sum(s * s) + 1e-7) / (np.sum((s - m) ** 2) + 1e-7)), abs=1e-6)
+            10 * np.log10((np.sum(s * s) + 1e-7) / (np.sum((s - m) ** 2) + 1e-7)), abs=1e-6
+        )
         assert mine["global_sdr_ideal_mask"] > mine["global_sdr"]
         frames = []
         for start in range(0, 128_000 - 64_000 + 1, 32_000):  # 8 s at 16 kHz, windows of 4 s every 2 s
@@ -357,18 +384,21 @@ def test_input_statistics_are_those_of_the_mixtures(packed: Packed) -> None:
     torch.testing.assert_close(deviation[:50], whole.std(0, correction=0)[:50], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"separator": "hdemucs"}, "'hdemucs' is not trained here: set released=true"),
-    ({"separator": "umx"}, "no separator 'umx'; did you mean 'xumx'"),
-    ({"separator": "unet", "released": True}, "no separator with released weights 'unet'"),
-    ({"test.name": "ms21"}, "'test.sources' lacks percussion, which ms21 has for"),
-    ({"channels": 3}, "'channels' is 1 or 2, not 3"),
-    ({"xumx.hidden": 5}, "must be even, not 5 .in 'xumx'."),
-    ({"xumx.max_bin": 3000}, "'max_bin' must lie between 1 and 2049, not 3000"),
-    ({"scoring.frames": "medan"}, "no 'frames' of the scoring 'medan'; did you mean 'median'"),
-    ({"scoring.window": 0.0}, "'window' and 'hop' are seconds above 0"),
-    ({"stems.time_weight": -1.0}, "'time_weight' not negative"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"separator": "hdemucs"}, "'hdemucs' is not trained here: set released=true"),
+        ({"separator": "umx"}, "no separator 'umx'; did you mean 'xumx'"),
+        ({"separator": "unet", "released": True}, "no separator with released weights 'unet'"),
+        ({"test.name": "ms21"}, "'test.sources' lacks percussion, which ms21 has for"),
+        ({"channels": 3}, "'channels' is 1 or 2, not 3"),
+        ({"xumx.hidden": 5}, "must be even, not 5 .in 'xumx'."),
+        ({"xumx.max_bin": 3000}, "'max_bin' must lie between 1 and 2049, not 3000"),
+        ({"scoring.frames": "medan"}, "no 'frames' of the scoring 'medan'; did you mean 'median'"),
+        ({"scoring.window": 0.0}, "'window' and 'hop' are seconds above 0"),
+        ({"stems.time_weight": -1.0}, "'time_weight' not negative"),
+    ],
+)
 def test_mistakes(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(transfer(), changes)

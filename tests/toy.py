@@ -46,7 +46,7 @@ def loss(train: Training, epoch: int) -> float:
     """Lowest, up to noise, at OPTIMUM and the last epoch; bad settings also learn more slowly."""
     far = (np.log10(train.lr) + 2) ** 2 + (train.momentum - 0.7) ** 2
     noise = np.random.default_rng([train.seed, epoch, int(1e6 * train.momentum), int(1e9 * train.lr)]).normal()
-    return float(far + (1 + far) * 0.9 ** epoch + 0.002 * noise)
+    return float(far + (1 + far) * 0.9**epoch + 0.002 * noise)
 
 
 def toy_train(*, kind: str, train: Training, version: int = 1, out: Path, ctx: Context) -> None:
@@ -81,8 +81,10 @@ def toy_score(*, models: tuple[Path, ...], aggregate: str, version: int = 1, out
 
 def space(trial: Any) -> dict[str, Any]:
     """Around the optimum."""
-    return {"train.lr": trial.suggest_float("train.lr", 1e-4, 1e-1, log=True),
-            "train.momentum": trial.suggest_float("train.momentum", 0.0, 1.0)}
+    return {
+        "train.lr": trial.suggest_float("train.lr", 1e-4, 1e-1, log=True),
+        "train.momentum": trial.suggest_float("train.momentum", 0.0, 1.0),
+    }
 
 
 def other_space(trial: Any) -> dict[str, Any]:
@@ -99,12 +101,33 @@ def wild(trial: Any) -> dict[str, Any]:
 
 
 def asha(**changes: Any) -> Search:
-    return Search(**{"space": {"toy_train": space}, "trials": 12, "concurrency": 1, "top": 2,
-                     "reruns": 1, "pruner": Asha(1, 3), "scope": "baseline", **changes})
+    return Search(
+        **{
+            "space": {"toy_train": space},
+            "trials": 12,
+            "concurrency": 1,
+            "top": 2,
+            "reruns": 1,
+            "pruner": Asha(1, 3),
+            "scope": "baseline",
+            **changes,
+        }
+    )
 
 
 def study(search: Search | None, factors: tuple[Factor, ...] = (), **changes: Any) -> Study:
-    return Study(**{"name": "toy", "question": "Which is better?", "baseline": Toy(), "factors": factors,
-                    "reference": {factor.name: factor.baseline_level for factor in factors}, "metric": "roc_auc",
-                    "smoke": lambda recipe: recipe, "seeded": ("train.seed",), "seeds": range(2), "search": search,
-                    **changes})
+    return Study(
+        **{
+            "name": "toy",
+            "question": "Which is better?",
+            "baseline": Toy(),
+            "factors": factors,
+            "reference": {factor.name: factor.baseline_level for factor in factors},
+            "metric": "roc_auc",
+            "smoke": lambda recipe: recipe,
+            "seeded": ("train.seed",),
+            "seeds": range(2),
+            "search": search,
+            **changes,
+        }
+    )

@@ -53,8 +53,10 @@ def show_list(as_json: bool) -> None:
         print(json.dumps(sets, indent=1))
         return
     for name, about in sets.items():
-        print(f"{name} ({about['kind']})\n    {about['what']}\n    licence: {about['licence']}\n"
-              f"    from: {about['where']}\n    size: {about['size']}")
+        print(
+            f"{name} ({about['kind']})\n    {about['what']}\n    licence: {about['licence']}\n"
+            f"    from: {about['where']}\n    size: {about['size']}"
+        )
         if about["sources"]:
             print(f"    figures: {about['sources']}")
         if about["unverified"]:
@@ -73,16 +75,23 @@ def lines(report: Report) -> list[str]:
         if table:
             text.append("  " + ", ".join(f"{count} of {value} {what}" for value, count in sorted(table.items())))
     if report.agreement:
-        text.append("  mixture against the sum of its stems: lowest {lowest_db:.1f}, median {median_db:.1f}, highest "
-                    "{highest_db:.1f} dB".format(**report.agreement))
+        text.append(
+            "  mixture against the sum of its stems: lowest {lowest_db:.1f}, median {median_db:.1f}, highest "
+            "{highest_db:.1f} dB".format(**report.agreement)
+        )
     for label, counts in report.labels.items():
         text.append(f"  label {label}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     for row in report.published:
         verdict = "agrees" if row["agrees"] else "DIFFERS"
         doubt = "" if row["verified"] else " (unverified)"
         text.append(f"  {row['what']}: published {row['published']}{doubt}, found {row['found']}: {verdict}")
-    for title, found in (("found", report.facts), ("not checked", report.not_checked), ("error", report.errors),
-                         ("excluded", report.excluded), ("warning", report.warnings)):
+    for title, found in (
+        ("found", report.facts),
+        ("not checked", report.not_checked),
+        ("error", report.errors),
+        ("excluded", report.excluded),
+        ("warning", report.warnings),
+    ):
         text += [f"  {title}: {line}" for line in found[:SHOWN]]
         if len(found) > SHOWN:
             text.append(f"  {title}: and {len(found) - SHOWN} more (all of them with --json)")

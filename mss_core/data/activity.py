@@ -68,8 +68,9 @@ def read_confidence(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         times, values = table[:, 0], {name: table[:, column] for column, name in enumerate(names[1:], start=1)}
     except (ValueError, IndexError):
         raise ValueError(f"{path}: a line does not hold {len(names)} numbers") from None
-    if not (np.diff(times) > 0).all() or not all((0 <= value).all() and (value <= 1).all()
-                                                 for value in values.values()):
+    if not (np.diff(times) > 0).all() or not all(
+        (0 <= value).all() and (value <= 1).all() for value in values.values()
+    ):
         raise ValueError(f"{path}: times do not rise, or confidences lie outside [0, 1]")
     return times, values
 
@@ -128,11 +129,16 @@ def track_confidences(packed: Packed, out: Path, ctx: Context, published: Mappin
             ctx.report(step=number, total=len(packed.items))
     np.savez(out / CONFIDENCES, **found)
     if published is not None:
-        told = {"tracks labelled by their published activation confidences": read,
-                "tracks labelled by energy tracking": tracked,
-                "published activation confidences that could not be used": bad}
-        notes = [{"kind": "activity", "text": text, "items": names, "count": len(names)}
-                 for text, names in told.items() if names]
+        told = {
+            "tracks labelled by their published activation confidences": read,
+            "tracks labelled by energy tracking": tracked,
+            "published activation confidences that could not be used": bad,
+        }
+        notes = [
+            {"kind": "activity", "text": text, "items": names, "count": len(names)}
+            for text, names in told.items()
+            if names
+        ]
         (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
 
 
@@ -176,5 +182,6 @@ class Confidences:
         """:meth:`labels` of several chunks: ``starts`` (chunk,) lie in the packed rows, ``samples`` (frame,) count from
         each of them. Shape: uint8 (chunk, frame)."""
         items = [self._items[index] for index in np.searchsorted(self._starts, starts, side="right") - 1]
-        return np.stack([self.labels(item, row, start - item.start + samples)
-                         for item, start in zip(items, starts, strict=True)])
+        return np.stack(
+            [self.labels(item, row, start - item.start + samples) for item, start in zip(items, starts, strict=True)]
+        )

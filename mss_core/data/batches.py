@@ -48,8 +48,11 @@ def places(segments: Sequence[Segment], rows: int, length: int) -> Places:
     start = np.array([item.start + first for item, first in segments])
     available = np.array([max(0, min(length, item.length - first)) for item, first in segments])
     shape = (len(segments), rows)
-    return Places(np.broadcast_to(np.arange(rows), shape), np.broadcast_to(start[:, None], shape),
-                  np.broadcast_to(available[:, None], shape))
+    return Places(
+        np.broadcast_to(np.arange(rows), shape),
+        np.broadcast_to(start[:, None], shape),
+        np.broadcast_to(available[:, None], shape),
+    )
 
 
 def spread(found: Sequence[T], most: int) -> list[T]:
@@ -61,7 +64,7 @@ def spread(found: Sequence[T], most: int) -> list[T]:
 def validation_segments(packed: Packed, length: int, most: int) -> list[list[Segment]]:
     """At most ``most`` segments, evenly over the validation tracks, in batches of 8."""
     chosen = spread([(item, start) for item in packed.split("valid") for start in starts(item, length)], most)
-    return [chosen[first:first + 8] for first in range(0, len(chosen), 8)]
+    return [chosen[first : first + 8] for first in range(0, len(chosen), 8)]
 
 
 def stacked(packed: Packed, segments: Sequence[Segment], row: str, length: int) -> Tensor:
@@ -80,9 +83,10 @@ class Mapped:
     def read(self, where: Places) -> Tensor:
         """int16 (*places, time); what lies beyond the end of an item is zero."""
         found = np.zeros((*where.row.shape, self.length), np.int16)
-        for line, row, start, available in zip(found.reshape(-1, self.length), where.row.flat, where.start.flat,
-                                               where.available.flat, strict=True):
-            line[:available] = self.samples[row][start:start + available]
+        for line, row, start, available in zip(
+            found.reshape(-1, self.length), where.row.flat, where.start.flat, where.available.flat, strict=True
+        ):
+            line[:available] = self.samples[row][start : start + available]
         return torch.from_numpy(found)
 
 
@@ -94,14 +98,16 @@ class Resident:
         step = 1 << 24
         for line, samples in enumerate(mapped.samples):
             for first in range(0, len(samples), step):
-                block = torch.from_numpy(np.array(samples[first:first + step]))
-                self.samples[line, first:first + len(block)] = block.to(device)
+                block = torch.from_numpy(np.array(samples[first : first + step]))
+                self.samples[line, first : first + len(block)] = block.to(device)
         self._time = torch.arange(mapped.length, device=device)
 
     def read(self, where: Places) -> Tensor:
         """What :meth:`Mapped.read` gives, on the device."""
-        row, start, available = (torch.tensor(values, device=self.samples.device)[..., None]
-                                 for values in (where.row, where.start, where.available))
+        row, start, available = (
+            torch.tensor(values, device=self.samples.device)[..., None]
+            for values in (where.row, where.start, where.available)
+        )
         inside = self._time < available
         return self.samples[row, torch.where(inside, start + self._time, 0)] * inside
 
@@ -119,8 +125,17 @@ class Segments:
         grid: start positions are multiples of this many samples.
     """
 
-    def __init__(self, packed: Packed, split: str, length: int, size: int, seed: int, rows: Sequence[str] = (),
-                 grid: int = 1, steps: int | None = None) -> None:
+    def __init__(
+        self,
+        packed: Packed,
+        split: str,
+        length: int,
+        size: int,
+        seed: int,
+        rows: Sequence[str] = (),
+        grid: int = 1,
+        steps: int | None = None,
+    ) -> None:
         items = packed.split(split)
         if not items:
             raise ValueError(f"the packed set has no {split} item")
@@ -173,8 +188,14 @@ class Feed:
     memory, ahead of their use by threads (``Context.workers``).
     """
 
-    def __init__(self, packed: Packed, rows: Sequence[str], length: int,
-                 draw: Callable[[int], tuple[Places, np.ndarray]], ctx: Context) -> None:
+    def __init__(
+        self,
+        packed: Packed,
+        rows: Sequence[str],
+        length: int,
+        draw: Callable[[int], tuple[Places, np.ndarray]],
+        ctx: Context,
+    ) -> None:
         self.draw, self.device = draw, ctx.device
         self.pinned = ctx.device.startswith("cuda")
         mapped = Mapped(packed, rows, length)

@@ -69,6 +69,7 @@ def _stems(name: str, root: Path) -> tuple[str, ...]:
         return ("vocals", "percussion", "bass", "other")
     if name == "slakh2100":
         from mss_core.data.slakh import PROGRAMS
+
         return tuple(PROGRAMS)
     if name == "stems":
         track = next((folder for split in SPLITS for folder in sorted((root / split).glob("*/"))), None)
@@ -87,8 +88,9 @@ def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: 
         report.errors.append(str(error))
         return report
     for note in found.notes:
-        target = report.facts if note.kind in INFORMATIVE else (
-            report.warnings if note.kind == "leak" else report.excluded)
+        target = (
+            report.facts if note.kind in INFORMATIVE else (report.warnings if note.kind == "leak" else report.excluded)
+        )
         if target is report.facts:
             target.append(f"{note.text}: {len(note.items)}")
         else:
@@ -100,8 +102,10 @@ def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: 
     _compare(config, found, good, report)
     hashes = Fingerprints(None)
     report.fingerprint = fingerprint(found, root, hashes)
-    report.warnings[:0] = [f"{names}: the same audio" for names in twins(
-        (item.name, item.split, "".join(map(hashes.of, item.files))) for item in good if item.files)]
+    report.warnings[:0] = [
+        f"{names}: the same audio"
+        for names in twins((item.name, item.split, "".join(map(hashes.of, item.files))) for item in good if item.files)
+    ]
     for split in SPLITS:
         if not report.items.get(split):
             report.errors.append(f"no usable {split} item")
@@ -177,10 +181,16 @@ def _decoded(config: TrackSet | ClipSet, found: Survey, report: Report, workers:
         report.facts.append(f"silent: {len(silent)} ({', '.join(silent[:10])}{', ...' if len(silent) > 10 else ''})")
     if agreements:
         values = np.array(list(agreements.values()))
-        report.agreement = {"lowest_db": float(values.min()), "median_db": float(np.median(values)),
-                            "highest_db": float(values.max())}
-        report.warnings += [f"{name}: the mixture differs from the sum of its stems ({value:.1f} dB)"
-                            for name, value in agreements.items() if value < DISAGREE]
+        report.agreement = {
+            "lowest_db": float(values.min()),
+            "median_db": float(np.median(values)),
+            "highest_db": float(values.max()),
+        }
+        report.warnings += [
+            f"{name}: the mixture differs from the sum of its stems ({value:.1f} dB)"
+            for name, value in agreements.items()
+            if value < DISAGREE
+        ]
     return good
 
 
@@ -194,8 +204,12 @@ def _unlike_most(what: str, forms: dict[tuple[int, int], list[str]]) -> list[str
         for form, names in forms.items():
             counts[form[index]] += len(names)
         usual = counts.most_common(1)[0][0] if counts else 0
-        told += [f"{name}: {form[index]} {unit} among items of {usual}" for form, names in forms.items()
-                 if form[index] != usual for name in names]
+        told += [
+            f"{name}: {form[index]} {unit} among items of {usual}"
+            for form, names in forms.items()
+            if form[index] != usual
+            for name in names
+        ]
     return told
 
 
@@ -216,8 +230,12 @@ def _look(item: Item, sources: tuple[str, ...]) -> dict[str, Any] | str:
         power, error = float(np.square(mixture).sum()), float(np.square(rest).sum())
         agreement = min(120.0, 10 * np.log10((power + 1e-12) / (error + 1e-12)))
     silent = [row for row, waveform in sound.rows.items() if np.abs(waveform).max(initial=0.0) < SILENCE]
-    return {"form": (mixture.shape[-1], sound.samplerate, mixture.shape[0]), "silent": silent, "agreement": agreement,
-            "odd": odd_rows(sound)}
+    return {
+        "form": (mixture.shape[-1], sound.samplerate, mixture.shape[0]),
+        "silent": silent,
+        "agreement": agreement,
+        "odd": odd_rows(sound),
+    }
 
 
 def _count(found: Survey, good: list[Item], report: Report) -> None:
@@ -251,8 +269,16 @@ def _compare(config: TrackSet | ClipSet, found: Survey, good: list[Item], report
             there = sum(item.split in split.split(" + ") and _has(item, source) for item in good)
             rows.append((f"{split} items with {source}", value, there, 0))
     splits = {f"{what} items" for what in wanted}
-    report.published = [{"what": what, "published": value, "found": number, "agrees": abs(number - value) <= slack,
-                         "verified": known or what not in splits} for what, value, number, slack in rows]
+    report.published = [
+        {
+            "what": what,
+            "published": value,
+            "found": number,
+            "agrees": abs(number - value) <= slack,
+            "verified": known or what not in splits,
+        }
+        for what, value, number, slack in rows
+    ]
 
 
 def _has(item: Item, source: str) -> bool:

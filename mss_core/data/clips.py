@@ -39,8 +39,11 @@ def survey(config: ClipSet, root: Path) -> Survey:
             choose("split", split, SPLITS)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
-        labels = tuple(dict.fromkeys(label.strip() for column in label_columns
-                                     for label in (row[column] or "").split(";") if label.strip()))
+        labels = tuple(
+            dict.fromkeys(
+                label.strip() for column in label_columns for label in (row[column] or "").split(";") if label.strip()
+            )
+        )
         if not labels:
             raise ValueError(f"{place}: {name!r} has no label")
         if "macro" in labels:

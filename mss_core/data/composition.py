@@ -63,16 +63,8 @@ STYLES = {
         bass_lines=("rrrrrrrr", "r-rr-rrr", "r-r-rrof"),
         patterns=(
             {"kick drum": "x.......x.x.....", "snare drum": _BACKBEAT, "hi-hat": _EIGHTHS},
-            {
-                "kick drum": "x..x....x.x.....",
-                "snare drum": "....x.......x..x",
-                "open hi-hat": "x...x...x...x...",
-            },
-            {
-                "kick drum": "x.x.....x.x...x.",
-                "snare drum": _BACKBEAT,
-                "tom-toms": "..x...x...x...x.",
-            },
+            {"kick drum": "x..x....x.x.....", "snare drum": "....x.......x..x", "open hi-hat": "x...x...x...x..."},
+            {"kick drum": "x.x.....x.x...x.", "snare drum": _BACKBEAT, "tom-toms": "..x...x...x...x."},
         ),
     ),
     "dance": Style(
@@ -85,11 +77,7 @@ STYLES = {
         progressions=((0, 5, 2, 6), (0, 0, 3, 4), (0, 3, 5, 4), (0, 2, 3, 5)),
         bass_lines=(".r.r.r.r", "r.rr.ror", "rororoff"),
         patterns=(
-            {
-                "kick drum": "x...x...x...x...",
-                "hand clap": _BACKBEAT,
-                "open hi-hat": "..x...x...x...x.",
-            },
+            {"kick drum": "x...x...x...x...", "hand clap": _BACKBEAT, "open hi-hat": "..x...x...x...x."},
             {"kick drum": "x...x...x...x..x", "snare drum": _BACKBEAT, "hi-hat": _SIXTEENTHS},
             {"kick drum": "x..x..x.x..x..x.", "hand clap": _BACKBEAT, "shaker": _SIXTEENTHS},
         ),
@@ -104,17 +92,9 @@ STYLES = {
         progressions=((1, 4, 0, 5), (0, 5, 1, 4), (0, 3, 1, 4), (3, 2, 1, 0)),
         bass_lines=("r--f.ro.", "r.rf.o-t", "r-tf-of-"),
         patterns=(
-            {
-                "kick drum": "x..x..x...x.....",
-                "snare drum": "....x..x.x..x...",
-                "hi-hat": _SKIPPING,
-            },
+            {"kick drum": "x..x..x...x.....", "snare drum": "....x..x.x..x...", "hi-hat": _SKIPPING},
             {"kick drum": "x.....x...x..x..", "snare drum": _BACKBEAT, "shaker": _SKIPPING},
-            {
-                "kick drum": "x......x..x.....",
-                "hand clap": _BACKBEAT,
-                "hi-hat": "x.x.x.x.x.x.x.xx",
-            },
+            {"kick drum": "x......x..x.....", "hand clap": _BACKBEAT, "hi-hat": "x.x.x.x.x.x.x.xx"},
         ),
     ),
     "folk": Style(

@@ -66,8 +66,9 @@ class TrackSet:
             if not source or "/" in source or source == "mixture":
                 raise ValueError(f"'sources' holds {source!r}, which cannot be the name of a stem")
         if self.rms_db is not None and self.mixture != "sum":
-            raise ValueError("'rms_db' changes the sources, so that they no longer sum to the published mixture: "
-                             "set mixture 'sum'")
+            raise ValueError(
+                "'rms_db' changes the sources, so that they no longer sum to the published mixture: set mixture 'sum'"
+            )
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,23 @@ from mss_core.graph import Context
 Rows = Mapping[str, np.ndarray]
 
 
-def derive(source: Packed, items: Iterable[tuple[str, PackedItem, Callable[[], Rows]]], rows: tuple[str, ...],
-           out: Path, ctx: Context, workers: int | None = 1) -> None:
+def derive(
+    source: Packed,
+    items: Iterable[tuple[str, PackedItem, Callable[[], Rows]]],
+    rows: tuple[str, ...],
+    out: Path,
+    ctx: Context,
+    workers: int | None = 1,
+) -> None:
     """Write a packed set of ``(name, the item it comes from, a function that computes its rows)``; splits and labels
     are those of the items. Of notes only clipping is told; the rest stands with the set they come from.
 
     Shape: each row (value,), in [-1, 1].
     """
-    found = [Item(name, item.split, partial(_sound, compute, source.samplerate), item.labels)
-             for name, item, compute in items]
+    found = [
+        Item(name, item.split, partial(_sound, compute, source.samplerate), item.labels)
+        for name, item, compute in items
+    ]
     survey = Survey(tuple(found), labels=source.labels, single_label=source.single_label)
     pack(survey, rows, source.samplerate, 0, out, ctx, workers)
     told = [note for note in notes_of(out) if note["kind"] == "clipped"]

@@ -81,6 +81,7 @@ def first_existing(*paths: Path) -> Path | None:
 
 # ---- clips
 
+
 @dataclass(frozen=True)
 class Clip:
     """A clip that a table names; ``seconds`` is its published duration, 0 where there is none."""
@@ -108,8 +109,11 @@ def clip_items(what: str, clips: Iterable[Clip], broken: Iterable[str] = ()) -> 
     wanted = [clip for clip in clips if clip.name not in broken]
     found = headers(clip.path for clip in wanted)
     bad = tuple(f"{clip.name} ({found[clip.path]})" for clip in wanted if isinstance(found[clip.path], str))
-    items = [Item(clip.name, clip.split, partial(read_clip, clip.path), clip.labels, (clip.path,), clip.artist,
-                  clip.seconds) for clip in wanted if not isinstance(found[clip.path], str)]
+    items = [
+        Item(clip.name, clip.split, partial(read_clip, clip.path), clip.labels, (clip.path,), clip.artist, clip.seconds)
+        for clip in wanted
+        if not isinstance(found[clip.path], str)
+    ]
     if not items:
         first = f"; the first: {wanted[0].path} ({found[wanted[0].path]})" if wanted else ""
         raise ValueError(f"data set {what!r}: none of its {len(wanted)} clips can be read{first}")
@@ -128,6 +132,7 @@ def read_clip(path: Path) -> Sound:
 
 
 # ---- tracks
+
 
 @dataclass(frozen=True)
 class Track:
@@ -156,8 +161,15 @@ def track_items(tracks: Iterable[Track]) -> tuple[list[Item], list[Note]]:
         if problem:
             bad.append(f"{track.name} ({problem})")
         else:
-            items.append(Item(track.name, track.split, partial(read_track, dict(track.rows)),
-                              files=track.files, artist=track.artist))
+            items.append(
+                Item(
+                    track.name,
+                    track.split,
+                    partial(read_track, dict(track.rows)),
+                    files=track.files,
+                    artist=track.artist,
+                )
+            )
     note = Note("skipped", "tracks with a file that is not readable, or unlike the others", tuple(bad))
     return items, [note] if bad else []
 
@@ -178,15 +190,18 @@ def disagreement(found: Mapping[str, Header | str]) -> str:
     return ""
 
 
-def read_track(rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tuple[np.ndarray, int]] = audio.load
-               ) -> Sound:
+def read_track(
+    rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tuple[np.ndarray, int]] = audio.load
+) -> Sound:
     """Decode a track: each row the sum of its files, zeros where it has none."""
     decoded = {path: load(path) for path in dict.fromkeys(p for paths in rows.values() for p in paths)}
     rates = {rate for _, rate in decoded.values()}
     lengths = {waveform.shape[-1] for waveform, _ in decoded.values()}
     if len(rates) > 1 or len(lengths) > 1:
-        raise ValueError(f"{next(iter(decoded))}: files of one track differ in rate or length "
-                         f"({sorted(rates)} Hz, {sorted(lengths)} frames)")
+        raise ValueError(
+            f"{next(iter(decoded))}: files of one track differ in rate or length "
+            f"({sorted(rates)} Hz, {sorted(lengths)} frames)"
+        )
     silence = np.zeros((1, lengths.pop()), np.float32)
     waveforms = {row: sum((decoded[path][0] for path in paths), silence) for row, paths in rows.items()}
     if "mixture" not in rows:
@@ -205,6 +220,7 @@ def once(what: str, folders: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 
 
 # ---- progress
+
 
 @contextlib.contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:

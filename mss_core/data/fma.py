@@ -58,8 +58,10 @@ def read_tracks(path: Path) -> list[tuple[str, str, str, str, str]]:
         heads = list(zip(upper, lower, strict=False))
         for column in COLUMNS:
             if column not in heads:
-                raise ValueError(f"{path}: no column {column[0]}/{column[1]}; "
-                                 f"{nearest('/'.join(column), ('/'.join(head) for head in heads))}")
+                raise ValueError(
+                    f"{path}: no column {column[0]}/{column[1]}; "
+                    f"{nearest('/'.join(column), ('/'.join(head) for head in heads))}"
+                )
         where = [heads.index(column) for column in COLUMNS]
         found, seen = [], set()
         for line, row in enumerate(rows, start=4):

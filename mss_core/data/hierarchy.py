@@ -42,8 +42,10 @@ class Hierarchy:
         choose(f"leaf of the hierarchy {self.name!r}", leaf, self.paths)
         path = self.paths[leaf]
         if not 1 <= levels <= len(path):
-            raise ValueError(f"{leaf!r} has {len(path)} levels in the hierarchy {self.name!r} ({' < '.join(path)}); "
-                             f"{levels} are asked for")
+            raise ValueError(
+                f"{leaf!r} has {len(path)} levels in the hierarchy {self.name!r} ({' < '.join(path)}); "
+                f"{levels} are asked for"
+            )
         return path[:levels]
 
     def rows(self, nodes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -32,14 +32,24 @@ def survey(config: ClipSet, root: Path) -> Survey:
     clips = []
     for folder in sorted(path for path in training.iterdir() if path.is_dir()):
         choose("class folder of IRMAS-TrainingData", folder.name, LABELS)
-        clips += [Clip(path.relative_to(root).as_posix(), "train", (folder.name,), path, recording(path.stem), 3.0)
-                  for path in sorted(folder.glob("*.wav"))]
+        clips += [
+            Clip(path.relative_to(root).as_posix(), "train", (folder.name,), path, recording(path.stem), 3.0)
+            for path in sorted(folder.glob("*.wav"))
+        ]
     for part, split in PARTS[split_policy(config)].items():
         folder = root / f"IRMAS-TestingData-Part{part}"
         if not folder.is_dir():
             raise ValueError(f"data set 'irmas': no folder {folder.name} in {root}")
-        clips += [Clip(path.relative_to(root).as_posix(), split, labels_of(path.with_suffix(".txt")), path,
-                       f"Part{part}/" + path.stem.rsplit("-", 1)[0]) for path in sorted(folder.rglob("*.wav"))]
+        clips += [
+            Clip(
+                path.relative_to(root).as_posix(),
+                split,
+                labels_of(path.with_suffix(".txt")),
+                path,
+                f"Part{part}/" + path.stem.rsplit("-", 1)[0],
+            )
+            for path in sorted(folder.rglob("*.wav"))
+        ]
     items, notes = clip_items("irmas", clips)
     held, more = hold_out(items, config.valid_share, config.split_seed, "irmas", notes)
     require_splits(held, "irmas", root, notes)

@@ -63,13 +63,17 @@ def leaks(items: Iterable[Item]) -> tuple[Note, ...]:
     where: dict[str, set[str]] = {}
     for item in items:
         where.setdefault(item.artist, set()).add(item.split)
-    both = tuple(f"{artist} ({', '.join(s for s in SPLITS if s in splits)})"
-                 for artist, splits in sorted(where.items()) if artist and len(splits) > 1)
+    both = tuple(
+        f"{artist} ({', '.join(s for s in SPLITS if s in splits)})"
+        for artist, splits in sorted(where.items())
+        if artist and len(splits) > 1
+    )
     return (Note("leak", "artists with items in more than one split", both),) if both else ()
 
 
-def hold_out(items: Iterable[Item], share: float, seed: int, what: str, notes: Iterable[Note] = ()
-             ) -> tuple[tuple[Item, ...], tuple[Note, ...]]:
+def hold_out(
+    items: Iterable[Item], share: float, seed: int, what: str, notes: Iterable[Note] = ()
+) -> tuple[tuple[Item, ...], tuple[Note, ...]]:
     """Give a set without a validation split one, by name and seed; anything else passes unchanged. Where too few items
     are left, the error names what ``notes`` say was skipped."""
     items = tuple(items)
@@ -77,15 +81,21 @@ def hold_out(items: Iterable[Item], share: float, seed: int, what: str, notes: I
         return items, ()
     training = sorted(item.name for item in items if item.split == "train")
     if len(training) < 2:
-        raise ValueError(f"data set {what!r}: no validation split, and {len(training)} training item(s) are too few "
-                         f"to hold one out{skipped(notes)}")
+        raise ValueError(
+            f"data set {what!r}: no validation split, and {len(training)} training item(s) are too few "
+            f"to hold one out{skipped(notes)}"
+        )
     count = min(max(1, round(share * len(training))), len(training) - 1)
     drawn = np.random.default_rng([seed, 7]).permutation(len(training))[:count]
     held = {training[index] for index in drawn}
-    moved = tuple(replace(item, split="valid") if item.split == "train" and item.name in held else item
-                  for item in items)
-    note = Note("split", f"{what} has no validation split: {count} of {len(training)} training items held out "
-                         f"(seed {seed})", tuple(sorted(held)))
+    moved = tuple(
+        replace(item, split="valid") if item.split == "train" and item.name in held else item for item in items
+    )
+    note = Note(
+        "split",
+        f"{what} has no validation split: {count} of {len(training)} training items held out (seed {seed})",
+        tuple(sorted(held)),
+    )
     return moved, (note,)
 
 

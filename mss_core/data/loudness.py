@@ -27,10 +27,16 @@ def k_weighting(rate: int) -> np.ndarray:
     """
     centre, gain, quality = 1681.974450955533, 3.999843853973347, 0.7071752369554196
     k, vh = math.tan(math.pi * centre / rate), 10 ** (gain / 20)
-    vb = vh ** 0.4996667741545416
+    vb = vh**0.4996667741545416
     a0 = 1 + k / quality + k * k
-    shelf = [(vh + vb * k / quality + k * k) / a0, 2 * (k * k - vh) / a0, (vh - vb * k / quality + k * k) / a0,
-             1.0, 2 * (k * k - 1) / a0, (1 - k / quality + k * k) / a0]
+    shelf = [
+        (vh + vb * k / quality + k * k) / a0,
+        2 * (k * k - vh) / a0,
+        (vh - vb * k / quality + k * k) / a0,
+        1.0,
+        2 * (k * k - 1) / a0,
+        (1 - k / quality + k * k) / a0,
+    ]
     centre, quality = 38.13547087602444, 0.5003270373238773
     k = math.tan(math.pi * centre / rate)
     a0 = 1 + k / quality + k * k

@@ -37,8 +37,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
     for source in config.sources:
         choose("source of mm", source, (*targets(), "other"))
     wanted = split_lists(root)
-    folders = once("mm", ((path.name.removesuffix("_MIX.wav"), path.parent)
-                          for path in sorted(root.rglob("*_MIX.wav"))))
+    folders = once(
+        "mm", ((path.name.removesuffix("_MIX.wav"), path.parent) for path in sorted(root.rglob("*_MIX.wav")))
+    )
     metadata = _by_track(root, "_METADATA.yaml")
     if not folders:
         raise ValueError(f"data set 'mm': no <track>_MIX.wav below {root}")
@@ -70,8 +71,11 @@ def confidences(config: TrackSet, root: Path) -> dict[str, Reader]:
     it has: the maximum over the stems that make up the source. It raises ValueError for a file that lacks a stem or
     makes no sense."""
     metadata = _by_track(root, "_METADATA.yaml")
-    return {name: partial(_confidences, path, metadata[name], config.sources)
-            for name, path in _by_track(root, CONFIDENCE).items() if name in metadata}
+    return {
+        name: partial(_confidences, path, metadata[name], config.sources)
+        for name, path in _by_track(root, CONFIDENCE).items()
+        if name in metadata
+    }
 
 
 def _confidences(path: Path, metadata: Path, sources: tuple[str, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -99,8 +103,7 @@ def target_of(instruments: str | list[str]) -> str:
     ('vocals', 'other')
     """
     names = [instruments] if isinstance(instruments, str) else list(instruments)
-    found = {next((target for target, members in targets().items() if name in members), "other")
-             for name in names}
+    found = {next((target for target, members in targets().items() if name in members), "other") for name in names}
     return found.pop() if len(found) == 1 else "other"
 
 
@@ -112,8 +115,10 @@ def split_lists(root: Path) -> dict[str, str]:
         if not path.is_file():
             if split == "valid":
                 continue
-            raise ValueError(f"data set 'mm': no {path}; the published split has no licence, so bring your copy of "
-                             "the list, one track name a line")
+            raise ValueError(
+                f"data set 'mm': no {path}; the published split has no licence, so bring your copy of "
+                "the list, one track name a line"
+            )
         for line in map(str.strip, read_lines(path)):
             if line and line in found:
                 raise ValueError(f"data set 'mm': {line} stands in {found[line]}.txt and again in {split}.txt")
@@ -136,8 +141,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
 def _track(name: str, split: str, folder: Path, metadata: Path, sources: tuple[str, ...]) -> Track:
     content = read_metadata(metadata)
     stems = folder / content.get("stem_dir", f"{name}_STEMS")
-    rows = {source: tuple(stems / filename for filename in files.values())
-            for source, files in _rows(content, sources).items()}
+    rows = {
+        source: tuple(stems / filename for filename in files.values())
+        for source, files in _rows(content, sources).items()
+    }
     return Track(name, split, {"mixture": (folder / f"{name}_MIX.wav",), **rows}, str(content.get("artist", "")))
 
 

@@ -16,12 +16,12 @@ def onsets(path: Path) -> int:
     position, count = 8 + int.from_bytes(data[4:8], "big"), 0
     try:
         while position + 8 <= len(data):
-            kind, size = data[position:position + 4], int.from_bytes(data[position + 4:position + 8], "big")
+            kind, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "big")
             position += 8
             if position + size > len(data):
                 raise IndexError
             if kind == b"MTrk":
-                count += _track(data[position:position + size])
+                count += _track(data[position : position + size])
             position += size
     except IndexError:
         raise ValueError(f"{path}: the MIDI file is cut off") from None

@@ -44,8 +44,17 @@ class IncoherentMixer:
         length: samples of a segment; ``crop`` samples are cut from it.
     """
 
-    def __init__(self, packed: Packed, sources: Sequence[str], copies: Mapping[str, int], length: int, hop: int,
-                 crop: int, seed: int, summed: int = 2) -> None:
+    def __init__(
+        self,
+        packed: Packed,
+        sources: Sequence[str],
+        copies: Mapping[str, int],
+        length: int,
+        hop: int,
+        crop: int,
+        seed: int,
+        summed: int = 2,
+    ) -> None:
         self.packed, self.sources, self.summed = packed, tuple(sources), summed
         self.segments = segments(packed, "train", length, hop)
         self.length, self.crop, self.seed, self.items = length, crop, seed, len(self.segments)
@@ -61,8 +70,10 @@ class IncoherentMixer:
             self._segment = np.arange(sum(counts))
         needed = sum(self.groups)
         if len(self.segments) < needed:
-            raise ValueError(f"a training mixture needs {needed} segments of {length / packed.samplerate:g} s; the "
-                             f"training tracks hold {len(self.segments)}")
+            raise ValueError(
+                f"a training mixture needs {needed} segments of {length / packed.samplerate:g} s; the "
+                f"training tracks hold {len(self.segments)}"
+            )
 
     def draw(self, step: int, size: int) -> tuple[Places, np.ndarray]:
         """Places (batch, part) in the mixer's rows, and a factor for each voice (batch, voice), of batch ``step``."""
@@ -78,7 +89,7 @@ class IncoherentMixer:
         """(batch, part, time) -> (batch, voice, time)."""
         if len(self.sources) > 1:
             return parts
-        targets, rest = parts[:, :self.summed], parts[:, self.summed:]
+        targets, rest = parts[:, : self.summed], parts[:, self.summed :]
         return torch.cat([targets, rest[:, ::2] - rest[:, 1::2]], 1)
 
     def batch(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,8 +108,16 @@ class AccompanimentMixer:
         gains: lowest and highest factor.
     """
 
-    def __init__(self, packed: Packed, target: str, length: int, seed: int, fewest: int = 1, most: int = 5,
-                 gains: tuple[float, float] = (0.25, 1.25)) -> None:
+    def __init__(
+        self,
+        packed: Packed,
+        target: str,
+        length: int,
+        seed: int,
+        fewest: int = 1,
+        most: int = 5,
+        gains: tuple[float, float] = (0.25, 1.25),
+    ) -> None:
         choose("row of the packed set", target, packed.rows)
         if not 1 <= fewest <= most:
             raise ValueError(f"accompaniment takes 1 <= fewest <= most tracks, not {fewest} to {most}")
@@ -114,8 +133,9 @@ class AccompanimentMixer:
         if not self.songs:
             raise ValueError(f"no training track holds {target!r}")
         if len(self.pool) < most:
-            raise ValueError(f"the training tracks hold {len(self.pool)} accompaniment(s); a mixture takes up to "
-                             f"{most}")
+            raise ValueError(
+                f"the training tracks hold {len(self.pool)} accompaniment(s); a mixture takes up to {most}"
+            )
 
     def draw(self, step: int, size: int) -> tuple[Places, np.ndarray]:
         """Places (batch, part) and gains (batch, voice); an accompaniment that is not drawn has length and gain 0."""
@@ -127,12 +147,14 @@ class AccompanimentMixer:
             others = rng.choice(len(self.pool), count, replace=False)
             chosen = [(song, self.target), *(self.pool[index] for index in others)]
             starts = [int(rng.integers(0, max(0, item.length - self.crop) + 1)) for item, _ in chosen]
-            gains[line, :len(chosen)] = rng.uniform(*self.gains, len(chosen))
+            gains[line, : len(chosen)] = rng.uniform(*self.gains, len(chosen))
             unused = self.most - count
-            where = _places([(item, start, 0) for (item, _), start in zip(chosen, starts, strict=True)],
-                            np.array([self.rows.index(row) for _, row in chosen]), self.crop)
-            drawn.append(Places(*(np.pad(values, (0, unused)) for values in (
-                where.row, where.start, where.available))))
+            where = _places(
+                [(item, start, 0) for (item, _), start in zip(chosen, starts, strict=True)],
+                np.array([self.rows.index(row) for _, row in chosen]),
+                self.crop,
+            )
+            drawn.append(Places(*(np.pad(values, (0, unused)) for values in (where.row, where.start, where.available))))
         return _stack(drawn), gains
 
     def voices(self, parts: Tensor) -> Tensor:
@@ -151,8 +173,9 @@ class RemixMixer:
     Args: as for :class:`AccompanimentMixer`.
     """
 
-    def __init__(self, packed: Packed, target: str, length: int, seed: int,
-                 gains: tuple[float, float] = (0.25, 1.25)) -> None:
+    def __init__(
+        self, packed: Packed, target: str, length: int, seed: int, gains: tuple[float, float] = (0.25, 1.25)
+    ) -> None:
         choose("row of the packed set", target, packed.rows)
         self.packed, self.crop, self.seed, self.gains = packed, length, seed, gains
         self.sources = (target,)
@@ -173,8 +196,13 @@ class RemixMixer:
             songs = [self.songs[index] for index in rng.integers(len(self.songs), size=len(self.rows))]
             starts = [int(rng.integers(0, max(0, song.length - self.crop) + 1)) for song in songs]
             gains[line] = rng.uniform(*self.gains, len(self.rows))
-            drawn.append(_places([(song, start, 0) for song, start in zip(songs, starts, strict=True)],
-                                 np.arange(len(self.rows)), self.crop))
+            drawn.append(
+                _places(
+                    [(song, start, 0) for song, start in zip(songs, starts, strict=True)],
+                    np.arange(len(self.rows)),
+                    self.crop,
+                )
+            )
         return _stack(drawn), gains
 
     def voices(self, parts: Tensor) -> Tensor:
@@ -206,8 +234,10 @@ class CoherentMixer:
         rng = np.random.default_rng([self.seed, step])
         chosen = rng.integers(0, len(self.segments), size)
         offsets = rng.integers(0, self.length - self.crop + 1, size)
-        found = [(item, start + int(offset)) for (item, start), offset in
-                 zip((self.segments[index] for index in chosen), offsets, strict=True)]
+        found = [
+            (item, start + int(offset))
+            for (item, start), offset in zip((self.segments[index] for index in chosen), offsets, strict=True)
+        ]
         return places(found, len(self.rows), self.crop), np.ones((size, len(self.rows)), np.float32)
 
     def voices(self, parts: Tensor) -> Tensor:
@@ -229,7 +259,7 @@ def mix(mixer: Mixer, voices: Tensor) -> tuple[Tensor, Tensor]:
     """Voices (batch, voice, time) -> mixtures (batch, time) and the references of ``mixer.sources`` (batch, source,
     time). Sums are written out, so that every device adds in one order."""
     sums = [_added(group) for group in voices.split(mixer.groups, dim=1)]
-    return _added(torch.stack(sums, 1)), torch.stack(sums[:len(mixer.sources)], 1)
+    return _added(torch.stack(sums, 1)), torch.stack(sums[: len(mixer.sources)], 1)
 
 
 def _added(voices: Tensor) -> Tensor:
@@ -246,8 +276,9 @@ def _places(found: list[tuple[PackedItem, int, int]], row: np.ndarray, length: i
 
 
 def _stack(drawn: list[Places]) -> Places:
-    return Places(np.stack([p.row for p in drawn]), np.stack([p.start for p in drawn]),
-                  np.stack([p.available for p in drawn]))
+    return Places(
+        np.stack([p.row for p in drawn]), np.stack([p.start for p in drawn]), np.stack([p.available for p in drawn])
+    )
 
 
 def _batch(mixer: Mixer, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:

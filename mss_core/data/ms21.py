@@ -24,8 +24,16 @@ def survey(config: TrackSet, root: Path) -> Survey:
     """All songs of the folders or of the split list."""
     for source in config.sources:
         choose("source of ms21", source, nodes())
-    folders = once("ms21", ((folder.name, folder) for place in sorted(root.iterdir()) if place.name in SPLIT_OF
-                            for folder in sorted(place.iterdir()) if folder.is_dir()))
+    folders = once(
+        "ms21",
+        (
+            (folder.name, folder)
+            for place in sorted(root.iterdir())
+            if place.name in SPLIT_OF
+            for folder in sorted(place.iterdir())
+            if folder.is_dir()
+        ),
+    )
     songs = {name: (SPLIT_OF[folder.parent.name], folder) for name, folder in folders.items()}
     if not songs:
         raise ValueError(f"data set 'ms21': {root} holds no train/, valid/ or test/ folder with songs in it")
@@ -46,8 +54,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
         tracks.append(Track(name, split, {"mixture": mixture, **rows}, name.split(" - ")[0]))
     items, notes = track_items(tracks)
     if bad or missing:
-        notes.append(Note("skipped", "songs without files",
-                          (*bad, *(f"{name} (in the list, not on disk)" for name in missing))))
+        notes.append(
+            Note("skipped", "songs without files", (*bad, *(f"{name} (in the list, not on disk)" for name in missing)))
+        )
     held, more = hold_out(items, config.valid_share, config.split_seed, "ms21", notes)
     require_splits(held, "ms21", root, notes)
     return Survey(held, (*notes, *more))

@@ -68,6 +68,7 @@ def instrument_of(label: str) -> str:
 
 # ---- the table
 
+
 def read_table(path: Path) -> tuple[list[Song], list[Note]]:
     """All songs of the authors' CSV (gzipped or not). Raises ValueError for a column that is no label."""
     raw = path.read_bytes()
@@ -78,7 +79,7 @@ def read_table(path: Path) -> tuple[list[Song], list[Note]]:
         if needed not in columns:
             raise ValueError(f"{path}: no column {needed!r}; {nearest(needed, columns)}")
     first = columns.index("Sub_Genre") + 1 if "Sub_Genre" in columns else 1
-    labels = columns[first:columns.index(UNUSED)]
+    labels = columns[first : columns.index(UNUSED)]
     for label in labels:
         instrument_of(label)
     songs, repaired, twice = [], [], []
@@ -94,8 +95,10 @@ def read_table(path: Path) -> tuple[list[Song], list[Note]]:
                     twice.append(f"{name}: {file} ({tracks[file]}, not {label})")
         quality = row.get("Vocal_Quality", "")
         songs.append(Song(name, tracks, clean_vocals={"1": True, "0": False}.get(quality)))
-    notes = [Note("repaired", "cells of the table whose brackets or quotes do not match", tuple(repaired)),
-             Note("twice", "files with two labels, of which the first counts", tuple(twice))]
+    notes = [
+        Note("repaired", "cells of the table whose brackets or quotes do not match", tuple(repaired)),
+        Note("twice", "files with two labels, of which the first counts", tuple(twice)),
+    ]
     return songs, [note for note in notes if note.items]
 
 
@@ -119,6 +122,7 @@ def parse_list(cell: str) -> tuple[list[str], bool]:
 
 # ---- files of bleeding
 
+
 def read_bleeding(path: Path) -> Song:
     """One song of the authors' bleeding files, ``<song>_track2inst_bleeding_info.yaml``."""
     try:
@@ -135,8 +139,9 @@ def read_bleeding(path: Path) -> Song:
             if str(facts.get("Bleeding", "No")).lower() == "yes":
                 bleeding[file] = str(facts.get("Bleeding_Instrument") or "")
     name = path.stem.removesuffix("_track2inst_bleeding_info")
-    vocal = [file for file, label in tracks.items()
-             if label not in (UNUSED, AMBIENT) and instrument_of(label) in VOCALS]
+    vocal = [
+        file for file, label in tracks.items() if label not in (UNUSED, AMBIENT) and instrument_of(label) in VOCALS
+    ]
     return Song(name, tracks, bleeding, not any(file in bleeding for file in vocal) if vocal else None)
 
 
@@ -158,8 +163,10 @@ _RULES: tuple[tuple[str, str], ...] = (
     # First match wins; names are lower case, without number, spaces and extension.
     (r"roommic|mainpair|ambien[ct]e?mic|ruffmix|roughmix|audience|crowd|talkback", AMBIENT),
     (r"kicktrig|trigger|preview|fullmix|click(track)?$|reference|guidevo", UNUSED),
-    (r"back(ing|gr?ou?nd|up)?_?vo|bg_?vo|b_?vox|bvs?\d*$|gangvo|harm(ony)?vo|vo(x|cal)s?harm|harmon(y|ies)|chant",
-     "Backing_Vocal"),
+    (
+        r"back(ing|gr?ou?nd|up)?_?vo|bg_?vo|b_?vox|bvs?\d*$|gangvo|harm(ony)?vo|vo(x|cal)s?harm|harmon(y|ies)|chant",
+        "Backing_Vocal",
+    ),
     (r"choir|chorus(vo|$)", "Choir"),
     (r"vox|voc(al|s|oder|$)|sing(er|ing)|rap|vo(ice)?\d*$|adlib|spoken", "Lead_Vocal"),
     (r"bass_?drum|surdo|gran_?cassa", "Bass_Drum"),
@@ -170,32 +177,60 @@ _RULES: tuple[tuple[str, str], ...] = (
     (r"(drum|kit|mono|stereo)s?_?(set)?room|(^|_)rooms?\d*", "Drum_Room"),
     (r"(^|[^a-z]|floor|rack)toms?(\d|$|[a-z]*mic|s?ample)|^tom", "Drum_Tom"),
     (r"cymb|crash|ride|splash|china", "Drum_Cymbals"),
-    (r"shak(er)?|egg", "Shaker"), (r"tamb", "Tambourine"), (r"clap|snap", "Claps"), (r"conga", "Conga"),
-    (r"bongo", "Bongo"), (r"djembe", "Djembe"), (r"wood_?block|block", "Woodblock"), (r"timbale", "Timbale"),
-    (r"timp", "Timpani"), (r"taiko", "Taiko"), (r"gong", "Gong"), (r"maraca", "Maracas"),
-    (r"pandeiro", "Pandeiro"), (r"handdrum|cajon|tabla|darbuka|bodhran", "Handdrum"), (r"triangle", "Triangle"),
-    (r"sticks?", "Sticks"), (r"marimba", "Marimba"), (r"chime", "Chimes"),
+    (r"shak(er)?|egg", "Shaker"),
+    (r"tamb", "Tambourine"),
+    (r"clap|snap", "Claps"),
+    (r"conga", "Conga"),
+    (r"bongo", "Bongo"),
+    (r"djembe", "Djembe"),
+    (r"wood_?block|block", "Woodblock"),
+    (r"timbale", "Timbale"),
+    (r"timp", "Timpani"),
+    (r"taiko", "Taiko"),
+    (r"gong", "Gong"),
+    (r"maraca", "Maracas"),
+    (r"pandeiro", "Pandeiro"),
+    (r"handdrum|cajon|tabla|darbuka|bodhran", "Handdrum"),
+    (r"triangle", "Triangle"),
+    (r"sticks?", "Sticks"),
+    (r"marimba", "Marimba"),
+    (r"chime", "Chimes"),
     (r"glock|xylo|vibra?ph|vibes", "Other_Chromatic"),
     (r"bells?|celest", "Bell"),
     (r"loop|beat|break|drum_?machine|drums?(\d|$|sub|mix|rev)|groove|program", "Loop"),
     (r"guiro|guache|cabasa|clave|cowbell|agogo|perc", "Percussion"),
     (r"double_?bass|upright|contrabass|ac(oustic)?bass", "Double_Bass"),
     (r"(synth|sy|sub|moog|midi|808)_?bass|bass_?synth|(^|_)sub\d*$|808", "Synth_Bass"),
-    (r"bassoon", "Bassoon"), (r"bass_?clar|clar", "Clarinet"),
+    (r"bassoon", "Bassoon"),
+    (r"bass_?clar|clar", "Clarinet"),
     (r"bass", "Electric_Bass"),
-    (r"ac(oustic)?_?g(ui)?t(a?r)|ac_?gtr|nylon|classicalg|uk[ue]lele|mando|banjo|12string|dobro|resonator",
-     "Acoustic_Guitar"),
+    (
+        r"ac(oustic)?_?g(ui)?t(a?r)|ac_?gtr|nylon|classicalg|uk[ue]lele|mando|banjo|12string|dobro|resonator",
+        "Acoustic_Guitar",
+    ),
     (r"g(ui)?ta?r|leslie_?g|slide|pedal_?steel|lap_?steel|ebow", "Electric_Guitar"),
     (r"rhodes|wurl|clav|e(lec|lectric)?_?piano|(^|_)ep\d*$|keys|keyb|dx7", "Electric_Piano"),
     (r"effect", "SFX"),
     (r"organ|hammond|b3|leslie|farfisa", "Electric_Organ"),
     (r"piano|(^|_)pno", "Piano"),
-    (r"trumpet|tpt|flugel|cornet", "Trumpet"), (r"tromb", "Trombone"), (r"tuba|sousa", "Tuba"),
-    (r"french_?horn|(^|_)horn\d*$", "French_Horn"), (r"brass|horns", "Brass_Section"), (r"sax", "Saxophone"),
-    (r"flute|flt|piccolo|recorder", "Flute"), (r"oboe|cor_?anglais", "Oboe"), (r"whistle", "Whistle"),
-    (r"bagpipe", "Bagpipe"), (r"accord", "Accordian"), (r"harmonica|(^|_)harp_?mic", "Harmonica"), (r"harp", "Harp"),
+    (r"trumpet|tpt|flugel|cornet", "Trumpet"),
+    (r"tromb", "Trombone"),
+    (r"tuba|sousa", "Tuba"),
+    (r"french_?horn|(^|_)horn\d*$", "French_Horn"),
+    (r"brass|horns", "Brass_Section"),
+    (r"sax", "Saxophone"),
+    (r"flute|flt|piccolo|recorder", "Flute"),
+    (r"oboe|cor_?anglais", "Oboe"),
+    (r"whistle", "Whistle"),
+    (r"bagpipe", "Bagpipe"),
+    (r"accord", "Accordian"),
+    (r"harmonica|(^|_)harp_?mic", "Harmonica"),
+    (r"harp", "Harp"),
     (r"wood_?wind", "WoodWind_Section"),
-    (r"fiddle", "Fiddle"), (r"violin|vln", "Violin"), (r"viola|vla", "Viola"), (r"cello|(^|_)vc\d*$", "Cello"),
+    (r"fiddle", "Fiddle"),
+    (r"violin|vln", "Violin"),
+    (r"viola|vla", "Viola"),
+    (r"cello|(^|_)vc\d*$", "Cello"),
     (r"string|orch|quartet", "String_Section"),
     (r"synth|pad|arp|moog|mellotron|lead\d*$|logue|juno|sequen|pluck", "Synthesizer"),
     (r"sfx|fx|noise|sweep|rise|impact|reverse|sample|beep|glitch|atmos|ambien|texture|drone|scratch|boom", "SFX"),
@@ -226,8 +261,10 @@ def guess_song(name: str, files: Iterable[str]) -> tuple[Song, list[str]]:
 
 # ---- splits and statistics
 
-def artist_split(names: Sequence[str], valid: int, test: int, seed: int = 0, fixed_test: Iterable[str] = ()
-                 ) -> dict[str, str]:
+
+def artist_split(
+    names: Sequence[str], valid: int, test: int, seed: int = 0, fixed_test: Iterable[str] = ()
+) -> dict[str, str]:
     """A split in which no artist ("Artist - Title") stands in two parts.
 
     ``fixed_test`` (MUSDB18's test songs, say) are put into test with all songs of their artists; then artists drawn by
@@ -258,8 +295,15 @@ def leaking_artists(split: dict[str, str]) -> dict[str, tuple[str, ...]]:
     return {artist: tuple(p for p in SPLITS if p in found) for artist, found in sorted(parts.items()) if len(found) > 1}
 
 
-PUBLISHED: dict[str, Any] = {"songs": 500, "hours": 34.2, "tracks_mean": 20, "tracks_sd": 13, "categories": 70,
-                             "vocal_percent": 84, "leakage_percent": 20}
+PUBLISHED: dict[str, Any] = {
+    "songs": 500,
+    "hours": 34.2,
+    "tracks_mean": 20,
+    "tracks_sd": 13,
+    "categories": 70,
+    "vocal_percent": 84,
+    "leakage_percent": 20,
+}
 """The row of MS21 in Table 3 of the thesis."""
 
 
@@ -271,7 +315,11 @@ def statistics(songs: Sequence[Song], hours: float | None = None) -> dict[str, A
     vocal = [song for song in songs if song.vocal]
     judged = [song for song in vocal if song.clean_vocals is not None]
     return {
-        "songs": len(songs), "hours": hours, "tracks_mean": float(counts.mean()), "tracks_sd": float(counts.std()),
-        "categories": len(labels), "vocal_percent": 100 * len(vocal) / len(songs),
+        "songs": len(songs),
+        "hours": hours,
+        "tracks_mean": float(counts.mean()),
+        "tracks_sd": float(counts.std()),
+        "categories": len(labels),
+        "vocal_percent": 100 * len(vocal) / len(songs),
         "leakage_percent": 100 * sum(not s.clean_vocals for s in judged) / len(judged) if judged else None,
     }

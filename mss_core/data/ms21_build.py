@@ -105,12 +105,18 @@ def stem_of(instrument: str) -> str:
 
 def selected(song: Song, rules: Rules) -> tuple[dict[str, str], dict[str, str]]:
     """The instrument of each file that is used, and why each other file is not."""
-    left_out = {file: {UNUSED: "unused", AMBIENT: "ambient microphone"}[label]
-                for file, label in song.tracks.items() if label in (UNUSED, AMBIENT)}
+    left_out = {
+        file: {UNUSED: "unused", AMBIENT: "ambient microphone"}[label]
+        for file, label in song.tracks.items()
+        if label in (UNUSED, AMBIENT)
+    }
     used = song.used()
     if rules.bleeding == "drop":
-        left_out |= {file: f"bleeding ({song.bleeding[file] or 'of what, nobody says'})"
-                     for file in used if file in song.bleeding}
+        left_out |= {
+            file: f"bleeding ({song.bleeding[file] or 'of what, nobody says'})"
+            for file in used
+            if file in song.bleeding
+        }
     return {file: instrument for file, instrument in used.items() if file not in left_out}, left_out
 
 
@@ -155,14 +161,18 @@ def mix(song: Song, files: Mapping[str, Path], rules: Rules) -> tuple[dict[str, 
             continue
         waveforms[stem] = np.float32(gain) * total
         kept = np.float32(gain) if rules.instruments == "in-the-mix" else np.float32(1.0)
-        stems[stem] = {"instruments": {}, "lufs": round(integrated(waveforms[stem], rules.rate), 2),
-                       "peak_db": _db(waveforms[stem])}
+        stems[stem] = {
+            "instruments": {},
+            "lufs": round(integrated(waveforms[stem], rules.rate), 2),
+            "peak_db": _db(waveforms[stem]),
+        }
         for instrument, part in parts.items():
             if instrument != stem:
                 waveforms[instrument] = kept * part
             stems[stem]["instruments"][instrument] = {
                 "tracks": sorted(file for file, i in tracks.items() if i == instrument),
-                "gain_in_stem": round(float(gain), 5)}
+                "gain_in_stem": round(float(gain), 5),
+            }
     if not stems:
         raise ValueError(f"{song.name}: all of its {len(tracks)} tracks are silent")
     mixture = np.sum([waveforms[stem] for stem in stems], axis=0)
@@ -184,7 +194,7 @@ def _add(one: np.ndarray | None, other: np.ndarray) -> np.ndarray:
     length = max(one.shape[1], other.shape[1])
     total = np.zeros((2, length), np.float32)
     for waveform in (one, other):
-        total[:, :waveform.shape[1]] += waveform
+        total[:, : waveform.shape[1]] += waveform
     return total
 
 
@@ -200,20 +210,35 @@ def _db(waveform: np.ndarray) -> float:
 
 # ---- a whole data set
 
+
 def build_song(song: Song, split: str, folder: Path, out: Path, rules: Rules) -> Built:
     """Build one song into ``out``; a song built before from the same files and rules is left as it is."""
     files = {path.name: path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES}
     target = out / split / song.name
-    task = digest([VERSION, vars(rules), song.tracks, song.bleeding,
-                   [[name, path.stat().st_size] for name, path in files.items()]])
+    task = digest(
+        [
+            VERSION,
+            vars(rules),
+            song.tracks,
+            song.bleeding,
+            [[name, path.stat().st_size] for name, path in files.items()],
+        ]
+    )
     record = target / "song.json"
     try:
         before = json.loads(record.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         before = {}
     if before.get("task") == task:
-        return Built(song.name, split, before["seconds"], before["stems"], before["left_out"],
-                     tuple(before["silent"]), again=True)
+        return Built(
+            song.name,
+            split,
+            before["seconds"],
+            before["stems"],
+            before["left_out"],
+            tuple(before["silent"]),
+            again=True,
+        )
     try:
         waveforms, built = mix(song, files, rules)
     except ValueError as error:
@@ -225,15 +250,31 @@ def build_song(song: Song, split: str, folder: Path, out: Path, rules: Rules) ->
     for name, waveform in waveforms.items():
         audio.save_float(target / f"{name}.wav", waveform, rules.rate)
     built.split = split
-    content = {"task": task, "song": song.name, "artist": song.artist, "split": split, "seconds": built.seconds,
-               "stems": built.stems, "left_out": built.left_out, "silent": list(built.silent),
-               "clean_vocals": song.clean_vocals, "rules": vars(rules)}
+    content = {
+        "task": task,
+        "song": song.name,
+        "artist": song.artist,
+        "split": split,
+        "seconds": built.seconds,
+        "stems": built.stems,
+        "left_out": built.left_out,
+        "silent": list(built.silent),
+        "clean_vocals": song.clean_vocals,
+        "rules": vars(rules),
+    }
     write_atomically(record, json.dumps(content, indent=1).encode())
     return built
 
 
-def build(songs: Sequence[Song], splits: Mapping[str, str], raw: Path, out: Path, rules: Rules, workers: int,
-          say: Callable[[str], None]) -> list[Built]:
+def build(
+    songs: Sequence[Song],
+    splits: Mapping[str, str],
+    raw: Path,
+    out: Path,
+    rules: Rules,
+    workers: int,
+    say: Callable[[str], None],
+) -> list[Built]:
     """Build every song whose folder is there, a line each, and leave report.json with Table 3's row."""
     chosen = [song for song in songs if song.name in splits and (raw / song.name).is_dir()]
     out.mkdir(parents=True, exist_ok=True)
@@ -244,12 +285,15 @@ def build(songs: Sequence[Song], splits: Mapping[str, str], raw: Path, out: Path
         say(f"[{number}/{len(chosen)}] {one.split}/{one.name}: {_line(one)}")
     good = [one for one in built if not one.error]
     made = {one.name for one in good}
-    write_atomically(out / "split_track_list.txt",
-                     "".join(f"{one.split}/{one.name}\n" for one in good).encode())
+    write_atomically(out / "split_track_list.txt", "".join(f"{one.split}/{one.name}\n" for one in good).encode())
     facts = summary([song for song in songs if song.name in made], good) if good else {}
-    report = {"built": len(good), "failed": {one.name: one.error for one in built if one.error},
-              "absent": sorted(name for name in splits if not (raw / name).is_dir()),
-              "silent": {one.name: list(one.silent) for one in good if one.silent}, **facts}
+    report = {
+        "built": len(good),
+        "failed": {one.name: one.error for one in built if one.error},
+        "absent": sorted(name for name in splits if not (raw / name).is_dir()),
+        "silent": {one.name: list(one.silent) for one in good if one.silent},
+        **facts,
+    }
     write_atomically(out / "report.json", json.dumps(report, indent=1).encode())
     return built
 
@@ -272,8 +316,11 @@ def summary(songs: Sequence[Song], built: Iterable[Built]) -> dict[str, Any]:
     """Split sizes, and the statistics beside the published ones."""
     built = list(built)
     counts = {split: sum(one.split == split for one in built) for split in SPLITS}
-    return {"splits": counts, "published": PUBLISHED,
-            "statistics": statistics(songs, sum(one.seconds for one in built) / 3600)}
+    return {
+        "splits": counts,
+        "published": PUBLISHED,
+        "statistics": statistics(songs, sum(one.seconds for one in built) / 3600),
+    }
 
 
 def table(facts: Mapping[str, Any]) -> list[str]:
@@ -284,24 +331,38 @@ def table(facts: Mapping[str, Any]) -> list[str]:
         value = ours[name]
         return f"  {name}: {'unknown' if value is None else format(value, f'.{digits}f')} (published {theirs[name]})"
 
-    lines = [figure("songs", 0), figure("hours", 2), figure("tracks_mean", 1), figure("tracks_sd", 1),
-             figure("categories", 0), figure("vocal_percent", 1), figure("leakage_percent", 1)]
+    lines = [
+        figure("songs", 0),
+        figure("hours", 2),
+        figure("tracks_mean", 1),
+        figure("tracks_sd", 1),
+        figure("categories", 0),
+        figure("vocal_percent", 1),
+        figure("leakage_percent", 1),
+    ]
     if facts.get("splits"):
         lines.append("  splits: " + ", ".join(f"{split} {count}" for split, count in facts["splits"].items()))
     return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m mss_core.data.ms21_build", allow_abbrev=False,
-                                     description="Build MS21 from raw multitracks, song by song.")
+    parser = argparse.ArgumentParser(
+        prog="python -m mss_core.data.ms21_build",
+        allow_abbrev=False,
+        description="Build MS21 from raw multitracks, song by song.",
+    )
     parser.add_argument("raw", type=Path, help="a folder with one folder a song")
     parser.add_argument("out", type=Path, help="where to build")
-    parser.add_argument("--annotation", type=Path,
-                        help="the authors' table (CSV) or bleeding files (YAML); without it, labels are guessed from "
-                             "the names of files")
+    parser.add_argument(
+        "--annotation",
+        type=Path,
+        help="the authors' table (CSV) or bleeding files (YAML); without it, labels are guessed from "
+        "the names of files",
+    )
     parser.add_argument("--bleeding-files", type=Path, help="bleeding files (YAML) beside a table")
-    parser.add_argument("--split", type=Path, help="the authors' list (test/<song> lines); without it, a split by "
-                                                   "artist is drawn")
+    parser.add_argument(
+        "--split", type=Path, help="the authors' list (test/<song> lines); without it, a split by artist is drawn"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of that draw")
     parser.add_argument("--instruments", default=INSTRUMENTS[0], help=" or ".join(INSTRUMENTS))
     parser.add_argument("--bleeding", default=BLEEDING[0], help="keep or drop tracks annotated as bleeding")
@@ -322,20 +383,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"warning: {artist} has songs in {' and '.join(parts)}", file=sys.stderr)
     if options.dry_run:
         counts = {split: sum(part == split for part in splits.values()) for split in SPLITS}
-        print("\n".join([f"{len(wanted)} songs of the annotation are in the split",
-                         *table({"statistics": statistics(wanted), "published": PUBLISHED, "splits": counts})]))
+        print(
+            "\n".join(
+                [
+                    f"{len(wanted)} songs of the annotation are in the split",
+                    *table({"statistics": statistics(wanted), "published": PUBLISHED, "splits": counts}),
+                ]
+            )
+        )
         return 0
     begun = time.monotonic()
-    built = build(wanted, splits, options.raw, options.out, rules, options.workers or cores(),
-                  lambda line: print(line, flush=True))
+    built = build(
+        wanted,
+        splits,
+        options.raw,
+        options.out,
+        rules,
+        options.workers or cores(),
+        lambda line: print(line, flush=True),
+    )
     good = [one for one in built if not one.error]
     if not good:
-        print(f"nothing was built: {options.raw} holds none of the {len(wanted)} songs in a readable form",
-              file=sys.stderr)
+        print(
+            f"nothing was built: {options.raw} holds none of the {len(wanted)} songs in a readable form",
+            file=sys.stderr,
+        )
         return 3
     report = json.loads((options.out / "report.json").read_text(encoding="utf-8"))
-    print("\n".join([f"{len(good)} songs built in {time.monotonic() - begun:.0f} s, {len(built) - len(good)} not, "
-                     f"{len(report['absent'])} not on disk; {options.out / 'report.json'}", *table(report)]))
+    print(
+        "\n".join(
+            [
+                f"{len(good)} songs built in {time.monotonic() - begun:.0f} s, {len(built) - len(good)} not, "
+                f"{len(report['absent'])} not on disk; {options.out / 'report.json'}",
+                *table(report),
+            ]
+        )
+    )
     return 1 if len(good) < len(built) or report["absent"] else 0
 
 
@@ -346,8 +429,10 @@ def _songs(options: argparse.Namespace, rules: Rules) -> list[Song]:
             names = sorted(path.name for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
             song, unknown = guess_song(folder.name, names)
             if unknown:
-                print(f"warning: {folder.name}: nothing to tell what these are, left out: {', '.join(unknown)}",
-                      file=sys.stderr)
+                print(
+                    f"warning: {folder.name}: nothing to tell what these are, left out: {', '.join(unknown)}",
+                    file=sys.stderr,
+                )
             songs.append(song)
     else:
         songs, notes = read_annotation(options.annotation)

@@ -49,8 +49,11 @@ def survey(config: ClipSet, root: Path) -> Survey:
         untagged = tuple(name for name, _, tags in wanted if not tags)
         notes = [Note("untagged", "clips with none of the 50 tags, left out", untagged)] if untagged else []
     base = root / "mp3" if (root / "mp3").is_dir() else root
-    clips = [Clip(f"{name}.mp3", split, tags, base / f"{name}.mp3", name.split("/")[1].split("-")[0],
-                  seconds_of(name)) for name, split, tags in wanted if tags]
+    clips = [
+        Clip(f"{name}.mp3", split, tags, base / f"{name}.mp3", name.split("/")[1].split("-")[0], seconds_of(name))
+        for name, split, tags in wanted
+        if tags
+    ]
     items, more = clip_items("mtat", clips, facts()["mtat"]["broken"])
     held, held_notes = hold_out(items, config.valid_share, config.split_seed, "mtat", more)
     require_splits(held, "mtat", root, more)
@@ -96,8 +99,9 @@ def read_annotations(path: Path) -> Labels:
         columns.setdefault(_bare(name), index)
     lacking = [tag for tag in facts()["mtat"]["tags"] if _bare(tag) not in columns]
     if lacking or "mp3path" not in columns:
-        raise ValueError(f"{path}: no column {(lacking or ['mp3_path'])[0]!r}; "
-                         f"{nearest((lacking or ['mp3_path'])[0], header)}")
+        raise ValueError(
+            f"{path}: no column {(lacking or ['mp3_path'])[0]!r}; {nearest((lacking or ['mp3_path'])[0], header)}"
+        )
     where = [(tag, columns[_bare(tag)]) for tag in facts()["mtat"]["tags"]]
     found: Labels = {}
     for line, row in enumerate(rows, start=2):
@@ -137,8 +141,9 @@ def read_list(path: Path, order: Iterable[str] | None = None) -> Labels:
         if numbered and not names:
             raise ValueError(f"{path}, line {line}: tags are numbers, so tags.txt must tell their order")
         if any(int(word) >= len(names) for word in numbered):
-            raise ValueError(f"{path}, line {line}: tag number {max(map(int, numbered))}, but tags.txt names "
-                             f"{len(names)}")
+            raise ValueError(
+                f"{path}, line {line}: tag number {max(map(int, numbered))}, but tags.txt names {len(names)}"
+            )
         chosen = {names[int(word)] if word.isdigit() else tag_name(word) for word in words}
         found[name] = tuple(tag for tag in facts()["mtat"]["tags"] if tag in chosen)
     return found

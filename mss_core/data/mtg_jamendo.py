@@ -27,8 +27,10 @@ def survey(config: ClipSet, root: Path) -> Survey:
     clips = []
     for spoken, split in SPLIT_OF.items():
         path = find_table(root, split_policy(config), config.labels, spoken)
-        clips += [Clip(name, split, labels, _audio(base, name), artist, seconds)
-                  for name, artist, seconds, labels in read_table(path, tags)]
+        clips += [
+            Clip(name, split, labels, _audio(base, name), artist, seconds)
+            for name, artist, seconds, labels in read_table(path, tags)
+        ]
     items, notes = clip_items("mtg_jamendo", clips)
     require_splits(items, "mtg_jamendo", root, notes)
     return Survey(tuple(items), tuple(notes), tags)
@@ -37,8 +39,12 @@ def survey(config: ClipSet, root: Path) -> Survey:
 def find_table(root: Path, split: str, labels: str, spoken: str) -> Path:
     """A split table of the user's copy; ValueError where it is not there."""
     name = f"autotagging_{TABLES[labels]}-{spoken}.tsv"
-    found = first_existing(root / "data" / "splits" / split / name, root / "splits" / split / name,
-                           root / split / name, root / f"{split}_{name}")
+    found = first_existing(
+        root / "data" / "splits" / split / name,
+        root / "splits" / split / name,
+        root / split / name,
+        root / f"{split}_{name}",
+    )
     if found is None:
         raise ValueError(f"data set 'mtg_jamendo': no data/splits/{split}/{name} in {root}")
     return found

@@ -30,8 +30,10 @@ def survey(config: TrackSet, root: Path) -> Survey:
         items, notes = stems.tracks(config, root, config.name)
     items = [replace(item, artist=item.name.split(" - ")[0]) for item in items]
     if any(item.split == "valid" for item in items):
-        raise ValueError(f"data set {config.name!r}: {root} has a valid/ folder; the published set has train/ and "
-                         "test/ only (name it 'stems' to use your own split)")
+        raise ValueError(
+            f"data set {config.name!r}: {root} has a valid/ folder; the published set has train/ and "
+            "test/ only (name it 'stems' to use your own split)"
+        )
     if split_policy(config) == "random":
         held, more = hold_out(items, config.valid_share, config.split_seed, config.name, notes)
     else:
@@ -42,12 +44,15 @@ def survey(config: TrackSet, root: Path) -> Survey:
 
 def _published(items: list[Item], what: str) -> tuple[tuple[Item, ...], list[Note]]:
     names = set(facts()["musdb18"]["valid"])
-    moved = tuple(replace(item, split="valid") if item.split == "train" and item.name in names else item
-                  for item in items)
+    moved = tuple(
+        replace(item, split="valid") if item.split == "train" and item.name in names else item for item in items
+    )
     missing = sorted(names - {item.name for item in moved if item.split == "valid"})
     if len(missing) == len(names):
-        raise ValueError(f"data set {what!r}: train/ holds none of the 14 published validation tracks (such as "
-                         f"{missing[0]!r}); split 'random' holds tracks out by seed")
+        raise ValueError(
+            f"data set {what!r}: train/ holds none of the 14 published validation tracks (such as "
+            f"{missing[0]!r}); split 'random' holds tracks out by seed"
+        )
     note = Note("split", f"validation tracks of {what} that are not in train/", tuple(missing))
     return moved, [note] if missing else []
 

@@ -82,7 +82,7 @@ class Packed:
         length = item.length - start if length is None else length
         available = max(0, min(length, item.length - start))
         first = item.start + start
-        samples = self._samples[row][first:first + available].astype(np.float32) / SCALE
+        samples = self._samples[row][first : first + available].astype(np.float32) / SCALE
         return np.pad(samples, (0, length - available)) if available < length else samples
 
     def truth(self, items: Iterable[PackedItem]) -> np.ndarray:
@@ -135,8 +135,16 @@ def notes_of(directory: Path) -> list[dict[str, Any]]:
 
 # ---- building
 
-def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, out: Path, ctx: Context,
-         workers: int | None = None) -> None:
+
+def pack(
+    found: Survey,
+    rows: tuple[str, ...],
+    samplerate: int,
+    shortest: int,
+    out: Path,
+    ctx: Context,
+    workers: int | None = None,
+) -> None:
     """Decode every item of a survey into ``out``; a file that cannot be decoded is skipped by name.
 
     ``shortest`` is the segment length (samples) below which an item is counted as padded; ``workers`` are threads,
@@ -153,7 +161,7 @@ def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, o
         with open(journal, "a", encoding="utf-8") as log, progress("packing", total) as show:
             if not records:
                 log.write(json.dumps({"task": task}) + "\n")
-            todo = found.items[len(records):]
+            todo = found.items[len(records) :]
             for number, (record, samples) in enumerate(in_order(decode, todo, workers or cores()), len(records) + 1):
                 ctx.guard()
                 for row, values in samples.items():
@@ -172,13 +180,20 @@ def pack(found: Survey, rows: tuple[str, ...], samplerate: int, shortest: int, o
             file.close()
     for row in rows:
         (ctx.work / f"{row}.i16").rename(out / f"{row}.i16")
-    items = [PackedItem(r["name"], r["split"], r["start"], r["length"], tuple(r["silent"]), tuple(r["labels"]))
-             for r in records if not r["skipped"]]
+    items = [
+        PackedItem(r["name"], r["split"], r["start"], r["length"], tuple(r["silent"]), tuple(r["labels"]))
+        for r in records
+        if not r["skipped"]
+    ]
     _require_items(items, found.items, [r["skipped"] for r in records if r["skipped"]])
     notes = [*found.notes, *_notes(items, records, shortest, samplerate)]
     index: dict[str, Any] = {
-        "rows": list(rows), "samplerate": samplerate, "labels": list(found.labels), "single_label": found.single_label,
-        "items": [asdict(item) for item in items]}
+        "rows": list(rows),
+        "samplerate": samplerate,
+        "labels": list(found.labels),
+        "single_label": found.single_label,
+        "items": [asdict(item) for item in items],
+    }
     (out / "index.json").write_text(json.dumps(index), encoding="utf-8")
     told = [{**asdict(note), "count": len(note.items)} for note in notes]
     (out / "notes.json").write_text(json.dumps(told), encoding="utf-8")
@@ -229,8 +244,18 @@ def _recover(journal: Path, task: str, work: Path, rows: tuple[str, ...]) -> lis
 
 def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """One journal record and the int16 samples of each row (none where the item is skipped)."""
-    record: dict[str, Any] = {"name": item.name, "split": item.split, "length": 0, "silent": [], "labels": [],
-                              "skipped": "", "clipped": 0, "form": [], "odd": [], "content": ""}
+    record: dict[str, Any] = {
+        "name": item.name,
+        "split": item.split,
+        "length": 0,
+        "silent": [],
+        "labels": [],
+        "skipped": "",
+        "clipped": 0,
+        "form": [],
+        "odd": [],
+        "content": "",
+    }
     try:
         sound = item.read()
         whole(item, sound.rows["mixture"].shape[-1], sound.samplerate)
@@ -240,10 +265,16 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
     channels = sound.rows["mixture"].shape[0]
     samples = {row: _quantise(waveform) for row, waveform in waveforms.items()}
     content = hashlib.sha256(b"".join(values.tobytes() for values in samples.values())).hexdigest()
-    return {**record, "length": len(waveforms[rows[0]]), "labels": list(sound.labels or item.labels),
-            "silent": [row for row in rows if np.abs(waveforms[row]).max(initial=0.0) < SILENCE],
-            "clipped": sum(int((np.abs(waveform) > 1.0).sum()) for waveform in waveforms.values()),
-            "form": [channels, sound.samplerate], "odd": odd_rows(sound), "content": content}, samples
+    return {
+        **record,
+        "length": len(waveforms[rows[0]]),
+        "labels": list(sound.labels or item.labels),
+        "silent": [row for row in rows if np.abs(waveforms[row]).max(initial=0.0) < SILENCE],
+        "clipped": sum(int((np.abs(waveform) > 1.0).sum()) for waveform in waveforms.values()),
+        "form": [channels, sound.samplerate],
+        "odd": odd_rows(sound),
+        "content": content,
+    }, samples
 
 
 def whole(item: Item, frames: int, samplerate: int) -> None:
@@ -258,8 +289,11 @@ def whole(item: Item, frames: int, samplerate: int) -> None:
 def odd_rows(sound: Sound) -> list[str]:
     """The rows that have other channels than the mixture; silent ones do not count, which may have no file."""
     channels = sound.rows["mixture"].shape[0]
-    return [f"{row} has {waveform.shape[0]} channel(s), the mixture {channels}" for row, waveform in sound.rows.items()
-            if waveform.shape[0] != channels and np.abs(waveform).max(initial=0.0) > 0]
+    return [
+        f"{row} has {waveform.shape[0]} channel(s), the mixture {channels}"
+        for row, waveform in sound.rows.items()
+        if waveform.shape[0] != channels and np.abs(waveform).max(initial=0.0) > 0
+    ]
 
 
 def twins(items: Iterable[tuple[str, str, str]]) -> list[str]:
@@ -267,8 +301,11 @@ def twins(items: Iterable[tuple[str, str, str]]) -> list[str]:
     where: dict[str, list[tuple[str, str]]] = {}
     for name, split, content in items:
         where.setdefault(content, []).append((name, split))
-    return [" and ".join(f"{name} ({split})" for name, split in group) for group in where.values()
-            if len({split for _, split in group}) > 1]
+    return [
+        " and ".join(f"{name} ({split})" for name, split in group)
+        for group in where.values()
+        if len({split for _, split in group}) > 1
+    ]
 
 
 def _mono(waveform: np.ndarray, rate: int, samplerate: int, item: Item) -> np.ndarray:
@@ -291,18 +328,30 @@ def _notes(items: list[PackedItem], records: list[dict[str, Any]], shortest: int
     short = [item.name for item in items if item.length < shortest]
     forms = Counter(tuple(r["form"]) for r in records if r["form"])
     usual = forms.most_common(1)[0][0] if forms else (0, 0)
-    odd = [f"{r['name']}: {r['form'][0]} channels, {r['form'][1]} Hz" for r in records
-           if r["form"] and tuple(r["form"]) != usual]
+    odd = [
+        f"{r['name']}: {r['form'][0]} channels, {r['form'][1]} Hz"
+        for r in records
+        if r["form"] and tuple(r["form"]) != usual
+    ]
     odd += [f"{r['name']}: {row}" for r in records for row in r["odd"]]
     same = twins((r["name"], r["split"], r["content"]) for r in records if r["content"])
     notes = [
         Note("skipped", "items that could not be decoded", tuple(r["skipped"] for r in records if r["skipped"])),
-        Note("padded", f"items shorter than a segment of {shortest / samplerate:.2f} s, padded with silence",
-             tuple(short)),
-        Note("silent", "sources silent in a track, left out of that track's score",
-             tuple(f"{item.name}: {row}" for item in items for row in item.silent)),
-        Note("clipped", "items whose mono mix exceeds full scale, with the samples clipped",
-             tuple(f"{r['name']}: {r['clipped']}" for r in records if r["clipped"])),
+        Note(
+            "padded",
+            f"items shorter than a segment of {shortest / samplerate:.2f} s, padded with silence",
+            tuple(short),
+        ),
+        Note(
+            "silent",
+            "sources silent in a track, left out of that track's score",
+            tuple(f"{item.name}: {row}" for item in items for row in item.silent),
+        ),
+        Note(
+            "clipped",
+            "items whose mono mix exceeds full scale, with the samples clipped",
+            tuple(f"{r['name']}: {r['clipped']}" for r in records if r["clipped"]),
+        ),
         Note("odd", f"items unlike most, which have {usual[0]} channels at {usual[1]} Hz", tuple(odd)),
         Note("leak", "items in more than one split with the same audio", tuple(same)),
     ]

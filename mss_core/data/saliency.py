@@ -43,8 +43,9 @@ class Sampling:
     def __post_init__(self) -> None:
         choose("'beside' of the sampling", self.beside, BESIDE)
         if self.seconds <= 0 or not 0 < self.hop_ratio <= 1:
-            raise ValueError(f"'seconds' must be positive and 'hop_ratio' in (0, 1]; got {self.seconds} and "
-                             f"{self.hop_ratio}")
+            raise ValueError(
+                f"'seconds' must be positive and 'hop_ratio' in (0, 1]; got {self.seconds} and {self.hop_ratio}"
+            )
         if self.valid_items < 1 or self.test_items < 1:
             raise ValueError("'valid_items' and 'test_items' must be at least 1")
 
@@ -62,18 +63,25 @@ def chunks(packed: Packed, split: str, paths: Sequence[Sequence[str]], sampling:
     """Salient chunks of a split, path by path. Raises ValueError where there is none at all."""
     length = round(sampling.seconds * packed.samplerate)
     hop = max(1, round(length * sampling.hop_ratio))
-    found = [Chunk(item, start, number) for number, path in enumerate(paths) for item in packed.split(split)
-             if path[0] not in item.silent
-             for start in _starts(packed, item, path, length, hop, sampling)]
+    found = [
+        Chunk(item, start, number)
+        for number, path in enumerate(paths)
+        for item in packed.split(split)
+        if path[0] not in item.silent
+        for start in _starts(packed, item, path, length, hop, sampling)
+    ]
     if not found:
-        raise ValueError(f"no {split} chunk of {sampling.seconds:g} s has a salient leaf "
-                         f"({', '.join(path[0] for path in paths)}) with {sampling.beside} salient beside it, at "
-                         f"{sampling.threshold_db:g} dB; lower 'sampling.threshold_db' or change 'sampling.beside'")
+        raise ValueError(
+            f"no {split} chunk of {sampling.seconds:g} s has a salient leaf "
+            f"({', '.join(path[0] for path in paths)}) with {sampling.beside} salient beside it, at "
+            f"{sampling.threshold_db:g} dB; lower 'sampling.threshold_db' or change 'sampling.beside'"
+        )
     return found
 
 
-def _starts(packed: Packed, item: PackedItem, path: Sequence[str], length: int, hop: int, sampling: Sampling
-            ) -> list[int]:
+def _starts(
+    packed: Packed, item: PackedItem, path: Sequence[str], length: int, hop: int, sampling: Sampling
+) -> list[int]:
     leaf = packed.read(item, path[0])
     starts = set(salient(leaf, length, hop, sampling.threshold_db).tolist())
     if sampling.beside != "nothing" and starts:
@@ -94,8 +102,15 @@ class ChunkReader:
         leaves: the leaf of each path, which an example shows; None: no queries.
     """
 
-    def __init__(self, packed: Packed, found: Sequence[Chunk], paths: Sequence[Sequence[str]], length: int, seed: int,
-                 leaves: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        packed: Packed,
+        found: Sequence[Chunk],
+        paths: Sequence[Sequence[str]],
+        length: int,
+        seed: int,
+        leaves: Sequence[str] | None = None,
+    ) -> None:
         self.packed, self.found, self.paths, self.length, self.seed = packed, list(found), paths, length, seed
         self.leaves = leaves
         self.rows = tuple(dict.fromkeys(("mixture", *(row for path in paths for row in path), *(leaves or ()))))
@@ -116,8 +131,16 @@ class ChunkReader:
             parts = [(chunk, row) for row in ("mixture", *self.paths[chunk.path])]
             if self.leaves is not None:
                 parts.append((self.example(chunk, rng), self.leaves[chunk.path]))
-            lines.append([(self.rows.index(row), part.item.start + part.start,
-                           max(0, min(self.length, part.item.length - part.start))) for part, row in parts])
+            lines.append(
+                [
+                    (
+                        self.rows.index(row),
+                        part.item.start + part.start,
+                        max(0, min(self.length, part.item.length - part.start)),
+                    )
+                    for part, row in parts
+                ]
+            )
         row, start, available = np.array(lines).transpose(2, 0, 1)
         return Places(row, start, available)
 
@@ -131,7 +154,7 @@ class ChunkReader:
         """All chunks in their order, float32 on a device; queries are drawn by the reader's seed."""
         rng, mapped = np.random.default_rng([self.seed, 11]), Mapped(self.packed, self.rows, self.length)
         for first in range(0, len(self.found), size):
-            parts = mapped.read(self.places(self.found[first:first + size], rng))
+            parts = mapped.read(self.places(self.found[first : first + size], rng))
             yield self.split(waveforms(parts.to(device)))
 
     def example(self, chunk: Chunk, rng: np.random.Generator) -> Chunk:

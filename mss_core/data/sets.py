@@ -31,8 +31,20 @@ from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
 
-__all__ = ["CLIP_SETS", "TRACK_SETS", "ClipSet", "Item", "Note", "Sound", "Survey", "TrackSet", "WeightSet",
-           "find_root", "published_confidences", "survey"]
+__all__ = [
+    "CLIP_SETS",
+    "TRACK_SETS",
+    "ClipSet",
+    "Item",
+    "Note",
+    "Sound",
+    "Survey",
+    "TrackSet",
+    "WeightSet",
+    "find_root",
+    "published_confidences",
+    "survey",
+]
 
 TRACK_SETS: dict[str, Callable[..., Survey]] = {
     "synthetic": synthetic_sets.survey,
@@ -78,8 +90,7 @@ def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> 
     chosen = {"split": split_policy(config), "subset": getattr(config, "subset", "")}
     extra = {**found.extra, **{name: value for name, value in chosen.items() if value}}
     if isinstance(config, TrackSet) and config.mixture == "sum":
-        items = tuple(replace(item, read=_Summed(item.read, config.sources, config.rms_db))
-                      for item in found.items)
+        items = tuple(replace(item, read=_Summed(item.read, config.sources, config.rms_db)) for item in found.items)
         return replace(found, items=items, extra=extra)
     return replace(found, extra=extra)
 
@@ -109,8 +120,10 @@ def find_root(name: str, data: Mapping[str, Path]) -> Path:
     """The folder of a data set; ValueError where it is not known or not there."""
     if name not in data:
         known = ", ".join(f"{n}={p}" for n, p in data.items()) or "none"
-        raise ValueError(f"no folder for data set {name!r}: pass --data {name}=PATH or set MSS_DATA to a folder "
-                         f"that holds {name}/ (known: {known})")
+        raise ValueError(
+            f"no folder for data set {name!r}: pass --data {name}=PATH or set MSS_DATA to a folder "
+            f"that holds {name}/ (known: {known})"
+        )
     root = Path(data[name])
     if not root.is_dir():
         raise ValueError(f"data set {name!r}: {root} is not a folder")

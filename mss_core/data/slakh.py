@@ -48,8 +48,15 @@ def survey(config: TrackSet, root: Path) -> Survey:
     patches = _patches(root)
     for source in config.sources:
         choose("source of slakh2100", source, (*PROGRAMS, *patches))
-    folders = once("slakh2100", ((path.name, path) for level in ("Track[0-9]*", "*/Track[0-9]*")
-                                 for path in sorted(root.glob(level)) if path.is_dir()))
+    folders = once(
+        "slakh2100",
+        (
+            (path.name, path)
+            for level in ("Track[0-9]*", "*/Track[0-9]*")
+            for path in sorted(root.glob(level))
+            if path.is_dir()
+        ),
+    )
     if not folders:
         raise ValueError(f"data set 'slakh2100': no Track folder in {root} or one folder below")
     policy = split_policy(config)
@@ -73,8 +80,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
     if bad:
         notes.append(Note("skipped", "tracks without usable metadata or MIDI", tuple(bad)))
     if few:
-        notes.append(Note("subset", f"test tracks without {ONSETS} onsets in each of {', '.join(TAGBOX)}",
-                          tuple(few)))
+        notes.append(Note("subset", f"test tracks without {ONSETS} onsets in each of {', '.join(TAGBOX)}", tuple(few)))
     held, more = hold_out(items, config.valid_share, config.split_seed, "slakh2100", notes)
     require_splits(held, "slakh2100", root, notes)
     return Survey(held, (*notes, *more))
@@ -112,8 +118,9 @@ def read_stems(folder: Path) -> dict[str, dict[str, Any]]:
         raise ValueError("no metadata.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError):
         raise ValueError("metadata.yaml names no stems") from None
-    return {name: stem for name, stem in stems.items()
-            if stem.get("audio_rendered") or _stem_file(folder, name).exists()}
+    return {
+        name: stem for name, stem in stems.items() if stem.get("audio_rendered") or _stem_file(folder, name).exists()
+    }
 
 
 def onset_counts(folder: Path, sources: tuple[str, ...] = TAGBOX) -> dict[str, int]:
@@ -139,8 +146,9 @@ def _stem_file(folder: Path, name: str) -> Path:
     return wav if wav.exists() else folder / "stems" / f"{name}.flac"
 
 
-def _files(folder: Path, stems: dict[str, dict[str, Any]], source: str, patches: dict[str, set[str]]
-           ) -> tuple[Path, ...]:
+def _files(
+    folder: Path, stems: dict[str, dict[str, Any]], source: str, patches: dict[str, set[str]]
+) -> tuple[Path, ...]:
     if source in PROGRAMS:
         chosen = [name for name, stem in stems.items() if program(stem) in PROGRAMS[source]]
     else:

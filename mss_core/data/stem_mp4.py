@@ -33,8 +33,11 @@ def info(path: Path) -> list[tuple[int, int]]:
         for kind, start, end in _boxes(file, 0, size, path):
             seen.add(kind)
             if kind == b"moov":
-                found = [_media(file, s, e, path) for k, s, e in _boxes(file, start, end, path)
-                         if k == b"trak" and _is_sound(file, s, e, path)]
+                found = [
+                    _media(file, s, e, path)
+                    for k, s, e in _boxes(file, start, end, path)
+                    if k == b"trak" and _is_sound(file, s, e, path)
+                ]
     if b"moov" not in seen or b"mdat" not in seen:
         raise ValueError(f"{path}: not a whole MP4 file (cut off, or another format)")
     return found
@@ -99,16 +102,34 @@ def load(path: Path, streams: Iterable[int]) -> list[np.ndarray]:
         ticks, rate = expected[stream]
         seconds = ticks / rate
         if waveform.shape[-1] < (seconds - 0.1) * SAMPLERATE:
-            raise ValueError(f"{path}: stream {stream} stops after {waveform.shape[-1] / SAMPLERATE:.2f} of "
-                             f"{seconds:.2f} s (truncated)")
+            raise ValueError(
+                f"{path}: stream {stream} stops after {waveform.shape[-1] / SAMPLERATE:.2f} of "
+                f"{seconds:.2f} s (truncated)"
+            )
         decoded.append(waveform)
     length = min(waveform.shape[-1] for waveform in decoded)
     return [waveform[:, :length] for waveform in decoded]
 
 
 def _ffmpeg(path: Path, stream: int) -> np.ndarray:
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-xerror", "-i", str(path), "-map", f"0:a:{stream}", "-f", "f32le",
-               "-ac", "2", "-ar", str(SAMPLERATE), "-"]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-nostdin",
+        "-xerror",
+        "-i",
+        str(path),
+        "-map",
+        f"0:a:{stream}",
+        "-f",
+        "f32le",
+        "-ac",
+        "2",
+        "-ar",
+        str(SAMPLERATE),
+        "-",
+    ]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:  # -xerror makes damage a failure; what else it says of a stream that it decodes is none
         message = done.stderr.decode(errors="replace").strip().splitlines() or ["unknown"]
@@ -122,8 +143,11 @@ def _av(path: Path, stream: int) -> np.ndarray:
     try:
         with av.open(str(path)) as container:
             convert = av.AudioResampler(format="fltp", layout="stereo", rate=SAMPLERATE)
-            chunks = [out.to_ndarray() for frame in container.decode(container.streams.audio[stream])
-                      for out in convert.resample(frame)]
+            chunks = [
+                out.to_ndarray()
+                for frame in container.decode(container.streams.audio[stream])
+                for out in convert.resample(frame)
+            ]
             chunks += [out.to_ndarray() for out in convert.resample(None)]
     except av.FFmpegError as error:
         raise ValueError(f"{path}: stream {stream} cannot be decoded ({error.strerror})") from None

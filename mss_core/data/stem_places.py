@@ -29,8 +29,10 @@ class StemPlaces:
         self.rows = sided(stems, channels)
         self.shape, self.length, self.seed = (len(stems), channels), length, seed
         self.valid = packed.split("valid")
-        self.tracks = [[item for item in packed.split("train") if not set(rows) <= set(item.silent)]
-                       for rows in np.array(self.rows).reshape(self.shape).tolist()]
+        self.tracks = [
+            [item for item in packed.split("train") if not set(rows) <= set(item.silent)]
+            for rows in np.array(self.rows).reshape(self.shape).tolist()
+        ]
         self.items = sum(item.length // length for item in packed.split("train")) or 1
         for stem, tracks in zip(stems, self.tracks, strict=True):
             if not tracks:

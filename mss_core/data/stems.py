@@ -25,8 +25,13 @@ def tracks(config: TrackSet, root: Path, what: str) -> tuple[list[Item], list[No
     A file that is not audio makes its track a named skip; a missing stem, or stems that differ, is
     an error, since it means that the set is not what it seems.
     """
-    folders = [(split, folder) for split in SPLITS if (root / split).is_dir()
-               for folder in sorted((root / split).iterdir()) if folder.is_dir()]
+    folders = [
+        (split, folder)
+        for split in SPLITS
+        if (root / split).is_dir()
+        for folder in sorted((root / split).iterdir())
+        if folder.is_dir()
+    ]
     if not folders:
         raise ValueError(f"data set {what!r}: {root} holds no train/, valid/ or test/ folder with tracks in it")
     items, unreadable, errors = [], [], []
@@ -50,8 +55,10 @@ def tracks(config: TrackSet, root: Path, what: str) -> tuple[list[Item], list[No
             odd = [row for row in rows if values[row] != values["mixture"]]
             if odd:
                 unit = "Hz" if index else "frames"
-                errors.append(f"{name}: {odd[0]} has another {quantity} than the mixture "
-                              f"({values[odd[0]]} against {values['mixture']} {unit})")
+                errors.append(
+                    f"{name}: {odd[0]} has another {quantity} than the mixture "
+                    f"({values[odd[0]]} against {values['mixture']} {unit})"
+                )
                 break
         items.append(Item(folder.name, split, partial(_read, rows), files=tuple(rows.values())))
     if errors:

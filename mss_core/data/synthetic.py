@@ -17,18 +17,7 @@ import numpy as np
 from mss_core.data import composition, instruments
 from mss_core.data.composition import GENRES, SOURCES, TAGS, VERSION, Song, compose
 
-__all__ = [
-    "ACTIVITY_RATE",
-    "GENRES",
-    "SOURCES",
-    "TAGS",
-    "VERSION",
-    "Song",
-    "Track",
-    "activity",
-    "compose",
-    "render",
-]
+__all__ = ["ACTIVITY_RATE", "GENRES", "SOURCES", "TAGS", "VERSION", "Song", "Track", "activity", "compose", "render"]
 
 ACTIVITY_RATE = 50  # activity frames a second
 

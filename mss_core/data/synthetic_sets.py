@@ -24,13 +24,14 @@ def survey(config: TrackSet | ClipSet, root: None) -> Survey:
     if isinstance(config, TrackSet):
         for source in config.sources:
             choose("source of the synthetic set", source, synthetic.SOURCES)
-        items = [Item(_name(i), split, partial(_track, i, config.samplerate))
-                 for i, split in enumerate(_splits(size))]
+        items = [Item(_name(i), split, partial(_track, i, config.samplerate)) for i, split in enumerate(_splits(size))]
         return Survey(tuple(items), extra=extra)
     choose("labels of the synthetic set", config.labels, ("tags", "genre"))
     names = synthetic.TAGS if config.labels == "tags" else synthetic.GENRES
-    items = [Item(_name(CLIPS_FROM + i), split, partial(_clip, CLIPS_FROM + i, config.samplerate, config.labels))
-             for i, split in enumerate(_splits(size))]
+    items = [
+        Item(_name(CLIPS_FROM + i), split, partial(_clip, CLIPS_FROM + i, config.samplerate, config.labels))
+        for i, split in enumerate(_splits(size))
+    ]
     return Survey(tuple(items), labels=names, single_label=config.labels == "genre", extra=extra)
 
 

@@ -19,8 +19,16 @@ from mss_core.data.items import Item, Sound, Survey
 from mss_core.graph import checksum
 
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
-_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-          "I64": torch.int64, "I32": torch.int32, "U8": torch.uint8, "BOOL": torch.bool}
+_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
 
 
 def survey(config: WeightSet, root: Path) -> Survey:
@@ -44,8 +52,10 @@ def find(config: WeightSet, root: Path) -> Path:
     if named:
         real = checksum(path)
         if not real.startswith(named[1]):
-            raise ValueError(f"weights {config.name!r}: {path} has the checksum {real[:len(named[1])]}, not the one "
-                             "in its name (damaged or renamed)")
+            raise ValueError(
+                f"weights {config.name!r}: {path} has the checksum {real[: len(named[1])]}, not the one "
+                "in its name (damaged or renamed)"
+            )
     return path
 
 
@@ -70,12 +80,12 @@ def read(path: Path) -> dict[str, torch.Tensor]:
 def _safetensors(content: bytes) -> dict[str, torch.Tensor]:
     """The format is a length, a JSON header and the tensors' bytes."""
     size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:8 + size])
+    header = json.loads(content[8 : 8 + size])
     found = {}
     for name, facts in header.items():
         if name == "__metadata__":
             continue
         first, stop = facts["data_offsets"]
-        block = bytearray(content[8 + size + first:8 + size + stop])
+        block = bytearray(content[8 + size + first : 8 + size + stop])
         found[name] = torch.frombuffer(block, dtype=_TYPES[facts["dtype"]]).reshape(facts["shape"])
     return found

@@ -96,17 +96,12 @@ def load(files: Sequence[Path]) -> tuple[torch.Tensor, int]:
     for path in files:
         # float32 holds up to 24 bits exactly, at half the memory.
         exact = soundfile.info(path).subtype in ("PCM_16", "PCM_24", "PCM_U8", "PCM_S8", "FLOAT")
-        signal, its_rate = soundfile.read(
-            path, dtype="float32" if exact else "float64", always_2d=True
-        )
+        signal, its_rate = soundfile.read(path, dtype="float32" if exact else "float64", always_2d=True)
         rate = rate or its_rate
         if its_rate != rate:
             raise ValueError(f"{path} has {its_rate} samples per second and {files[0]} {rate}")
         if signals and signal.shape != tuple(signals[0].shape):
-            raise ValueError(
-                f"{path} has (time, channel) {signal.shape} and {files[0]} "
-                f"{tuple(signals[0].shape)}"
-            )
+            raise ValueError(f"{path} has (time, channel) {signal.shape} and {files[0]} {tuple(signals[0].shape)}")
         signals.append(torch.from_numpy(signal))
     wide = any(signal.dtype == torch.float64 for signal in signals)
     return torch.stack([s.double() if wide else s for s in signals]), rate
@@ -118,9 +113,7 @@ def _track(given: argparse.Namespace, output: Path, name: str) -> dict:
     state = _state(given, name)
     references, rate = load([stems(given.references / name)[t] for t in targets])
     estimates, estimate_rate = load([stems(given.estimates / name)[t] for t in targets])
-    validate(
-        references, estimates, rate, estimate_rate=estimate_rate, pad=given.pad, track=name
-    )
+    validate(references, estimates, rate, estimate_rate=estimate_rate, pad=given.pad, track=name)
     scores = bss_eval(
         references, estimates, rate, given.window, given.hop,
         silent=given.silent, pad=given.pad, cache=given.cache, track=name,
@@ -176,9 +169,7 @@ def _finished(output: Path, name: str, state: dict[str, str]) -> dict | None:
     return report if same == state["inputs"] else None
 
 
-def _summary(
-    output: Path, names: list[str], reports: dict[str, dict], given: argparse.Namespace
-) -> None:
+def _summary(output: Path, names: list[str], reports: dict[str, dict], given: argparse.Namespace) -> None:
     """Writes scores.csv and prints the scores over all tracks."""
     if not names:
         return
@@ -209,9 +200,7 @@ def _summary(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mss_core.metrics",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m mss_core.metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("references", type=Path, metavar="REFERENCES", help="true stems")
     parser.add_argument("estimates", type=Path, metavar="ESTIMATES", help="separated stems")

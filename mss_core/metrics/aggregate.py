@@ -47,17 +47,13 @@ def frame_table(tracks: Mapping[str, BssEval], targets: Sequence[str]) -> pd.Dat
     for track, scores in tracks.items():
         if len(scores.sdr) != len(targets):
             raise ValueError(
-                f"track {track!r} has scores of {len(scores.sdr)} sources, "
-                f"and targets are {list(targets)}"
+                f"track {track!r} has scores of {len(scores.sdr)} sources, and targets are {list(targets)}"
             )
         for metric in METRICS:
             values = getattr(scores, metric.lower())
             for target, row in zip(targets, values, strict=True):
                 frame = {"track": track, "target": target, "metric": metric}
-                rows += [
-                    frame | {"time": float(t), "score": float(v)}
-                    for t, v in zip(scores.start, row, strict=True)
-                ]
+                rows += [frame | {"time": float(t), "score": float(v)} for t, v in zip(scores.start, row, strict=True)]
     return pd.DataFrame(rows, columns=["track", "target", "metric", "time", "score"])
 
 

@@ -168,17 +168,13 @@ def validate(
     if not (math.isfinite(rate) and rate > 0):
         raise ValueError(f"{place}rate is {rate}, should be samples per second, e.g. 44100")
     if estimate_rate is not None and estimate_rate != rate:
-        raise ValueError(
-            f"{place}estimates have {estimate_rate} samples per second and references {rate}"
-        )
+        raise ValueError(f"{place}estimates have {estimate_rate} samples per second and references {rate}")
     r = _tensor(references, f"{place}references")
     e = _tensor(estimates, f"{place}estimates").to(r.device)
     if len(r) != len(e):
         raise ValueError(f"{place}{len(e)} estimates for {len(r)} references")
     if r.shape[2] != e.shape[2]:
-        raise ValueError(
-            f"{place}estimates have {e.shape[2]} channels and references {r.shape[2]}"
-        )
+        raise ValueError(f"{place}estimates have {e.shape[2]} channels and references {r.shape[2]}")
     if r.shape[1] != e.shape[1]:
         if not pad:
             raise ValueError(
@@ -208,9 +204,7 @@ def _tensor(x: ArrayLike, name: str) -> Tensor:
     if x.ndim == 2:
         x = x[:, :, None]
     if x.ndim != 3 or 0 in x.shape:
-        raise ValueError(
-            f"{name} have the shape {tuple(x.shape)}, should be (source, time, channel)"
-        )
+        raise ValueError(f"{name} have the shape {tuple(x.shape)}, should be (source, time, channel)")
     if x.shape[2] > x.shape[1]:
         raise ValueError(
             f"{name} have {x.shape[1]} samples of {x.shape[2]} channels: "

@@ -116,9 +116,7 @@ def weighted_accuracy(truth_index: ArrayLike, scores: ArrayLike) -> float:
     return macro([right[truth_index == c].mean() for c in np.unique(truth_index)])
 
 
-def instrument_auc(
-    truth: ArrayLike, scores: ArrayLike, instruments: Sequence[str]
-) -> dict[str, float]:
+def instrument_auc(truth: ArrayLike, scores: ArrayLike, instruments: Sequence[str]) -> dict[str, float]:
     """ROC-AUC of each instrument against all others, by name, as [Ligtenberg] and IRMAS do.
 
     Shape: truth (item, instrument) of 0 / 1, or (item,) of class indices; scores
@@ -130,8 +128,7 @@ def instrument_auc(
     truth, scores = _array(truth), _array(scores)
     if scores.ndim != 2 or scores.shape[1] != len(instruments):
         raise ValueError(
-            f"scores of shape {scores.shape} for {len(instruments)} instruments: "
-            f"should be (item, {len(instruments)})"
+            f"scores of shape {scores.shape} for {len(instruments)} instruments: should be (item, {len(instruments)})"
         )
     if truth.ndim == 1:
         truth, scores = _checked_index(truth, scores)
@@ -164,9 +161,7 @@ def second_medians(values: ArrayLike, frame_rate: float) -> np.ndarray:
     return np.array(rows).reshape(-1, *values.shape[1:])
 
 
-def activity_auc(
-    truths: Sequence[ArrayLike], scores: Sequence[ArrayLike], frame_rate: float
-) -> np.ndarray:
+def activity_auc(truths: Sequence[ArrayLike], scores: Sequence[ArrayLike], frame_rate: float) -> np.ndarray:
     """ROC-AUC of instrument activity over all seconds of all tracks [Hung and Lerch 2020].
 
     Both truth and score are aggregated to one second by the median; a second counts as active
@@ -231,17 +226,14 @@ def _checked(truth: ArrayLike, scores: ArrayLike, place: str = "") -> tuple[np.n
         truth, scores = truth[:, None], scores[:, None]
     if truth.shape != scores.shape or truth.ndim != 2:
         raise ValueError(
-            f"truth{place} has the shape {truth.shape} and scores {scores.shape}: "
-            "both should be (item, tag)"
+            f"truth{place} has the shape {truth.shape} and scores {scores.shape}: both should be (item, tag)"
         )
     if not np.isin(truth, (0, 1)).all():
         wrong = truth[~np.isin(truth, (0, 1))].flat[0]
         raise ValueError(f"truth{place} holds {wrong}, should be 0 or 1")
     if not np.isfinite(scores).all():
         item, tag = np.argwhere(~np.isfinite(scores))[0]
-        raise ValueError(
-            f"scores{place} hold {scores[item, tag]} at item {item}, tag {tag}: not finite"
-        )
+        raise ValueError(f"scores{place} hold {scores[item, tag]} at item {item}, tag {tag}: not finite")
     return truth.astype(float), scores.astype(float)
 
 
@@ -258,7 +250,5 @@ def _checked_index(truth_index: ArrayLike, scores: ArrayLike) -> tuple[np.ndarra
         raise ValueError(f"truth_index holds {wrong[0]}, should be 0 to {classes - 1}")
     if not np.isfinite(scores).all():
         item, column = np.argwhere(~np.isfinite(scores))[0]
-        raise ValueError(
-            f"scores hold {scores[item, column]} at item {item}, class {column}: not finite"
-        )
+        raise ValueError(f"scores hold {scores[item, column]} at item {item}, class {column}: not finite")
     return truth_index.astype(int), scores

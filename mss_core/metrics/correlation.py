@@ -44,9 +44,7 @@ def span_lags(references: Tensor, targets: Sequence[Tensor], spans: Sequence[Spa
     return out
 
 
-def seam_lags(
-    references: Tensor, targets: Sequence[Tensor], seams: Sequence[int], taps: int, each: bool
-):
+def seam_lags(references: Tensor, targets: Sequence[Tensor], seams: Sequence[int], taps: int, each: bool):
     """What `span_lags` leaves out where two spans touch: x before the seam, y after it.
 
     The lags of two adjacent spans and of their seam add up to the lags of their union, if the
@@ -88,12 +86,7 @@ def fft_size(taps: int, length: int) -> int:
 
 
 def blocks(
-    signals: Sequence[Tensor],
-    group: Sequence[Span],
-    before: int,
-    offset: int,
-    limits: Span,
-    size: int,
+    signals: Sequence[Tensor], group: Sequence[Span], before: int, offset: int, limits: Span, size: int
 ) -> Tensor:
     """Zero-padded blocks of all channels, (channel, block, size), float64.
 

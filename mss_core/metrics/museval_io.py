@@ -28,11 +28,7 @@ ORDER = ("SDR", "SIR", "SAR", "ISR")
 
 
 def museval_bss_eval(
-    references: ArrayLike,
-    estimates: ArrayLike,
-    rate: float,
-    window: float = 1.0,
-    hop: float = 1.0,
+    references: ArrayLike, estimates: ArrayLike, rate: float, window: float = 1.0, hop: float = 1.0
 ) -> BssEval:
     """What museval itself says: slow, and the judge of `bss_eval`. Arguments as there.
 
@@ -40,9 +36,7 @@ def museval_bss_eval(
     """
     frames = [math.inf if math.isinf(x) else int(x * rate) for x in (window, hop)]
     module = _museval_metrics()
-    scores = module.bss_eval(
-        np.asarray(references), np.asarray(estimates), window=frames[0], hop=frames[1]
-    )[:4]
+    scores = module.bss_eval(np.asarray(references), np.asarray(estimates), window=frames[0], hop=frames[1])[:4]
     start = np.arange(scores[0].shape[1]) * (0 if math.isinf(frames[1]) else frames[1] / rate)
     return BssEval(*scores, start, window, hop, math.nan)
 
@@ -69,7 +63,7 @@ class Agreement:
 
     @property
     def verdict(self) -> str:
-        """"equal" to 1e-6 dB, "ill-conditioned" (museval does not agree with itself), or
+        """ "equal" to 1e-6 dB, "ill-conditioned" (museval does not agree with itself), or
         "different"."""
         if self.same_frames and max(self.difference.values()) <= 1e-6:
             return "equal"
@@ -83,19 +77,12 @@ class Agreement:
         own = [f", museval's own sensitivity {v:.1e}" for v in self.sensitivity.values()]
         for m, sensitivity in zip(ORDER, own or [""] * len(ORDER), strict=True):
             ours, theirs = (np.nanmedian(getattr(x, m.lower())) for x in (self.ours, self.theirs))
-            words.append(
-                f"{m} {ours:.6f} museval {theirs:.6f} (difference "
-                f"{self.difference[m]:.1e}{sensitivity})"
-            )
+            words.append(f"{m} {ours:.6f} museval {theirs:.6f} (difference {self.difference[m]:.1e}{sensitivity})")
         return "; ".join(words)
 
 
 def compare(
-    references: ArrayLike,
-    estimates: ArrayLike,
-    rate: float,
-    window: float = 1.0,
-    hop: float = 1.0,
+    references: ArrayLike, estimates: ArrayLike, rate: float, window: float = 1.0, hop: float = 1.0
 ) -> Agreement:
     """Both implementations on the same track, and where that is telling museval on references
     scaled by 1 + 1e-9."""
@@ -107,10 +94,7 @@ def compare(
         scaled = np.asarray(references) * (1 + 1e-9)
         again = museval_bss_eval(scaled, estimates, rate, window, hop)
         sensitivity = _differences(again, theirs)
-    same = all(
-        np.array_equal(np.isnan(getattr(ours, m.lower())), np.isnan(getattr(theirs, m.lower())))
-        for m in ORDER
-    )
+    same = all(np.array_equal(np.isnan(getattr(ours, m.lower())), np.isnan(getattr(theirs, m.lower()))) for m in ORDER)
     return Agreement(ours, theirs, same, difference, sensitivity)
 
 
@@ -165,9 +149,7 @@ def write(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
     """Write a JSON object so that a reader never sees half of it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8"
-    ) as file:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
         json.dump(content, file, indent=2)
     os.replace(file.name, path)
 

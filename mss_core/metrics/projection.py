@@ -41,9 +41,7 @@ class ReferenceSide:
     apart: tuple[toeplitz.Factor, ...]
 
 
-def ratios(
-    references: Tensor, estimates: Tensor, plan: Framing, taps: int, cache: Cache
-) -> tuple[Tensor, float]:
+def ratios(references: Tensor, estimates: Tensor, plan: Framing, taps: int, cache: Cache) -> tuple[Tensor, float]:
     """SDR, ISR, SIR and SAR in dB, (4, source, window), on the CPU; and the condition number."""
     key = "" if cache is None else fingerprint(references, plan.windows, taps)
     side = load(cache, key, lambda state: _unpack(state, references.device))
@@ -51,9 +49,7 @@ def ratios(
     targets = [estimates] if side else [references, estimates]
     windows, whole = _lags(references, targets, plan, taps)
     if side is None:
-        side = _reference_side(
-            windows[:, :channels].clone(), whole[:channels].clone(), references.shape[0]
-        )
+        side = _reference_side(windows[:, :channels].clone(), whole[:channels].clone(), references.shape[0])
         store(cache, key, side, _pack)
     windows, whole = windows[:, -channels:], whole[-channels:]
     filters = _filters(side, whole, references.shape[2])
@@ -77,9 +73,7 @@ def decibel(signal: Tensor, error: Tensor) -> Tensor:
     return torch.where(error > 0, 10 * torch.log10(signal / error), torch.inf)
 
 
-def _lags(
-    references: Tensor, targets: list[Tensor], plan: Framing, taps: int
-) -> tuple[Tensor, Tensor]:
+def _lags(references: Tensor, targets: list[Tensor], plan: Framing, taps: int) -> tuple[Tensor, Tensor]:
     rows = correlation.span_lags(references, targets, plan.spans, taps)
     seams = None
     if plan.seams:
@@ -87,9 +81,7 @@ def _lags(
     return plan.join_lags(rows, seams)
 
 
-def _reference_side(
-    windows: Tensor, total: Tensor, sources: int, columns: list | None = None
-) -> ReferenceSide:
+def _reference_side(windows: Tensor, total: Tensor, sources: int, columns: list | None = None) -> ReferenceSide:
     width = len(total) // sources
     cuts = [slice(None), *(slice(c, c + width) for c in range(0, len(total), width))]
     known = columns or [None] * len(cuts)
@@ -126,9 +118,7 @@ def _filters(side: ReferenceSide, whole: Tensor, width: int) -> Tensor:
     return out
 
 
-def _energies(
-    side: ReferenceSide, windows: Tensor, filters: Tensor, estimate: Tensor
-) -> tuple[Tensor, list[int]]:
+def _energies(side: ReferenceSide, windows: Tensor, filters: Tensor, estimate: Tensor) -> tuple[Tensor, list[int]]:
     """Energies of P_s, P_s - s, P - P_s, P and e - P, (window, source, 5), from correlations.
 
     Also the windows where rounding may have spoilt one of them.
@@ -154,9 +144,7 @@ def _energies(
     return values, doubtful.nonzero()[:, 0].tolist()
 
 
-def _projected(
-    references: Tensor, estimates: Tensor, filters: Tensor, start: int, stop: int
-) -> Tensor:
+def _projected(references: Tensor, estimates: Tensor, filters: Tensor, start: int, stop: int) -> Tensor:
     """The energies of one window from the projections themselves, (source, 5).
 
     Blocks of time overlap by the filters' length (overlap-save); signals are zero outside the

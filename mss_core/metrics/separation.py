@@ -20,11 +20,7 @@ Axis = int | tuple[int, ...]
 
 
 def si_sdr(
-    reference: ArrayLike,
-    estimate: ArrayLike,
-    zero_mean: bool = False,
-    axis: Axis = -1,
-    delta: float = 0.0,
+    reference: ArrayLike, estimate: ArrayLike, zero_mean: bool = False, axis: Axis = -1, delta: float = 0.0
 ) -> ArrayLike:
     """Scale-invariant SDR in dB [Le Roux et al. 2019]: |as|^2 / |e - as|^2, a = <e, s> / |s|^2.
 
@@ -52,9 +48,7 @@ def si_sdr(
     return back(score if delta else score.masked_fill(silent, float("nan")))
 
 
-def sdr(
-    reference: ArrayLike, estimate: ArrayLike, axis: Axis = -1, delta: float = 0.0
-) -> ArrayLike:
+def sdr(reference: ArrayLike, estimate: ArrayLike, axis: Axis = -1, delta: float = 0.0) -> ArrayLike:
     """SDR in dB, the plain energy ratio |s|^2 / |s - e|^2: BSS Eval v4's, over the whole signal.
 
     Args:
@@ -100,11 +94,7 @@ def spectrogram_sdr(reference: ArrayLike, estimate: ArrayLike) -> ArrayLike:
 
 
 def improvements(
-    reference: ArrayLike,
-    estimate: ArrayLike,
-    mixture: ArrayLike,
-    axis: Axis = -1,
-    zero_mean: bool = False,
+    reference: ArrayLike, estimate: ArrayLike, mixture: ArrayLike, axis: Axis = -1, zero_mean: bool = False
 ) -> dict[str, dict[str, ArrayLike]]:
     """SDR, SI-SDR and their improvements over the mixture, with the baselines they need.
 
@@ -194,16 +184,12 @@ def oracle(
 
     def spectra(y: Tensor) -> Tensor:
         flat = y.reshape(-1, y.shape[-1])
-        out = torch.stft(
-            flat, fft_size, hop, window=window, pad_mode="constant", return_complex=True
-        )
+        out = torch.stft(flat, fft_size, hop, window=window, pad_mode="constant", return_complex=True)
         return out.reshape(*y.shape[:-1], *out.shape[1:])
 
     masked = ideal_mask(spectra(s), kind, power) * spectra(x)
     flat = masked.reshape(-1, *masked.shape[-2:])
-    return back(
-        torch.istft(flat, fft_size, hop, window=window, length=s.shape[-1]).reshape(s.shape)
-    )
+    return back(torch.istft(flat, fft_size, hop, window=window, length=s.shape[-1]).reshape(s.shape))
 
 
 def ideal_mask(spectra: Tensor, kind: str, power: float = 1.0) -> Tensor:
@@ -252,7 +238,7 @@ def static_wiener(spectra: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarra
     power: np.ndarray | float = 0.0
     for mixture, reference in spectra:
         cross = cross + (reference * mixture.conj()).real.sum(0, dtype=np.float64)
-        power = power + (mixture.real ** 2 + mixture.imag ** 2).sum(0, dtype=np.float64)
+        power = power + (mixture.real**2 + mixture.imag**2).sum(0, dtype=np.float64)
     return np.divide(cross, power, out=np.zeros_like(power), where=np.asarray(power) > 0)
 
 
@@ -273,9 +259,7 @@ def best_scalar(reference: ArrayLike, mixture: ArrayLike, axis: Axis = -1) -> Ar
 
 def _ratio(signal: Tensor, error: Tensor, axis: Axis, delta: float = 0.0) -> Tensor:
     """10 log10(|signal|^2 / |error|^2) in dB; 0 / 0 is NaN."""
-    return 10 * torch.log10(
-        ((signal * signal).sum(axis) + delta) / ((error * error).sum(axis) + delta)
-    )
+    return 10 * torch.log10(((signal * signal).sum(axis) + delta) / ((error * error).sum(axis) + delta))
 
 
 def _centred(x: Tensor, axis: Axis) -> Tensor:

@@ -21,10 +21,7 @@ Loaded = tuple[ArrayLike, ArrayLike, float]
 
 
 def bss_eval_tracks(
-    tracks: Mapping[str, Callable[[], Loaded]],
-    jobs: int = 1,
-    progress: bool = True,
-    **settings: object,
+    tracks: Mapping[str, Callable[[], Loaded]], jobs: int = 1, progress: bool = True, **settings: object
 ) -> dict[str, BssEval]:
     """`bss_eval` of many tracks, in their order.
 
@@ -63,12 +60,7 @@ def parallel(
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}, should be at least 1")
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), disable=not (label and names))
     pool = ThreadPoolExecutor(jobs, initializer=torch.set_num_threads, initargs=(1,))
     try:

@@ -31,8 +31,12 @@ NAMES = {
     "aemic_classifier": ("mss_core.models.aemic_classifier", "AemicClassifier"),
 }
 DECIDED_BY_DATA = ("classes", "channels", "sources")
-DECIDED_ALSO = {"iass_unet": ("bins", "max_bin"), "open_unmix": ("bins", "max_bin"),
-                "spectrogram_autoencoder": ("grid", "stored"), "aemic_classifier": ("grid", "stored")}
+DECIDED_ALSO = {
+    "iass_unet": ("bins", "max_bin"),
+    "open_unmix": ("bins", "max_bin"),
+    "spectrogram_autoencoder": ("grid", "stored"),
+    "aemic_classifier": ("grid", "stored"),
+}
 """Arguments that the data and the graph decide; they stand in an artefact's model.json, not in a recipe."""
 
 
@@ -79,8 +83,9 @@ def check(described: dict[str, Any], place: str) -> None:
 
 def build(described: dict[str, Any]) -> Any:
     """The module that a description (a recipe's, with what data decide, or a model.json) stands for."""
-    arguments = {name: build(value) if isinstance(value, dict) else value
-                 for name, value in described.items() if name != "name"}
+    arguments = {
+        name: build(value) if isinstance(value, dict) else value for name, value in described.items() if name != "name"
+    }
     return _class(described["name"])(**arguments)
 
 
@@ -110,8 +115,9 @@ def take(module: Any, weights: dict[str, Any], what: str) -> set[str]:
         if name not in own:
             raise ValueError(f"{what}: the model has no {name!r}; {nearest(name, own)}")
         if own[name].shape != value.shape:
-            raise ValueError(f"{what}: {name!r} has shape {tuple(value.shape)}; the model's is "
-                             f"{tuple(own[name].shape)}")
+            raise ValueError(
+                f"{what}: {name!r} has shape {tuple(value.shape)}; the model's is {tuple(own[name].shape)}"
+            )
     module.load_state_dict({**own, **weights})
     return set(own) - set(weights)
 

@@ -16,8 +16,13 @@ from mss_core.models.layers import glorot
 from mss_core.naming import choose
 
 DOWNSAMPLING = ("pool", "stride")
-THESIS: dict[str, Any] = {"filters": (16, 32, 64, 128, 256, 512, 1024), "kernels": (7, 5, 3, 3, 3, 3, 3),
-                          "downsampling": "stride", "batch_norm": True, "dense": 0}
+THESIS: dict[str, Any] = {
+    "filters": (16, 32, 64, 128, 256, 512, 1024),
+    "kernels": (7, 5, 3, 3, 3, 3, 3),
+    "downsampling": "stride",
+    "batch_norm": True,
+    "dense": 0,
+}
 
 
 class AemicClassifier(nn.Module):
@@ -37,10 +42,20 @@ class AemicClassifier(nn.Module):
     With the defaults and 11 classes 2,879,019 trainable parameters; 6,485,227 with ``THESIS``.
     """
 
-    def __init__(self, classes: int = 11, filters: Sequence[int] = (32, 32, 64, 128, 256, 256, 256),
-                 kernels: Sequence[int] = (7, 5, 3, 3, 2, 2, 2), downsampling: str = "pool", batch_norm: bool = False,
-                 dense: int = 512, dropout: float = 0.2, dense_dropout: float = 0.5, bn_momentum: float = 0.01,
-                 grid: Sequence[int] = (4096, 1050, 132_300), stored: bool = False) -> None:
+    def __init__(
+        self,
+        classes: int = 11,
+        filters: Sequence[int] = (32, 32, 64, 128, 256, 256, 256),
+        kernels: Sequence[int] = (7, 5, 3, 3, 2, 2, 2),
+        downsampling: str = "pool",
+        batch_norm: bool = False,
+        dense: int = 512,
+        dropout: float = 0.2,
+        dense_dropout: float = 0.5,
+        bn_momentum: float = 0.01,
+        grid: Sequence[int] = (4096, 1050, 132_300),
+        stored: bool = False,
+    ) -> None:
         super().__init__()
         choose("downsampling", downsampling, DOWNSAMPLING)
         if len(filters) != len(kernels) or not filters:
@@ -48,8 +63,10 @@ class AemicClassifier(nn.Module):
         self.grid, self.stored = Grid(*grid), stored
         height, width = self.grid.bins, self.grid.frames
         if min(height, width) < 2 ** len(filters):
-            raise ValueError(f"{len(filters)} blocks halve {height} bins x {width} frames {len(filters)} times: both "
-                             f"must be at least {2 ** len(filters)}")
+            raise ValueError(
+                f"{len(filters)} blocks halve {height} bins x {width} frames {len(filters)} times: both "
+                f"must be at least {2 ** len(filters)}"
+            )
         blocks: list[nn.Module] = []
         below = 1
         for outputs, kernel in zip(filters, kernels, strict=True):
@@ -75,8 +92,8 @@ class AemicClassifier(nn.Module):
         """The spectrogram that ``forward`` takes. Shape: (batch, at least a segment) -> (batch, bins, frames)."""
         if self.stored:
             shape = self.grid.bins, self.grid.frames
-            return waveform[..., :shape[0] * shape[1]].unflatten(-1, shape)
-        return decibels(waveform[..., :self.grid.samples], self.grid)
+            return waveform[..., : shape[0] * shape[1]].unflatten(-1, shape)
+        return decibels(waveform[..., : self.grid.samples], self.grid)
 
     def forward(self, values: Tensor) -> Tensor:
         """Logits. Shape: (batch, bins, frames) -> (batch, class)."""

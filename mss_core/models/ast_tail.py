@@ -41,8 +41,11 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         batch, count, width = tokens.shape
-        query, key, value = (self.qkv(self.norm1(tokens))
-                             .reshape(batch, count, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4))
+        query, key, value = (
+            self.qkv(self.norm1(tokens))
+            .reshape(batch, count, 3, self.heads, width // self.heads)
+            .permute(2, 0, 3, 1, 4)
+        )
         mixed = functional.scaled_dot_product_attention(query, key, value)
         tokens = tokens + self.proj(mixed.transpose(1, 2).reshape(batch, count, width))
         return tokens + self.fc2(functional.gelu(self.fc1(self.norm2(tokens))))
@@ -66,12 +69,23 @@ class AstTail(nn.Module):
     FIRST = "patch.weight"
     """The kernel that reads the input channels."""
 
-    def __init__(self, classes: int = 50, channels: int = 1, frames: int = 768, width: int = 768, depth: int = 12,
-                 heads: int = 12, hidden: int = 3072, head_norm: bool = False) -> None:
+    def __init__(
+        self,
+        classes: int = 50,
+        channels: int = 1,
+        frames: int = 768,
+        width: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        hidden: int = 3072,
+        head_norm: bool = False,
+    ) -> None:
         super().__init__()
         if frames < PATCH or frames % PATCH:
-            raise ValueError(f"an AST tail reads a multiple of {PATCH} frames, not {frames}; the nearest is "
-                             f"{max(PATCH, PATCH * round(frames / PATCH))}")
+            raise ValueError(
+                f"an AST tail reads a multiple of {PATCH} frames, not {frames}; the nearest is "
+                f"{max(PATCH, PATCH * round(frames / PATCH))}"
+            )
         if width % heads:
             raise ValueError(f"'width' ({width}) must be a multiple of 'heads' ({heads})")
         self.frames = frames
@@ -117,6 +131,7 @@ class AstTail(nn.Module):
 
 # ---- weights of vision transformers
 
+
 def from_vision(state: Mapping[str, Tensor], frames: int) -> dict[str, Tensor]:
     """The backbone of a one-channel AST tail from a ViT's or DeiT's state_dict, in timm's or transformers' names.
 
@@ -130,12 +145,15 @@ def from_vision(state: Mapping[str, Tensor], frames: int) -> dict[str, Tensor]:
     names = _timm_names(state)
     missing = [name for name in _EXPECTED if name not in names]
     if missing or not any(name.startswith("blocks.0.") for name in names):
-        raise ValueError(f"not a vision transformer's weights: no {missing[0] if missing else 'blocks.0'!r} among "
-                         f"{len(state)} tensors such as {', '.join(sorted(state)[:3]) or 'none'}")
+        raise ValueError(
+            f"not a vision transformer's weights: no {missing[0] if missing else 'blocks.0'!r} among "
+            f"{len(state)} tensors such as {', '.join(sorted(state)[:3]) or 'none'}"
+        )
     kernel = names["patch_embed.proj.weight"]  # (width, 3, row, column)
     if tuple(kernel.shape[2:]) != (PATCH, PATCH):
-        raise ValueError(f"the weights' patches are {'x'.join(map(str, kernel.shape[2:]))}; an AST tail has "
-                         f"{PATCH}x{PATCH}")
+        raise ValueError(
+            f"the weights' patches are {'x'.join(map(str, kernel.shape[2:]))}; an AST tail has {PATCH}x{PATCH}"
+        )
     tokens = [names["cls_token"]] + ([names["dist_token"]] if "dist_token" in names else [])
     position = names["pos_embed"]
     ahead = len(tokens)
@@ -143,8 +161,13 @@ def from_vision(state: Mapping[str, Tensor], frames: int) -> dict[str, Tensor]:
         "patch.weight": kernel.sum(1, keepdim=True).transpose(2, 3).contiguous(),
         "patch.bias": names["patch_embed.proj.bias"],
         "cls": torch.stack(tokens).mean(0),
-        "position": torch.cat([position[:, :ahead].mean(1, keepdim=True),
-                               _positions(position[:, ahead:], frames // PATCH, BANDS // PATCH)], 1),
+        "position": torch.cat(
+            [
+                position[:, :ahead].mean(1, keepdim=True),
+                _positions(position[:, ahead:], frames // PATCH, BANDS // PATCH),
+            ],
+            1,
+        ),
         "norm.weight": names["norm.weight"],
         "norm.bias": names["norm.bias"],
     }

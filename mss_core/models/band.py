@@ -33,7 +33,7 @@ class Band(nn.Module):
 
     def enter(self, magnitude: Tensor) -> Tensor:
         """Shape: (..., bin) -> (..., max_bin)."""
-        return (magnitude[..., :len(self.input_mean)] + self.input_mean) * self.input_scale
+        return (magnitude[..., : len(self.input_mean)] + self.input_mean) * self.input_scale
 
     def leave(self, x: Tensor) -> Tensor:
         """A mask, not bounded above. Shape: (..., bin) -> (..., bin)."""

@@ -31,9 +31,15 @@ class CnnTail(nn.Module):
     FIRST = "blocks.0.0.weight"
     """The kernel that reads the input channels."""
 
-    def __init__(self, classes: int = 50, channels: int = 1,
-                 widths: Sequence[int] = (64, 64, 128, 128, 128, 128, 256), dense: int = 512,
-                 dropout: float = 0.5, bn_momentum: float = 0.01) -> None:
+    def __init__(
+        self,
+        classes: int = 50,
+        channels: int = 1,
+        widths: Sequence[int] = (64, 64, 128, 128, 128, 128, 256),
+        dense: int = 512,
+        dropout: float = 0.5,
+        bn_momentum: float = 0.01,
+    ) -> None:
         super().__init__()
         if len(widths) != len(POOL):
             raise ValueError(f"a CNN tail has {len(POOL)} blocks; 'widths' names {len(widths)}: {tuple(widths)}")
@@ -44,12 +50,19 @@ class CnnTail(nn.Module):
         for below, width, pool in zip(self.inputs, widths, POOL, strict=True):
             layers: list[nn.Module] = []
             for inputs in (below, width):
-                layers += [nn.Conv2d(inputs, width, 3, padding=1),
-                           nn.BatchNorm2d(width, eps=1e-3, momentum=bn_momentum), nn.ReLU()]
+                layers += [
+                    nn.Conv2d(inputs, width, 3, padding=1),
+                    nn.BatchNorm2d(width, eps=1e-3, momentum=bn_momentum),
+                    nn.ReLU(),
+                ]
             self.blocks.append(nn.Sequential(*layers, nn.MaxPool2d(pool)))
-        self.head = nn.Sequential(nn.Linear(widths[-1] * 2, dense),
-                                  nn.BatchNorm1d(dense, eps=1e-3, momentum=bn_momentum), nn.ReLU(),
-                                  nn.Dropout(dropout), nn.Linear(dense, classes))
+        self.head = nn.Sequential(
+            nn.Linear(widths[-1] * 2, dense),
+            nn.BatchNorm1d(dense, eps=1e-3, momentum=bn_momentum),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(dense, classes),
+        )
         glorot(self)
 
     def log_mel(self, magnitude: Tensor) -> Tensor:

@@ -23,8 +23,13 @@ class Encoder(nn.Module):
     def __init__(self, inputs: int, outputs: int, bn_momentum: float) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs, momentum=bn_momentum), nn.LeakyReLU(),
-            nn.Conv2d(outputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs, momentum=bn_momentum), nn.LeakyReLU())
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs, momentum=bn_momentum),
+            nn.LeakyReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1),
+            nn.BatchNorm2d(outputs, momentum=bn_momentum),
+            nn.LeakyReLU(),
+        )
         self.residual = nn.Conv2d(inputs, outputs, 1)
         self.down = nn.Conv2d(outputs, outputs, (1, 3), stride=(1, 3))
 
@@ -43,8 +48,11 @@ class Decoder(nn.Module):
         half = (inputs + skip) // 2
         self.up = nn.ConvTranspose2d(inputs, inputs, (1, 3), stride=(1, 3))
         self.body = nn.Sequential(
-            nn.ConvTranspose2d(inputs + skip, half, 3, padding=1), nn.LeakyReLU(),
-            nn.BatchNorm2d(half, momentum=bn_momentum), nn.ConvTranspose2d(half, outputs, 3, padding=1))
+            nn.ConvTranspose2d(inputs + skip, half, 3, padding=1),
+            nn.LeakyReLU(),
+            nn.BatchNorm2d(half, momentum=bn_momentum),
+            nn.ConvTranspose2d(half, outputs, 3, padding=1),
+        )
         if not last:
             self.body.extend([nn.LeakyReLU(), nn.BatchNorm2d(outputs, momentum=bn_momentum)])
 
@@ -71,21 +79,34 @@ class IassUNet(nn.Module):
     7,137, linear 3,048,912, scale and mean vectors 7,072.
     """
 
-    def __init__(self, bins: int = 2049, max_bin: int = 1487, widths: Sequence[int] = (16, 32, 48),
-                 classifier: Sequence[int] = (32, 16, 16), bn_momentum: float = 0.1) -> None:
+    def __init__(
+        self,
+        bins: int = 2049,
+        max_bin: int = 1487,
+        widths: Sequence[int] = (16, 32, 48),
+        classifier: Sequence[int] = (32, 16, 16),
+        bn_momentum: float = 0.1,
+    ) -> None:
         super().__init__()
-        self.sizes = [max_bin // 3 ** level for level in range(len(widths) + 1)]
+        self.sizes = [max_bin // 3**level for level in range(len(widths) + 1)]
         if not widths or self.sizes[-1] < 1:
-            raise ValueError(f"{len(widths)} blocks need at least {3 ** max(1, len(widths))} frequencies; "
-                             f"'max_bin' is {max_bin}")
+            raise ValueError(
+                f"{len(widths)} blocks need at least {3 ** max(1, len(widths))} frequencies; 'max_bin' is {max_bin}"
+            )
         self.context = 4 * len(widths)
         self.band = Band(bins, max_bin)
-        self.encoder = nn.ModuleList(
-            Encoder(i, o, bn_momentum) for i, o in zip((1, *widths[:-1]), widths, strict=True))
+        self.encoder = nn.ModuleList(Encoder(i, o, bn_momentum) for i, o in zip((1, *widths[:-1]), widths, strict=True))
         self.skips = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in widths[:-1])
         self.decoder = nn.ModuleList(
-            Decoder(widths[level], widths[level - 1] if level else 0, widths[level - 1] if level else 1, not level,
-                    bn_momentum) for level in range(len(widths)))
+            Decoder(
+                widths[level],
+                widths[level - 1] if level else 0,
+                widths[level - 1] if level else 1,
+                not level,
+                bn_momentum,
+            )
+            for level in range(len(widths))
+        )
         self.linear = nn.Linear(max_bin, bins)
         self.classifier = _classifier(widths[-1], self.sizes[-1], classifier, bn_momentum) if classifier else None
 
@@ -112,7 +133,9 @@ def _classifier(inputs: int, frequencies: int, widths: Sequence[int], bn_momentu
     layers: list[nn.Module] = []
     for width in widths:
         kernel = 3 if frequencies >= 3 else 1
-        layers += [nn.Conv2d(inputs, width, (1, kernel), stride=(1, kernel)),
-                   nn.BatchNorm2d(width, momentum=bn_momentum)]
+        layers += [
+            nn.Conv2d(inputs, width, (1, kernel), stride=(1, kernel)),
+            nn.BatchNorm2d(width, momentum=bn_momentum),
+        ]
         inputs, frequencies = width, frequencies // kernel
     return nn.Sequential(*layers, nn.Conv2d(inputs, 1, (1, frequencies)))

@@ -40,8 +40,15 @@ class JointCnn(nn.Module):
     7,240,151, or 7,222,709 for 16 classes; four sources and 16 classes: 7,225,304.
     """
 
-    def __init__(self, separator: UNet, tail: CnnTail, adapt: str = "sum", skips: int = 5, start: str = "zero",
-                 mel_of_log: bool = False) -> None:
+    def __init__(
+        self,
+        separator: UNet,
+        tail: CnnTail,
+        adapt: str = "sum",
+        skips: int = 5,
+        start: str = "zero",
+        mel_of_log: bool = False,
+    ) -> None:
         super().__init__()
         choose("adaptation", adapt, ("sum", "concat"))
         choose("start of the adapters", start, ("zero", "glorot"))
@@ -97,18 +104,25 @@ class JointAst(nn.Module):
     With the defaults the adapters have 12,095,232 parameters.
     """
 
-    def __init__(self, separator: UNet, tail: AstTail, inject: Sequence[int] = (3, 5, 7, 9, 11),
-                 finest_first: bool = True, start: str = "patch") -> None:
+    def __init__(
+        self,
+        separator: UNet,
+        tail: AstTail,
+        inject: Sequence[int] = (3, 5, 7, 9, 11),
+        finest_first: bool = True,
+        start: str = "patch",
+    ) -> None:
         super().__init__()
         choose("start of the adapters", start, ("patch", "zero", "glorot"))
         depth = len(tail.blocks)
         if len(inject) > 5 or list(inject) != sorted(set(inject)) or any(not 1 <= n <= depth for n in inject):
-            raise ValueError(f"'inject' names at most five of the tail's blocks 1 to {depth} in rising order, not "
-                             f"{tuple(inject)}")
+            raise ValueError(
+                f"'inject' names at most five of the tail's blocks 1 to {depth} in rising order, not {tuple(inject)}"
+            )
         self.separator, self.tail, self.start = separator, tail, start
         self.blocks = tuple(number - 1 for number in inject)
         levels = (5, 4, 3, 2, 1) if finest_first else (1, 2, 3, 4, 5)
-        self.levels = levels[:len(inject)]
+        self.levels = levels[: len(inject)]
         widths = tuple(reversed(separator.widths))
         self.adapters = nn.ModuleList()
         for level in self.levels:
@@ -126,16 +140,19 @@ class JointAst(nn.Module):
             if self.start == "zero":
                 nn.init.zeros_(adapter.weight)
             elif self.start == "patch":
-                resized = functional.interpolate(kernel.detach(), size=adapter.kernel_size, mode="bilinear",
-                                                 align_corners=False)
+                resized = functional.interpolate(
+                    kernel.detach(), size=adapter.kernel_size, mode="bilinear", align_corners=False
+                )
                 with torch.no_grad():
                     adapter.weight.copy_(resized.expand_as(adapter.weight) / adapter.in_channels)
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Logits. Shape: (batch, frame, 256) -> (batch, class)."""
         masks, decoder = self.separator.features(magnitude)
-        added = {block: adapter(decoder[level])
-                 for block, level, adapter in zip(self.blocks, self.levels, self.adapters, strict=True)}
+        added = {
+            block: adapter(decoder[level])
+            for block, level, adapter in zip(self.blocks, self.levels, self.adapters, strict=True)
+        }
         return self.tail.classify(_spectra(self.tail, masks, magnitude), added)
 
 
@@ -165,5 +182,5 @@ def inflate(weights: dict[str, Tensor], tail: CnnTail | AstTail, how: str) -> di
             else:
                 new[name] = torch.cat([torch.zeros_like(kernel).repeat(1, channels - 1, 1, 1), kernel], 1)
         elif kernel.ndim == 4 and own[name].shape[1] > kernel.shape[1]:
-            new[name] = torch.cat([kernel, own[name][:, kernel.shape[1]:].to(kernel)], 1)
+            new[name] = torch.cat([kernel, own[name][:, kernel.shape[1] :].to(kernel)], 1)
     return new

@@ -21,14 +21,15 @@ class LevelSeparator(nn.Module):
         size: of the half-overlapping sqrt-Hann transform, samples.
     """
 
-    def __init__(self, network: nn.Module, mask: str = "direct", constraint: str = "none", size: int = 1024
-                 ) -> None:
+    def __init__(self, network: nn.Module, mask: str = "direct", constraint: str = "none", size: int = 1024) -> None:
         super().__init__()
         choose("mask style", mask, STYLES)
         choose("hierarchical constraint", constraint, CONSTRAINTS)
         if constraint != "none" and mask != "direct":
-            raise ValueError(f"'constraint' {constraint!r} is for direct masks: with {mask!r} masks a child never "
-                             "takes more than its parent")
+            raise ValueError(
+                f"'constraint' {constraint!r} is for direct masks: with {mask!r} masks a child never "
+                "takes more than its parent"
+            )
         self.network, self.mask, self.constraint, self.size = network, mask, constraint, size
 
     def spectrum(self, waveform: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ class LevelSeparator(nn.Module):
         spectrum = self.spectrum(mixture)
         example = None if query is None else self.spectrum(query).abs()
         masks = self.masks(self.own_masks(spectrum.abs(), example))
-        return self.waveform(masks * spectrum[:, None])[..., :mixture.shape[-1]]
+        return self.waveform(masks * spectrum[:, None])[..., : mixture.shape[-1]]
 
     def separate(self, waveform: Tensor, seconds: float, samplerate: int) -> Tensor:
         """A whole track in half-overlapping pieces, joined with triangular weights.
@@ -69,10 +70,10 @@ class LevelSeparator(nn.Module):
         weight = torch.minimum(ramp, ramp.flip(0))
         joined, weights = None, padded.new_zeros(total)
         for start in range(0, total - length + 1, hop):
-            piece = self(padded[:, start:start + length]).movedim(0, 1)  # (level, channel, time)
+            piece = self(padded[:, start : start + length]).movedim(0, 1)  # (level, channel, time)
             if joined is None:
                 joined = piece.new_zeros(*piece.shape[:2], total)
-            joined[..., start:start + length] += piece * weight
-            weights[start:start + length] += weight
+            joined[..., start : start + length] += piece * weight
+            weights[start : start + length] += weight
         assert joined is not None
-        return (joined / weights)[..., :waveform.shape[-1]]
+        return (joined / weights)[..., : waveform.shape[-1]]

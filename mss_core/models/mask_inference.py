@@ -16,14 +16,15 @@ QUERY_FLOOR = 1e-3
 
 def _blstm(inputs: int, hidden: int, layers: int, dropout: float) -> nn.LSTM:
     """Xavier-normal weights, zero biases, both forget-gate biases 1 (an effective forget bias of 2)."""
-    stack = nn.LSTM(inputs, hidden, layers, batch_first=True, bidirectional=True,
-                    dropout=dropout if layers > 1 else 0.0)
+    stack = nn.LSTM(
+        inputs, hidden, layers, batch_first=True, bidirectional=True, dropout=dropout if layers > 1 else 0.0
+    )
     for name, parameter in stack.named_parameters():
         if "weight" in name:
             nn.init.xavier_normal_(parameter)
         else:
             nn.init.zeros_(parameter)
-            nn.init.ones_(parameter[hidden:2 * hidden])
+            nn.init.ones_(parameter[hidden : 2 * hidden])
     return stack
 
 
@@ -52,8 +53,15 @@ class MaskInference(nn.Module):
     With the defaults: 33,149,141 parameters for three levels, 31,916,915 for one.
     """
 
-    def __init__(self, sources: int = 3, bins: int = 513, hidden: int = 600, layers: int = 4, dropout: float = 0.3,
-                 bn_momentum: float = 0.1) -> None:
+    def __init__(
+        self,
+        sources: int = 3,
+        bins: int = 513,
+        hidden: int = 600,
+        layers: int = 4,
+        dropout: float = 0.3,
+        bn_momentum: float = 0.1,
+    ) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(1, momentum=bn_momentum)
         self.recurrent = _blstm(bins, hidden, layers, dropout)
@@ -79,8 +87,16 @@ class QueryMaskInference(nn.Module):
         sources, bins, hidden, layers, dropout: as in :class:`MaskInference`.
     """
 
-    def __init__(self, sources: int = 3, bins: int = 513, hidden: int = 600, layers: int = 4, dropout: float = 0.3,
-                 query_layers: int = 2, anchor: int = 20) -> None:
+    def __init__(
+        self,
+        sources: int = 3,
+        bins: int = 513,
+        hidden: int = 600,
+        layers: int = 4,
+        dropout: float = 0.3,
+        query_layers: int = 2,
+        anchor: int = 20,
+    ) -> None:
         super().__init__()
         self.query = _blstm(bins, hidden, query_layers, dropout)
         self.embed = _linear(2 * hidden, bins * anchor)

@@ -25,8 +25,9 @@ def linked(style: str, levels: int) -> list[bool]:
     ([True, True, False], [True, False, False])
     """
     choose("mask style", style, STYLES)
-    return [level < levels - 1 and (style == "sequential" or (style == "mixed" and level == 0))
-            for level in range(levels)]
+    return [
+        level < levels - 1 and (style == "sequential" or (style == "mixed" and level == 0)) for level in range(levels)
+    ]
 
 
 def direct_masks(masks: Tensor, style: str) -> Tensor:

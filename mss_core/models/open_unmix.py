@@ -25,8 +25,9 @@ class OpenUnmix(nn.Module):
 
     context = None
 
-    def __init__(self, bins: int = 2049, max_bin: int = 1487, hidden: int = 512, layers: int = 3,
-                 dropout: float = 0.4) -> None:
+    def __init__(
+        self, bins: int = 2049, max_bin: int = 1487, hidden: int = 512, layers: int = 3, dropout: float = 0.4
+    ) -> None:
         super().__init__()
         if hidden % 2:
             raise ValueError(f"'hidden' is shared by two directions and must be even, not {hidden}")

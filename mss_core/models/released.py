@@ -26,8 +26,14 @@ class HDemucs(nn.Module):
         samplerate: Hz.
     """
 
-    def __init__(self, stems: Sequence[str] = ("drums", "bass", "other", "vocals"), nfft: int = 4096,
-                 width: int = 48, depth: int = 6, samplerate: int = 44_100) -> None:
+    def __init__(
+        self,
+        stems: Sequence[str] = ("drums", "bass", "other", "vocals"),
+        nfft: int = 4096,
+        width: int = 48,
+        depth: int = 6,
+        samplerate: int = 44_100,
+    ) -> None:
         from torchaudio.models import HDemucs as Network
 
         super().__init__()
@@ -46,11 +52,11 @@ class HDemucs(nn.Module):
         time = x.shape[-1]
         joined, weights = x.new_zeros(len(self.stems), 2, time), x.new_zeros(time)
         for start in range(0, max(1, time - fade), length - fade):
-            piece = x[:, start:start + length]
+            piece = x[:, start : start + length]
             ramp = torch.arange(1, piece.shape[-1] + 1, device=x.device, dtype=x.dtype)
             weight = torch.minimum(ramp, ramp.flip(0)).clamp_max(fade)
-            joined[..., start:start + length] += self.network(piece[None])[0] * weight
-            weights[start:start + length] += weight
+            joined[..., start : start + length] += self.network(piece[None])[0] * weight
+            weights[start : start + length] += weight
         return joined / weights * deviation + mean
 
 

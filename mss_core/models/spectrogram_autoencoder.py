@@ -37,11 +37,20 @@ class SpectrogramAutoencoder(nn.Module):
     With the defaults: 14,152,866 trainable parameters; 13,221,810 with the thesis's filters.
     """
 
-    def __init__(self, filters: Sequence[int] = (64, 64, 128, 128, 256, 512),
-                 kernels: Sequence[int] = (5, 5, 3, 3, 3, 3), latent: int = 128, bottleneck_skip: bool = True,
-                 output: str = "joined", last: int = 32, dropout: float = 0.0, init: str = "truncated_normal",
-                 init_deviation: float = 0.05, bn_momentum: float = 0.01,
-                 grid: Sequence[int] = (4096, 1050, 132_300)) -> None:
+    def __init__(
+        self,
+        filters: Sequence[int] = (64, 64, 128, 128, 256, 512),
+        kernels: Sequence[int] = (5, 5, 3, 3, 3, 3),
+        latent: int = 128,
+        bottleneck_skip: bool = True,
+        output: str = "joined",
+        last: int = 32,
+        dropout: float = 0.0,
+        init: str = "truncated_normal",
+        init_deviation: float = 0.05,
+        bn_momentum: float = 0.01,
+        grid: Sequence[int] = (4096, 1050, 132_300),
+    ) -> None:
         super().__init__()
         choose("output", output, OUTPUTS)
         choose("init", init, INITS)
@@ -52,17 +61,24 @@ class SpectrogramAutoencoder(nn.Module):
         of = Grid(*grid)
         halvings = 2 ** len(filters)
         if of.bins % halvings or of.frames % halvings:
-            raise ValueError(f"{len(filters)} blocks halve {of.bins} bins x {of.frames} frames {len(filters)} times: "
-                             f"both must be multiples of {halvings}")
+            raise ValueError(
+                f"{len(filters)} blocks halve {of.bins} bins x {of.frames} frames {len(filters)} times: "
+                f"both must be multiples of {halvings}"
+            )
         self.output = output
         self.small = (filters[-1], of.bins // halvings, of.frames // halvings)
         ins = (1, *filters[:-1])
         self.encoder = nn.ModuleList(
             _Down(i, o, k, bn_momentum, dropout if level < 3 else 0.0)
-            for level, (i, o, k) in enumerate(zip(ins, filters, kernels, strict=True)))
+            for level, (i, o, k) in enumerate(zip(ins, filters, kernels, strict=True))
+        )
         flat = self.small[0] * self.small[1] * self.small[2]
-        self.bottleneck = nn.Sequential(nn.Flatten(), nn.Linear(flat, latent, bias=False),
-                                        nn.Linear(latent, flat, bias=False), nn.Unflatten(1, self.small))
+        self.bottleneck = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(flat, latent, bias=False),
+            nn.Linear(latent, flat, bias=False),
+            nn.Unflatten(1, self.small),
+        )
         self.bottleneck_skip = bottleneck_skip
         self.decoder = nn.ModuleList()
         below = filters[-1] * (2 if bottleneck_skip else 1)
@@ -79,8 +95,7 @@ class SpectrogramAutoencoder(nn.Module):
             for layer in self.modules():
                 # Without data (a check of a description) there is nothing to draw, and torch takes seconds for it.
                 if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and not layer.weight.is_meta:
-                    nn.init.trunc_normal_(layer.weight, std=init_deviation, a=-2 * init_deviation,
-                                          b=2 * init_deviation)
+                    nn.init.trunc_normal_(layer.weight, std=init_deviation, a=-2 * init_deviation, b=2 * init_deviation)
 
     def forward(self, values: Tensor) -> Tensor:
         """Values in (-1, 1). Shape: (batch, bins, frames) -> the same."""
@@ -110,8 +125,10 @@ class _Down(nn.Sequential):
         super().__init__(
             nn.ZeroPad2d((before, after, before, after)),
             nn.Conv2d(inputs, outputs, kernel, stride=2, bias=False),
-            nn.BatchNorm2d(outputs, eps=1e-3, momentum=bn_momentum), nn.ReLU(),
-            *([nn.Dropout(dropout)] if dropout else []))
+            nn.BatchNorm2d(outputs, eps=1e-3, momentum=bn_momentum),
+            nn.ReLU(),
+            *([nn.Dropout(dropout)] if dropout else []),
+        )
 
 
 class _Up(nn.Module):
@@ -120,8 +137,9 @@ class _Up(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, bn_momentum: float, activation: bool = True) -> None:
         super().__init__()
         self.convolution = nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=(kernel - 2) // 2, bias=False)
-        self.after = nn.Sequential(nn.BatchNorm2d(outputs, eps=1e-3, momentum=bn_momentum),
-                                   *([nn.ReLU()] if activation else []))
+        self.after = nn.Sequential(
+            nn.BatchNorm2d(outputs, eps=1e-3, momentum=bn_momentum), *([nn.ReLU()] if activation else [])
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = 2 * x.shape[-2], 2 * x.shape[-1]

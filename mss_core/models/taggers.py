@@ -30,6 +30,7 @@ def power(waveform: Tensor) -> Tensor:
 
 def mel_bank(bands: int) -> Tensor:
     """Triangles on the HTK mel scale from 0 to 8 kHz, peak 1. Shape: (257, bands)."""
+
     def mel(hertz: float) -> float:
         return 2595.0 * math.log10(1.0 + hertz / 700.0)
 
@@ -99,9 +100,14 @@ class ResidualBlock(nn.Module):
 class Fcn(_Mel):
     """Five convolution blocks on 96 mel bands [Choi et al. 2016]: 447,732 parameters with 50 tags."""
 
-    def __init__(self, classes: int, widths: Sequence[int] = (64, 128, 128, 128, 64),
-                 pools: Sequence[Pool] = ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4)), dropout: float = 0.5,
-                 seconds: float = 29.0) -> None:
+    def __init__(
+        self,
+        classes: int,
+        widths: Sequence[int] = (64, 128, 128, 128, 64),
+        pools: Sequence[Pool] = ((2, 4), (2, 4), (2, 4), (3, 5), (4, 4)),
+        dropout: float = 0.5,
+        seconds: float = 29.0,
+    ) -> None:
         super().__init__(96, seconds)
         channels = (1, *widths)
         for i, pool in enumerate(pools):
@@ -120,13 +126,22 @@ class Fcn(_Mel):
 class ShortChunkCnn(_Mel):
     """Seven blocks on 128 mel bands of 3.7 s: 3,687,348 parameters, 12,104,244 with residual blocks."""
 
-    def __init__(self, classes: int, width: int = 128, residual: bool = False, dropout: float = 0.5,
-                 seconds: float = 59_049 / RATE) -> None:
+    def __init__(
+        self,
+        classes: int,
+        width: int = 128,
+        residual: bool = False,
+        dropout: float = 0.5,
+        seconds: float = 59_049 / RATE,
+    ) -> None:
         super().__init__(128, seconds)
         channels = (1, width, width, 2 * width, 2 * width, 2 * width, 2 * width, 4 * width)
         for i in range(7):
-            layer = (ResidualBlock(channels[i], channels[i + 1], stride=2) if residual
-                     else Block(channels[i], channels[i + 1], 2))
+            layer = (
+                ResidualBlock(channels[i], channels[i + 1], stride=2)
+                if residual
+                else Block(channels[i], channels[i + 1], 2)
+            )
             setattr(self, f"layer{i + 1}", layer)
         self.dense1 = nn.Linear(4 * width, 4 * width)
         self.bn = nn.BatchNorm1d(4 * width)
@@ -172,8 +187,9 @@ class HarmonicFilters(nn.Module):
 class HarmonicCnn(nn.Module):
     """Residual blocks on harmonic bands of 5 s: 3,631,551 parameters."""
 
-    def __init__(self, classes: int, width: int = 128, harmonics: int = 6, dropout: float = 0.5,
-                 seconds: float = 5.0) -> None:
+    def __init__(
+        self, classes: int, width: int = 128, harmonics: int = 6, dropout: float = 0.5, seconds: float = 5.0
+    ) -> None:
         super().__init__()
         self.seconds = seconds
         self.hstft = HarmonicFilters(harmonics)
@@ -228,12 +244,23 @@ class Musicnn(_Mel):
     """Vertical and horizontal filters, three convolutions that add up, mean and maximum [Pons and Serra 2019]:
     784,300 parameters."""
 
-    def __init__(self, classes: int, timbre: int = 204, rhythm: int = 51, width: int = 64, dense: int = 200,
-                 dropout: float = 0.5, seconds: float = 3.0) -> None:
+    def __init__(
+        self,
+        classes: int,
+        timbre: int = 204,
+        rhythm: int = 51,
+        width: int = 64,
+        dense: int = 200,
+        dropout: float = 0.5,
+        seconds: float = 3.0,
+    ) -> None:
         super().__init__(96, seconds)
-        self.layers = nn.ModuleList([
-            *(Vertical(timbre, int(share * 96), 7) for share in (0.7, 0.4)),
-            *(Horizontal(1, rhythm, length) for length in (129, 65, 33))])
+        self.layers = nn.ModuleList(
+            [
+                *(Vertical(timbre, int(share * 96), 7) for share in (0.7, 0.4)),
+                *(Horizontal(1, rhythm, length) for length in (129, 65, 33)),
+            ]
+        )
         front = 2 * timbre + 3 * rhythm
         self.layer1 = Horizontal(front, width, 7)
         self.layer2 = Horizontal(width, width, 7)

@@ -29,8 +29,14 @@ class UNet(nn.Module):
     With the defaults: 3,921,061 trainable parameters for one source, 3,921,928 for four.
     """
 
-    def __init__(self, sources: int = 1, widths: Sequence[int] = (16, 32, 64, 128, 192, 192), post: int = 32,
-                 pooling: str = "max", bn_momentum: float = 0.01) -> None:
+    def __init__(
+        self,
+        sources: int = 1,
+        widths: Sequence[int] = (16, 32, 64, 128, 192, 192),
+        post: int = 32,
+        pooling: str = "max",
+        bn_momentum: float = 0.01,
+    ) -> None:
         super().__init__()
         choose("pooling", pooling, POOLS)
         self.widths = tuple(widths)

@@ -21,8 +21,12 @@ class Residual(nn.Module):
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
-        self.model = nn.Sequential(nn.ReLU(), nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
-                                   nn.ReLU(), nn.Conv1d(width, width, 1))
+        self.model = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.model(x)
@@ -33,7 +37,7 @@ class Stack(nn.Module):
 
     def __init__(self, width: int, depth: int, growth: int, reverse: bool = False) -> None:
         super().__init__()
-        dilations = [growth ** d for d in range(depth)]
+        dilations = [growth**d for d in range(depth)]
         self.model = nn.Sequential(*[Residual(width, d) for d in (dilations[::-1] if reverse else dilations)])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,8 +64,10 @@ class Encoder(nn.Module):
         self.level_blocks = nn.ModuleList()
         for group, halvings in enumerate(downs):
             first = 1 if group == 0 else embedding
-            layers = [nn.Sequential(nn.Conv1d(width if i else first, width, 4, 2, 1), Stack(width, depth, growth))
-                      for i in range(halvings)]
+            layers = [
+                nn.Sequential(nn.Conv1d(width if i else first, width, 4, 2, 1), Stack(width, depth, growth))
+                for i in range(halvings)
+            ]
             self.level_blocks.append(_Part([*layers, nn.Conv1d(width, embedding, 3, 1, 1)]))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,8 +86,12 @@ class Decoder(nn.Module):
             layers: list[nn.Module] = [nn.Conv1d(embedding, width, 3, 1, 1)]
             for i in range(doublings):
                 last = i == doublings - 1
-                layers.append(nn.Sequential(Stack(width, depth, growth, reverse=True),
-                                            nn.ConvTranspose1d(width, embedding if last else width, 4, 2, 1)))
+                layers.append(
+                    nn.Sequential(
+                        Stack(width, depth, growth, reverse=True),
+                        nn.ConvTranspose1d(width, embedding if last else width, 4, 2, 1),
+                    )
+                )
             self.level_blocks.append(_Part(layers))
         self.out = nn.Conv1d(embedding, 1, 3, 1, 1)
 
@@ -168,13 +178,22 @@ class VqVae(nn.Module):
     Raises ValueError where ``downs``, ``widths`` and ``depths`` have different lengths.
     """
 
-    def __init__(self, downs: Sequence[Sequence[int]] = ((3,), (3, 2), (3, 2, 2)), widths: Sequence[int] = (64, 32, 32),
-                 depths: Sequence[int] = (8, 4, 4), embedding: int = 64, codes: int = 2048, growth: int = 3,
-                 commitment: float = 0.02) -> None:
+    def __init__(
+        self,
+        downs: Sequence[Sequence[int]] = ((3,), (3, 2), (3, 2, 2)),
+        widths: Sequence[int] = (64, 32, 32),
+        depths: Sequence[int] = (8, 4, 4),
+        embedding: int = 64,
+        codes: int = 2048,
+        growth: int = 3,
+        commitment: float = 0.02,
+    ) -> None:
         super().__init__()
         if not len(downs) == len(widths) == len(depths) >= 1:
-            raise ValueError(f"a VQ-VAE needs as many 'downs' as 'widths' and 'depths'; got {len(downs)}, "
-                             f"{len(widths)} and {len(depths)}")
+            raise ValueError(
+                f"a VQ-VAE needs as many 'downs' as 'widths' and 'depths'; got {len(downs)}, "
+                f"{len(widths)} and {len(depths)}"
+            )
         shapes = list(zip(downs, widths, depths, strict=True))
         self.commitment = commitment
         self.encoders = nn.ModuleList(Encoder(d, w, n, embedding, growth) for d, w, n in shapes)
@@ -211,8 +230,12 @@ class VqVae(nn.Module):
                 book.update(latent, 0.99)
             vectors = quantise(latent, book.k)
             estimate = self.decode(latent + (vectors - latent).detach(), level)
-            total = (total + functional.mse_loss(estimate, waveform) + spectral_distance(estimate, waveform)
-                     + self.commitment * functional.mse_loss(latent, vectors))
+            total = (
+                total
+                + functional.mse_loss(estimate, waveform)
+                + spectral_distance(estimate, waveform)
+                + self.commitment * functional.mse_loss(latent, vectors)
+            )
         return total / len(self.encoders)
 
 
@@ -221,7 +244,9 @@ def spectral_distance(estimate: Tensor, reference: Tensor, sizes: Sequence[int] 
     total = estimate.new_zeros(())
     for size in sizes:
         window = torch.hann_window(size, device=estimate.device)
-        a, b = (torch.stft(x.float(), size, size // 4, window=window, return_complex=True).abs()
-                for x in (estimate, reference))
+        a, b = (
+            torch.stft(x.float(), size, size // 4, window=window, return_complex=True).abs()
+            for x in (estimate, reference)
+        )
         total = total + ((a - b).square().sum((1, 2)) / b.square().sum((1, 2)).clamp_min(1e-6)).sqrt().mean()
     return total / len(sizes)

@@ -26,7 +26,7 @@ def wiener(magnitudes: Tensor, mixture: Tensor, iterations: int) -> Tensor:
         power = y.abs().square().mean(1)  # (stem, frame, bin)
         spread = torch.einsum("jctf,jdtf->jfcd", y, y.conj()) / (EPSILON + power.sum(1))[..., None, None]
         local = power[..., None, None] * spread[:, None]  # (stem, frame, bin, channel, channel)
-        total = local.sum(0) + EPSILON ** 0.5 * eye
+        total = local.sum(0) + EPSILON**0.5 * eye
         gained = torch.linalg.solve(total, x.permute(1, 2, 0)[..., None])  # (frame, bin, channel, 1)
         y = (local @ gained)[..., 0].permute(0, 3, 1, 2)
     return (y * scale).to(estimates.dtype)

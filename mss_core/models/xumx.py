@@ -31,9 +31,20 @@ class XUMX(nn.Module):
         wiener_iterations: of the multichannel Wiener filter behind :meth:`separate_stems`; 0: mixture phase.
     """
 
-    def __init__(self, stems: Sequence[str] = ("bass", "drums", "vocals", "other"), channels: int = 2,
-                 samplerate: int = 44_100, size: int = 4096, hop: int = 1024, max_bin: int = 1487, hidden: int = 512,
-                 layers: int = 3, dropout: float = 0.4, bridges: bool = True, wiener_iterations: int = 0) -> None:
+    def __init__(
+        self,
+        stems: Sequence[str] = ("bass", "drums", "vocals", "other"),
+        channels: int = 2,
+        samplerate: int = 44_100,
+        size: int = 4096,
+        hop: int = 1024,
+        max_bin: int = 1487,
+        hidden: int = 512,
+        layers: int = 3,
+        dropout: float = 0.4,
+        bridges: bool = True,
+        wiener_iterations: int = 0,
+    ) -> None:
         super().__init__()
         if hidden % 2:
             raise ValueError(f"'hidden' is shared by two directions and must be even, not {hidden}")
@@ -51,31 +62,46 @@ class XUMX(nn.Module):
             self.scaling[f"{stem}_output_mean"] = nn.Parameter(torch.ones(bins))
             self.scaling[f"{stem}_output_scale"] = nn.Parameter(torch.ones(bins))
             self.enter[stem] = nn.Sequential(nn.Linear(max_bin * channels, hidden, bias=False), nn.BatchNorm1d(hidden))
-            self.recurrent[stem] = nn.LSTM(hidden, hidden // 2, layers, batch_first=True, bidirectional=True,
-                                           dropout=dropout if layers > 1 else 0.0)
+            self.recurrent[stem] = nn.LSTM(
+                hidden,
+                hidden // 2,
+                layers,
+                batch_first=True,
+                bidirectional=True,
+                dropout=dropout if layers > 1 else 0.0,
+            )
             self.leave[stem] = nn.Sequential(
-                nn.Linear(2 * hidden, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(),
-                nn.Linear(hidden, bins * channels, bias=False), nn.BatchNorm1d(bins * channels))
+                nn.Linear(2 * hidden, hidden, bias=False),
+                nn.BatchNorm1d(hidden),
+                nn.ReLU(),
+                nn.Linear(hidden, bins * channels, bias=False),
+                nn.BatchNorm1d(bins * channels),
+            )
 
     def set_scaling(self, mean: Tensor, deviation: Tensor) -> None:
         """Start from the training data's statistics. Shape: (bin,) magnitudes' mean and standard deviation."""
         with torch.no_grad():
             for stem in self.stems:
-                self.scaling[f"{stem}_input_mean"].copy_(-mean[:self.max_bin])
-                self.scaling[f"{stem}_input_scale"].copy_(1.0 / deviation[:self.max_bin])
+                self.scaling[f"{stem}_input_mean"].copy_(-mean[: self.max_bin])
+                self.scaling[f"{stem}_input_scale"].copy_(1.0 / deviation[: self.max_bin])
 
     def forward(self, magnitude: Tensor) -> Tensor:
         """Masks, >= 0. Shape: (batch, channel, frame, bin) -> (batch, stem, channel, frame, bin)."""
         batch, channels, frames, _ = magnitude.shape
         inputs = []
         for stem in self.stems:
-            x = (magnitude[..., :self.max_bin] + self.scaling[f"{stem}_input_mean"]
-                 ) * self.scaling[f"{stem}_input_scale"]
+            x = (magnitude[..., : self.max_bin] + self.scaling[f"{stem}_input_mean"]) * self.scaling[
+                f"{stem}_input_scale"
+            ]
             x = self.enter[stem](x.transpose(1, 2).reshape(batch * frames, channels * self.max_bin))
             inputs.append(torch.tanh(x).reshape(batch, frames, -1))
         bridge = self._bridge(inputs)
-        joined = self._bridge([torch.cat([x, self.recurrent[stem](crossed)[0]], -1)
-                               for stem, x, crossed in zip(self.stems, inputs, bridge, strict=True)])
+        joined = self._bridge(
+            [
+                torch.cat([x, self.recurrent[stem](crossed)[0]], -1)
+                for stem, x, crossed in zip(self.stems, inputs, bridge, strict=True)
+            ]
+        )
         masks = []
         for stem, x in zip(self.stems, joined, strict=True):
             x = self.leave[stem](x.reshape(batch * frames, -1)).reshape(batch, frames, channels, self.bins)
@@ -100,7 +126,8 @@ class XUMX(nn.Module):
         flat = spectrum.reshape(-1, *spectrum.shape[-2:]).transpose(1, 2)
         window = torch.hann_window(self.size, device=spectrum.device)
         return torch.istft(flat, self.size, self.hop, window=window, length=length).reshape(
-            *spectrum.shape[:-2], length)
+            *spectrum.shape[:-2], length
+        )
 
     def separate_stems(self, waveform: Tensor) -> Tensor:
         """Waveforms of the stems. Shape: (channel, time) -> (stem, channel, time)."""
@@ -118,8 +145,9 @@ class XUMX(nn.Module):
 _PARTS = {"layer_enc": "enter", "layer_lstm": "recurrent", "layer_dec": "leave"}
 
 
-def from_released(state: Mapping[str, Tensor], what: str, samplerate: int = 44_100, wiener_iterations: int = 1
-                  ) -> tuple[dict[str, Any], XUMX]:
+def from_released(
+    state: Mapping[str, Tensor], what: str, samplerate: int = 44_100, wiener_iterations: int = 1
+) -> tuple[dict[str, Any], XUMX]:
     """Description and module of X-UMX weights in the layout of the released PyTorch models; ``what`` names them.
 
     Sizes are read off the tensors, the hop is a quarter of the window. Raises ValueError naming what is missing or of
@@ -127,8 +155,10 @@ def from_released(state: Mapping[str, Tensor], what: str, samplerate: int = 44_1
     """
     stems = tuple(dict.fromkeys(name.split(".")[1] for name in state if name.startswith("layer_enc.")))
     if not stems:
-        raise ValueError(f"{what}: not X-UMX in the released layout: no tensor 'layer_enc.<stem>.enc.0.weight' (it "
-                         f"holds {', '.join(list(state)[:3])}, ...)")
+        raise ValueError(
+            f"{what}: not X-UMX in the released layout: no tensor 'layer_enc.<stem>.enc.0.weight' (it "
+            f"holds {', '.join(list(state)[:3])}, ...)"
+        )
     mapped = {}
     for name, value in state.items():
         part, _, rest = name.partition(".")
@@ -144,12 +174,21 @@ def from_released(state: Mapping[str, Tensor], what: str, samplerate: int = 44_1
         hidden, width = mapped[f"enter.{stems[0]}.0.weight"].shape
     except KeyError as error:
         raise ValueError(f"{what}: X-UMX without {error.args[0]!r}") from None
-    layers = sum(name.startswith(f"recurrent.{stems[0]}.weight_ih_l") and not name.endswith("reverse")
-                 for name in mapped)
+    layers = sum(
+        name.startswith(f"recurrent.{stems[0]}.weight_ih_l") and not name.endswith("reverse") for name in mapped
+    )
     size = 2 * (bins - 1)
-    described = {"stems": list(stems), "channels": width // max_bin, "samplerate": samplerate, "size": size,
-                 "hop": size // 4, "max_bin": max_bin, "hidden": hidden, "layers": layers,
-                 "wiener_iterations": wiener_iterations}
+    described = {
+        "stems": list(stems),
+        "channels": width // max_bin,
+        "samplerate": samplerate,
+        "size": size,
+        "hop": size // 4,
+        "max_bin": max_bin,
+        "hidden": hidden,
+        "layers": layers,
+        "wiener_iterations": wiener_iterations,
+    }
     module = XUMX(**described)
     take_all(module, mapped, f"{what}, read as X-UMX")
     return {"name": "xumx", **described}, module.eval()

@@ -15,8 +15,16 @@ from mss_core.graph import Context
 from mss_core.variants import VARIANTS, Augmentation, vary
 
 
-def cut_tracks(*, data: Path, targets: tuple[str, ...], samples: int, augmentation: Augmentation | None,
-               version: int = 1, out: Path, ctx: Context) -> None:
+def cut_tracks(
+    *,
+    data: Path,
+    targets: tuple[str, ...],
+    samples: int,
+    augmentation: Augmentation | None,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves a packed set of segments that follow one another without overlap, the last one padded with silence, with
     the rows ``mixture`` and ``target`` (the sum of ``targets``).
 
@@ -31,13 +39,26 @@ def cut_tracks(*, data: Path, targets: tuple[str, ...], samples: int, augmentati
             drawn = VARIANTS if augmentation is not None and track.split == "train" else VARIANTS[:1]
             for variant in drawn:
                 rng = generator(augmentation.seed if augmentation else 0, len(items))
-                items.append((name if variant == "original" else f"{name} {variant}", track,
-                              partial(_segment, packed, track, targets, start, samples, variant, augmentation, rng)))
+                items.append(
+                    (
+                        name if variant == "original" else f"{name} {variant}",
+                        track,
+                        partial(_segment, packed, track, targets, start, samples, variant, augmentation, rng),
+                    )
+                )
     derive(packed, items, ("mixture", "target"), out, ctx, workers=None)
 
 
-def _segment(packed: Packed, track: PackedItem, targets: tuple[str, ...], start: int, samples: int, variant: str,
-             augmentation: Augmentation | None, rng: torch.Generator) -> dict[str, np.ndarray]:
+def _segment(
+    packed: Packed,
+    track: PackedItem,
+    targets: tuple[str, ...],
+    start: int,
+    samples: int,
+    variant: str,
+    augmentation: Augmentation | None,
+    rng: torch.Generator,
+) -> dict[str, np.ndarray]:
     mixture = packed.read(track, "mixture", start, samples)
     target = np.sum([packed.read(track, source, start, samples) for source in targets], axis=0)
     if augmentation is not None and variant != "original":

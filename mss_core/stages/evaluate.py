@@ -14,8 +14,9 @@ from mss_core.metrics.classification import accuracy, macro, pr_auc, roc_auc, we
 COLUMNS = ["track", "target", "metric", "aggregation", "score"]
 
 
-def evaluate(*, data: Path, predictions: Path, separation: Path | None, version: int = 1, out: Path,
-             ctx: Context) -> None:
+def evaluate(
+    *, data: Path, predictions: Path, separation: Path | None, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Leaves scores.csv: ROC-AUC and PR-AUC by tag and their mean over tags; for clips with a single label also
     plain and weighted accuracy; and the separator's own scores where the trial has one.
 
@@ -25,10 +26,13 @@ def evaluate(*, data: Path, predictions: Path, separation: Path | None, version:
     truth = table.pivot(index="item", columns="target", values="truth")
     score = table.pivot(index="item", columns="target", values="score")
     rows: list[tuple[str, str, str, str, float]] = []
-    for metric, values in (("roc_auc", roc_auc(truth.values, score.values)),
-                           ("pr_auc", pr_auc(truth.values, score.values))):
-        rows += [("", str(target), metric, "", float(value))
-                 for target, value in zip(truth.columns, values, strict=True)]
+    for metric, values in (
+        ("roc_auc", roc_auc(truth.values, score.values)),
+        ("pr_auc", pr_auc(truth.values, score.values)),
+    ):
+        rows += [
+            ("", str(target), metric, "", float(value)) for target, value in zip(truth.columns, values, strict=True)
+        ]
         rows.append(("", "macro", metric, "mean over tags", float(macro(values))))
     if Packed(data).single_label:
         index = np.argmax(truth.values, axis=1)

@@ -15,8 +15,16 @@ AVERAGED = ("sdr", "sir", "sar")
 """What Table 4 of [Hung and Lerch 2020] averages."""
 
 
-def evaluate_targets(*, scores: tuple[Path, ...], targets: tuple[str, ...], activity: Path | None, over_tracks: str,
-                     version: int = 1, out: Path, ctx: Context) -> None:
+def evaluate_targets(
+    *,
+    scores: tuple[Path, ...],
+    targets: tuple[str, ...],
+    activity: Path | None,
+    over_tracks: str,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves scores.csv: each track, each target over its tracks, the mean over targets (``macro``), with ``avg``, the
     mean of SDR, SIR and SAR; the detection scores where there are any; frames.csv and one panel a target.
 
@@ -35,9 +43,16 @@ def evaluate_targets(*, scores: tuple[Path, ...], targets: tuple[str, ...], acti
         if not parts.empty:
             averages.append(("", target, "avg", parts.aggregation.iloc[0], parts.score.mean(skipna=False)))
     split = pd.concat([split, pd.DataFrame(averages, columns=COLUMNS)])
-    means = [("", "macro", metric, f"{aggregation}, mean over targets",
-              group.score.mean(skipna=False) if len(group) == len(targets) else float("nan"))
-             for (metric, aggregation), group in split.groupby(["metric", "aggregation"], sort=False)]
+    means = [
+        (
+            "",
+            "macro",
+            metric,
+            f"{aggregation}, mean over targets",
+            group.score.mean(skipna=False) if len(group) == len(targets) else float("nan"),
+        )
+        for (metric, aggregation), group in split.groupby(["metric", "aggregation"], sort=False)
+    ]
     tables = [split, pd.DataFrame(means, columns=COLUMNS), tracks]
     if activity is not None:
         tables.insert(2, _read(activity))

@@ -40,10 +40,24 @@ class Joining:
         choose("pooling of the joint model (or '' for the separator's)", self.pooling, ("", *POOLS))
 
 
-def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_model: dict[str, Any],
-             joint: dict[str, Any], joining: Joining, frames: int, train: TrainConfig, separator: Path | None,
-             tail: Path | None, pretrained: Path | None = None, augment: Augment = UNCHANGED, version: int = 1,
-             out: Path, ctx: Context) -> None:
+def finetune(
+    *,
+    data: Path,
+    separator_model: dict[str, Any],
+    sources: int,
+    tail_model: dict[str, Any],
+    joint: dict[str, Any],
+    joining: Joining,
+    frames: int,
+    train: TrainConfig,
+    separator: Path | None,
+    tail: Path | None,
+    pretrained: Path | None = None,
+    augment: Augment = UNCHANGED,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Train the joint model, each part from the weights it is given or from scratch; nothing is frozen.
 
     The tail starts from stage 2 (``tail``) or else from published weights (``pretrained``); adapters that copy a
@@ -53,8 +67,11 @@ def finetune(*, data: Path, separator_model: dict[str, Any], sources: int, tail_
     channels = sources + 1
     with seeded(train.seed, ctx.device):
         pooled = {"pooling": joining.pooling} if joining.pooling else {}
-        described = {**joint, "separator": {**separator_model, **pooled, "sources": sources},
-                     "tail": {**tail_model, "classes": len(packed.labels), "channels": channels}}
+        described = {
+            **joint,
+            "separator": {**separator_model, **pooled, "sources": sources},
+            "tail": {**tail_model, "classes": len(packed.labels), "channels": channels},
+        }
         module = models.build(described)
         if separator is not None:
             module.separator.load_state_dict(models.state(separator))

@@ -39,8 +39,9 @@ class InferConfig:
             raise ValueError(f"'hop' must be at least 1 frame, not {self.hop}")
 
 
-def infer(*, data: Path, model: Path, frames: int, config: InferConfig, version: int = 1, out: Path,
-          ctx: Context) -> None:
+def infer(
+    *, data: Path, model: Path, frames: int, config: InferConfig, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Leaves predictions.parquet: item, target, truth, score."""
     packed = Packed(data)
     module = models.load(model).to(ctx.device)
@@ -49,17 +50,28 @@ def infer(*, data: Path, model: Path, frames: int, config: InferConfig, version:
         scores = []
         waveforms = (packed.read(clip) for clip in clips)
         loss = loss_of(packed)
-        for number, row in enumerate(predict_clips(module, waveforms, frames, config.hop,
-                                                   lambda logits: probabilities(logits, loss), config.aggregate,
-                                                   ctx.device), start=1):
+        for number, row in enumerate(
+            predict_clips(
+                module,
+                waveforms,
+                frames,
+                config.hop,
+                lambda logits: probabilities(logits, loss),
+                config.aggregate,
+                ctx.device,
+            ),
+            start=1,
+        ):
             scores.append(row)
             if number % 50 == 0 or number == len(clips):
                 ctx.report(step=number, total=len(clips))
     targets = len(packed.labels)
-    table = pd.DataFrame({
-        "item": np.repeat([clip.name for clip in clips], targets),
-        "target": np.tile(packed.labels, len(clips)),
-        "truth": packed.truth(clips).astype(np.int8).ravel(),
-        "score": np.stack(scores).astype(np.float64).ravel(),
-    })
+    table = pd.DataFrame(
+        {
+            "item": np.repeat([clip.name for clip in clips], targets),
+            "target": np.tile(packed.labels, len(clips)),
+            "truth": packed.truth(clips).astype(np.int8).ravel(),
+            "score": np.stack(scores).astype(np.float64).ravel(),
+        }
+    )
     table.to_parquet(out / "predictions.parquet", index=False)

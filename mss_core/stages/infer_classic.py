@@ -16,8 +16,9 @@ METHODS = {"hpss": ("drums",), "repet_sim": ("vocals",), "attenuated": ()}
 """Each method with the only targets it can tell; none named: any. ``attenuated`` is the mixture 60 dB down."""
 
 
-def infer_classic(*, data: Path, method: str, target: str, tracks: int | None, version: int = 1, out: Path,
-                  ctx: Context) -> None:
+def infer_classic(
+    *, data: Path, method: str, target: str, tracks: int | None, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Leaves <track>/masked.npy and reference.npy (the mixture) for every test track, as ``infer_steered`` does."""
     choose("method", method, METHODS)
     packed = Packed(data)

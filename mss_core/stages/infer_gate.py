@@ -15,8 +15,19 @@ from mss_core.masking import Masks, Transform
 GATES = "gates.npz"
 
 
-def infer_gate(*, data: Path, activity: Path, masks: Path, target: str, transform: Transform, label_threshold: float,
-               gate: Gate, version: int = 1, out: Path, ctx: Context) -> None:
+def infer_gate(
+    *,
+    data: Path,
+    activity: Path,
+    masks: Path,
+    target: str,
+    transform: Transform,
+    label_threshold: float,
+    gate: Gate,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves gates.npz: for each test track that holds the target, by its number in the split, uint8 (frame,).
 
     Raises ValueError, naming the track, for a median filter longer than the track allows.
@@ -30,8 +41,9 @@ def infer_gate(*, data: Path, activity: Path, masks: Path, target: str, transfor
             continue
         centres = transform.track_centres(track.length)
         try:
-            found[str(number)] = gate_of(gate, len(centres), estimates.activity(track.name),
-                                         labels.labels(track, target, centres))
+            found[str(number)] = gate_of(
+                gate, len(centres), estimates.activity(track.name), labels.labels(track, target, centres)
+            )
         except ValueError as error:
             raise ValueError(f"track {track.name}: {error}") from None
     np.savez(out / GATES, **found)

@@ -16,8 +16,9 @@ from mss_core.graph import Context
 from mss_core.naming import choose
 
 
-def infer_separated(*, data: Path, separator: Path, target: str, tracks: int | None, version: int = 1, out: Path,
-                    ctx: Context) -> None:
+def infer_separated(
+    *, data: Path, separator: Path, target: str, tracks: int | None, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Leaves <track>/masked.npy and reference.npy (the mixture) for every test track, as ``infer_steered`` does.
 
     Raises ValueError where the separator has no such stem.

@@ -20,8 +20,19 @@ from mss_core.naming import choose
 from mss_core.steer import SteerConfig, Wanted, steer
 
 
-def infer_steered(*, data: Path, vqvae: Path, taggers: Sequence[Path], tags: Sequence[Sequence[str]], target: str,
-                  tracks: int | None, config: SteerConfig, version: int = 2, out: Path, ctx: Context) -> None:
+def infer_steered(
+    *,
+    data: Path,
+    vqvae: Path,
+    taggers: Sequence[Path],
+    tags: Sequence[Sequence[str]],
+    target: str,
+    tracks: int | None,
+    config: SteerConfig,
+    version: int = 2,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves, for every test track, <track>/masked.npy and reference.npy (float32 (time,)), and steps.csv.
 
     Args:
@@ -45,14 +56,14 @@ def infer_steered(*, data: Path, vqvae: Path, taggers: Sequence[Path], tags: Seq
     for first in range(0, len(heard), config.clips):
         if str(first) in done:
             continue
-        group = heard[first:first + config.clips]
+        group = heard[first : first + config.clips]
         waves = np.stack([packed.read(item, "mixture", start, length) for item, start in group])
         found = steer(module, wanted, torch.from_numpy(waves).to(ctx.device), packed.samplerate, config, first)
         ctx.guard()
         for row, (item, start) in enumerate(group):
             stop = min(item.length, start + length)
             for kind, value in (("masked", found.masked), ("reference", found.reference)):
-                arrays[item.name, kind][start:stop] = value[row, :stop - start].cpu().numpy()
+                arrays[item.name, kind][start:stop] = value[row, : stop - start].cpu().numpy()
         for array in arrays.values():
             array.flush()
         done[str(first)] = torch.stack([found.loss.mean(1), found.probability.mean(1)]).tolist()
@@ -64,8 +75,18 @@ def infer_steered(*, data: Path, vqvae: Path, taggers: Sequence[Path], tags: Seq
         (ctx.work / item.name).rename(out / item.name)
     _steps(out, list(done.values()))
     silent = sorted({item.name for item, start in clips if (item, start) not in heard})
-    notes = [{"kind": "silent", "text": f"clips of silence, not steered towards {target}", "count": len(silent),
-              "items": silent}] if silent else []
+    notes = (
+        [
+            {
+                "kind": "silent",
+                "text": f"clips of silence, not steered towards {target}",
+                "count": len(silent),
+                "items": silent,
+            }
+        ]
+        if silent
+        else []
+    )
     (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
     index = {"target": target, "tracks": [item.name for item in items], "samplerate": packed.samplerate}
     (out / "estimates.json").write_text(json.dumps(index), encoding="utf-8")

@@ -22,8 +22,9 @@ from mss_core.naming import choose
 IDEAL = ("ibm", "irm", "mixture")
 
 
-def infer_target(*, data: Path, model: Path, target: str, transform: Transform, version: int = 1, out: Path,
-                 ctx: Context) -> None:
+def infer_target(
+    *, data: Path, model: Path, target: str, transform: Transform, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Masks of the test tracks that hold the target and, where the classifier was trained, the activity of all."""
     packed = Packed(data)
     module = models.load(model).to(ctx.device)
@@ -39,8 +40,9 @@ def infer_target(*, data: Path, model: Path, target: str, transform: Transform, 
     write_index(out, [track.name for track in tracks], classified)
 
 
-def infer_ideal(*, data: Path, target: str, kind: str, transform: Transform, version: int = 1, out: Path,
-                ctx: Context) -> None:
+def infer_ideal(
+    *, data: Path, target: str, kind: str, transform: Transform, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Masks that need no training: ``"ibm"``, the ideal binary mask; ``"irm"``, the ideal ratio mask of amplitudes;
     ``"mixture"``, ones, the mixture as the estimate."""
     choose("ideal mask", kind, IDEAL)
@@ -49,8 +51,11 @@ def infer_ideal(*, data: Path, target: str, kind: str, transform: Transform, ver
     for number, track in enumerate(tracks):
         if target not in track.silent:
             mixture, reference = (transform.track(packed.read(track, row), ctx.device) for row in ("mixture", target))
-            mask = (torch.ones_like(mixture.abs()) if kind == "mixture"
-                    else ideal_mask(torch.stack([reference, mixture - reference]), kind)[0])
+            mask = (
+                torch.ones_like(mixture.abs())
+                if kind == "mixture"
+                else ideal_mask(torch.stack([reference, mixture - reference]), kind)[0]
+            )
             write_track(out, number, mask.cpu().numpy().astype(np.float16), None)
         ctx.report(step=number + 1, total=len(tracks))
     write_index(out, [track.name for track in tracks], False)

@@ -30,7 +30,11 @@ def prepare_weights(*, data: WeightSet, frames: int, version: int = 1, out: Path
     path = weights.find(data, find_root(data.name, ctx.data))
     state = weights.read(path)
     torch.save(from_vision(state, frames), out / "weights.pt")
-    note = {"kind": "weights", "text": f"published weights {data.name!r} that transformers start from", "count": 1,
-            "items": [f"{path.name}, {len(state)} tensors, sha256 {checksum(path)}"]}
+    note = {
+        "kind": "weights",
+        "text": f"published weights {data.name!r} that transformers start from",
+        "count": 1,
+        "items": [f"{path.name}, {len(state)} tensors, sha256 {checksum(path)}"],
+    }
     (out / "notes.json").write_text(json.dumps([note]), encoding="utf-8")
     ctx.report(step=1, total=1)

@@ -35,4 +35,4 @@ def prepare_statistics(*, data: Path, transform: Transform, version: int = 1, ou
         if number % 20 == 0 or number == len(tracks):
             ctx.report(step=number, total=len(tracks))
     mean = total / count
-    np.save(out / "statistics.npy", np.stack([mean, np.sqrt(np.maximum(squares / count - mean ** 2, 0.0))]))
+    np.save(out / "statistics.npy", np.stack([mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))]))

@@ -12,8 +12,9 @@ from mss_core.data.sets import Item, Sound, TrackSet, survey
 from mss_core.graph import Context
 
 
-def prepare_levels(*, data: TrackSet, rows: dict[str, tuple[str, ...]], segment: int, version: int = 1, out: Path,
-                   ctx: Context) -> None:
+def prepare_levels(
+    *, data: TrackSet, rows: dict[str, tuple[str, ...]], segment: int, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Pack the mixture and, for each of ``rows``, the sum of the sources it names."""
     found = survey(data, ctx.data)
     items = tuple(replace(item, read=_Nodes(item, rows)) for item in found.items)
@@ -27,6 +28,7 @@ class _Nodes:
 
     def __call__(self) -> Sound:
         sound = self.item.read()
-        nodes = {node: np.sum([sound.rows[source] for source in sources], axis=0)
-                 for node, sources in self.rows.items()}
+        nodes = {
+            node: np.sum([sound.rows[source] for source in sources], axis=0) for node, sources in self.rows.items()
+        }
         return replace(sound, rows={"mixture": sound.rows["mixture"], **nodes})

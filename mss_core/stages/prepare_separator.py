@@ -23,6 +23,10 @@ def prepare_separator(*, data: WeightSet, layout: str, version: int = 1, out: Pa
     path = weights.find(data, find_root(data.name, ctx.data))
     described, module = LAYOUTS[layout](weights.read(path), f"weights {data.name!r} ({path.name})")
     models.save(out, described, module)
-    note = {"kind": "weights", "text": f"released weights {data.name!r}", "count": 1,
-            "items": [f"{path.name}, sha256 {checksum(path)}"]}
+    note = {
+        "kind": "weights",
+        "text": f"released weights {data.name!r}",
+        "count": 1,
+        "items": [f"{path.name}, sha256 {checksum(path)}"],
+    }
     (out / "notes.json").write_text(json.dumps([note]), encoding="utf-8")

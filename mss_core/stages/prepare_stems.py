@@ -28,6 +28,9 @@ class _Sides:
         sound = self.item.read()
         if self.channels == 1:
             return sound
-        rows = {f"{row}{side}": waveform[[index % len(waveform)]]
-                for row, waveform in sound.rows.items() for index, side in enumerate(SIDES[2])}
+        rows = {
+            f"{row}{side}": waveform[[index % len(waveform)]]
+            for row, waveform in sound.rows.items()
+            for index, side in enumerate(SIDES[2])
+        }
         return replace(sound, rows={"mixture": sound.rows["mixture"], **rows})

@@ -63,8 +63,18 @@ class Mixing:
             raise ValueError(f"'summed' and 'copies' count segments from 1; got {self.summed} and {self.copies}")
 
 
-def pretrain(*, data: Path, sources: tuple[str, ...], separator: dict[str, Any], mixing: Mixing, loss: str,
-             train: TrainConfig, version: int = 2, out: Path, ctx: Context) -> None:
+def pretrain(
+    *,
+    data: Path,
+    sources: tuple[str, ...],
+    separator: dict[str, Any],
+    mixing: Mixing,
+    loss: str,
+    train: TrainConfig,
+    version: int = 2,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Train a separator on mixtures of the training tracks; leaves model.json, weights.pt and best.json."""
     packed = Packed(data)
     crop = audio.samples_of(mixing.frames)
@@ -115,9 +125,14 @@ def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int
     return AccompanimentMixer(packed, sources[0], crop, seed, *mixing.accompaniments, gains=(1.0, 1.0))
 
 
-def _validation_segments(packed: Packed, sources: tuple[str, ...], crop: int,
-                         count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _validation_segments(
+    packed: Packed, sources: tuple[str, ...], crop: int, count: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Coherent mixtures and stems of held-out segments, by batch."""
-    return [(stacked(packed, segments, "mixture", crop),
-             torch.stack([stacked(packed, segments, source, crop) for source in sources], 1))
-            for segments in validation_segments(packed, crop, count)]
+    return [
+        (
+            stacked(packed, segments, "mixture", crop),
+            torch.stack([stacked(packed, segments, source, crop) for source in sources], 1),
+        )
+        for segments in validation_segments(packed, crop, count)
+    ]

@@ -32,8 +32,10 @@ def prepare_tagger(*, data: WeightSet, tagger: dict[str, Any], version: int = 1,
     path = weights.find(data, root)
     names = root / "labels.txt"
     if not names.exists():
-        raise ValueError(f"weights {data.name!r}: {names} is missing: one tag a line, in the order of the tagger's "
-                         "outputs (checkpoints do not name them, and releases differ in their order)")
+        raise ValueError(
+            f"weights {data.name!r}: {names} is missing: one tag a line, in the order of the tagger's "
+            "outputs (checkpoints do not name them, and releases differ in their order)"
+        )
     labels = [line.strip() for line in names.read_text(encoding="utf-8").splitlines() if line.strip()]
     if len(set(labels)) < len(labels):
         raise ValueError(f"weights {data.name!r}: {names} names a tag twice")
@@ -52,6 +54,10 @@ def _load(module: Any, state: dict[str, Any], what: str) -> None:
 
 
 def _note(out: Path, data: WeightSet, path: Path) -> None:
-    note = {"kind": "weights", "text": f"released weights {data.name!r}", "count": 1,
-            "items": [f"{path.name}, sha256 {checksum(path)}"]}
+    note = {
+        "kind": "weights",
+        "text": f"released weights {data.name!r}",
+        "count": 1,
+        "items": [f"{path.name}, sha256 {checksum(path)}"],
+    }
     (out / "notes.json").write_text(json.dumps([note]), encoding="utf-8")

@@ -14,9 +14,19 @@ from mss_core.masking import Masks, Transform
 from mss_core.metrics.classification import activity_auc, macro, merge_columns, roc_auc
 
 
-def score_activity(*, data: Path, activity: Path, masks: tuple[Path, ...], targets: tuple[str, ...],
-                   groups: dict[str, tuple[str, ...]], transform: Transform, label_threshold: float, version: int = 1,
-                   out: Path, ctx: Context) -> None:
+def score_activity(
+    *,
+    data: Path,
+    activity: Path,
+    masks: tuple[Path, ...],
+    targets: tuple[str, ...],
+    groups: dict[str, tuple[str, ...]],
+    transform: Transform,
+    label_threshold: float,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves scores.csv: ROC-AUC over all frames of all test tracks and over their seconds (medians; also as a mean
     over targets), by target, each beside the same score of the mixture's energy; and the share of active frames.
 

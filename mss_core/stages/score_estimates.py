@@ -19,8 +19,9 @@ from mss_core.pictures import example
 EXAMPLES = 2
 
 
-def score_estimates(*, data: Path, estimates: Sequence[Path], output: str, version: int = 1, out: Path,
-                    ctx: Context) -> None:
+def score_estimates(
+    *, data: Path, estimates: Sequence[Path], output: str, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Leaves scores.csv: a row a track, target and metric, and the mean over targets as target ``macro``.
 
     Args:
@@ -50,8 +51,10 @@ def score_estimates(*, data: Path, estimates: Sequence[Path], output: str, versi
             if target in item.silent:
                 continue
             source, mixture = packed.read(item, target), packed.read(item)
-            rows += [(track, target, metric, how, score)
-                     for (metric, how), score in scores(source, estimate, mixture, packed.samplerate).items()]
+            rows += [
+                (track, target, metric, how, score)
+                for (metric, how), score in scores(source, estimate, mixture, packed.samplerate).items()
+            ]
             number = 1 + sum(example["target"] == target for example in examples)
             if number <= EXAMPLES:
                 name = f"examples/{number}/{target}"
@@ -64,8 +67,9 @@ def score_estimates(*, data: Path, estimates: Sequence[Path], output: str, versi
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
 
 
-def scores(source: np.ndarray, estimate: np.ndarray, mixture: np.ndarray,
-           samplerate: int) -> dict[tuple[str, str], float]:
+def scores(
+    source: np.ndarray, estimate: np.ndarray, mixture: np.ndarray, samplerate: int
+) -> dict[tuple[str, str], float]:
     """All metrics of one estimate by (metric, aggregation), dB; NaN where undefined. Shape: (time,) each."""
     gain = float(best_scalar(source, mixture))
     candidates = {"": estimate, "_silence": mixture * 1e-3, "_best_scalar": gain * mixture}
@@ -102,4 +106,3 @@ def _mean(values: np.ndarray) -> float:
 
 def _index(folder: Path) -> dict[str, object]:
     return dict(json.loads((folder / "estimates.json").read_text(encoding="utf-8")))
-

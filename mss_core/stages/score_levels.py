@@ -21,9 +21,19 @@ EXAMPLE_SECONDS = 6.0
 BATCH = 8
 
 
-def score_levels(*, data: Path, trained: tuple[Path, ...], levels: tuple[tuple[int, ...], ...],
-                 paths: tuple[tuple[str, ...], ...], query: bool, sampling: Sampling, seed: int = 0, version: int = 1,
-                 out: Path, ctx: Context) -> None:
+def score_levels(
+    *,
+    data: Path,
+    trained: tuple[Path, ...],
+    levels: tuple[tuple[int, ...], ...],
+    paths: tuple[tuple[str, ...], ...],
+    query: bool,
+    sampling: Sampling,
+    seed: int = 0,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves scores.csv, examples.json and notes.json.
 
     ``levels[i]`` are the levels of ``trained[i]``, counted from the leaf. Targets are ``level 1`` (the leaf) upward,
@@ -40,7 +50,7 @@ def score_levels(*, data: Path, trained: tuple[Path, ...], levels: tuple[tuple[i
     examples: list[dict[str, str]] = []
     for number, (mixtures_, references_, queries) in enumerate(reader.batches(BATCH, ctx.device)):
         first = number * BATCH
-        group = found[first:first + BATCH]
+        group = found[first : first + BATCH]
         mixtures, references = mixtures_.cpu().numpy(), references_.cpu().numpy()
         estimates = np.zeros_like(references)
         with torch.inference_mode():
@@ -48,12 +58,15 @@ def score_levels(*, data: Path, trained: tuple[Path, ...], levels: tuple[tuple[i
                 estimates[:, list(mine)] = separator(mixtures_, queries).cpu().numpy()
         quality = si_sdr(references, estimates, zero_mean=True)
         before = si_sdr(references, np.repeat(mixtures[:, None], references.shape[1], 1), zero_mean=True)
-        rows += [(chunk.item.name, paths[chunk.path][0], level, float(quality[line, level]),
-                  float(before[line, level]))
-                 for line, chunk in enumerate(group) for level in range(references.shape[1])]
+        rows += [
+            (chunk.item.name, paths[chunk.path][0], level, float(quality[line, level]), float(before[line, level]))
+            for line, chunk in enumerate(group)
+            for level in range(references.shape[1])
+        ]
         if first == 0:
-            examples = _examples(out, group[0], paths[group[0].path], mixtures[0], references[0], estimates[0],
-                                 packed.samplerate)
+            examples = _examples(
+                out, group[0], paths[group[0].path], mixtures[0], references[0], estimates[0], packed.samplerate
+            )
         ctx.report(step=min(first + BATCH, len(found)), total=len(found))
     table = pd.DataFrame(rows, columns=["track", "leaf", "level", "si_sdr", "si_sdr_mixture"])
     table["si_sdr_improvement"] = table.si_sdr - table.si_sdr_mixture
@@ -61,10 +74,18 @@ def score_levels(*, data: Path, trained: tuple[Path, ...], levels: tuple[tuple[i
     summarise(table[finite], several=len(paths) > 1).to_csv(out / "scores.csv", index=False)
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
     dropped = table[~finite]
-    notes = [] if dropped.empty else [{
-        "kind": "silent", "text": "chunks without a finite SI-SDR (something in them is silent), left out",
-        "items": sorted({f"{row.track}: level {row.level + 1}" for row in dropped.itertuples()}),
-        "count": len(dropped)}]
+    notes = (
+        []
+        if dropped.empty
+        else [
+            {
+                "kind": "silent",
+                "text": "chunks without a finite SI-SDR (something in them is silent), left out",
+                "items": sorted({f"{row.track}: level {row.level + 1}" for row in dropped.itertuples()}),
+                "count": len(dropped),
+            }
+        ]
+    )
     (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
 
 
@@ -74,12 +95,16 @@ def summarise(table: pd.DataFrame, several: bool) -> pd.DataFrame:
     for metric in ("si_sdr", "si_sdr_mixture", "si_sdr_improvement"):
         by_track = table.groupby(["track", "level"])[metric].mean().reset_index()
         over = table.groupby("level")[metric].mean()
-        lines = [(row.track, f"level {row.level + 1}", "mean over chunks", getattr(row, metric))
-                 for row in by_track.itertuples()]
+        lines = [
+            (row.track, f"level {row.level + 1}", "mean over chunks", getattr(row, metric))
+            for row in by_track.itertuples()
+        ]
         lines += [("", f"level {level + 1}", "mean over chunks", score) for level, score in over.items()]
         if several:
-            lines += [("", leaf, "mean over chunks", score)
-                      for leaf, score in table[table.level == 0].groupby("leaf")[metric].mean().items()]
+            lines += [
+                ("", leaf, "mean over chunks", score)
+                for leaf, score in table[table.level == 0].groupby("leaf")[metric].mean().items()
+            ]
         tracks = by_track.groupby("track")[metric].mean()
         lines += [(track, "macro", "mean over levels", score) for track, score in tracks.items()]
         lines.append(("", "macro", "mean over levels", over.mean()))
@@ -89,8 +114,15 @@ def summarise(table: pd.DataFrame, several: bool) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
-def _examples(out: Path, chunk: Chunk, path: tuple[str, ...], mixture: np.ndarray, references: np.ndarray,
-              estimates: np.ndarray, samplerate: int) -> list[dict[str, str]]:
+def _examples(
+    out: Path,
+    chunk: Chunk,
+    path: tuple[str, ...],
+    mixture: np.ndarray,
+    references: np.ndarray,
+    estimates: np.ndarray,
+    samplerate: int,
+) -> list[dict[str, str]]:
     """The first seconds of a chunk, once for each level."""
     cut = round(EXAMPLE_SECONDS * samplerate)
     examples = []

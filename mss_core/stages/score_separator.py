@@ -23,8 +23,9 @@ from mss_core.pictures import example
 EXAMPLES = 2
 
 
-def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 2, out: Path,
-                    ctx: Context) -> None:
+def score_separator(
+    *, data: Path, model: Path, sources: tuple[str, ...], frames: int, version: int = 2, out: Path, ctx: Context
+) -> None:
     """Leaves scores.csv (track, target, metric, aggregation, score) and a few seconds of audio, twice a source.
 
     A source that is silent in a track is left out of that track's scores (the packed set's notes name it).
@@ -32,8 +33,13 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
     packed = Packed(data)
     module = models.load(model).to(ctx.device)
     tracks = packed.split("test")
-    gains = [static_wiener((spectrum_of(packed.read(track)).numpy(), spectrum_of(packed.read(track, source)).numpy())
-                           for track in packed.split("train")) for source in sources]
+    gains = [
+        static_wiener(
+            (spectrum_of(packed.read(track)).numpy(), spectrum_of(packed.read(track, source)).numpy())
+            for track in packed.split("train")
+        )
+        for source in sources
+    ]
     rows: list[tuple[str, str, str, float]] = []
     examples: list[dict[str, str]] = []
     for number, track in enumerate(tracks, start=1):
@@ -44,8 +50,10 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
             if source in track.silent:
                 continue
             reference = packed.read(track, source)
-            rows += [(track.name, source, metric, score)
-                     for metric, score in _scores(reference, estimate, mixture, gain).items()]
+            rows += [
+                (track.name, source, metric, score)
+                for metric, score in _scores(reference, estimate, mixture, gain).items()
+            ]
             told = sum(example["target"] == source for example in examples)
             if told < EXAMPLES:
                 folder = f"examples/{told + 1}/{source}"
@@ -58,8 +66,7 @@ def score_separator(*, data: Path, model: Path, sources: tuple[str, ...], frames
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
 
 
-def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray,
-            gain: np.ndarray) -> dict[str, float]:
+def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray, gain: np.ndarray) -> dict[str, float]:
     quality = float(si_sdr(reference, estimate))
     before = float(si_sdr(reference, mixture))
     return {

@@ -45,8 +45,16 @@ class StemScoring:
             raise ValueError(f"'window' and 'hop' are seconds above 0, not {self.window:g} and {self.hop:g}")
 
 
-def score_songs(*, data: TrackSet, rows: dict[str, str], model: Path, scoring: StemScoring, version: int = 1,
-                out: Path, ctx: Context) -> None:
+def score_songs(
+    *,
+    data: TrackSet,
+    rows: dict[str, str],
+    model: Path,
+    scoring: StemScoring,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves scores.csv, examples.json and notes.json; songs are read and scored at their own rate and in all their
     channels.
 
@@ -67,8 +75,15 @@ def score_songs(*, data: TrackSet, rows: dict[str, str], model: Path, scoring: S
         references = np.stack([np.broadcast_to(sound.rows[source], mixture.shape) for source in rows.values()])
         estimates = _estimates(module, tuple(rows), mixture, sound.samplerate, ctx.device)
         ideal = np.asarray(oracle(references, mixture, "irm"))
-        sdr = frame_sdr(references.transpose(0, 2, 1), estimates.transpose(0, 2, 1), sound.samplerate, scoring.window,
-                        scoring.hop, silent="drop", track=item.name)
+        sdr = frame_sdr(
+            references.transpose(0, 2, 1),
+            estimates.transpose(0, 2, 1),
+            sound.samplerate,
+            scoring.window,
+            scoring.hop,
+            silent="drop",
+            track=item.name,
+        )
         for index, stem in enumerate(rows):
             if not references[index].any():
                 silent.append(f"{item.name}: {stem}")
@@ -82,14 +97,25 @@ def score_songs(*, data: TrackSet, rows: dict[str, str], model: Path, scoring: S
             ]
             if number == 1:
                 folder = f"examples/1/{stem}"
-                example(out / folder, mixture.mean(0), references[index].mean(0), estimates[index].mean(0),
-                        sound.samplerate)
+                example(
+                    out / folder, mixture.mean(0), references[index].mean(0), estimates[index].mean(0), sound.samplerate
+                )
                 examples.append({"track": item.name, "target": stem, "folder": folder})
         ctx.report(step=number, total=len(tracks))
     summarise(pd.DataFrame(scores, columns=COLUMNS), scoring).to_csv(out / "scores.csv", index=False)
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
-    notes = [] if not silent else [{"kind": "silent", "text": "stems silent in a song, left out of its scores",
-                                    "items": silent, "count": len(silent)}]
+    notes = (
+        []
+        if not silent
+        else [
+            {
+                "kind": "silent",
+                "text": "stems silent in a song, left out of its scores",
+                "items": silent,
+                "count": len(silent),
+            }
+        ]
+    )
     (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
 
 
@@ -107,11 +133,13 @@ def summarise(tracks: pd.DataFrame, scoring: StemScoring) -> pd.DataFrame:
     lines = []
     for (metric, before), group in tracks.groupby(["metric", "aggregation"], sort=False):
         over = f"{before}, {scoring.tracks} over tracks".removeprefix(", ")
-        found = {stem: aggregate(rows.score.to_numpy(), scoring.tracks)
-                 for stem, rows in group.groupby("target", sort=False)}
+        found = {
+            stem: aggregate(rows.score.to_numpy(), scoring.tracks) for stem, rows in group.groupby("target", sort=False)
+        }
         lines += [("", stem, metric, over, score) for stem, score in found.items()]
         lines.append(("", "macro", metric, f"{over}, mean over stems", float(np.mean(list(found.values())))))
-        lines += [(track, "macro", metric, "mean over stems", float(rows.score.mean()))
-                  for track, rows in group.groupby("track", sort=False)]
+        lines += [
+            (track, "macro", metric, "mean over stems", float(rows.score.mean()))
+            for track, rows in group.groupby("track", sort=False)
+        ]
     return pd.concat([tracks, pd.DataFrame(lines, columns=COLUMNS)], ignore_index=True)
-

@@ -35,8 +35,18 @@ EXAMPLES = 2
 AGGREGATION = "mean over segments"
 
 
-def score_stems(*, segments: Path, estimates: Path, grid: Grid, targets: tuple[str, ...], removal: SoftBins | None,
-                reconstruction: Reconstruction, version: int = 1, out: Path, ctx: Context) -> None:
+def score_stems(
+    *,
+    segments: Path,
+    estimates: Path,
+    grid: Grid,
+    targets: tuple[str, ...],
+    removal: SoftBins | None,
+    reconstruction: Reconstruction,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves scores.csv (track, target, metric, aggregation, score), notes.json where segments were left out, and a
     segment of sound from each of two songs.
 
@@ -59,23 +69,32 @@ def score_stems(*, segments: Path, estimates: Path, grid: Grid, targets: tuple[s
         values = _values(separated, item, grid, removal)
         for metric, score in _scores(reference, mixture, values, grid).items():
             tables[track][metric].append(score)
-        loudest[track] = max(loudest.get(track, (-1.0, item)), (float(reference.square().mean()), item),
-                             key=lambda pair: pair[0])
+        loudest[track] = max(
+            loudest.get(track, (-1.0, item)), (float(reference.square().mean()), item), key=lambda pair: pair[0]
+        )
         if number % 50 == 0 or number == len(separated.items):
             ctx.report(step=number, total=len(separated.items))
-    rows = [(track, target, metric, AGGREGATION, float(np.mean(values)))
-            for track, metrics in tables.items() for metric, values in metrics.items()]
+    rows = [
+        (track, target, metric, AGGREGATION, float(np.mean(values)))
+        for track, metrics in tables.items()
+        for metric, values in metrics.items()
+    ]
     table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
     table.to_csv(out / "scores.csv", index=False)
     examples = []
     for index, (track, (_, item)) in enumerate(list(loudest.items())[:EXAMPLES], start=1):
         folder = f"examples/{index}/{target}"
-        _example(out / folder, packed, references[item.name], _values(separated, item, grid, removal), grid,
-                 reconstruction)
+        _example(
+            out / folder, packed, references[item.name], _values(separated, item, grid, removal), grid, reconstruction
+        )
         examples.append({"track": track, "target": target, "folder": folder})
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
-    note = {"kind": "silent", "text": "segments whose target is silent, left out of their song's score",
-            "items": silent, "count": len(silent)}
+    note = {
+        "kind": "silent",
+        "text": "segments whose target is silent, left out of their song's score",
+        "items": silent,
+        "count": len(silent),
+    }
     (out / "notes.json").write_text(json.dumps([note] if silent else []), encoding="utf-8")
 
 
@@ -88,21 +107,31 @@ def _scores(reference: torch.Tensor, mixture: torch.Tensor, values: torch.Tensor
     true, mixed = (spectrum(waveform, grid).abs().double() for waveform in (reference, mixture))
     energy = (mixed * mixed).sum()
     gain = (mixed * true).sum() / energy if energy > 0 else energy
-    estimates = {"": amplitudes(values).double(), "_mixture": mixed, "_best_scalar": gain * mixed,
-                 "_silence": torch.zeros_like(true)}
-    scores = {f"spectrogram_sdr{name}": float(spectrogram_sdr(true, estimate))
-              for name, estimate in estimates.items()}
+    estimates = {
+        "": amplitudes(values).double(),
+        "_mixture": mixed,
+        "_best_scalar": gain * mixed,
+        "_silence": torch.zeros_like(true),
+    }
+    scores = {f"spectrogram_sdr{name}": float(spectrogram_sdr(true, estimate)) for name, estimate in estimates.items()}
     wanted = decibels(reference, grid)
-    return {**scores, "mae": float((values - wanted).abs().mean()),
-            "mae_mixture": float((decibels(mixture, grid) - wanted).abs().mean())}
+    return {
+        **scores,
+        "mae": float((values - wanted).abs().mean()),
+        "mae_mixture": float((decibels(mixture, grid) - wanted).abs().mean()),
+    }
 
 
-def _example(folder: Path, packed: Packed, item: PackedItem, values: torch.Tensor, grid: Grid,
-             reconstruction: Reconstruction) -> None:
+def _example(
+    folder: Path, packed: Packed, item: PackedItem, values: torch.Tensor, grid: Grid, reconstruction: Reconstruction
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     mixture = packed.read(item, "mixture")
-    sounds = {"mixture": mixture, "reference": packed.read(item, "target"),
-              "estimate": waveforms(values, grid, reconstruction, torch.from_numpy(mixture)).numpy()}
+    sounds = {
+        "mixture": mixture,
+        "reference": packed.read(item, "target"),
+        "estimate": waveforms(values, grid, reconstruction, torch.from_numpy(mixture)).numpy(),
+    }
     for name, waveform in sounds.items():
         audio.save(folder / f"{name}.wav", waveform, packed.samplerate)
     spectrograms(folder.with_suffix(".png"), sounds, packed.samplerate)

@@ -47,9 +47,22 @@ class Scoring:
             raise ValueError(f"'window' and 'hop' are seconds above 0; got {self.window} and {self.hop}")
 
 
-def score_target(*, data: Path, masks: Path, gate: Path | None, target: str, transform: Transform, wiener: int,
-                 remainder: str, window: float, hop: float, over_frames: str, version: int = 1, out: Path,
-                 ctx: Context) -> None:
+def score_target(
+    *,
+    data: Path,
+    masks: Path,
+    gate: Path | None,
+    target: str,
+    transform: Transform,
+    wiener: int,
+    remainder: str,
+    window: float,
+    hop: float,
+    over_frames: str,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves scores.csv (a row a track and metric), frames.csv (how many seconds count), one example and one picture.
 
     References are the target and the rest of the mixture; estimates are the target's and, as ``remainder`` says,
@@ -74,12 +87,20 @@ def score_target(*, data: Path, masks: Path, gate: Path | None, target: str, tra
         references = np.stack([reference, mixture - reference])
         both = np.stack([estimate, mixture if remainder == "mixture" else mixture - estimate])
         found = bss_eval(references, both, packed.samplerate, window, hop, silent="drop", track=track.name)
-        rows += [(track.name, metric, f"{over_frames} over frames", aggregate(getattr(found, metric)[0], over_frames))
-                 for metric in ("sdr", "isr", "sir", "sar")]
+        rows += [
+            (track.name, metric, f"{over_frames} over frames", aggregate(getattr(found, metric)[0], over_frames))
+            for metric in ("sdr", "isr", "sir", "sar")
+        ]
         starts = np.round(found.start * packed.samplerate).astype(int)
         size = min(int(window * packed.samplerate), track.length)
-        rows.append((track.name, "sdr_all", f"{over_frames} over frames",
-                     aggregate(_sounding(reference, estimate, starts, size), over_frames)))
+        rows.append(
+            (
+                track.name,
+                "sdr_all",
+                f"{over_frames} over frames",
+                aggregate(_sounding(reference, estimate, starts, size), over_frames),
+            )
+        )
         rows += [(track.name, metric, "", score) for metric, score in _whole(reference, estimate, mixture).items()]
         counts.append((track.name, *_counts(references, both, np.isnan(found.sdr[0]), starts, size)))
         share = _sounding_share(transform.track(reference).abs())
@@ -99,28 +120,39 @@ def score_target(*, data: Path, masks: Path, gate: Path | None, target: str, tra
     (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
     if half[1] >= 0:
         track = packed.split("test")[half[1]]
-        _panel(out / "panel.npz", track.name, gates.get(str(half[1])), transform.track(packed.read(track, target)),
-               apply_mask(estimates.mask(track.name), gates.get(str(half[1])), transform.track(packed.read(track)),
-                          wiener))
+        _panel(
+            out / "panel.npz",
+            track.name,
+            gates.get(str(half[1])),
+            transform.track(packed.read(track, target)),
+            apply_mask(
+                estimates.mask(track.name), gates.get(str(half[1])), transform.track(packed.read(track)), wiener
+            ),
+        )
 
 
 def _sounding(reference: np.ndarray, estimate: np.ndarray, starts: np.ndarray, size: int) -> np.ndarray:
     """SDR in dB of every frame in which the reference is not all zero. Shape: (time,) -> (kept frame,)."""
-    frames = [(reference[start:start + size], estimate[start:start + size]) for start in starts]
+    frames = [(reference[start : start + size], estimate[start : start + size]) for start in starts]
     return np.array([float(sdr(s, e)) for s, e in frames if s.any()])
 
 
 def _whole(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) -> dict[str, float]:
     gain = float(best_scalar(reference, mixture))
-    others = {"usdr": estimate, "usdr_mixture": mixture, "usdr_silence": np.zeros_like(mixture),
-              "usdr_best_scalar": gain * mixture.astype(np.float64)}
+    others = {
+        "usdr": estimate,
+        "usdr_mixture": mixture,
+        "usdr_silence": np.zeros_like(mixture),
+        "usdr_best_scalar": gain * mixture.astype(np.float64),
+    }
     return {metric: float(sdr(reference, other)) for metric, other in others.items()}
 
 
-def _counts(references: np.ndarray, estimates: np.ndarray, dropped: np.ndarray, starts: np.ndarray,
-            size: int) -> tuple[int, int, int, int]:
+def _counts(
+    references: np.ndarray, estimates: np.ndarray, dropped: np.ndarray, starts: np.ndarray, size: int
+) -> tuple[int, int, int, int]:
     """Frames; those left out; of these, where a reference is silent and where only an estimate is."""
-    silent = np.array([not references[:, start:start + size].any(1).all() for start in starts])
+    silent = np.array([not references[:, start : start + size].any(1).all() for start in starts])
     return len(starts), int(dropped.sum()), int((dropped & silent).sum()), int((dropped & ~silent).sum())
 
 
@@ -141,5 +173,10 @@ def _panel(path: Path, track: str, gate: np.ndarray | None, reference: torch.Ten
         decibels = 20 * torch.log10(pooled.clamp_min(1e-12) / max(top, 1e-12))
         return (255 * (1 + decibels / PANEL_RANGE)).clamp(0, 255).round().to(torch.uint8).numpy()
 
-    np.savez_compressed(path, track=np.array(track), reference=levels(reference), estimate=levels(estimate),
-                        gate=np.ones(len(reference), np.uint8) if gate is None else gate)
+    np.savez_compressed(
+        path,
+        track=np.array(track),
+        reference=levels(reference),
+        estimate=levels(estimate),
+        gate=np.ones(len(reference), np.uint8) if gate is None else gate,
+    )

@@ -33,8 +33,13 @@ def separate_tracks(*, data: Path, model: Path, grid: Grid, version: int = 1, ou
 
 def _separate(packed: Packed, items: list[PackedItem], model: Path, grid: Grid, out: Path, ctx: Context) -> None:
     module = models.load(model).to(ctx.device)
-    derive(packed, [(item.name, item, partial(_estimate, packed, item, module, grid, ctx.device)) for item in items],
-           ("mixture",), out, ctx)
+    derive(
+        packed,
+        [(item.name, item, partial(_estimate, packed, item, module, grid, ctx.device)) for item in items],
+        ("mixture",),
+        out,
+        ctx,
+    )
 
 
 def _estimate(packed: Packed, item: PackedItem, module: nn.Module, grid: Grid, device: str) -> dict[str, np.ndarray]:

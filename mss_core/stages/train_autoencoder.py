@@ -23,9 +23,19 @@ from mss_core.variants import VARIANTS, Augmentation, vary
 ROWS = ("mixture", "target")
 
 
-def train_autoencoder(*, data: Path, autoencoder: dict[str, Any], grid: Grid, loss: str, regularisation: Penalty,
-                      augmentation: Augmentation | None, train: TrainConfig, version: int = 1, out: Path,
-                      ctx: Context) -> None:
+def train_autoencoder(
+    *,
+    data: Path,
+    autoencoder: dict[str, Any],
+    grid: Grid,
+    loss: str,
+    regularisation: Penalty,
+    augmentation: Augmentation | None,
+    train: TrainConfig,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Train on segments of the packed set ``data`` (rows ``mixture`` and ``target``); leaves model.json, weights.pt
     and best.json. The history holds the training loss (penalty included) and, on the validation segments, the loss
     without it and the mean absolute error.
@@ -45,8 +55,9 @@ def train_autoencoder(*, data: Path, autoencoder: dict[str, Any], grid: Grid, lo
             if augmentation is not None:
                 rng = generator(train.seed, step)
                 drawn = torch.randint(len(VARIANTS), (len(pairs),), generator=rng).tolist()
-                pairs = torch.stack([vary(pair, VARIANTS[index], augmentation, rng)
-                                     for pair, index in zip(pairs, drawn, strict=True)])
+                pairs = torch.stack(
+                    [vary(pair, VARIANTS[index], augmentation, rng) for pair, index in zip(pairs, drawn, strict=True)]
+                )
             return pairs
 
         def spectra(pairs: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +72,7 @@ def train_autoencoder(*, data: Path, autoencoder: dict[str, Any], grid: Grid, lo
         def validate(module: nn.Module) -> dict[str, float]:
             losses, errors = [], []
             for first in range(0, len(held_out), 8):
-                group = held_out[first:first + 8]
+                group = held_out[first : first + 8]
                 pairs = waveforms(feed.read(places([(item, 0) for item in group], len(ROWS), grid.samples)))
                 mixtures, targets = spectra(pairs)
                 estimates = module(mixtures).float()
@@ -69,7 +80,6 @@ def train_autoencoder(*, data: Path, autoencoder: dict[str, Any], grid: Grid, lo
                 errors.append(LOSSES["l1"](estimates, targets))
             return {"loss": float(torch.cat(losses).mean()), "mae": float(torch.cat(errors).mean())}
 
-        best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective,
-                   validate=validate, ctx=ctx)
+        best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

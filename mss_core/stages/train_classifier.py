@@ -44,8 +44,18 @@ class Learning:
         choose("split to select on", self.select_on, ("valid", "test"))
 
 
-def train_classifier(*, data: Path, classifier: dict[str, Any], grid: Grid, stored: bool, learning: Learning,
-                     train: TrainConfig, version: int = 1, out: Path, ctx: Context) -> None:
+def train_classifier(
+    *,
+    data: Path,
+    classifier: dict[str, Any],
+    grid: Grid,
+    stored: bool,
+    learning: Learning,
+    train: TrainConfig,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Train on the packed segments ``data`` (spectrograms where ``stored``, else waveforms); leaves model.json,
     weights.pt and best.json, and a note where the epoch was chosen on the test split.
 
@@ -56,8 +66,10 @@ def train_classifier(*, data: Path, classifier: dict[str, Any], grid: Grid, stor
     items, held_out = packed.split("train"), packed.split(learning.select_on)
     truth, held_truth = torch.from_numpy(packed.truth(items)), packed.truth(held_out)
     if not (held_truth.any(0) & ~held_truth.all(0)).any():
-        raise ValueError(f"the AUC that chooses the epoch is undefined: no label of the {learning.select_on} split has "
-                         "both positive and negative clips")
+        raise ValueError(
+            f"the AUC that chooses the epoch is undefined: no label of the {learning.select_on} split has "
+            "both positive and negative clips"
+        )
     name = loss_of(packed)
     weights = item_weights(truth) if learning.class_weights else torch.ones(len(truth))
     length = grid.bins * grid.frames if stored else grid.samples
@@ -65,8 +77,12 @@ def train_classifier(*, data: Path, classifier: dict[str, Any], grid: Grid, stor
     feed = Feed(packed, segments.rows, length, segments.draw, ctx)
     truth, weights = truth.to(ctx.device), weights.to(ctx.device)
     with seeded(train.seed, ctx.device):
-        described = {**classifier, "classes": len(packed.labels), "stored": stored,
-                     "grid": [grid.size, grid.hop, grid.samples]}
+        described = {
+            **classifier,
+            "classes": len(packed.labels),
+            "stored": stored,
+            "grid": [grid.size, grid.hop, grid.samples],
+        }
         module = models.build(described)
 
         def batch(step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,16 +99,15 @@ def train_classifier(*, data: Path, classifier: dict[str, Any], grid: Grid, stor
         def validate(module: nn.Module) -> dict[str, float]:
             scores, losses = [], []
             for first in range(0, len(held_out), 32):
-                group = held_out[first:first + 32]
+                group = held_out[first : first + 32]
                 waves = waveforms(feed.read(places([(item, 0) for item in group], 1, length))[:, 0])
                 logits = module(inputs(module, waves)).float().cpu()
-                losses.append(LOSSES[name](logits, torch.from_numpy(held_truth[first:first + 32])))
+                losses.append(LOSSES[name](logits, torch.from_numpy(held_truth[first : first + 32])))
                 scores.append(probabilities(logits, name))
             area = float(macro(roc_auc(held_truth, torch.cat(scores).numpy())))
             return {"loss": 1 - area, "auc": area, name: float(torch.cat(losses).mean())}
 
-        best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective,
-                   validate=validate, ctx=ctx)
+        best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
     if learning.select_on == "test":

@@ -43,9 +43,22 @@ class Objective:
         choose("'judged' of the objective", self.judged, JUDGED)
 
 
-def train_levels(*, data: Path, paths: tuple[tuple[str, ...], ...], levels: tuple[int, ...], network: dict[str, Any],
-                 query: bool, mask: str, constraint: str, objective: Objective, sampling: Sampling,
-                 train: TrainConfig, version: int = 1, out: Path, ctx: Context) -> None:
+def train_levels(
+    *,
+    data: Path,
+    paths: tuple[tuple[str, ...], ...],
+    levels: tuple[int, ...],
+    network: dict[str, Any],
+    query: bool,
+    mask: str,
+    constraint: str,
+    objective: Objective,
+    sampling: Sampling,
+    train: TrainConfig,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Train masks for the nodes of ``paths`` at ``levels`` (0 is the leaf) on salient chunks.
 
     Several paths need a network that is told by a query which one is meant. Chunks are chosen by leaf and path,
@@ -56,12 +69,17 @@ def train_levels(*, data: Path, paths: tuple[tuple[str, ...], ...], levels: tupl
     nodes = [[path[level] for level in levels] for path in paths]
     leaves = [path[0] for path in paths] if query else None
     reader = ChunkReader(packed, chunks(packed, "train", paths, sampling), nodes, length, train.seed, leaves)
-    held = ChunkReader(packed, spread(chunks(packed, "valid", paths, sampling), sampling.valid_items), nodes, length,
-                       0, leaves)
+    held = ChunkReader(
+        packed, spread(chunks(packed, "valid", paths, sampling), sampling.valid_items), nodes, length, 0, leaves
+    )
     feed = Feed(packed, reader.rows, length, lambda step: reader.draw(step, train.batch), ctx)
     with seeded(train.seed, ctx.device):
-        described = {"name": "level_separator", "network": {**network, "sources": len(levels)}, "mask": mask,
-                     "constraint": constraint}
+        described = {
+            "name": "level_separator",
+            "network": {**network, "sources": len(levels)},
+            "mask": mask,
+            "constraint": constraint,
+        }
         module = models.build(described)
 
         def validate(module: LevelSeparator) -> dict[str, float]:
@@ -69,14 +87,22 @@ def train_levels(*, data: Path, paths: tuple[tuple[str, ...], ...], levels: tupl
             return {"loss": float(torch.cat(losses).mean())}
 
         epoch_steps = train.epoch_steps or max(1, len(reader.found) // train.batch)
-        best = fit(module, train, epoch_steps=epoch_steps, batch=lambda step: reader.split(waveforms(feed(step)[0])),
-                   loss=lambda module, batch: value(module, *batch, objective).mean(), validate=validate, ctx=ctx)
+        best = fit(
+            module,
+            train,
+            epoch_steps=epoch_steps,
+            batch=lambda step: reader.split(waveforms(feed(step)[0])),
+            loss=lambda module, batch: value(module, *batch, objective).mean(),
+            validate=validate,
+            ctx=ctx,
+        )
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps({**best, "chunks": len(reader.found)}), encoding="utf-8")
 
 
-def value(separator: LevelSeparator, mixtures: Tensor, references: Tensor, queries: Tensor | None,
-          objective: Objective) -> Tensor:
+def value(
+    separator: LevelSeparator, mixtures: Tensor, references: Tensor, queries: Tensor | None, objective: Objective
+) -> Tensor:
     """The loss of each item. Shape: (batch, time), (batch, level, time), queries (batch, time) -> (batch,)."""
     mixture, truth = separator.spectrum(mixtures), separator.spectrum(references)
     example = None if queries is None else separator.spectrum(queries).abs()

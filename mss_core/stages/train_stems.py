@@ -42,12 +42,22 @@ class StemTraining:
 
     def __post_init__(self) -> None:
         if self.seconds <= 0 or self.time_weight < 0 or self.valid_segments < 1:
-            raise ValueError(f"'seconds' and 'valid_segments' must be positive and 'time_weight' not negative; got "
-                             f"{self.seconds:g}, {self.valid_segments} and {self.time_weight:g}")
+            raise ValueError(
+                f"'seconds' and 'valid_segments' must be positive and 'time_weight' not negative; got "
+                f"{self.seconds:g}, {self.valid_segments} and {self.time_weight:g}"
+            )
 
 
-def train_stems(*, data: Path, model: dict[str, Any], training: StemTraining, train: TrainConfig, version: int = 1,
-                out: Path, ctx: Context) -> None:
+def train_stems(
+    *,
+    data: Path,
+    model: dict[str, Any],
+    training: StemTraining,
+    train: TrainConfig,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Train on mixtures of stems of different tracks; leaves model.json, weights.pt and best.json."""
     packed = Packed(data)
     length = round(training.seconds * packed.samplerate)
@@ -68,8 +78,15 @@ def train_stems(*, data: Path, model: dict[str, Any], training: StemTraining, tr
             return {"loss": float(torch.cat(losses).mean())}
 
         epoch_steps = train.epoch_steps or max(1, places.items // train.batch)
-        best = fit(module, train, epoch_steps=epoch_steps, batch=batch,
-                   loss=lambda module, stems: value(module, stems, training).mean(), validate=validate, ctx=ctx)
+        best = fit(
+            module,
+            train,
+            epoch_steps=epoch_steps,
+            batch=batch,
+            loss=lambda module, stems: value(module, stems, training).mean(),
+            validate=validate,
+            ctx=ctx,
+        )
     models.save(out, described, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
 

@@ -15,8 +15,18 @@ from mss_core.runtime import seeded
 from mss_core.training import TrainConfig
 
 
-def train_tail(*, data: Path, tail: dict[str, Any], frames: int, train: TrainConfig, pretrained: Path | None = None,
-               augment: Augment = UNCHANGED, version: int = 1, out: Path, ctx: Context) -> None:
+def train_tail(
+    *,
+    data: Path,
+    tail: dict[str, Any],
+    frames: int,
+    train: TrainConfig,
+    pretrained: Path | None = None,
+    augment: Augment = UNCHANGED,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Train a tail on mixtures, from published weights where they are given; leaves model.json, weights.pt and
     best.json."""
     packed = Packed(data)

@@ -51,16 +51,32 @@ class Remix:
     def __post_init__(self) -> None:
         choose("kind of training mixture", self.kind, KINDS)
         if not 0 < self.low <= self.high or min(self.seconds, self.samples_per_track, self.valid_segments) <= 0:
-            raise ValueError(f"gains need 0 < low <= high, and 'seconds', 'samples_per_track' and 'valid_segments' "
-                             f"must be positive; got {self}")
+            raise ValueError(
+                f"gains need 0 < low <= high, and 'seconds', 'samples_per_track' and 'valid_segments' "
+                f"must be positive; got {self}"
+            )
 
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
 
 
-def train_target(*, data: Path, activity: Path | None, statistics: Path, target: str, separator: dict[str, Any],
-                 transform: Transform, bandwidth: float, mixing: Remix, alpha: float, label_threshold: float,
-                 train: TrainConfig, version: int = 1, out: Path, ctx: Context) -> None:
+def train_target(
+    *,
+    data: Path,
+    activity: Path | None,
+    statistics: Path,
+    target: str,
+    separator: dict[str, Any],
+    transform: Transform,
+    bandwidth: float,
+    mixing: Remix,
+    alpha: float,
+    label_threshold: float,
+    train: TrainConfig,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Train on ``MSE(masked magnitude, target magnitude) + alpha * BCE(activity)``; leaves model.json, weights.pt and
     best.json, which says whether its classifier was trained.
 
@@ -81,8 +97,7 @@ def train_target(*, data: Path, activity: Path | None, statistics: Path, target:
         return torch.from_numpy(labels.chunks(target, starts, centres).astype(np.float32)).to(ctx.device)
 
     with seeded(train.seed, ctx.device):
-        described = {**separator, "bins": transform.bins,
-                     "max_bin": transform.bins_below(bandwidth, packed.samplerate)}
+        described = {**separator, "bins": transform.bins, "max_bin": transform.bins_below(bandwidth, packed.samplerate)}
         module = models.build(described)
         module.band.settle(*torch.from_numpy(np.load(statistics / "statistics.npy")).float())
 
@@ -118,8 +133,9 @@ def train_target(*, data: Path, activity: Path | None, statistics: Path, target:
         epoch_steps = train.epoch_steps or max(1, mixing.samples_per_track * mixer.items // train.batch)
         best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
     models.save(out, described, module)
-    (out / "best.json").write_text(json.dumps({**best, "classified": labels is not None, "songs": mixer.items}),
-                                   encoding="utf-8")
+    (out / "best.json").write_text(
+        json.dumps({**best, "classified": labels is not None, "songs": mixer.items}), encoding="utf-8"
+    )
 
 
 def _mixer(packed: Packed, target: str, length: int, mixing: Remix, seed: int) -> AccompanimentMixer | RemixMixer:
@@ -131,6 +147,11 @@ def _mixer(packed: Packed, target: str, length: int, mixing: Remix, seed: int) -
 
 def _validation_segments(packed: Packed, target: str, length: int, count: int, labels_at: Any) -> list[Batch]:
     """Coherent mixtures, targets and labels of held-out segments, by batch."""
-    return [(stacked(packed, segments, "mixture", length), stacked(packed, segments, target, length),
-             labels_at(np.array([item.start + start for item, start in segments])))
-            for segments in validation_segments(packed, length, count)]
+    return [
+        (
+            stacked(packed, segments, "mixture", length),
+            stacked(packed, segments, target, length),
+            labels_at(np.array([item.start + start for item, start in segments])),
+        )
+        for segments in validation_segments(packed, length, count)
+    ]

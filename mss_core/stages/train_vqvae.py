@@ -19,8 +19,16 @@ from mss_core.runtime import seeded
 from mss_core.training import TrainConfig, fit
 
 
-def train_vqvae(*, data: Path, vqvae: dict[str, Any], segment_seconds: float, train: TrainConfig, version: int = 1,
-                out: Path, ctx: Context) -> None:
+def train_vqvae(
+    *,
+    data: Path,
+    vqvae: dict[str, Any],
+    segment_seconds: float,
+    train: TrainConfig,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Leaves model.json, weights.pt (with the codebooks) and best.json.
 
     Validation is of whole segments, quantised: mean over levels of the spectral distance, and the mean squared error
@@ -54,7 +62,8 @@ def train_vqvae(*, data: Path, vqvae: dict[str, Any], segment_seconds: float, tr
 
     with seeded(train.seed, ctx.device):
         module = models.build(vqvae)
-        best = fit(module, train, epoch_steps=steps, batch=batch, loss=lambda m, x: m.loss(x), validate=validate,
-                   ctx=ctx)
+        best = fit(
+            module, train, epoch_steps=steps, batch=batch, loss=lambda m, x: m.loss(x), validate=validate, ctx=ctx
+        )
     models.save(out, vqvae, module)
     (out / "best.json").write_text(json.dumps(best), encoding="utf-8")

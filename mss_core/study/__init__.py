@@ -5,5 +5,17 @@ from mss_core.study.run import run
 from mss_core.study.search import Asha, Search
 from mss_core.study.study import Study, Trial
 
-__all__ = ["Asha", "Factor", "Search", "Study", "Trial", "Variant", "cumulative", "full_factorial", "one_at_a_time",
-           "only_listed", "run", "table_cells"]
+__all__ = [
+    "Asha",
+    "Factor",
+    "Search",
+    "Study",
+    "Trial",
+    "Variant",
+    "cumulative",
+    "full_factorial",
+    "one_at_a_time",
+    "only_listed",
+    "run",
+    "table_cells",
+]

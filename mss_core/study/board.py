@@ -90,8 +90,11 @@ class Board:
             end = time.strftime("%a %H:%M", time.localtime(time.time() + left))
             parts.append(f"about {_clock(left)} to go, until {end}")
         if self.gpus:
-            used = sum(resources(self.stages[key].name, self.gpus).get("GPU", 0.0)
-                       for key, state in list(self.state.items()) if state == RUNNING)
+            used = sum(
+                resources(self.stages[key].name, self.gpus).get("GPU", 0.0)
+                for key, state in list(self.state.items())
+                if state == RUNNING
+            )
             parts.append(f"{used:g} of {self.gpus:g} GPUs in use")
         return ", ".join(parts)
 
@@ -100,8 +103,11 @@ class Board:
         counts: dict[str, Counter[str]] = {}
         for key, state in list(self.state.items()):
             counts.setdefault(self.stages[key].name, Counter())[state] += 1
-        shown = [state for state in (DONE, RUNNING, WAITING, FAILED, BLOCKED)
-                 if state in (DONE, RUNNING, WAITING) or any(row[state] for row in counts.values())]
+        shown = [
+            state
+            for state in (DONE, RUNNING, WAITING, FAILED, BLOCKED)
+            if state in (DONE, RUNNING, WAITING) or any(row[state] for row in counts.values())
+        ]
         lines = [f"  {'stage':<20}" + "".join(f"{state:>9}" for state in shown) + f"{'each':>9}"]
         for name, row in counts.items():
             times = self.seconds.get(name)
@@ -135,8 +141,9 @@ class Board:
         history = read_history(self.store.partial(stage))
         if not history:
             return ""
-        return " ".join(f"{name} {value:.4g}" for name, value in history[-1].items()
-                        if name in ("train_loss", "valid_loss"))
+        return " ".join(
+            f"{name} {value:.4g}" for name, value in history[-1].items() if name in ("train_loss", "valid_loss")
+        )
 
     def _seconds_left(self) -> float | None:
         """Of each kind the mean duration of those that ended, else the running one's own pace, spread over as many as

@@ -48,6 +48,7 @@ class Job:
 
 # ---- one training
 
+
 class Pruned(Exception):
     """Raised out of a stage's report to end its training; the store keeps its partial state."""
 
@@ -74,8 +75,7 @@ class Watch:
         storage = suggest.shared(self.where)
         identity = suggest.identity(storage, self.name, self.number)
         trial = storage.get_trial(identity)
-        values = [row[self.metric] for row in read_history(self.store.partial(self.stage))
-                  if self.metric in row]
+        values = [row[self.metric] for row in read_history(self.store.partial(self.stage)) if self.metric in row]
         for epoch, value in enumerate(values, start=1):
             if epoch not in trial.intermediate_values:
                 storage.set_trial_intermediate_value(identity, epoch, value)
@@ -83,9 +83,12 @@ class Watch:
             if not self.pruner.is_rung(epoch, self.number):
                 continue
             if name not in trial.system_attrs:
-                arrived = [other.system_attrs[name]["value"] for other in study.get_trials(deepcopy=False)
-                           if name in other.system_attrs
-                           and self.pruner.bracket(other.number) == self.pruner.bracket(self.number)]
+                arrived = [
+                    other.system_attrs[name]["value"]
+                    for other in study.get_trials(deepcopy=False)
+                    if name in other.system_attrs
+                    and self.pruner.bracket(other.number) == self.pruner.bracket(self.number)
+                ]
                 keep = self.pruner.keeps(value, [*arrived, value], self.maximise)
                 storage.set_trial_system_attr(identity, name, {"value": value, "keep": keep})
             else:
@@ -109,8 +112,16 @@ def perform(arm: Arm, job: Job, store: Store, ctx: Context, where: str) -> dict[
             for stage in stages:
                 listen = None
                 if pruner is not None and not job.rerun:
-                    listen = Watch(where, arm.stage.key, job.number, metrics[0],
-                                   arm.search.directions[0] == "maximize", pruner, store, stage)
+                    listen = Watch(
+                        where,
+                        arm.stage.key,
+                        job.number,
+                        metrics[0],
+                        arm.search.directions[0] == "maximize",
+                        pruner,
+                        store,
+                        stage,
+                    )
                     if _given_up(where, arm.stage.key, job.number):
                         raise Pruned
                 _train(stage, store, ctx, listen)
@@ -139,8 +150,9 @@ def _given_up(where: str, name: str, number: int) -> bool:
     storage = suggest.shared(where)
     suggest.load(where, name)
     trial = storage.get_trial(suggest.identity(storage, name, number))
-    return any(attribute.startswith("rung ") and not decision["keep"]
-               for attribute, decision in trial.system_attrs.items())
+    return any(
+        attribute.startswith("rung ") and not decision["keep"] for attribute, decision in trial.system_attrs.items()
+    )
 
 
 def _train(stage: Stage, store: Store, ctx: Context, listen: Callable[[dict[str, Any]], None] | None) -> None:
@@ -172,8 +184,10 @@ def values_of(stages: Sequence[Stage], store: Store, metrics: Sequence[str]) -> 
             rows = read_history(folder)
             if not any(metric in row for row in rows):
                 known = sorted({name for row in rows for name in row if name.startswith("valid_")})
-                raise ValueError(f"stage {stage.name!r} reports no {metric!r}; it reports "
-                                 f"{', '.join(known) or 'nothing of the validation split'}")
+                raise ValueError(
+                    f"stage {stage.name!r} reports no {metric!r}; it reports "
+                    f"{', '.join(known) or 'nothing of the validation split'}"
+                )
             each.append(float(_kept(stage, [row for row in rows if metric in row])[metric]))
         found.append(sum(each) / len(each))
     return found
@@ -213,6 +227,7 @@ def _spent(stages: Sequence[Stage], store: Store, metric: str) -> dict[str, Any]
 
 # ---- many
 
+
 @dataclass
 class _Underway:
     """One search: its suggestions, the jobs that are out, and how it stands."""
@@ -237,16 +252,28 @@ class Conductor:
         say: progress, a line at a time.
     """
 
-    def __init__(self, arms: Sequence[Arm], store: Store, where: Callable[[Arm], str],
-                 say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        arms: Sequence[Arm],
+        store: Store,
+        where: Callable[[Arm], str],
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.arms, self.store, self.where, self.say = arms, store, where, say
         self.underway = [self._begin(index, arm) for index, arm in enumerate(arms)]
 
     def _begin(self, index: int, arm: Arm) -> _Underway:
         declared = arm.search
         suggestions = suggest.Suggestions(
-            self.where(arm), arm.stage.key, arm.space, declared.directions, declared.sampler, declared.seed,
-            declared.concurrency > 1, arm.points)
+            self.where(arm),
+            arm.stage.key,
+            arm.space,
+            declared.directions,
+            declared.sampler,
+            declared.seed,
+            declared.concurrency > 1,
+            arm.points,
+        )
         left = [trial.number for trial in suggestions.trials() if trial.state == TrialState.RUNNING]
         return _Underway(index, arm, suggestions, adopted=left)
 
@@ -312,8 +339,10 @@ class Conductor:
         """Trial and seed of what is still to be trained again; a crashed rerun is replaced by the next seed."""
         declared = run.arm.search
         trials = run.suggestions.trials()
-        rows = [{"trial": trial.number, "rerun": None, "state": suggest.ended(trial), "values": trial.values}
-                for trial in trials]
+        rows = [
+            {"trial": trial.number, "rerun": None, "state": suggest.ended(trial), "values": trial.values}
+            for trial in trials
+        ]
         known = run.suggestions.reruns()
         for number in suggest.candidates(rows, declared.directions, declared.top) if declared.reruns else []:
             crashed = sum(facts["state"] == FAILED for (trial, _), facts in known.items() if trial == number)
@@ -350,9 +379,12 @@ class Conductor:
         """Store what the trainings of all suggestions took, from their own records."""
         for run in self.underway:
             arm, metric = run.arm, run.arm.search.metrics[0]
-            run.suggestions.note({
-                trial.number: _spent(arm.stages(_departures(trial), arm.search.seed), self.store, metric)
-                for trial in run.suggestions.trials()})
+            run.suggestions.note(
+                {
+                    trial.number: _spent(arm.stages(_departures(trial), arm.search.seed), self.store, metric)
+                    for trial in run.suggestions.trials()
+                }
+            )
 
     def _next_is_known(self, run: _Underway) -> None:
         """Notice the end of a search as soon as its last outcome is in."""
@@ -376,8 +408,10 @@ class Conductor:
         what = f"seed {job.seed} again" if job.rerun else outcome["state"]
         value = f" {declared.metrics[0]} {outcome['values'][0]:.4g}" if outcome["values"] else ""
         message = f": {outcome['message']}" if outcome["message"] else ""
-        return (f"search {run.arm.variant} [{finished}/{declared.trials}] trial {job.number} {what}{value}, "
-                f"{outcome['seconds']:.0f} s{message}")
+        return (
+            f"search {run.arm.variant} [{finished}/{declared.trials}] trial {job.number} {what}{value}, "
+            f"{outcome['seconds']:.0f} s{message}"
+        )
 
 
 def _departures(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:

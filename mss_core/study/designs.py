@@ -41,8 +41,9 @@ def one_at_a_time(factors: Sequence[Factor]) -> list[Variant]:
     base = {factor.name: factor.baseline_level for factor in factors}
     variants = [_variant(factors, base)]
     for factor in factors:
-        variants += [_variant(factors, {**base, factor.name: label})
-                     for label, changes in factor.levels.items() if changes]
+        variants += [
+            _variant(factors, {**base, factor.name: label}) for label, changes in factor.levels.items() if changes
+        ]
     return variants
 
 
@@ -54,8 +55,10 @@ def only_listed(factors: Sequence[Factor]) -> list[Variant]:
 def full_factorial(factors: Sequence[Factor]) -> list[Variant]:
     """Every combination of the listed levels."""
     names = [factor.name for factor in factors]
-    return [_variant(factors, dict(zip(names, labels, strict=True)))
-            for labels in itertools.product(*(factor.levels for factor in factors))]
+    return [
+        _variant(factors, dict(zip(names, labels, strict=True)))
+        for labels in itertools.product(*(factor.levels for factor in factors))
+    ]
 
 
 def table_cells(factors: Sequence[Factor]) -> list[Variant]:
@@ -73,8 +76,10 @@ def cumulative(factors: Sequence[Factor]) -> list[Variant]:
     for factor in factors:
         labels = [label for label, changes in factor.levels.items() if changes]
         if len(labels) != 1:
-            raise ValueError(f"a cumulative design needs one departing level a factor; {factor.name!r} has "
-                             f"{len(labels)}: {', '.join(labels)}")
+            raise ValueError(
+                f"a cumulative design needs one departing level a factor; {factor.name!r} has "
+                f"{len(labels)}: {', '.join(labels)}"
+            )
         levels = {**levels, factor.name: labels[0]}
         variants.append(_variant(factors, levels))
     return variants

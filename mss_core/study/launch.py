@@ -65,8 +65,10 @@ def connect() -> bool:
         try:
             ray.init(address=address, **options)
         except (ConnectionError, TimeoutError) as error:
-            raise RuntimeError(f"no Ray cluster answers at {address} ({error}); set RAY_ADDRESS, or RAY_ADDRESS=local "
-                               "for one of this machine's own") from None
+            raise RuntimeError(
+                f"no Ray cluster answers at {address} ({error}); set RAY_ADDRESS, or RAY_ADDRESS=local "
+                "for one of this machine's own"
+            ) from None
         return False
     # Stages exchange files, not objects: the smallest object store will do.
     ray.init(address="local", include_dashboard=False, object_store_memory=100 * 2**20, **options)
@@ -133,12 +135,22 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_Worker, stages=stages, root=str(store.root), ctx=ctx, folder=str(scratch)),
-                lambda config: _request(config, requests[config["key"]])),
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True,
-                                        trial_dirname_creator=lambda trial: trial.trial_id),
+                lambda config: _request(config, requests[config["key"]]),
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
             run_config=tune.RunConfig(
-                name=scratch.name, storage_path=str(scratch.parent), verbose=0, callbacks=[_Watch(searcher)],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False)))
+                name=scratch.name,
+                storage_path=str(scratch.parent),
+                verbose=0,
+                callbacks=[_Watch(searcher)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
         with _quiet(), sigterm_interrupts():
             try:
                 tuner.fit()
@@ -156,6 +168,7 @@ def _request(config: Mapping[str, Any], amounts: Mapping[str, float]) -> tune.Pl
 
 
 # ---- before a study starts
+
 
 def _alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -183,8 +196,12 @@ def check_store(root: Path, data: Mapping[str, Path]) -> None:
     alive = {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in _alive()}
     # Bound here, so that nodes need nothing that this process does not have.
     probe = ray.remote(num_cpus=0)(nodes.answer_mark)
-    asked = {probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-        root, mark, node, data): node for node in alive}
+    asked = {
+        probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+            root, mark, node, data
+        ): node
+        for node in alive
+    }
     ray.wait(list(asked), num_returns=len(asked), timeout=120)
     problems = {}
     for reference, node in asked.items():
@@ -206,6 +223,7 @@ def check_store(root: Path, data: Mapping[str, Path]) -> None:
 
 
 # ---- on a worker
+
 
 class _Worker(tune.Trainable):
     """What a worker does: one stage a trial. A stage that raises is reported, not retried: it would raise again.
@@ -232,15 +250,19 @@ class _Worker(tune.Trainable):
             return {"skipped": True, "done": True}
         device = runtime.device() if ray.get_gpu_ids() else "cpu"
         runtime.limit_memory(device, self.config["gpu_memory"])
-        here = dataclasses.replace(self.ctx, device=device, device_name=runtime.device_name(device),
-                                   stop=self.stop_asked)
+        here = dataclasses.replace(
+            self.ctx, device=device, device_name=runtime.device_name(device), stop=self.stop_asked
+        )
         result: dict[str, Any] = {"failed": "", "done": True}
         begun = time.monotonic()
         try:
             run_stage(stage, self.store, here)
         except StageFailed as failure:
-            result |= {"failed": failure.message, "log": str(failure.log),
-                       "out_of_memory": runtime.is_out_of_memory(failure.__cause__)}
+            result |= {
+                "failed": failure.message,
+                "log": str(failure.log),
+                "out_of_memory": runtime.is_out_of_memory(failure.__cause__),
+            }
         except Stopped as stopped:
             raise SystemExit(str(stopped)) from None  # like a worker that died, and with its last checkpoint
         runtime.release_memory(time.monotonic() - begun)
@@ -268,6 +290,7 @@ def stop_asked(file: Path, asked: threading.Event) -> Callable[[], bool]:
 
 
 # ---- in the driver
+
 
 class GraphSearcher(Searcher):
     """Hands out stages whose inputs are in the store, those that hold up most first."""
@@ -310,8 +333,9 @@ class GraphSearcher(Searcher):
         message += f" (log: {result['log']})" if "log" in result else ""
         if error:
             self.died = True
-            message = (f"its worker died {self.deaths[key]} times without progress (log: "
-                       f"{self.logs / trial_id / 'error.txt'})")
+            message = (
+                f"its worker died {self.deaths[key]} times without progress (log: {self.logs / trial_id / 'error.txt'})"
+            )
         if message:
             self.board.set(key, FAILED, message)
             self.board.block(key, everything=self.stages[key].name.startswith("prepare_"))
@@ -361,14 +385,14 @@ def check_fit(requests: Mapping[str, Mapping[str, float]], room: list[dict[str, 
     """Raise RuntimeError naming a stage that asks for more than any node has."""
     for stage, request in requests.items():
         if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in room):
-            raise RuntimeError(f"stage {stage!r} asks for {dict(request)}; no node of the cluster has that much "
-                               f"(edit {TABLE})")
+            raise RuntimeError(
+                f"stage {stage!r} asks for {dict(request)}; no node of the cluster has that much (edit {TABLE})"
+            )
 
 
 def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
     """Ask the workers to write their checkpoints, and wait until they have let their claims go."""
-    running = [searcher.stages[key] for key in searcher.running.values()
-               if searcher.board.state[key] == RUNNING]
+    running = [searcher.stages[key] for key in searcher.running.values() if searcher.board.state[key] == RUNNING]
     print(f"\nstopping: {len(running)} running stages write their checkpoints", file=searcher.board.out, flush=True)
     with contextlib.suppress(OSError):
         (scratch / STOP).touch()
@@ -380,6 +404,7 @@ def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
 @contextlib.contextmanager
 def sigterm_interrupts() -> Iterator[None]:
     """SIGTERM ends a study as Ctrl-C does; both only once, so that nothing cuts the stopping short."""
+
     def interrupt(number: int, frame: Any) -> None:
         signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt

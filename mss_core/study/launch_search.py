@@ -38,10 +38,18 @@ def execute(conductor: conduct.Conductor, store: Store, ctx: Context) -> None:
     """
     with launch.joined(store, ctx, sys.stderr) as cluster:
         requests = [resources(arm.trained, cluster.gpus) for arm in conductor.arms]
-        launch.check_fit({arm.trained: request for arm, request in zip(conductor.arms, requests, strict=True)},
-                         cluster.room)
-        given = ray.put((list(conductor.arms), [conductor.where(arm) for arm in conductor.arms], str(store.root), ctx,
-                         str(cluster.scratch)))
+        launch.check_fit(
+            {arm.trained: request for arm, request in zip(conductor.arms, requests, strict=True)}, cluster.room
+        )
+        given = ray.put(
+            (
+                list(conductor.arms),
+                [conductor.where(arm) for arm in conductor.arms],
+                str(store.root),
+                ctx,
+                str(cluster.scratch),
+            )
+        )
         crew = _Crew(conductor, requests, given)
         with launch.sigterm_interrupts():
             try:
@@ -55,6 +63,7 @@ def execute(conductor: conduct.Conductor, store: Store, ctx: Context) -> None:
 
 
 # ---- on a worker
+
 
 class _Worker:
     """Trains what it is given; its calls run in the process's main thread, where a signal can be handled."""
@@ -76,8 +85,9 @@ class _Worker:
         arm = self.arms[job.arm]
         device = runtime.device() if ray.get_gpu_ids() else "cpu"
         runtime.limit_memory(device, memory_share(arm.trained))
-        here = dataclasses.replace(self.ctx, device=device, device_name=runtime.device_name(device),
-                                   stop=self.stop_asked)
+        here = dataclasses.replace(
+            self.ctx, device=device, device_name=runtime.device_name(device), stop=self.stop_asked
+        )
         try:
             outcome = conduct.perform(arm, job, self.store, here, self.places[job.arm])
         except Stopped as stopped:
@@ -87,6 +97,7 @@ class _Worker:
 
 
 # ---- in the driver
+
 
 class _Crew:
     """The workers of a search: as many as may train at a time, started where and when the cluster has room.
@@ -136,8 +147,11 @@ class _Crew:
 
     def _engage(self, kind: frozenset[tuple[str, float]]) -> None:
         request = dict(kind)
-        worker: Any = ray.remote(_Worker).options(
-            num_cpus=request.pop("CPU"), num_gpus=request.pop("GPU", 0), resources=request).remote(self.given)
+        worker: Any = (
+            ray.remote(_Worker)
+            .options(num_cpus=request.pop("CPU"), num_gpus=request.pop("GPU", 0), resources=request)
+            .remote(self.given)
+        )
         self.workers[worker] = kind
         self.busy[worker.start.remote()] = worker, None
 

@@ -46,6 +46,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
 @contextlib.contextmanager
 def _sigterm_sets(asked: threading.Event) -> Iterator[None]:
     """SIGTERM sets ``asked``; what is not a training, and so does not ask, is interrupted after MSS_STOP_SECONDS."""
+
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 

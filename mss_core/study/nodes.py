@@ -54,9 +54,11 @@ def expected_nodes(cluster: Mapping[str, Any]) -> int:
 def possible_nodes(cluster: Mapping[str, Any]) -> list[dict[str, float]]:
     """Resources of the nodes that an autoscaler may still add."""
     head = cluster.get("head_node_type")
-    return [{name: float(amount) for name, amount in kind.get("resources", {}).items()}
-            for name, kind in cluster.get("available_node_types", {}).items()
-            if name != head and kind.get("max_workers", cluster.get("max_workers", 0))]
+    return [
+        {name: float(amount) for name, amount in kind.get("resources", {}).items()}
+        for name, kind in cluster.get("available_node_types", {}).items()
+        if name != head and kind.get("max_workers", cluster.get("max_workers", 0))
+    ]
 
 
 def too_few(joined: Iterable[str], expected: int, cluster: Mapping[str, Any]) -> str:
@@ -65,13 +67,16 @@ def too_few(joined: Iterable[str], expected: int, cluster: Mapping[str, Any]) ->
     provider = cluster.get("provider", {})
     named = [provider.get("head_ip"), *provider.get("worker_ips", [])] if provider.get("type") == "local" else []
     missing = [address for address in named if address not in here]
-    return (f"{len(here)} of {expected} nodes have joined the cluster ({', '.join(here)}"
-            + (f"; not {', '.join(missing)}" if missing else "")
-            + "). Look at `ray monitor ray_cluster.yaml`; a node whose ~/.ray/auth_token is not the head's is refused "
-              "(see docs/cluster.md). MSS_NODES=N starts with N nodes, MSS_NODES_SECONDS is how long to wait for them")
+    return (
+        f"{len(here)} of {expected} nodes have joined the cluster ({', '.join(here)}"
+        + (f"; not {', '.join(missing)}" if missing else "")
+        + "). Look at `ray monitor ray_cluster.yaml`; a node whose ~/.ray/auth_token is not the head's is refused "
+        "(see docs/cluster.md). MSS_NODES=N starts with N nodes, MSS_NODES_SECONDS is how long to wait for them"
+    )
 
 
 # ---- the store, seen from every node
+
 
 def leave_mark(root: Path) -> str:
     """Write what the other nodes are to find in the store. Raises OSError where the store cannot be written."""
@@ -118,6 +123,8 @@ def appears(path: Path, seconds: float = 5.0) -> bool:
 def unshared(root: Path, problems: Mapping[str, str]) -> str:
     """What to say where nodes do not share the store or the data."""
     lines = [f"node {node}: {problem}" for node, problem in sorted(problems.items())]
-    return (f"every node must see the store {root} as one folder, and the data sets under the same paths:\n  "
-            + "\n  ".join(lines)
-            + "\nGive --store a path on storage that all nodes mount (see docs/cluster.md)")
+    return (
+        f"every node must see the store {root} as one folder, and the data sets under the same paths:\n  "
+        + "\n  ".join(lines)
+        + "\nGive --store a path on storage that all nodes mount (see docs/cluster.md)"
+    )

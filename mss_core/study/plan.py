@@ -44,8 +44,10 @@ class Plan:
         distinct = Counter(stage.name for stage in self.stages.values())
         done = Counter(self.stages[key].name for key in self.done)
         needed = Counter(self.stages[key].name for key in self.needed)
-        return {name: {"calls": calls[name], "distinct": distinct[name], "done": done[name], "to_run": needed[name]}
-                for name in distinct}
+        return {
+            name: {"calls": calls[name], "distinct": distinct[name], "done": done[name], "to_run": needed[name]}
+            for name in distinct
+        }
 
 
 REPORTED = ("prepare_", "score_", "infer")
@@ -107,8 +109,13 @@ class Binder:
     ``absent``: a plan can be made before the data are on the machine.
     """
 
-    def __init__(self, data: Mapping[str, Path], store: Store, lenient: bool = False,
-                 say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, Path],
+        store: Store,
+        lenient: bool = False,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.data, self.lenient, self.say = data, lenient, say
         self.hashes = Fingerprints(store.root / "fingerprints.json")
         self.absent: dict[str, str] = {}
@@ -152,5 +159,9 @@ def data_paths(recipe: Any, name: str, prefix: str = "") -> list[str]:
     if isinstance(recipe, TrackSet | ClipSet):
         return [f"{prefix}name"] if name in (TRACKS if isinstance(recipe, TrackSet) else CLIPS) else []
     unused = getattr(recipe, "unused", ())
-    return [path for part, value in (children(recipe) or {}).items() if part not in unused
-            for path in data_paths(value, name, f"{prefix}{part}.")]
+    return [
+        path
+        for part, value in (children(recipe) or {}).items()
+        if part not in unused
+        for path in data_paths(value, name, f"{prefix}{part}.")
+    ]

@@ -20,8 +20,25 @@ from mss_core.store import MANIFEST, Store
 from mss_core.study.plan import Plan, descendants
 from mss_core.study.resources import resources, warm
 
-FREE = {"seed", "lr", "momentum", "nesterov", "weight_decay", "eps", "clip", "decay", "decay_steps", "select",
-        "fingerprint", "aggregate", "loss", "phases", "max_epochs", "epoch_steps", "version"}
+FREE = {
+    "seed",
+    "lr",
+    "momentum",
+    "nesterov",
+    "weight_decay",
+    "eps",
+    "clip",
+    "decay",
+    "decay_steps",
+    "select",
+    "fingerprint",
+    "aggregate",
+    "loss",
+    "phases",
+    "max_epochs",
+    "epoch_steps",
+    "version",
+}
 """Arguments by name that cost nothing, or by which a training's seconds are scaled."""
 
 RECENT = 200
@@ -86,9 +103,17 @@ class Price:
 
     def to_json(self) -> dict[str, Any]:
         """All figures as plain data."""
-        return {"cpus": self.cpus, "gpus": self.gpus, "gpu_hours": self.gpu_hours, "cpu_hours": self.cpu_hours,
-                "disk_bytes": self.bytes, "wall_seconds": self.wall_seconds, "naive": dict(self.naive),
-                "unknown": dict(self.unknown), "stages": {name: dict(row) for name, row in self.by_stage.items()}}
+        return {
+            "cpus": self.cpus,
+            "gpus": self.gpus,
+            "gpu_hours": self.gpu_hours,
+            "cpu_hours": self.cpu_hours,
+            "disk_bytes": self.bytes,
+            "wall_seconds": self.wall_seconds,
+            "naive": dict(self.naive),
+            "unknown": dict(self.unknown),
+            "stages": {name: dict(row) for name, row in self.by_stage.items()},
+        }
 
 
 # ---- kinds of stages
@@ -136,6 +161,7 @@ def _inputs(stage: Stage) -> dict[str, dict[str, str]]:
 
 # ---- timings
 
+
 def timings(store: Store, names: Iterable[str]) -> list[Timing]:
     """What the store's artefacts of these stages took, the newest of each."""
     read: dict[tuple[str, str], dict[str, Any] | None] = {}
@@ -163,19 +189,47 @@ def timings(store: Store, names: Iterable[str]) -> list[Timing]:
             content = manifest(name, key) if len(key) == 64 else None
             if content is not None and content.get("seconds") is not None:
                 history = read_history(folder / key) if length(content["arguments"]) else []
-                found.append(timing(name, content["arguments"], content.get("inputs", {}), look,
-                                    content.get("device", "cpu"), content["seconds"],
-                                    sum(file["size"] for file in content["files"].values()), history))
+                found.append(
+                    timing(
+                        name,
+                        content["arguments"],
+                        content.get("inputs", {}),
+                        look,
+                        content.get("device", "cpu"),
+                        content["seconds"],
+                        sum(file["size"] for file in content["files"].values()),
+                        history,
+                    )
+                )
     return found
 
 
-def timing(name: str, arguments: Mapping[str, Any], inputs: Mapping[str, Mapping[str, str]], look: Lookup, device: str,
-           seconds: float, size: int, history: Sequence[Mapping[str, Any]], basis: str = "store") -> Timing:
+def timing(
+    name: str,
+    arguments: Mapping[str, Any],
+    inputs: Mapping[str, Mapping[str, str]],
+    look: Lookup,
+    device: str,
+    seconds: float,
+    size: int,
+    history: Sequence[Mapping[str, Any]],
+    basis: str = "store",
+) -> Timing:
     """One measured stage."""
     drawn, planned = outline(arguments, inputs, look), length(arguments)
     steps, allowed = (history[-1]["step"], history[-1]["total"]) if history and planned else (0, 0)
-    return Timing(name, digest([name, drawn]), _flat(drawn), device, seconds, size, steps, allowed,
-                  planned[0] if planned else 0, basis)
+    return Timing(
+        name,
+        digest([name, drawn]),
+        _flat(drawn),
+        device,
+        seconds,
+        size,
+        steps,
+        allowed,
+        planned[0] if planned else 0,
+        basis,
+    )
 
 
 def estimates(plan: Plan, measured: Sequence[Timing], device: Callable[[str], str]) -> dict[str, Estimate]:
@@ -209,8 +263,9 @@ def estimates(plan: Plan, measured: Sequence[Timing], device: Callable[[str], st
     return found
 
 
-def _estimate(kind: str, drawn: Mapping[str, Any], planned: tuple[int, int | None, bool] | None,
-              known: Sequence[Timing]) -> Estimate:
+def _estimate(
+    kind: str, drawn: Mapping[str, Any], planned: tuple[int, int | None, bool] | None, known: Sequence[Timing]
+) -> Estimate:
     same = [each for each in known if each.kind == kind]
     probed = [each for each in same if each.basis == "probe"]
     if not same:
@@ -251,6 +306,7 @@ def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> int:
 
 # ---- the price
 
+
 def price(plan: Plan, found: Mapping[str, Estimate], cpus: int, gpus: int, ray: bool = True) -> Price:
     """Hours, disk and wall-clock of a plan on this many CPUs and GPUs (one slot for all without Ray)."""
     requests = {name: resources(name, gpus) for name in {stage.name for stage in plan.stages.values()}}
@@ -262,8 +318,12 @@ def price(plan: Plan, found: Mapping[str, Estimate], cpus: int, gpus: int, ray: 
         return sum(each.seconds * requests[name].get(unit, 0) for name, each in stages) / 3600
 
     ours = [(plan.stages[key].name, found[key]) for key in plan.needed]
-    naive = {"gpu_hours": hours(calls, "GPU"), "cpu_hours": hours(calls, "CPU"), "stages": float(len(calls)),
-             "disk_bytes": float(sum(each.bytes for _, each in calls))}
+    naive = {
+        "gpu_hours": hours(calls, "GPU"),
+        "cpu_hours": hours(calls, "CPU"),
+        "stages": float(len(calls)),
+        "disk_bytes": float(sum(each.bytes for _, each in calls)),
+    }
     slots = [naive["gpu_hours"] / gpus] if gpus else []
     naive["wall_seconds"] = 3600 * max(slots + [naive["cpu_hours"] / (cpus if ray else 1)])  # without a gap: at best
     unknown: dict[str, int] = defaultdict(int)
@@ -276,12 +336,26 @@ def price(plan: Plan, found: Mapping[str, Estimate], cpus: int, gpus: int, ray: 
         row["disk_bytes"] += each.bytes
         if each.basis not in row["basis"]:
             row["basis"].append(each.basis)
-    return Price(cpus, gpus, found, hours(ours, "GPU"), hours(ours, "CPU"), sum(each.bytes for _, each in ours), wall,
-                 naive, {name: count for name, count in unknown.items() if count}, rows)
+    return Price(
+        cpus,
+        gpus,
+        found,
+        hours(ours, "GPU"),
+        hours(ours, "CPU"),
+        sum(each.bytes for _, each in ours),
+        wall,
+        naive,
+        {name: count for name, count in unknown.items() if count},
+        rows,
+    )
 
 
-def makespan(plan: Plan, seconds: Mapping[str, float], requests: Mapping[str, Mapping[str, float]],
-             room: Mapping[str, float] | None) -> float:
+def makespan(
+    plan: Plan,
+    seconds: Mapping[str, float],
+    requests: Mapping[str, Mapping[str, float]],
+    room: Mapping[str, float] | None,
+) -> float:
     """Seconds until all needed stages are done: whatever is ready and fits is started, what holds up most first.
 
     Args:
@@ -306,8 +380,11 @@ def makespan(plan: Plan, seconds: Mapping[str, float], requests: Mapping[str, Ma
     now, running = START, list[tuple[float, int, str]]()
     while running or any(ready.values()):
         while True:
-            fits = [queue for name, queue in ready.items() if queue and all(
-                free.get(unit, 0) + 1e-9 >= amount for unit, amount in requests[name].items())]
+            fits = [
+                queue
+                for name, queue in ready.items()
+                if queue and all(free.get(unit, 0) + 1e-9 >= amount for unit, amount in requests[name].items())
+            ]
             if not fits:
                 break
             _, number, key = heapq.heappop(min(fits))
@@ -317,8 +394,9 @@ def makespan(plan: Plan, seconds: Mapping[str, float], requests: Mapping[str, Ma
             heapq.heappush(running, (now + seconds[key] + overhead, number, key))
         if not running:
             names = [name for name, queue in ready.items() if queue]
-            raise ValueError(f"stage {names[0]!r} asks for {dict(requests[names[0]])}; the priced cluster has "
-                             f"{dict(room)}")
+            raise ValueError(
+                f"stage {names[0]!r} asks for {dict(requests[names[0]])}; the priced cluster has {dict(room)}"
+            )
         now, _, done = heapq.heappop(running)
         for unit, amount in requests[plan.stages[done].name].items():
             free[unit] += amount
@@ -334,4 +412,5 @@ def here() -> tuple[int, int]:
     import torch
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, (
-        torch.cuda.device_count())
+        torch.cuda.device_count()
+    )

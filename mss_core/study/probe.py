@@ -54,8 +54,11 @@ class _Watch:
 
     def per_step(self) -> tuple[float, bool] | None:
         """Seconds of a step, and whether validations are in it; None where it took no two steps."""
-        within = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(self.seen, self.seen[1:], strict=False)
-                  if a[2] == b[2] and b[1] > a[1]]
+        within = [
+            (b[0] - a[0], b[1] - a[1])
+            for a, b in zip(self.seen, self.seen[1:], strict=False)
+            if a[2] == b[2] and b[1] > a[1]
+        ]
         if within:
             return sum(t for t, _ in within) / sum(n for _, n in within), False
         ends = [(t, step) for i, (t, step, rows) in enumerate(self.seen) if i == 0 or rows > self.seen[i - 1][2]]
@@ -106,8 +109,11 @@ def probe(plan: Plan, store: Store, ctx: Context, seconds: float, say: Callable[
             if stage.name.startswith("prepare_"):
                 left[kind] = run_stage(stage, store, ctx)
                 continue
-            taken, steps = _training(stage, arguments, out, ctx, seconds if wanted else 0.0) if length(
-                described[key]) else _other(stage, arguments, out, ctx, 3 * seconds)
+            taken, steps = (
+                _training(stage, arguments, out, ctx, seconds if wanted else 0.0)
+                if length(described[key])
+                else _other(stage, arguments, out, ctx, 3 * seconds)
+            )
             if (out / "done").exists():
                 left[kind] = out
             if wanted and taken is not None:
@@ -117,9 +123,11 @@ def probe(plan: Plan, store: Store, ctx: Context, seconds: float, say: Callable[
     return found
 
 
-def _arguments(stage: Stage, store: Store, left: Mapping[str, Path],
-               kind: Callable[[Stage], str]) -> dict[str, Any] | None:
+def _arguments(
+    stage: Stage, store: Store, left: Mapping[str, Path], kind: Callable[[Stage], str]
+) -> dict[str, Any] | None:
     """The stage's arguments with a folder for each input; None where one is missing."""
+
     def resolved(value: Any) -> Any:
         if isinstance(value, Stage):
             return store.get(value) or left[kind(value)]
@@ -145,8 +153,9 @@ def _call(stage: Stage, arguments: Mapping[str, Any], out: Path, ctx: Context, l
     return time.monotonic() - watch.start, watch
 
 
-def _training(stage: Stage, arguments: Mapping[str, Any], out: Path, ctx: Context,
-              seconds: float) -> tuple[float | None, int]:
+def _training(
+    stage: Stage, arguments: Mapping[str, Any], out: Path, ctx: Context, seconds: float
+) -> tuple[float | None, int]:
     """(seconds, steps) of the whole training."""
     name, train = next((n, a) for n, a in arguments.items() if isinstance(a, TrainConfig))
     once = dataclasses.replace(train.phases[0], epochs=1)
@@ -169,8 +178,9 @@ def _training(stage: Stage, arguments: Mapping[str, Any], out: Path, ctx: Contex
     return start + watch.allowed * step + train.epochs() * validation, watch.allowed
 
 
-def _other(stage: Stage, arguments: Mapping[str, Any], out: Path, ctx: Context,
-           limit: float) -> tuple[float | None, int]:
+def _other(
+    stage: Stage, arguments: Mapping[str, Any], out: Path, ctx: Context, limit: float
+) -> tuple[float | None, int]:
     taken, watch = _call(stage, arguments, out, ctx, limit)
     if (out / "done").exists():
         return taken, 0
@@ -179,5 +189,8 @@ def _other(stage: Stage, arguments: Mapping[str, Any], out: Path, ctx: Context,
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*")
-               if path.is_file() and WORK not in path.relative_to(folder).parts)
+    return sum(
+        path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and WORK not in path.relative_to(folder).parts
+    )

@@ -15,12 +15,17 @@ from mss_core.study.reach import Reach
 from mss_core.study.resources import resources
 from mss_core.study.study import Study
 
-BASIS = {"store": "timed in this store", "probe": "probed", "near": "from a stage not quite like it",
-         "unknown": "not known: run with --probe"}
+BASIS = {
+    "store": "timed in this store",
+    "probe": "probed",
+    "near": "from a stage not quite like it",
+    "unknown": "not known: run with --probe",
+}
 
 
 def quote(plan: Plan, store: Store, cpus: int, gpus: int, ray: bool, probed: Sequence[Timing]) -> Price:
     """The price of a plan on this many CPUs and GPUs."""
+
     def device(name: str) -> str:
         return "cuda" if resources(name, gpus).get("GPU") else "cpu"
 
@@ -28,8 +33,9 @@ def quote(plan: Plan, store: Store, cpus: int, gpus: int, ray: bool, probed: Seq
     return price(plan, estimates(plan, measured, device), cpus, gpus, ray)
 
 
-def measure(plan: Plan, store: Store, ctx: Context, seconds: float, absent: Mapping[str, str],
-            say: Callable[[str], None]) -> list[Timing]:
+def measure(
+    plan: Plan, store: Store, ctx: Context, seconds: float, absent: Mapping[str, str], say: Callable[[str], None]
+) -> list[Timing]:
     """Probe what the store has no timing of; nothing where data sets are absent."""
     if absent:
         say(f"--probe needs the data: {', '.join(sorted(absent))} not on this machine; nothing is measured")
@@ -45,33 +51,56 @@ def as_json(title: str, plan: Plan, absent: Mapping[str, str], cost: Price, foun
     known = found.detectable == found.detectable
     return {
         "title": title,
-        "trials": [{"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed,
-                    "stages": {stage.name: key for key, stage in walk([trial.root]).items()}}
-                   for trial in plan.trials],
+        "trials": [
+            {
+                "trial": trial.name,
+                "variant": trial.variant.name,
+                "seed": trial.seed,
+                "stages": {stage.name: key for key, stage in walk([trial.root]).items()},
+            }
+            for trial in plan.trials
+        ],
         "stages": counts,
-        "totals": {"trials": len(plan.trials), "calls": sum(row["calls"] for row in counts.values()),
-                   "distinct": len(plan.stages), "done": len(plan.done), "to_run": len(plan.needed)},
+        "totals": {
+            "trials": len(plan.trials),
+            "calls": sum(row["calls"] for row in counts.values()),
+            "distinct": len(plan.stages),
+            "done": len(plan.done),
+            "to_run": len(plan.needed),
+        },
         "absent_data": dict(absent),
         "price": cost.to_json(),
-        "power": {"seeds": found.seeds, "family": found.family, "level": found.level,
-                  "sd": found.sd if found.sd == found.sd else None,
-                  "sd_from": found.basis, "detectable": found.detectable if known else None,
-                  "smallest_p": found.smallest_p, "warning": "" if test == "item_means" else found.warning(test)},
+        "power": {
+            "seeds": found.seeds,
+            "family": found.family,
+            "level": found.level,
+            "sd": found.sd if found.sd == found.sd else None,
+            "sd_from": found.basis,
+            "detectable": found.detectable if known else None,
+            "smallest_p": found.smallest_p,
+            "warning": "" if test == "item_means" else found.warning(test),
+        },
     }
 
 
-def as_text(title: str, summary: str, plan: Plan, absent: Mapping[str, str], cost: Price, found: Reach,
-            study: Study) -> str:
+def as_text(
+    title: str, summary: str, plan: Plan, absent: Mapping[str, str], cost: Price, found: Reach, study: Study
+) -> str:
     """The whole plan as a person reads it."""
-    lines = [f"{title}: {summary}", "",
-             f"  {'stage':<18}{'calls':>8}{'distinct':>10}{'in store':>10}{'to run':>8}{'each':>9}{'all':>10}"
-             f"{'disk':>9}  from"]
+    lines = [
+        f"{title}: {summary}",
+        "",
+        f"  {'stage':<18}{'calls':>8}{'distinct':>10}{'in store':>10}{'to run':>8}{'each':>9}{'all':>10}"
+        f"{'disk':>9}  from",
+    ]
     for name, row in plan.counts().items():
         priced = cost.by_stage.get(name)
         line = f"  {name:<18}{row['calls']:>8}{row['distinct']:>10}{row['done']:>10}{row['to_run']:>8}"
         if priced and priced["basis"] != ["unknown"]:
-            line += (f"{clock(priced['seconds'] / priced['stages']):>9}{clock(priced['seconds']):>10}"
-                     f"{size(priced['disk_bytes']):>9}")
+            line += (
+                f"{clock(priced['seconds'] / priced['stages']):>9}{clock(priced['seconds']):>10}"
+                f"{size(priced['disk_bytes']):>9}"
+            )
         elif priced:
             line += f"{'?':>9}{'?':>10}{'?':>9}"
         lines.append(line + ("  " + ", ".join(BASIS[basis] for basis in priced["basis"]) if priced else ""))
@@ -88,21 +117,27 @@ def _variants(plan: Plan, study: Study) -> list[str]:
     for trial in plan.trials:
         seeds.setdefault(trial.variant.name, []).append(trial.seed)
     used = {pair for trial in plan.trials for pair in trial.variant.levels.items()}
-    rows = [(factor.name if number == 0 else "", label, changes(factor.levels[label])) for factor in study.factors
-            for number, label in enumerate(label for label in factor.levels if (factor.name, label) in used)]
-    rows += [("tuned" if number == 0 else "", name, changes(values))
-             for number, (name, values) in enumerate((name, values) for name, values in study.chosen.items() if values)]
+    rows = [
+        (factor.name if number == 0 else "", label, changes(factor.levels[label]))
+        for factor in study.factors
+        for number, label in enumerate(label for label in factor.levels if (factor.name, label) in used)
+    ]
+    rows += [
+        ("tuned" if number == 0 else "", name, changes(values))
+        for number, (name, values) in enumerate((name, values) for name, values in study.chosen.items() if values)
+    ]
     first, second = (max((len(row[column]) for row in rows), default=0) + 2 for column in (0, 1))
-    lines = [line for factor, label, text in rows
-             for line in _wrapped(f"  {factor:<{first}}{label:<{second}}", text)]
+    lines = [line for factor, label, text in rows for line in _wrapped(f"  {factor:<{first}}{label:<{second}}", text)]
     names: dict[str, list[str]] = {}
     for name, numbers in seeds.items():
         names.setdefault(spans(numbers), []).append(name)
     for found, variants in names.items():
         count = f"{len(variants)} variant{'s' if len(variants) > 1 else ''}"
         whole = "; ".join(name.replace(" ", "\N{NO-BREAK SPACE}") for name in variants)  # no line ends within a name
-        lines += [*([""] if lines else []),
-                  *(line.replace("\N{NO-BREAK SPACE}", " ") for line in _wrapped(f"  {count}, {found}: ", whole, 4))]
+        lines += [
+            *([""] if lines else []),
+            *(line.replace("\N{NO-BREAK SPACE}", " ") for line in _wrapped(f"  {count}, {found}: ", whole, 4)),
+        ]
     return lines
 
 
@@ -113,8 +148,9 @@ def changes(departures: Mapping[str, Any]) -> str:
 
 def _wrapped(head: str, text: str, indent: int | None = None) -> list[str]:
     margin = len(head) if indent is None else indent
-    return textwrap.wrap(text, max(margin + 60, 120), initial_indent=head, subsequent_indent=" " * margin,
-                         break_on_hyphens=False)
+    return textwrap.wrap(
+        text, max(margin + 60, 120), initial_indent=head, subsequent_indent=" " * margin, break_on_hyphens=False
+    )
 
 
 def brief(value: Any) -> str:
@@ -129,8 +165,11 @@ def brief(value: Any) -> str:
         rest = ", ".join(f"{name}={brief(item)}" for name, item in value.items() if name != "name")
         return f"{value['name']}({rest})" if "name" in value else f"{{{rest}}}"
     if dataclasses.is_dataclass(value):
-        parts = [f"{field.name}={brief(getattr(value, field.name))}" for field in dataclasses.fields(value)
-                 if getattr(value, field.name) != field.default]
+        parts = [
+            f"{field.name}={brief(getattr(value, field.name))}"
+            for field in dataclasses.fields(value)
+            if getattr(value, field.name) != field.default
+        ]
         return f"{type(value).__name__}({', '.join(parts)})"
     return str(value)
 
@@ -150,15 +189,23 @@ def _cost(cost: Price) -> list[str]:
     at = f"{cost.cpus} CPUs" + (f" and {cost.gpus} GPUs" if cost.gpus else "")
     if cost.unknown and not any(set(row["basis"]) - {"unknown"} for row in cost.by_stage.values()):
         return ["  cost      not known: no stage like these was timed in this store; --probe measures one of each kind"]
-    unit, ours, theirs = ("GPU-hours", cost.gpu_hours, cost.naive["gpu_hours"]) if cost.gpus else (
-        "CPU-hours", cost.cpu_hours, cost.naive["cpu_hours"])
+    unit, ours, theirs = (
+        ("GPU-hours", cost.gpu_hours, cost.naive["gpu_hours"])
+        if cost.gpus
+        else ("CPU-hours", cost.cpu_hours, cost.naive["cpu_hours"])
+    )
     naive = cost.naive
-    lines = [f"  cost      {ours:.2f} {unit}, {size(cost.bytes)} of disk, about {clock(cost.wall_seconds)} on {at}",
-             f"  naive     {theirs:.2f} {unit}, {size(naive['disk_bytes'])}, {clock(naive['wall_seconds'])} at best: "
-             f"every trial on its own, {naive['stages']:.0f} stages"]
+    lines = [
+        f"  cost      {ours:.2f} {unit}, {size(cost.bytes)} of disk, about {clock(cost.wall_seconds)} on {at}",
+        f"  naive     {theirs:.2f} {unit}, {size(naive['disk_bytes'])}, {clock(naive['wall_seconds'])} at best: "
+        f"every trial on its own, {naive['stages']:.0f} stages",
+    ]
     if cost.unknown:
-        lines.append("  left out  " + ", ".join(f"{count} {name}" for name, count in cost.unknown.items())
-                     + ": never timed; --probe measures them")
+        lines.append(
+            "  left out  "
+            + ", ".join(f"{count} {name}" for name, count in cost.unknown.items())
+            + ": never timed; --probe measures them"
+        )
     return lines
 
 
@@ -166,12 +213,16 @@ def _reach(found: Reach, study: Study) -> list[str]:
     warning = found.warning(study.test)
     lines = []
     if study.test == "item_means":
-        return [f"  power     songs are the sample, family of {found.family}, alpha {study.alpha:g} "
-                f"({study.correction}): more seeds add nothing; what can be found depends on how much songs differ"]
+        return [
+            f"  power     songs are the sample, family of {found.family}, alpha {study.alpha:g} "
+            f"({study.correction}): more seeds add nothing; what can be found depends on how much songs differ"
+        ]
     if found.detectable == found.detectable:
-        lines.append(f"  power     {found.seeds} seeds, family of {found.family}, alpha {study.alpha:g} "
-                     f"({study.correction}): differences of {study.metric} from {found.detectable:.3g} are found with "
-                     f"80 % power (t test; seed SD {found.sd:.3g}, {found.basis})")
+        lines.append(
+            f"  power     {found.seeds} seeds, family of {found.family}, alpha {study.alpha:g} "
+            f"({study.correction}): differences of {study.metric} from {found.detectable:.3g} are found with "
+            f"80 % power (t test; seed SD {found.sd:.3g}, {found.basis})"
+        )
     return lines + ([f"  {warning}"] if warning else [])
 
 

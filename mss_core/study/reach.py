@@ -42,9 +42,11 @@ class Reach:
         if self.seeds < 2:
             return f"WARNING: with {self.seeds} seed the {test} test cannot be made: nothing can become significant."
         if self.smallest_p > self.level:
-            return (f"WARNING: the declared test ({test}) with {self.seeds} seeds gives p >= {self.smallest_p:.4g}, "
-                    f"never below {self.level:.4g} (alpha over a family of {self.family}): no difference can become "
-                    "significant, however large. Add seeds or declare another test.")
+            return (
+                f"WARNING: the declared test ({test}) with {self.seeds} seeds gives p >= {self.smallest_p:.4g}, "
+                f"never below {self.level:.4g} (alpha over a family of {self.family}): no difference can become "
+                "significant, however large. Add seeds or declare another test."
+            )
         return ""
 
 
@@ -87,5 +89,7 @@ def reach(study: Study, store: Store, seeds: int, detectable: Callable[[float, i
     if study.test == "item_means":  # songs, not seeds, are the sample: how much they differ is known afterwards
         return Reach(seeds, family, level, math.nan, "", math.nan, 0.0)
     sd, basis = spread(store, study.name, study.metric, study.target) or (
-        ASSUMED_SD if study.metric.endswith(("auc", "accuracy")) else ASSUMED_DECIBELS, "assumed")
+        ASSUMED_SD if study.metric.endswith(("auc", "accuracy")) else ASSUMED_DECIBELS,
+        "assumed",
+    )
     return Reach(seeds, family, level, sd, basis, detectable(sd, seeds, level), smallest_p(study.test, seeds))

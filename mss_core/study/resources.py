@@ -80,7 +80,12 @@ def out_of_memory(stage: str) -> str:
     """What to do where a stage found too little GPU memory."""
     asked = RESOURCES.get(stage, DEFAULT)
     share = memory_share(stage)
-    change = (f"raise 'gpu' (or 'gpu_memory') of {stage!r} in {TABLE}, or make its batch smaller" if share < 1 else
-              "it had the whole GPU: make its batch smaller, or use a GPU with more memory")
-    return (f"not enough GPU memory: {stage!r} asks for {asked.get('gpu', 0):g} of a GPU and may use {share:.0%} of "
-            f"its memory; {change}")
+    change = (
+        f"raise 'gpu' (or 'gpu_memory') of {stage!r} in {TABLE}, or make its batch smaller"
+        if share < 1
+        else "it had the whole GPU: make its batch smaller, or use a GPU with more memory"
+    )
+    return (
+        f"not enough GPU memory: {stage!r} asks for {asked.get('gpu', 0):g} of a GPU and may use {share:.0%} of "
+        f"its memory; {change}"
+    )

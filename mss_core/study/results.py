@@ -32,12 +32,26 @@ def environment() -> dict[str, Any]:
 
     import torch
 
-    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno")),
-            "python": platform.python_version(), "torch": torch.__version__, "platform": platform.platform()}
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "-uno")),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+    }
 
 
-def collect(study: Study, title: str, plan: Plan, store: Store, declaration: Mapping[str, Any], smoke: bool,
-            errors: Mapping[str, str], command: str, surroundings: Mapping[str, Any]) -> Path:
+def collect(
+    study: Study,
+    title: str,
+    plan: Plan,
+    store: Store,
+    declaration: Mapping[str, Any],
+    smoke: bool,
+    errors: Mapping[str, str],
+    command: str,
+    surroundings: Mapping[str, Any],
+) -> Path:
     """Write scores.csv, predictions.parquet, curves.csv and study.json; returns their directory."""
     folder = store.root / "studies" / title
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,13 +65,23 @@ def collect(study: Study, title: str, plan: Plan, store: Store, declaration: Map
         predictions.to_parquet(folder / "predictions.parquet", index=False)
     _write_table(folder / "curves.csv", _curves(plan, store))
     described = {
-        "title": title, "name": study.name, "question": study.question, "smoke": smoke,
-        "declared": digest(declaration), "declaration": declaration,
-        "variants": [{"variant": variant.name, "levels": dict(variant.levels), "departures": dict(variant.departures),
-                      "recipe": flatten(_first(plan.trials, variant.name).recipe)} for variant in study.variants()],
+        "title": title,
+        "name": study.name,
+        "question": study.question,
+        "smoke": smoke,
+        "declared": digest(declaration),
+        "declaration": declaration,
+        "variants": [
+            {
+                "variant": variant.name,
+                "levels": dict(variant.levels),
+                "departures": dict(variant.departures),
+                "recipe": flatten(_first(plan.trials, variant.name).recipe),
+            }
+            for variant in study.variants()
+        ],
         "trials": [_trial(trial, manifests, errors, command) for trial in plan.trials],
-        "stages": {key: _stage(stage, manifests[key], store, errors.get(key))
-                   for key, stage in plan.stages.items()},
+        "stages": {key: _stage(stage, manifests[key], store, errors.get(key)) for key, stage in plan.stages.items()},
         "notes": _notes(plan, store),
         "examples": _examples(finished, store),
         "environment": {**surroundings, **_hardware(manifests)},
@@ -72,25 +96,36 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 def _scores(title: str, trials: Sequence[Trial], store: Store, factors: Sequence[str]) -> pd.DataFrame:
     if not trials:
-        return pd.DataFrame(columns=["study", "trial", "variant", *factors, "seed", "track", "target", "metric",
-                                     "aggregation", "score"])
-    labels = [{"study": title, "trial": trial.name, "variant": trial.variant.name,
-               **{factor: trial.variant.levels[factor] for factor in factors}, "seed": trial.seed} for trial in trials]
+        return pd.DataFrame(
+            columns=["study", "trial", "variant", *factors, "seed", "track", "target", "metric", "aggregation", "score"]
+        )
+    labels = [
+        {
+            "study": title,
+            "trial": trial.name,
+            "variant": trial.variant.name,
+            **{factor: trial.variant.levels[factor] for factor in factors},
+            "seed": trial.seed,
+        }
+        for trial in trials
+    ]
     return _labelled([read_scores(store.directory(trial.root)) for trial in trials], labels)
 
 
 def _labelled(tables: Sequence[pd.DataFrame], labels: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """All tables as one, with a front column for each label that says which table a row is of."""
     lengths = [len(table) for table in tables]
-    front = {name: pd.Series([label[name] for label in labels]).repeat(lengths).reset_index(drop=True)
-             for name in labels[0]}
+    front = {
+        name: pd.Series([label[name] for label in labels]).repeat(lengths).reset_index(drop=True) for name in labels[0]
+    }
     return pd.concat([pd.DataFrame(front), pd.concat(tables, ignore_index=True)], axis=1)
 
 
 def read_scores(directory: Path) -> pd.DataFrame:
     """A stage's scores.csv; an empty score is NaN, an empty track or target stays text."""
-    return pd.read_csv(directory / "scores.csv", keep_default_na=False, na_values={"score": [""]},
-                       dtype={"track": str, "target": str})
+    return pd.read_csv(
+        directory / "scores.csv", keep_default_na=False, na_values={"score": [""]}, dtype={"track": str, "target": str}
+    )
 
 
 def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
@@ -105,10 +140,13 @@ def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
 
 
 def _curves(plan: Plan, store: Store) -> pd.DataFrame:
-    rows = [(stage.label, key, row["step"], metric, value)
-            for key, stage in plan.stages.items()
-            for row in read_history(store.directory(stage))
-            for metric, value in row.items() if metric not in ("step", "total")]
+    rows = [
+        (stage.label, key, row["step"], metric, value)
+        for key, stage in plan.stages.items()
+        for row in read_history(store.directory(stage))
+        for metric, value in row.items()
+        if metric not in ("step", "total")
+    ]
     return pd.DataFrame(rows, columns=["stage", "key", "step", "metric", "value"])
 
 
@@ -120,9 +158,15 @@ def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str]
     stages = walk([trial.root])
     failed = [errors[key] for key in stages if key in errors]
     status = "done" if manifests[trial.root.key] else "failed" if failed else "missing"
-    return {"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed, "status": status,
-            "error": failed[0] if status == "failed" else None,
-            "stages": named(stages), "command": command}
+    return {
+        "trial": trial.name,
+        "variant": trial.variant.name,
+        "seed": trial.seed,
+        "status": status,
+        "error": failed[0] if status == "failed" else None,
+        "stages": named(stages),
+        "command": command,
+    }
 
 
 def named(stages: Mapping[str, Stage]) -> dict[str, str]:
@@ -137,15 +181,24 @@ def named(stages: Mapping[str, Stage]) -> dict[str, str]:
 
 def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> dict[str, Any]:
     facts = manifest or {}
-    return {"stage": stage.name, "status": "done" if manifest else "failed" if error else "missing",
-            "seconds": facts.get("seconds"), "device": facts.get("device"), "device_name": facts.get("device_name"),
-            "finished": facts.get("finished"), "directory": str(store.directory(stage).relative_to(store.root))}
+    return {
+        "stage": stage.name,
+        "status": "done" if manifest else "failed" if error else "missing",
+        "seconds": facts.get("seconds"),
+        "device": facts.get("device"),
+        "device_name": facts.get("device_name"),
+        "finished": facts.get("finished"),
+        "directory": str(store.directory(stage).relative_to(store.root)),
+    }
 
 
 def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    told = [{**note, "data": stage.name.removeprefix("prepare_")}
-            for stage in plan.stages.values() if store.manifest(stage)
-            for note in _left(store, stage, "notes.json")]
+    told = [
+        {**note, "data": stage.name.removeprefix("prepare_")}
+        for stage in plan.stages.values()
+        if store.manifest(stage)
+        for note in _left(store, stage, "notes.json")
+    ]
     return list({digest(note): note for note in told}.values())  # what many stages say alike is told once
 
 
@@ -162,8 +215,14 @@ def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
                 if told.setdefault((trial.variant.name, example["track"], example["target"]), trial.seed) != trial.seed:
                     continue
                 here = store.directory(stage).relative_to(store.root) / example["folder"]
-                found.append({"track": example["track"], "target": example["target"], "variant": trial.variant.name,
-                              **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")}})
+                found.append(
+                    {
+                        "track": example["track"],
+                        "target": example["target"],
+                        "variant": trial.variant.name,
+                        **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")},
+                    }
+                )
     return found
 
 
@@ -177,7 +236,12 @@ def _left(store: Store, stage: Stage, name: str) -> list[dict[str, Any]]:
 
 def _hardware(manifests: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
     present = [manifest for manifest in manifests.values() if manifest]
-    names = {device: ", ".join(sorted({m["device_name"] for m in present if m["device"] == device}))
-             for device in ("cpu", "cuda")}
-    return {"cpu": names["cpu"], "gpu": names["cuda"],
-            "hours": round(sum(manifest["seconds"] for manifest in present) / 3600, 4)}
+    names = {
+        device: ", ".join(sorted({m["device_name"] for m in present if m["device"] == device}))
+        for device in ("cpu", "cuda")
+    }
+    return {
+        "cpu": names["cpu"],
+        "gpu": names["cuda"],
+        "hours": round(sum(manifest["seconds"] for manifest in present) / 3600, 4),
+    }

@@ -39,17 +39,33 @@ def parser(study: Study) -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(description=study.question, allow_abbrev=False)
     flags.add_argument("--dry-run", action="store_true", help="show what would run, and run nothing")
     flags.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
-    flags.add_argument("--probe", type=float, nargs="?", const=15.0, default=0.0, metavar="SECONDS",
-                       help="with --dry-run: time one stage of each kind here, each for about so long (15)")
+    flags.add_argument(
+        "--probe",
+        type=float,
+        nargs="?",
+        const=15.0,
+        default=0.0,
+        metavar="SECONDS",
+        help="with --dry-run: time one stage of each kind here, each for about so long (15)",
+    )
     flags.add_argument("--cpus", type=int, metavar="N", help="with --dry-run: price for so many CPUs (this machine's)")
     flags.add_argument("--gpus", type=int, metavar="N", help="with --dry-run: price for so many GPUs (this machine's)")
     flags.add_argument("--smoke", action="store_true", help="everything at a size for minutes on a CPU")
-    flags.add_argument("--set", action="append", default=[], metavar="PATH=VALUE",
-                       help="change the baseline recipe (dotted path; value as JSON or text)")
+    flags.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change the baseline recipe (dotted path; value as JSON or text)",
+    )
     flags.add_argument("--seeds", type=int, metavar="N", help=f"replicates (default {len(study.seeds)})")
     flags.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="where a data set lies")
-    flags.add_argument("--store", type=Path, default=Path(os.environ.get("MSS_STORE", "store")),
-                       help="where results live (default: MSS_STORE or ./store)")
+    flags.add_argument(
+        "--store",
+        type=Path,
+        default=Path(os.environ.get("MSS_STORE", "store")),
+        help="where results live (default: MSS_STORE or ./store)",
+    )
     flags.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: an SQLite file in the store)")
     flags.add_argument("--search", metavar="SCOPE", help="search hyperparameters first (each_variant or baseline)")
     flags.add_argument("--in-process", action="store_true", help="no Ray: one stage after another, same scores")
@@ -113,8 +129,17 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
 
     def gather() -> Path:
-        folder = results.collect(study, title, plan, store, study.declaration(seeds, options.smoke, settings),
-                                 options.smoke, board.errors, command, surroundings)
+        folder = results.collect(
+            study,
+            title,
+            plan,
+            store,
+            study.declaration(seeds, options.smoke, settings),
+            options.smoke,
+            board.errors,
+            command,
+            surroundings,
+        )
         if arms:
             searching.collect(folder, study, arms, store)
         return folder
@@ -142,8 +167,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     _say(f"tables   {_shown(folder)}")
     if tracker is not None:
         _say(f"MLflow   make ui STORE={_shown(store.root)}   (or: {tracker.how_to_open()})")
-    _say(f"{len(plan.needed)} stages executed, {len(plan.done)} found in the store, "
-         f"{time.monotonic() - begun:.0f} s")
+    _say(f"{len(plan.needed)} stages executed, {len(plan.done)} found in the store, {time.monotonic() - begun:.0f} s")
     return _failures(board, command)
 
 
@@ -158,11 +182,14 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
         claim = Claim(store.root / f".{title}.claim", seconds=store.claim_seconds)
         if not claim.acquire_or_refuse():
             holder = claim.holder()
-            raise RuntimeError(f"process {holder.get('pid')} on {holder.get('host')} is running study {title!r} on "
-                               "this store; wait for it, or stop it and give the same command again")
+            raise RuntimeError(
+                f"process {holder.get('pid')} on {holder.get('host')} is running study {title!r} on "
+                "this store; wait for it, or stop it and give the same command again"
+            )
     except OSError as error:
-        raise RuntimeError(f"the store {store.root} cannot be written to ({error.strerror or error}); "
-                           "name another with --store") from None
+        raise RuntimeError(
+            f"the store {store.root} cannot be written to ({error.strerror or error}); name another with --store"
+        ) from None
     driver = Driver(store.root)
     try:
         driver.start()
@@ -172,8 +199,9 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
         claim.release()
 
 
-def _execute(plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any],
-             board: Board) -> None:
+def _execute(
+    plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any], board: Board
+) -> None:
     ctx = _context(binder, surroundings)
     with board:
         if in_process:
@@ -194,9 +222,13 @@ def _context(binder: Binder, surroundings: dict[str, Any]) -> Context:
     from mss_core import runtime
 
     device = runtime.device()
-    return Context(device=device, device_name=runtime.device_name(device),
-                   data={name: path.absolute() for name, path in binder.data.items()}, environment=surroundings,
-                   checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")))
+    return Context(
+        device=device,
+        device_name=runtime.device_name(device),
+        data={name: path.absolute() for name, path in binder.data.items()},
+        environment=surroundings,
+        checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")),
+    )
 
 
 def _tracker(options: argparse.Namespace, store: Store, title: str, driver: str) -> Tracker | None:
@@ -235,15 +267,20 @@ def _check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Sequ
             raise ValueError(f"--data {pair}: {path} is not a folder")
         if name not in binder.used:
             read = ", ".join(sorted(binder.used))
-            raise ValueError(f"--data {pair}: this study reads {read}, not {name!r}; "
-                             f"{_how_to_read(name, binder, study, trials)}")
+            raise ValueError(
+                f"--data {pair}: this study reads {read}, not {name!r}; {_how_to_read(name, binder, study, trials)}"
+            )
 
 
 def _how_to_read(name: str, binder: Binder, study: Study, trials: Sequence[Trial]) -> str:
     """The flags by which a study reads a data set, without paths that a factor varies; else the nearest name it has."""
     varied = tuple(path for factor in study.factors for changes in factor.levels.values() for path in changes)
-    paths = dict.fromkeys(path for trial in trials for path in data_paths(trial.recipe, name)
-                          if not any(overlap(path, each) for each in varied))
+    paths = dict.fromkeys(
+        path
+        for trial in trials
+        for path in data_paths(trial.recipe, name)
+        if not any(overlap(path, each) for each in varied)
+    )
     if not paths:
         return nearest(name, binder.used)
     return "choose it with " + " or ".join(f"--set {path}={name}" for path in paths)
@@ -293,21 +330,26 @@ def _seeds(study: Study, count: int | None) -> list[int]:
 
 def _summary(plan: Plan) -> str:
     calls = sum(row["calls"] for row in plan.counts().values())
-    return (f"{len(plan.trials)} trials, {calls} stage calls, {len(plan.stages)} distinct: {len(plan.done)} in the "
-            f"store, {len(plan.needed)} to run")
+    return (
+        f"{len(plan.trials)} trials, {calls} stage calls, {len(plan.stages)} distinct: {len(plan.done)} in the "
+        f"store, {len(plan.needed)} to run"
+    )
 
 
-def _print_plan(study: Study, title: str, plan: Plan, binder: Binder, store: Store, seeds: int,
-                options: argparse.Namespace) -> None:
+def _print_plan(
+    study: Study, title: str, plan: Plan, binder: Binder, store: Store, seeds: int, options: argparse.Namespace
+) -> None:
     from mss_core.study import quote
     from mss_core.study.price import here
     from mss_core.study.reach import reach
     from reports.power import detectable
 
-    cpus, gpus = (given if given is not None else found
-                  for given, found in zip((options.cpus, options.gpus), here(), strict=True))
-    probed = quote.measure(plan, store, _context(binder, {}), options.probe, binder.absent, _say) if (
-        options.probe) else []
+    cpus, gpus = (
+        given if given is not None else found for given, found in zip((options.cpus, options.gpus), here(), strict=True)
+    )
+    probed = (
+        quote.measure(plan, store, _context(binder, {}), options.probe, binder.absent, _say) if (options.probe) else []
+    )
     if probed:
         plan = make_plan(plan.trials, store, set_aside=False)  # data sets that the probe prepared are there now
     cost = quote.quote(plan, store, cpus, gpus, not options.in_process, probed)

@@ -56,8 +56,10 @@ class Asha:
 
     def bracket(self, number: int) -> int:
         """The bracket of a trial. Its shares are Hyperband's; a golden-ratio sequence spreads them evenly."""
-        shares = [math.ceil(self.brackets * self.factor ** (self.brackets - 1 - s) / (self.brackets - s))
-                  for s in range(self.brackets)]
+        shares = [
+            math.ceil(self.brackets * self.factor ** (self.brackets - 1 - s) / (self.brackets - s))
+            for s in range(self.brackets)
+        ]
         place = (number * 0.6180339887498949) % 1.0 * sum(shares)
         for bracket, share in enumerate(shares):
             place -= share
@@ -138,13 +140,17 @@ class Search:
         if not self.space:
             raise ValueError("the search has no space: name a training stage and its space")
         if self.trials < 1 or self.concurrency < 1 or self.top < 1 or self.reruns < 0 or self.smoke_trials < 1:
-            raise ValueError("a search needs trials, concurrency, top and smoke_trials of at least 1 and reruns of at "
-                             f"least 0; got {self.trials}, {self.concurrency}, {self.top}, {self.smoke_trials}, "
-                             f"{self.reruns}")
+            raise ValueError(
+                "a search needs trials, concurrency, top and smoke_trials of at least 1 and reruns of at "
+                f"least 0; got {self.trials}, {self.concurrency}, {self.top}, {self.smoke_trials}, "
+                f"{self.reruns}"
+            )
         for metric in self.metrics:
             if metric != "parameters" and not metric.startswith("valid_"):
-                raise ValueError(f"the search's metric {metric!r} is not of the validation split; it must be "
-                                 "'valid_...' as the training stage reports it, or 'parameters'")
+                raise ValueError(
+                    f"the search's metric {metric!r} is not of the validation split; it must be "
+                    "'valid_...' as the training stage reports it, or 'parameters'"
+                )
         for metric in self.maximise:
             choose("metric in 'maximise'", metric, self.metrics)
         if len(self.metrics) > 2 or len(set(self.metrics)) < len(self.metrics):
@@ -157,8 +163,10 @@ class Search:
             raise ValueError("a search for the smallest model alone needs no training: add 'valid_loss'")
         both = sorted({self.seed, *self.seeds()} & set(seeds))
         if both:
-            raise ValueError(f"seed {both[0]} is a replicate's and the search's: the winner would be confirmed on a "
-                             "training it was selected by")
+            raise ValueError(
+                f"seed {both[0]} is a replicate's and the search's: the winner would be confirmed on a "
+                "training it was selected by"
+            )
 
 
 @dataclass(frozen=True)
@@ -198,8 +206,15 @@ def bound(space: Space, recipe: Any) -> Space:
     return functools.partial(space, recipe=recipe) if "recipe" in inspect.signature(space).parameters else space
 
 
-def make_arm(variant: str, recipe: Any, seeded: Sequence[str], declared: Search, taken: Mapping[str, str],
-             levels: Sequence[tuple[str, Mapping[str, Any]]], warm: Sequence[Mapping[str, Any]]) -> Arm:
+def make_arm(
+    variant: str,
+    recipe: Any,
+    seeded: Sequence[str],
+    declared: Search,
+    taken: Mapping[str, str],
+    levels: Sequence[tuple[str, Mapping[str, Any]]],
+    warm: Sequence[Mapping[str, Any]],
+) -> Arm:
     """An arm, with its space tried on the recipe.
 
     Args:
@@ -217,8 +232,10 @@ def make_arm(variant: str, recipe: Any, seeded: Sequence[str], declared: Search,
     trained = next((name for name in reversed(names) if name in declared.space), "")
     if not trained:
         spaces = ", ".join(map(repr, declared.space))
-        raise ValueError(f"variant {variant!r} trains nothing that the search has a space for ({spaces}); add a space "
-                         f"for one of its stages: {', '.join(dict.fromkeys(names))}")
+        raise ValueError(
+            f"variant {variant!r} trains nothing that the search has a space for ({spaces}); add a space "
+            f"for one of its stages: {', '.join(dict.fromkeys(names))}"
+        )
     space = declared.space[trained]
     probes = suggest.probe(bound(space, recipe), PROBES)
     distributions = {path: described for _, found in probes for path, described in found.items()}
@@ -234,20 +251,37 @@ def make_arm(variant: str, recipe: Any, seeded: Sequence[str], declared: Search,
     except ValueError as error:
         raise ValueError(f"the space of {trained!r} does not fit variant {variant!r}: {error}") from None
     if declared.pruner is not None and len(reached[0]) > 1:
-        raise ValueError(f"variant {variant!r} trains {trained!r} {len(reached[0])} times; a pruner can follow one "
-                         "training only: leave 'pruner' out")
+        raise ValueError(
+            f"variant {variant!r} trains {trained!r} {len(reached[0])} times; a pruner can follow one "
+            "training only: leave 'pruner' out"
+        )
     base = _trained(recipe, seeded, {}, declared.seed, trained)
     candidates = [{path: own[path] for path in distributions if path in own}, *warm]
     fitted = [suggest.fitted(point, distributions) for point in candidates]
     points = tuple({json.dumps(plain(point), sort_keys=True): point for point in fitted if point is not None}.values())
-    stage = Stage(search, trained=trained, base=[each.key for each in base], space=distributions,
-                  source=_source(space), probes=[[each.key for each in stages] for stages in reached],
-                  points=list(points), trials=declared.trials,
-                  metrics=list(declared.metrics), directions=declared.directions, sampler=declared.sampler,
-                  pruner=declared.pruner, concurrency=declared.concurrency, top=declared.top,
-                  seeds=[declared.seed, *declared.seeds()])
-    shared = set.intersection(*({key for each in stages for upstream in each.inputs.values()
-                                 for key in walk([upstream])} for stages in [base, *reached]))
+    stage = Stage(
+        search,
+        trained=trained,
+        base=[each.key for each in base],
+        space=distributions,
+        source=_source(space),
+        probes=[[each.key for each in stages] for stages in reached],
+        points=list(points),
+        trials=declared.trials,
+        metrics=list(declared.metrics),
+        directions=declared.directions,
+        sampler=declared.sampler,
+        pruner=declared.pruner,
+        concurrency=declared.concurrency,
+        top=declared.top,
+        seeds=[declared.seed, *declared.seeds()],
+    )
+    shared = set.intersection(
+        *(
+            {key for each in stages for upstream in each.inputs.values() for key in walk([upstream])}
+            for stages in [base, *reached]
+        )
+    )
     common = tuple(each for key, each in walk(base).items() if key in shared)
     return Arm(variant, recipe, tuple(seeded), declared, trained, points, stage, common)
 
@@ -283,15 +317,32 @@ def _source(space: Space) -> str:
 
 # ---- the stage
 
+
 def suggestions(key: str, searches: Path) -> Path:
     """The folder of a search's journal while it is made, below the store's folder of searches."""
     return searches / f"{key}.suggestions"
 
 
-def search(*, trained: str, base: list[str], space: dict[str, Any], source: str, probes: list[list[str]],
-           points: list[dict[str, Any]], trials: int, metrics: list[str], directions: list[str], sampler: str,
-           pruner: Asha | None, concurrency: int, top: int, seeds: list[int], version: int = 1, out: Path,
-           ctx: Context) -> None:
+def search(
+    *,
+    trained: str,
+    base: list[str],
+    space: dict[str, Any],
+    source: str,
+    probes: list[list[str]],
+    points: list[dict[str, Any]],
+    trials: int,
+    metrics: list[str],
+    directions: list[str],
+    sampler: str,
+    pruner: Asha | None,
+    concurrency: int,
+    top: int,
+    seeds: list[int],
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
     """Sum up a finished search; leaves winner.json and history.csv beside the journal of its suggestions.
 
     The suggestions were made and trained by :mod:`mss_core.study.conduct`, which wrote each into an Optuna journal

@@ -59,8 +59,9 @@ def wanted(study: Study, scope: str | None, smoke: bool, settings: dict[str, Any
     return replace(study, search=declared)
 
 
-def plan_arms(study: Study, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any],
-              store: Store) -> dict[str, Arm]:
+def plan_arms(
+    study: Study, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any], store: Store
+) -> dict[str, Arm]:
     """The search of every variant (or of the baseline); equal ones share a key."""
     declared = study.search
     assert declared is not None
@@ -68,17 +69,28 @@ def plan_arms(study: Study, smoke: bool, settings: Mapping[str, Any], bind: Call
     levels = [(f"factor {factor.name!r}", changes) for factor in study.factors for changes in factor.levels.values()]
     variants = study.variants() if declared.scope == "each_variant" else [Variant("baseline", {}, {})]
     warm = [_earlier(store, key) for key in declared.warm_start]
-    return {variant.name: make_arm(variant.name, study.recipe(variant, declared.seed, smoke, settings, bind),
-                                   study.seeded, declared, taken, levels, warm)
-            for variant in variants}
+    return {
+        variant.name: make_arm(
+            variant.name,
+            study.recipe(variant, declared.seed, smoke, settings, bind),
+            study.seeded,
+            declared,
+            taken,
+            levels,
+            warm,
+        )
+        for variant in variants
+    }
 
 
 def _earlier(store: Store, key: str) -> dict[str, Any]:
     found = sorted((store.root / "search").glob(f"{key}*/winner.json")) if len(key) >= 4 else []
     if len(found) != 1:
         known = ", ".join(path.parent.name[:12] for path in (store.root / "search").glob("*/winner.json"))
-        raise ValueError(f"'warm_start' names the search {key!r}, of which the store has {len(found)}; finished "
-                         f"searches: {known or 'none'}")
+        raise ValueError(
+            f"'warm_start' names the search {key!r}, of which the store has {len(found)}; finished "
+            f"searches: {known or 'none'}"
+        )
     return dict(json.loads(found[0].read_text(encoding="utf-8"))["departures"])
 
 
@@ -102,8 +114,9 @@ def tuned(study: Study, arms: Mapping[str, Arm], store: Store) -> Study:
     assert study.search is not None
     found = {variant: dict(winner["departures"]) for variant, winner in winners(arms, store).items()}
     details = [{"kind": "search", "variant": variant} for variant in arms]
-    study = replace(study, searched=describe(study.search, arms),
-                    sections=(*study.sections, {"kind": "search"}, *details))
+    study = replace(
+        study, searched=describe(study.search, arms), sections=(*study.sections, {"kind": "search"}, *details)
+    )
     if not study.factors:
         factor = Factor(SETTINGS, {AS_GIVEN: {}, TUNED: found.get("baseline", {})})
         if not factor.levels[TUNED]:
@@ -115,25 +128,40 @@ def tuned(study: Study, arms: Mapping[str, Arm], store: Store) -> Study:
         known = paths(override(study.baseline, variant.departures))
         values = found.get(variant.name if each else "baseline", {})
         fixed = () if each else tuple(variant.departures)
-        chosen[variant.name] = {path: value for path, value in values.items() if path in known
-                                and not left_out(path, variant) and not any(overlap(path, own) for own in fixed)}
+        chosen[variant.name] = {
+            path: value
+            for path, value in values.items()
+            if path in known and not left_out(path, variant) and not any(overlap(path, own) for own in fixed)
+        }
     return replace(study, chosen=chosen)
 
 
 def describe(search: Search, arms: Mapping[str, Arm]) -> dict[str, Any]:
     """The search as part of the declaration: plain data."""
     spaces = {arm.trained: arm.stage.arguments["space"] for arm in arms.values()}
-    return {"scope": search.scope, "trials": search.trials, "metrics": list(search.metrics),
-            "directions": search.directions, "sampler": search.sampler, "pruner": plain(search.pruner),
-            "concurrency": search.concurrency, "top": search.top, "reruns": search.reruns, "seed": search.seed,
-            "warm_start": list(search.warm_start), "spaces": spaces,
-            "paths": sorted({path for space in spaces.values() for path in space})}
+    return {
+        "scope": search.scope,
+        "trials": search.trials,
+        "metrics": list(search.metrics),
+        "directions": search.directions,
+        "sampler": search.sampler,
+        "pruner": plain(search.pruner),
+        "concurrency": search.concurrency,
+        "top": search.top,
+        "reruns": search.reruns,
+        "seed": search.seed,
+        "warm_start": list(search.warm_start),
+        "spaces": spaces,
+        "paths": sorted({path for space in spaces.values() for path in space}),
+    }
 
 
 # ---- carrying it out
 
-def carry_out(arms: Mapping[str, Arm], store: Store, in_process: bool, ctx: Context,
-              say: Callable[[str], None]) -> None:
+
+def carry_out(
+    arms: Mapping[str, Arm], store: Store, in_process: bool, ctx: Context, say: Callable[[str], None]
+) -> None:
     """Finish every search that the store lacks.
 
     Raises RuntimeError where one gave up: tables of arms with unequal budgets would be worth nothing.
@@ -161,8 +189,10 @@ def _have(claim: Claim, claims: contextlib.ExitStack, variant: str, say: Callabl
         claims.callback(claim.release)
         return
     holder = claim.holder()
-    say(f"process {holder.get('pid')} on {holder.get('host')} carries out the search of {variant} for another study; "
-        "waiting for its result")
+    say(
+        f"process {holder.get('pid')} on {holder.get('host')} carries out the search of {variant} for another study; "
+        "waiting for its result"
+    )
     claims.enter_context(claim)
 
 
@@ -187,8 +217,9 @@ def _search(arms: Sequence[Arm], store: Store, in_process: bool, ctx: Context, s
 
 def _common(arms: Sequence[Arm], store: Store, in_process: bool, ctx: Context) -> None:
     """What every suggestion reads is made first, like any plan."""
-    trials = [Trial(Variant(arm.variant, {}, {}), arm.search.seed, arm.recipe, stage)
-              for arm in arms for stage in arm.common]
+    trials = [
+        Trial(Variant(arm.variant, {}, {}), arm.search.seed, arm.recipe, stage) for arm in arms for stage in arm.common
+    ]
     plan: Plan = make_plan(trials, store)
     if not plan.needed:
         return
@@ -220,6 +251,7 @@ def _keep_journal(arm: Arm, store: Store) -> None:
 
 # ---- tables
 
+
 def summary(arms: Mapping[str, Arm], store: Store) -> str:
     """What the searches will do, in a line."""
     distinct = {arm.stage.key: arm for arm in arms.values()}
@@ -228,8 +260,7 @@ def summary(arms: Mapping[str, Arm], store: Store) -> str:
     count = f"{len(distinct)} arm{'s' if len(distinct) > 1 else ''}"
     again = f", then the best {search.top} with {search.reruns} more seeds" if search.reruns else ""
     names = ", ".join(dict.fromkeys(arm.trained for arm in arms.values()))
-    return (f"search of {names} by {search.sampler}: {count} of {search.trials} trials each{again}; "
-            f"{done} in the store")
+    return f"search of {names} by {search.sampler}: {count} of {search.trials} trials each{again}; {done} in the store"
 
 
 def collect(folder: Path, study: Study, arms: Mapping[str, Arm], store: Store) -> None:
@@ -245,9 +276,18 @@ def collect(folder: Path, study: Study, arms: Mapping[str, Arm], store: Store) -
                 writer.writerow({"variant": variant, **row})
     write_atomically(folder / "search.csv", out.getvalue().encode())
     found = winners(arms, store)
-    searches = [{"variant": variant, "key": arm.stage.key, "trained": arm.trained,
-                 "directory": str(store.directory(arm.stage).relative_to(store.root)), "points": list(arm.points),
-                 "given": _given(arm), **found[variant]} for variant, arm in arms.items()]
+    searches = [
+        {
+            "variant": variant,
+            "key": arm.stage.key,
+            "trained": arm.trained,
+            "directory": str(store.directory(arm.stage).relative_to(store.root)),
+            "points": list(arm.points),
+            "given": _given(arm),
+            **found[variant],
+        }
+        for variant, arm in arms.items()
+    ]
     described = {"declared": dict(study.searched), "searches": searches}
     write_atomically(folder / "search.json", json.dumps(plain(described), indent=1).encode())
 
@@ -256,4 +296,3 @@ def _given(arm: Arm) -> dict[str, Any]:
     """The recipe's own values of what was searched."""
     own = flatten(arm.recipe)
     return {path: own[path] for path in arm.stage.arguments["space"] if path in own}
-

@@ -127,11 +127,16 @@ class Study:
         names = [factor.name for factor in factors]
         levels = [label for factor in factors for label in factor.levels]
         return replace(
-            self, factors=factors, within=[name for name in self.within if name in names],
+            self,
+            factors=factors,
+            within=[name for name in self.within if name in names],
             reference={name: label for name, label in self.reference.items() if name in names},
             metrics={level: metric for level, metric in self.metrics.items() if level in levels},
-            seeds=self.seeds if self.smoke_seeds is None else self.smoke_seeds, smoke_levels={}, smoke_seeds=None,
-            cut=f"A smoke run of this study keeps only {' and '.join(kept)}." if kept else "")
+            seeds=self.seeds if self.smoke_seeds is None else self.smoke_seeds,
+            smoke_levels={},
+            smoke_seeds=None,
+            cut=f"A smoke run of this study keeps only {' and '.join(kept)}." if kept else "",
+        )
 
     def variants(self) -> list[Variant]:
         """All variants of the design; ValueError where two have one name."""
@@ -149,8 +154,11 @@ class Study:
         by_name = {factor.name: factor for factor in self.factors}
         for factor, label in self.reference.items():
             choose("factor in 'reference'", factor, by_name)
-            choose(f"level of factor {factor!r} in 'reference'", label,
-                   (*by_name[factor].levels, by_name[factor].baseline_level))
+            choose(
+                f"level of factor {factor!r} in 'reference'",
+                label,
+                (*by_name[factor].levels, by_name[factor].baseline_level),
+            )
         for factor in self.within:
             choose("factor in 'within'", factor, by_name)
         common = {factor.name: factor.baseline_level for factor in self.factors} | dict(self.reference)
@@ -169,8 +177,9 @@ class Study:
         """The variant that the first one (of the first block) is compared with."""
         return next(iter(self.references().values()))
 
-    def recipe(self, variant: Variant, seed: int, smoke: bool, settings: Mapping[str, Any],
-               bind: Callable[[Any], Any]) -> Any:
+    def recipe(
+        self, variant: Variant, seed: int, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]
+    ) -> Any:
         """The resolved recipe of one trial: departures, then smoke size, ``--set`` values, the seed and the data."""
         return self._seed(self._resolve(variant, smoke, settings, bind), seed)
 
@@ -185,8 +194,9 @@ class Study:
         # A stage that a variant leaves out has no seed to set.
         return override(recipe, {path: seed for path in self.seeded if has(recipe, path)})
 
-    def trials(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any],
-               bind: Callable[[Any], Any]) -> list[Trial]:
+    def trials(
+        self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]
+    ) -> list[Trial]:
         """Every variant with every seed."""
         self._check_settings(smoke, settings)
         trials = []
@@ -203,16 +213,19 @@ class Study:
         stages = ", ".join(path.removesuffix(".seed") for path in seeds)
         if not stages:
             return ""
-        return (f"The seeds do not vary {stages}: each is trained once and shared by all seeds of a variant, so the "
-                "intervals are conditional on that one training.")
+        return (
+            f"The seeds do not vary {stages}: each is trained once and shared by all seeds of a variant, so the "
+            "intervals are conditional on that one training."
+        )
 
     def declaration(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any]) -> dict[str, Any]:
         """All that was fixed before the run, as plain data."""
         baseline = self.smoke(self.baseline) if smoke else self.baseline
         return {
-            "factors": [{"name": factor.name,
-                         "levels": {label: dict(changes) for label, changes in factor.levels.items()}}
-                        for factor in self.factors],
+            "factors": [
+                {"name": factor.name, "levels": {label: dict(changes) for label, changes in factor.levels.items()}}
+                for factor in self.factors
+            ],
             "design": self.design.__name__,
             "seeds": list(seeds),
             "seeded": list(self.seeded),
@@ -242,13 +255,15 @@ class Study:
         return "-".join(parts)
 
     def _check_settings(self, smoke: bool, settings: Mapping[str, Any]) -> None:
-        varied = {path: factor.name for factor in self.factors
-                  for changes in factor.levels.values() for path in changes}
+        varied = {
+            path: factor.name for factor in self.factors for changes in factor.levels.values() for path in changes
+        }
         for path in settings:
             for other, factor in varied.items():
                 if path == other or other.startswith(f"{path}."):
-                    raise ValueError(f"--set {path}: {other!r} is what factor {factor!r} varies; "
-                                     "edit the study instead")
+                    raise ValueError(
+                        f"--set {path}: {other!r} is what factor {factor!r} varies; edit the study instead"
+                    )
             if path in self.seeded:
                 raise ValueError(f"--set {path}: this seed is set by --seeds")
         override(self.smoke(self.baseline) if smoke else self.baseline, settings)

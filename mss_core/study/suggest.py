@@ -38,6 +38,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 # ---- spaces
 
+
 def probe(space: Space, count: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """A few random suggestions, always the same: (departures, {path: description of its range})."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -45,8 +46,15 @@ def probe(space: Space, count: int) -> list[tuple[dict[str, Any], dict[str, Any]
     for _ in range(count):
         trial = study.ask()
         departures = space(trial)
-        found.append((departures, {name: json.loads(distribution_to_json(distribution))
-                                   for name, distribution in trial.distributions.items()}))
+        found.append(
+            (
+                departures,
+                {
+                    name: json.loads(distribution_to_json(distribution))
+                    for name, distribution in trial.distributions.items()
+                },
+            )
+        )
     return found
 
 
@@ -78,6 +86,7 @@ def fitted(point: Mapping[str, Any], distributions: Mapping[str, Any]) -> dict[s
 
 
 # ---- storage
+
 
 def open_storage(where: str) -> BaseStorage:
     """The storage at a journal's path, or at a database's URL (it has ``://``)."""
@@ -114,6 +123,7 @@ def copy(where: str, name: str, journal: Path) -> None:
 
 
 # ---- samplers
+
 
 def _tpe(seed: int, parallel: bool) -> BaseSampler:
     return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=parallel)
@@ -157,19 +167,20 @@ class Derived(BaseSampler):
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self.of(trial).infer_relative_search_space(study, trial)
 
-    def sample_relative(self, study: Study, trial: FrozenTrial,
-                        search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
         return self.of(trial).sample_relative(study, trial, search_space)
 
-    def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str,
-                           param_distribution: BaseDistribution) -> Any:
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
         return self.of(trial).sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         self.of(trial).before_trial(study, trial)
 
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState,
-                    values: Sequence[float] | None) -> None:
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         self.of(trial).after_trial(study, trial, state, values)
 
 
@@ -181,19 +192,28 @@ class Suggestions:
         points: departures of the first suggestions.
     """
 
-    def __init__(self, where: str, name: str, space: Space, directions: Sequence[str], sampler: str, seed: int,
-                 parallel: bool, points: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        where: str,
+        name: str,
+        space: Space,
+        directions: Sequence[str],
+        sampler: str,
+        seed: int,
+        parallel: bool,
+        points: Sequence[Mapping[str, Any]],
+    ) -> None:
         if "://" not in where:
             Path(where).parent.mkdir(parents=True, exist_ok=True)
             mend(Path(where))
         self.space, self.points = space, points
         self.storage = shared(where)
         toward = [StudyDirection[direction.upper()] for direction in directions]
-        self.stored = optuna.create_study(study_name=name, storage=self.storage, directions=toward,
-                                          load_if_exists=True)
+        self.stored = optuna.create_study(study_name=name, storage=self.storage, directions=toward, load_if_exists=True)
         self.memory = optuna.storages.InMemoryStorage()
-        self.drawn = optuna.create_study(storage=self.memory, directions=toward,
-                                         sampler=Derived(sampler, seed, parallel))
+        self.drawn = optuna.create_study(
+            storage=self.memory, directions=toward, sampler=Derived(sampler, seed, parallel)
+        )
         for trial in self.trials():
             self.drawn.add_trial(trial)
 
@@ -230,13 +250,15 @@ class Suggestions:
         copy = self.drawn.get_trials(deepcopy=False)[number]
         for epoch, value in self.trials()[number].intermediate_values.items():
             if epoch not in copy.intermediate_values:
-                self.memory.set_trial_intermediate_value(identity(self.memory, self.drawn.study_name, number), epoch,
-                                                         value)
+                self.memory.set_trial_intermediate_value(
+                    identity(self.memory, self.drawn.study_name, number), epoch, value
+                )
         self.drawn.tell(number, None if values is None else list(values), state=state)
         self.stored.tell(number, None if values is None else list(values), state=state)
 
 
 # ---- what became of them
+
 
 def history(folder: Path, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """A row for every training of the search whose journal lies in ``folder``.
@@ -259,8 +281,9 @@ def history(folder: Path, metrics: Sequence[str]) -> list[dict[str, Any]]:
         for (number, seed), facts in again.items():
             if number == trial.number:
                 values = facts["values"] or [math.nan] * len(metrics)
-                rows.append({**first, "rerun": seed, "state": facts["state"], "values": values, "reported": [],
-                             **_facts(facts)})
+                rows.append(
+                    {**first, "rerun": seed, "state": facts["state"], "values": values, "reported": [], **_facts(facts)}
+                )
     return rows
 
 
@@ -269,13 +292,17 @@ def ended(trial: FrozenTrial) -> str:
     if trial.state == TrialState.COMPLETE and not math.isfinite(trial.values[0]):
         return "diverged"
     return {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}.get(
-        trial.state, "running")
+        trial.state, "running"
+    )
 
 
 def reruns(study: Study) -> dict[tuple[int, int], dict[str, Any]]:
     """The trainings made again of a stored search, by (trial, seed)."""
-    return {(int(name.split()[1]), int(name.split()[2])): facts
-            for name, facts in sorted(study.user_attrs.items()) if name.startswith("rerun ")}
+    return {
+        (int(name.split()[1]), int(name.split()[2])): facts
+        for name, facts in sorted(study.user_attrs.items())
+        if name.startswith("rerun ")
+    }
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,10 +312,12 @@ def _facts(facts: Mapping[str, Any]) -> dict[str, Any]:
 def candidates(rows: Sequence[Mapping[str, Any]], directions: Sequence[str], top: int) -> list[int]:
     """Numbers of the ``top`` best finished suggestions by the first metric (with two: of the Pareto front first)."""
     signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
-    points = {row["trial"]: tuple(sign * value for sign, value in zip(signs, row["values"], strict=True))
-              for row in rows if row["rerun"] is None and row["state"] == "complete"}
-    front = {number: not any(_dominates(other, point) for other in points.values())
-             for number, point in points.items()}
+    points = {
+        row["trial"]: tuple(sign * value for sign, value in zip(signs, row["values"], strict=True))
+        for row in rows
+        if row["rerun"] is None and row["state"] == "complete"
+    }
+    front = {number: not any(_dominates(other, point) for other in points.values()) for number, point in points.items()}
     return sorted(points, key=lambda number: (not front[number], points[number], number))[:top]
 
 
@@ -296,8 +325,9 @@ def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x <= y for x, y in zip(a, b, strict=True)) and tuple(a) != tuple(b)
 
 
-def winner(rows: Sequence[Mapping[str, Any]], directions: Sequence[str], top: int,
-           seeds: Sequence[int]) -> dict[str, Any]:
+def winner(
+    rows: Sequence[Mapping[str, Any]], directions: Sequence[str], top: int, seeds: Sequence[int]
+) -> dict[str, Any]:
     """The chosen suggestion and the sums of its search.
 
     With ``seeds``, the candidate with the best mean of the first metric over its reruns; one that diverged in any of
@@ -308,23 +338,37 @@ def winner(rows: Sequence[Mapping[str, Any]], directions: Sequence[str], top: in
     by_trial = {row["trial"]: row for row in rows if row["rerun"] is None}
     means: dict[int, float] = {}
     for number in chosen:
-        again = [row for row in rows if row["trial"] == number and row["rerun"] is not None
-                 and row["state"] in ("complete", "diverged")]
+        again = [
+            row
+            for row in rows
+            if row["trial"] == number and row["rerun"] is not None and row["state"] in ("complete", "diverged")
+        ]
         if not seeds:
             means[number] = by_trial[number]["values"][0]
         elif again and all(row["state"] == "complete" for row in again):
             means[number] = sum(row["values"][0] for row in again) / len(again)
     if not means:
-        raise RuntimeError("no suggestion trained to its end: every one diverged or failed; narrow the space's ranges "
-                           "(a lower learning rate first)")
+        raise RuntimeError(
+            "no suggestion trained to its end: every one diverged or failed; narrow the space's ranges "
+            "(a lower learning rate first)"
+        )
     best = min(means, key=lambda number: (sign * means[number], chosen.index(number)))
-    counts = {state: sum(row["state"] == state and row["rerun"] is None for row in rows)
-              for state in ("complete", "pruned", "diverged", "failed")}
-    return {"trial": best, "departures": by_trial[best]["departures"], "value": means[best],
-            "values": by_trial[best]["values"], "candidates": chosen, **counts,
-            "reruns": sum(row["rerun"] is not None and row["state"] != "failed" for row in rows),
-            "epochs": sum(row["epochs"] for row in rows), "most": sum(row["most"] for row in rows),
-            "seconds": round(sum(row["seconds"] for row in rows), 3)}
+    counts = {
+        state: sum(row["state"] == state and row["rerun"] is None for row in rows)
+        for state in ("complete", "pruned", "diverged", "failed")
+    }
+    return {
+        "trial": best,
+        "departures": by_trial[best]["departures"],
+        "value": means[best],
+        "values": by_trial[best]["values"],
+        "candidates": chosen,
+        **counts,
+        "reruns": sum(row["rerun"] is not None and row["state"] != "failed" for row in rows),
+        "epochs": sum(row["epochs"] for row in rows),
+        "most": sum(row["most"] for row in rows),
+        "seconds": round(sum(row["seconds"] for row in rows), 3),
+    }
 
 
 def table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
@@ -334,7 +378,17 @@ def table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> str:
     writer.writerow(["trial", "rerun", "state", *metrics, "epochs", "most", "seconds", "departures", "reported"])
     for row in rows:
         values = ["" if math.isnan(value) else repr(float(value)) for value in row["values"]]
-        writer.writerow([row["trial"], "" if row["rerun"] is None else row["rerun"], row["state"], *values,
-                         row["epochs"], row["most"], f"{row['seconds']:.3f}", json.dumps(plain(row["departures"])),
-                         json.dumps([float(f"{value:.8g}") for value in row["reported"]])])
+        writer.writerow(
+            [
+                row["trial"],
+                "" if row["rerun"] is None else row["rerun"],
+                row["state"],
+                *values,
+                row["epochs"],
+                row["most"],
+                f"{row['seconds']:.3f}",
+                json.dumps(plain(row["departures"])),
+                json.dumps([float(f"{value:.8g}") for value in row["reported"]]),
+            ]
+        )
     return out.getvalue()

@@ -69,10 +69,25 @@ class StudyView:
 
 def of_plan(study: Study, title: str, plan: Plan, environment: Mapping[str, Any]) -> StudyView:
     """The view of a study about to run."""
-    trials = tuple(TrialView(trial.name, trial.seed, {key: stage.name for key, stage in walk([trial.root]).items()},
-                             trial.variant.levels, trial.variant.departures) for trial in plan.trials)
-    return StudyView(title, study.question, environment["commit"], tuple(factor.name for factor in study.factors),
-                     study.metric, study.higher_is_better, trials)
+    trials = tuple(
+        TrialView(
+            trial.name,
+            trial.seed,
+            {key: stage.name for key, stage in walk([trial.root]).items()},
+            trial.variant.levels,
+            trial.variant.departures,
+        )
+        for trial in plan.trials
+    )
+    return StudyView(
+        title,
+        study.question,
+        environment["commit"],
+        tuple(factor.name for factor in study.factors),
+        study.metric,
+        study.higher_is_better,
+        trials,
+    )
 
 
 def of_folder(folder: Path) -> StudyView:
@@ -93,9 +108,15 @@ def of_folder(folder: Path) -> StudyView:
         stages = _below(root, known.get(last, ""), last) or {key: name for name, key in trial["stages"].items()}
         variant = variants[trial["variant"]]
         trials.append(TrialView(trial["trial"], trial["seed"], stages, variant["levels"], variant["departures"]))
-    return StudyView(told["title"], told["question"], told["environment"].get("commit", ""),
-                     tuple(factor["name"] for factor in declared["factors"]), declared["metric"],
-                     declared["higher_is_better"], tuple(trials))
+    return StudyView(
+        told["title"],
+        told["question"],
+        told["environment"].get("commit", ""),
+        tuple(factor["name"] for factor in declared["factors"]),
+        declared["metric"],
+        declared["higher_is_better"],
+        tuple(trials),
+    )
 
 
 def manifest(root: Path, name: str, key: str) -> dict[str, Any] | None:

@@ -89,8 +89,10 @@ class AEMIC:
         if not self.targets:
             raise ValueError("'targets' is empty: name the sources whose sum is separated")
         if self.separation.samplerate != self.tagging.samplerate:
-            raise ValueError(f"'separation.samplerate' and 'tagging.samplerate' must be equal, since the separator "
-                             f"hears the clips; got {self.separation.samplerate} and {self.tagging.samplerate}")
+            raise ValueError(
+                f"'separation.samplerate' and 'tagging.samplerate' must be equal, since the separator "
+                f"hears the clips; got {self.separation.samplerate} and {self.tagging.samplerate}"
+            )
         shape = [self.grid.size, self.grid.hop, self.grid.samples]
         check({**self.autoencoder, "grid": shape}, "autoencoder")
         check({**self.classifier, "grid": shape}, "classifier")
@@ -106,9 +108,14 @@ class AEMIC:
         separator = self._separator() if needs_separator else None
         removal = self.removal if self.stem == "post" else None
         scores = separator and Stage(
-            score_stems, segments=self._segments(None), grid=grid, targets=self.targets, removal=removal,
+            score_stems,
+            segments=self._segments(None),
+            grid=grid,
+            targets=self.targets,
+            removal=removal,
             reconstruction=self.reconstruction,
-            estimates=Stage(separate_tracks, data=self._segments(None), model=separator, grid=grid))
+            estimates=Stage(separate_tracks, data=self._segments(None), model=separator, grid=grid),
+        )
         if self.train_classifier is None:
             assert scores is not None
             return scores
@@ -121,25 +128,44 @@ class AEMIC:
             if self.reconstruction.how != "direct":
                 read = Stage(reconstruct, data=read, clips=cut, grid=grid, reconstruction=self.reconstruction)
         stored = self.stem != "base" and self.reconstruction.how == "direct"
-        classifier = Stage(train_classifier, data=read, classifier=self.classifier, grid=grid, stored=stored,
-                           learning=self.learning, train=self.train_classifier)
+        classifier = Stage(
+            train_classifier,
+            data=read,
+            classifier=self.classifier,
+            grid=grid,
+            stored=stored,
+            learning=self.learning,
+            train=self.train_classifier,
+        )
         # An item is one segment: one slice of just enough of the slicer's hops to hold it.
         frames = audio.frames_of(grid.bins * grid.frames if stored else grid.samples) + 1
-        predictions = Stage(infer, data=read, model=classifier, frames=frames,
-                            config=InferConfig(hop=frames, aggregate="mean", split="test"))
+        predictions = Stage(
+            infer,
+            data=read,
+            model=classifier,
+            frames=frames,
+            config=InferConfig(hop=frames, aggregate="mean", split="test"),
+        )
         return Stage(evaluate, data=read, predictions=predictions, separation=scores)
 
     def _segments(self, augmentation: Augmentation | None) -> Stage:
         tracks = Stage(prepare_tracks, data=self.separation, segment=self.grid.samples)
-        return Stage(cut_tracks, data=tracks, targets=self.targets, samples=self.grid.samples,
-                     augmentation=augmentation)
+        return Stage(
+            cut_tracks, data=tracks, targets=self.targets, samples=self.grid.samples, augmentation=augmentation
+        )
 
     def _separator(self) -> Stage:
         when = self.augmentation.when
-        return Stage(train_autoencoder, data=self._segments(self.augmentation if when == "static" else None),
-                     autoencoder=self.autoencoder, grid=self.grid, loss=self.autoencoder_loss,
-                     regularisation=self.autoencoder_penalty,
-                     augmentation=self.augmentation if when == "on_the_fly" else None, train=self.train_autoencoder)
+        return Stage(
+            train_autoencoder,
+            data=self._segments(self.augmentation if when == "static" else None),
+            autoencoder=self.autoencoder,
+            grid=self.grid,
+            loss=self.autoencoder_loss,
+            regularisation=self.autoencoder_penalty,
+            augmentation=self.augmentation if when == "on_the_fly" else None,
+            train=self.train_autoencoder,
+        )
 
 
 def aemic() -> AEMIC:
@@ -149,8 +175,11 @@ def aemic() -> AEMIC:
 
 def separator_only(epochs: int) -> AEMIC:
     """The separator on its own, its output scored as it is."""
-    return AEMIC(stem="raw", train_autoencoder=TrainConfig((Phase("adam", lr=3e-4, epochs=epochs),), batch=8),
-                 train_classifier=None)
+    return AEMIC(
+        stem="raw",
+        train_autoencoder=TrainConfig((Phase("adam", lr=3e-4, epochs=epochs),), batch=8),
+        train_classifier=None,
+    )
 
 
 def smoke(recipe: AEMIC) -> AEMIC:
@@ -165,17 +194,28 @@ def smoke(recipe: AEMIC) -> AEMIC:
         separation=TrackSet("synthetic", sources=recipe.separation.sources, size=48),
         tagging=ClipSet("synthetic", labels="tags", size=160),
         grid=Grid(512, 256, 32_256),
-        autoencoder={**recipe.autoencoder, "filters": (8, 8, 16, 16, 32, 64), "latent": 32, "last": 8,
-                     "bn_momentum": 0.1},
+        autoencoder={
+            **recipe.autoencoder,
+            "filters": (8, 8, 16, 16, 32, 64),
+            "latent": 32,
+            "last": 8,
+            "bn_momentum": 0.1,
+        },
         train_autoencoder=_shorter(recipe.train_autoencoder, lr=5e-3, batch=8, epochs=5, epoch_steps=80),
-        classifier={**recipe.classifier, **THESIS, "filters": (8, 16, 16, 32, 32, 64, 64), "bn_momentum": 0.1,
-                    "dropout": 0.1},
+        classifier={
+            **recipe.classifier,
+            **THESIS,
+            "filters": (8, 16, 16, 32, 32, 64, 64),
+            "bn_momentum": 0.1,
+            "dropout": 0.1,
+        },
         train_classifier=_shorter(recipe.train_classifier, lr=3e-3, batch=8, epochs=12),
     )
 
 
-def _shorter(train: TrainConfig | None, lr: float, batch: int, epochs: int,
-             epoch_steps: int | None = None) -> TrainConfig | None:
+def _shorter(
+    train: TrainConfig | None, lr: float, batch: int, epochs: int, epoch_steps: int | None = None
+) -> TrainConfig | None:
     if train is None:
         return None
     phase = replace(train.phases[0], lr=lr, epochs=epochs, patience=None)

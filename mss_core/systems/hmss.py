@@ -25,9 +25,12 @@ from mss_core.stages.score_levels import score_levels
 from mss_core.stages.train_levels import Objective, train_levels
 from mss_core.training import Phase, TrainConfig
 
-TRAIN = TrainConfig(tuple(Phase("adam", lr=1e-4 * 0.5 ** halved, epochs=100, patience=4, eps=1e-8)
-                          for halved in range(8)),
-                    batch=25, epoch_steps=800, max_epochs=100)
+TRAIN = TrainConfig(
+    tuple(Phase("adam", lr=1e-4 * 0.5**halved, epochs=100, patience=4, eps=1e-8) for halved in range(8)),
+    batch=25,
+    epoch_steps=800,
+    max_epochs=100,
+)
 
 
 @dataclass(frozen=True)
@@ -65,24 +68,30 @@ class HMSS:
         if not self.leaves or len(set(self.leaves)) < len(self.leaves):
             raise ValueError(f"'leaves' must name at least one leaf, each once; got {self.leaves}")
         if len(self.leaves) > 1 and not self.query:
-            raise ValueError(f"{len(self.leaves)} leaves and one model: only a query says which of them is meant "
-                             "(set 'query')")
+            raise ValueError(
+                f"{len(self.leaves)} leaves and one model: only a query says which of them is meant (set 'query')"
+            )
         for leaf in self.scored:
             choose("leaf to score (it must be among 'leaves')", leaf, self.leaves)
         takes_query = self.network["name"] == "query_mask_inference"
         if self.query != takes_query:
-            raise ValueError(f"'query' is {self.query}, and the network {self.network['name']!r} "
-                             f"{'needs one' if takes_query else 'reads none'}")
+            raise ValueError(
+                f"'query' is {self.query}, and the network {self.network['name']!r} "
+                f"{'needs one' if takes_query else 'reads none'}"
+            )
         self.paths()
         object.__setattr__(self, "data", replace(self.data, sources=tree.everything()))
         levels = self.levels if self.joint else 1
-        check({"name": "level_separator", "network": self.network, "mask": self.mask, "constraint": self.constraint},
-              "network")
+        check(
+            {"name": "level_separator", "network": self.network, "mask": self.mask, "constraint": self.constraint},
+            "network",
+        )
         if levels == 1 or self.mask == "direct":  # one meaning, one key
             object.__setattr__(self, "objective", replace(self.objective, judged="own"))
         if levels == 1 and (self.mask != "direct" or self.constraint != "none"):
-            raise ValueError(f"'mask' {self.mask!r} with 'constraint' {self.constraint!r} relates levels, and a model "
-                             "has one")
+            raise ValueError(
+                f"'mask' {self.mask!r} with 'constraint' {self.constraint!r} relates levels, and a model has one"
+            )
         choose("track data set with this hierarchy", self.data.name, SETS[self.hierarchy])
 
     def paths(self, leaves: tuple[str, ...] = ()) -> tuple[tuple[str, ...], ...]:
@@ -97,16 +106,38 @@ class HMSS:
         """The stage graph. Every edge is a keyword argument."""
         rows = hierarchy.load(self.hierarchy).rows(self.nodes())
         sources = tuple(dict.fromkeys(source for names in rows.values() for source in names))
-        tracks = Stage(prepare_levels, data=replace(self.data, sources=sources), rows=rows,
-                       segment=round(self.sampling.seconds * self.data.samplerate))
+        tracks = Stage(
+            prepare_levels,
+            data=replace(self.data, sources=sources),
+            rows=rows,
+            segment=round(self.sampling.seconds * self.data.samplerate),
+        )
         groups = (tuple(range(self.levels)),) if self.joint else tuple((level,) for level in range(self.levels))
         trained = tuple(
-            Stage(train_levels, data=tracks, paths=self.paths(), levels=group, network=self.network, query=self.query,
-                  mask=self.mask, constraint=self.constraint, objective=self.objective, sampling=self.sampling,
-                  train=self.train) for group in groups)
-        return Stage(score_levels, data=tracks, trained=trained, levels=groups, paths=self.paths(self.scored),
-                     query=self.query,
-                     sampling=self.sampling)
+            Stage(
+                train_levels,
+                data=tracks,
+                paths=self.paths(),
+                levels=group,
+                network=self.network,
+                query=self.query,
+                mask=self.mask,
+                constraint=self.constraint,
+                objective=self.objective,
+                sampling=self.sampling,
+                train=self.train,
+            )
+            for group in groups
+        )
+        return Stage(
+            score_levels,
+            data=tracks,
+            trained=trained,
+            levels=groups,
+            paths=self.paths(self.scored),
+            query=self.query,
+            sampling=self.sampling,
+        )
 
 
 SETS = {

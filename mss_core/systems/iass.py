@@ -39,7 +39,8 @@ MUSDB_TARGETS = ("vocals", "bass", "drums", "other")
 METHODS = ("network", *IDEAL)
 
 TRAIN = TrainConfig(
-    (Phase("adam", lr=1e-3, epochs=1000, patience=100, weight_decay=1e-5, factor=0.3, plateau=80, eps=1e-8),), batch=8)
+    (Phase("adam", lr=1e-3, epochs=1000, patience=100, weight_decay=1e-5, factor=0.3, plateau=80, eps=1e-8),), batch=8
+)
 """Batch, patience and decay of the released vocals, bass and drums trainings; the text's patience is 100 for all."""
 EXCEPTIONS: dict[str, dict[str, int]] = {
     "acoustic_guitar": {"patience": 140},
@@ -47,12 +48,23 @@ EXCEPTIONS: dict[str, dict[str, int]] = {
     "piano": {"batch": 5, "patience": 10, "plateau": 4},
 }
 """Where the released JSON files of single targets differ from that."""
-OPEN_UNMIX: dict[str, Any] = {"separator": model("open_unmix"), "train.batch": 16, "train.phases.0.patience": 140,
-                              "exceptions": {}, "gate.kind": "off"}
+OPEN_UNMIX: dict[str, Any] = {
+    "separator": model("open_unmix"),
+    "train.batch": 16,
+    "train.phases.0.patience": 140,
+    "exceptions": {},
+    "gate.kind": "off",
+}
 """Open-Unmix with its own protocol, as departures from :class:`IASS`."""
-MUSDB: dict[str, Any] = {"data.name": "musdb18hq", "data.sources": MUSDB_TARGETS, "data.mixture": "published",
-                         "data.rms_db": None, "data.valid_share": 0.14, "targets": MUSDB_TARGETS,
-                         "mixing.kind": "one of each"}
+MUSDB: dict[str, Any] = {
+    "data.name": "musdb18hq",
+    "data.sources": MUSDB_TARGETS,
+    "data.mixture": "published",
+    "data.rms_db": None,
+    "data.valid_share": 0.14,
+    "targets": MUSDB_TARGETS,
+    "mixing.kind": "one of each",
+}
 """MUSDB18-HQ, in mono, as departures from :class:`IASS`, which is on MM."""
 
 
@@ -75,8 +87,9 @@ class IASS:
         groups: targets whose activities are scored as one, ``{"vocals": ("male singer", "female singer")}``.
     """
 
-    data: TrackSet = TrackSet("mm", sources=(*MM_TARGETS, "other"), samplerate=44_100, mixture="sum", rms_db=-20.0,
-                              valid_share=0.1)
+    data: TrackSet = TrackSet(
+        "mm", sources=(*MM_TARGETS, "other"), samplerate=44_100, mixture="sum", rms_db=-20.0, valid_share=0.1
+    )
     targets: tuple[str, ...] = MM_TARGETS
     transform: Transform = Transform()
     bandwidth: float = 16_000.0
@@ -106,8 +119,10 @@ class IASS:
             for name in changes:
                 choose(f"setting in 'exceptions.{target}'", name, ("batch", "patience", "plateau"))
         if self.alpha < 0 or self.bandwidth <= 0 or self.wiener < 0:
-            raise ValueError(f"'alpha' and 'wiener' are at least 0 and 'bandwidth' above it; got {self.alpha}, "
-                             f"{self.wiener} and {self.bandwidth}")
+            raise ValueError(
+                f"'alpha' and 'wiener' are at least 0 and 'bandwidth' above it; got {self.alpha}, "
+                f"{self.wiener} and {self.bandwidth}"
+            )
         if self.gate.classified:
             self._require_labels()
 
@@ -117,11 +132,14 @@ class IASS:
         if self.method != "network":
             raise ValueError(f"{wanted}, and method {self.method!r} has none; choose gate 'off' or 'oracle'")
         if not self.separator.get("classifier"):
-            raise ValueError(f"{wanted}, and separator {self.separator['name']!r} has none; choose gate 'off' or "
-                             "'oracle'")
+            raise ValueError(
+                f"{wanted}, and separator {self.separator['name']!r} has none; choose gate 'off' or 'oracle'"
+            )
         if self.alpha == 0:
-            raise ValueError(f"{wanted}, and 'alpha' is 0 (trained without labels); choose gate 'off' or 'oracle', or "
-                             "give 'alpha' a value above 0")
+            raise ValueError(
+                f"{wanted}, and 'alpha' is 0 (trained without labels); choose gate 'off' or 'oracle', or "
+                "give 'alpha' a value above 0"
+            )
 
     def labelled(self) -> bool:
         """Whether the networks are trained with activity labels."""
@@ -136,28 +154,71 @@ class IASS:
         masks = tuple(self._masks(target, tracks, labels) for target in self.targets)
         scores = []
         for target, mask in zip(self.targets, masks, strict=True):
-            gate = Stage(infer_gate, data=tracks, activity=labels, masks=mask, target=target, transform=whole,
-                         label_threshold=self.label_threshold, gate=self.gate.settled())
-            scores.append(Stage(
-                score_target, data=tracks, masks=mask, gate=gate, target=target, transform=whole,
-                wiener=self.wiener, remainder="mixture" if self.method == "mixture" else "difference",
-                window=self.scoring.window, hop=self.scoring.hop, over_frames=self.scoring.over_frames))
-        activity = Stage(
-            score_activity, data=tracks, activity=labels, masks=masks, targets=self.targets, groups=self.groups,
-            transform=whole, label_threshold=self.label_threshold) if self.labelled() else None
-        return Stage(evaluate_targets, scores=tuple(scores), targets=self.targets, activity=activity,
-                     over_tracks=self.scoring.over_tracks)
+            gate = Stage(
+                infer_gate,
+                data=tracks,
+                activity=labels,
+                masks=mask,
+                target=target,
+                transform=whole,
+                label_threshold=self.label_threshold,
+                gate=self.gate.settled(),
+            )
+            scores.append(
+                Stage(
+                    score_target,
+                    data=tracks,
+                    masks=mask,
+                    gate=gate,
+                    target=target,
+                    transform=whole,
+                    wiener=self.wiener,
+                    remainder="mixture" if self.method == "mixture" else "difference",
+                    window=self.scoring.window,
+                    hop=self.scoring.hop,
+                    over_frames=self.scoring.over_frames,
+                )
+            )
+        activity = (
+            Stage(
+                score_activity,
+                data=tracks,
+                activity=labels,
+                masks=masks,
+                targets=self.targets,
+                groups=self.groups,
+                transform=whole,
+                label_threshold=self.label_threshold,
+            )
+            if self.labelled()
+            else None
+        )
+        return Stage(
+            evaluate_targets,
+            scores=tuple(scores),
+            targets=self.targets,
+            activity=activity,
+            over_tracks=self.scoring.over_tracks,
+        )
 
     def _masks(self, target: str, tracks: Stage, labels: Stage) -> Stage:
         whole = replace(self.transform, centred=True)
         if self.method != "network":
             return Stage(infer_ideal, data=tracks, target=target, kind=self.method, transform=whole)
         trained = Stage(
-            train_target, data=tracks, activity=labels if self.labelled() else None,
+            train_target,
+            data=tracks,
+            activity=labels if self.labelled() else None,
             statistics=Stage(prepare_statistics, data=tracks, transform=whole),
-            target=target, separator=self.separator, transform=self.transform, bandwidth=self.bandwidth,
-            mixing=self.mixing, alpha=self.alpha if self.labelled() else 0.0,
-            label_threshold=self.label_threshold if self.labelled() else 0.5, train=self._train(target))
+            target=target,
+            separator=self.separator,
+            transform=self.transform,
+            bandwidth=self.bandwidth,
+            mixing=self.mixing,
+            alpha=self.alpha if self.labelled() else 0.0,
+            label_threshold=self.label_threshold if self.labelled() else 0.5,
+            train=self._train(target),
+        )
         return Stage(infer_target, data=tracks, model=trained, target=target, transform=whole)
 
     def _train(self, target: str) -> TrainConfig:
@@ -183,7 +244,7 @@ def smoke(recipe: IASS) -> IASS:
     short chunks, and a few hundred steps in bfloat16 without the paper's schedule.
     """
     sources = ("vocals", "drums", "bass", "other")
-    widths = (8, 12, 16, 20)[:len(recipe.separator.get("widths", ()))]
+    widths = (8, 12, 16, 20)[: len(recipe.separator.get("widths", ()))]
     narrow = {"widths": widths, "classifier": (16, 16, 16), "hidden": 64}
     kept = {name: value for name, value in narrow.items() if recipe.separator.get(name)}
     first = replace(recipe.train.phases[0], lr=3e-3, epochs=6, patience=None, plateau=None)

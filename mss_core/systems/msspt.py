@@ -41,8 +41,10 @@ LEARNING_RATES = {"vocals": 1e-3, "bass": 1e-4, "drums": 2e-4, "other": 3e-4, "m
 SOURCES: dict[str, dict[str, Any]] = {
     "no U-Net": {"pretrain": None, "finetune": None},
     "random init": {"pretrain": None},
-    **{source: {"sources": (source,), "pretrain.phases.0.lr": LEARNING_RATES[source]}
-       for source in ("bass", "drums", "other", "vocals")},
+    **{
+        source: {"sources": (source,), "pretrain.phases.0.lr": LEARNING_RATES[source]}
+        for source in ("bass", "drums", "other", "vocals")
+    },
     "multiple": {"sources": ("vocals", "other", "drums", "bass"), "pretrain.phases.0.lr": LEARNING_RATES["multiple"]},
 }
 """The rows of Table I, as departures: what the separator was trained to separate."""
@@ -65,13 +67,23 @@ FULL_TAIL = (128, 128, 256, 256, 256, 256, 512)
 """Widths of the Short-Chunk CNN itself; MSSPT halves them."""
 
 AST: dict[str, Any] = {
-    "tail": model("ast_tail"), "joint": model("joint_ast"), "frames": 768, "infer.hop": 384, "imagenet": WeightSet(),
-    "train_tail.phases": AST_PHASES, "train_tail.batch": 4, "finetune.phases": AST_PHASES, "finetune.batch": 4,
+    "tail": model("ast_tail"),
+    "joint": model("joint_ast"),
+    "frames": 768,
+    "infer.hop": 384,
+    "imagenet": WeightSet(),
+    "train_tail.phases": AST_PHASES,
+    "train_tail.batch": 4,
+    "finetune.phases": AST_PHASES,
+    "finetune.batch": 4,
 }
 """The AST in place of the CNN, as departures: 7.70-s segments, ImageNet weights (``--data imagenet=FOLDER``)."""
 
 RELEASED: dict[str, Any] = {
-    "joint.adapt": "concat", "joint.mel_of_log": True, "joint.start": "glorot", "joining.stage2": False,
+    "joint.adapt": "concat",
+    "joint.mel_of_log": True,
+    "joint.start": "glorot",
+    "joining.stage2": False,
     "tail.widths": (64, 128, 128, 128, 128, 128, 256),
 }
 """The joint CNN of the released code, an earlier design than the paper's, as departures. For a multi-source separator
@@ -108,8 +120,8 @@ class MSSPT:
     mixing: Mixing = field(default_factory=Mixing)
     separation_loss: str = "l1"
     pretrain: TrainConfig | None = TrainConfig(
-        (Phase("adam", lr=1e-3, epochs=300, decay=0.9, decay_steps=15_000),), batch=8, epoch_steps=1000,
-        select="last")
+        (Phase("adam", lr=1e-3, epochs=300, decay=0.9, decay_steps=15_000),), batch=8, epoch_steps=1000, select="last"
+    )
     train_tail: TrainConfig | None = TrainConfig(CNN_PHASES, batch=16, max_epochs=200)
     finetune: TrainConfig | None = TrainConfig(CNN_PHASES, batch=16, max_epochs=200)
     augment: Augment = Augment()
@@ -126,14 +138,24 @@ class MSSPT:
         check(self.separator, "separator")
         check(self.tail, "tail")
         channels = len(self.sources) + 1
-        check({**self.joint, "separator": {**self.separator, "sources": len(self.sources)},
-               "tail": {**self.tail, "channels": channels}}, "joint")
+        check(
+            {
+                **self.joint,
+                "separator": {**self.separator, "sources": len(self.sources)},
+                "tail": {**self.tail, "channels": channels},
+            },
+            "joint",
+        )
         choose("task", self.task, ("tagging", "genre"))
-        for name, rate in (("separation", self.separation.samplerate), ("tagging", self.tagging.samplerate),
-                           ("genre", self.genre.samplerate)):
+        for name, rate in (
+            ("separation", self.separation.samplerate),
+            ("tagging", self.tagging.samplerate),
+            ("genre", self.genre.samplerate),
+        ):
             if rate != 16_000:
-                raise ValueError(f"'{name}.samplerate' must be 16000 Hz, what the STFT and mel bands are made for; "
-                                 f"not {rate}")
+                raise ValueError(
+                    f"'{name}.samplerate' must be 16000 Hz, what the STFT and mel bands are made for; not {rate}"
+                )
         wanted = self.tail.get("frames", 384)
         if self.frames != wanted:
             raise ValueError(f"'frames' is {self.frames}; the tail {self.tail['name']!r} reads {wanted}")
@@ -141,12 +163,15 @@ class MSSPT:
             raise ValueError(f"'imagenet' holds a transformer's weights; the tail is {self.tail['name']!r}")
         check_augment(self.augment, "augment", clips=True)
         if self.mixing.kind == "accompaniment" and len(self.sources) > 1:
-            raise ValueError(f"mixing of kind 'accompaniment' is made for one source, not "
-                             f"for {', '.join(self.sources)}")
+            raise ValueError(
+                f"mixing of kind 'accompaniment' is made for one source, not for {', '.join(self.sources)}"
+            )
         choose("separation loss", self.separation_loss, SEPARATION_LOSSES)
         if self.mixing.segment_seconds * self.separation.samplerate < audio.samples_of(self.mixing.frames):
-            raise ValueError(f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
-                             f"{self.mixing.frames} frames")
+            raise ValueError(
+                f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
+                f"{self.mixing.frames} frames"
+            )
         if self.pretrain is not None and self.finetune is None:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
 
@@ -158,22 +183,49 @@ class MSSPT:
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
         tracks = Stage(prepare_tracks, data=self.separation, segment=audio.samples_of(self.mixing.frames))
-        clips = Stage(prepare_clips, data=self.genre if self.task == "genre" else self.tagging,
-                      segment=audio.samples_of(self.frames))
+        clips = Stage(
+            prepare_clips,
+            data=self.genre if self.task == "genre" else self.tagging,
+            segment=audio.samples_of(self.frames),
+        )
         weights = self.imagenet and Stage(prepare_weights, data=self.imagenet, frames=self.frames)
         separator = self.pretrain and Stage(
-            pretrain, data=tracks, sources=self.sources, separator=self.separator,
-            mixing=self.mixing, loss=self.separation_loss, train=self.pretrain)
+            pretrain,
+            data=tracks,
+            sources=self.sources,
+            separator=self.separator,
+            mixing=self.mixing,
+            loss=self.separation_loss,
+            train=self.pretrain,
+        )
         separation = separator and Stage(
-            score_separator, data=tracks, model=separator, sources=self.sources, frames=self.mixing.frames)
+            score_separator, data=tracks, model=separator, sources=self.sources, frames=self.mixing.frames
+        )
         tail = self.train_tail and Stage(
-            train_tail, data=clips, tail=self.tail, frames=self.frames, train=self.train_tail, pretrained=weights,
-            augment=self.augment)
+            train_tail,
+            data=clips,
+            tail=self.tail,
+            frames=self.frames,
+            train=self.train_tail,
+            pretrained=weights,
+            augment=self.augment,
+        )
         stage2 = tail if self.joining.stage2 else None
         joint = self.finetune and Stage(
-            finetune, data=clips, separator_model=self.separator, sources=len(self.sources), tail_model=self.tail,
-            joint=self.joint, joining=self.joining, frames=self.frames, train=self.finetune, separator=separator,
-            tail=stage2, pretrained=weights, augment=self.augment)
+            finetune,
+            data=clips,
+            separator_model=self.separator,
+            sources=len(self.sources),
+            tail_model=self.tail,
+            joint=self.joint,
+            joining=self.joining,
+            frames=self.frames,
+            train=self.finetune,
+            separator=separator,
+            tail=stage2,
+            pretrained=weights,
+            augment=self.augment,
+        )
         predictions = Stage(infer, data=clips, model=joint or tail, frames=self.frames, config=self.infer)
         return Stage(evaluate, data=clips, predictions=predictions, separation=separation)
 
@@ -219,8 +271,9 @@ _SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def _shorter(train: TrainConfig | None, lr: float, batch: int, epochs: int,
-             epoch_steps: int | None = None) -> TrainConfig | None:
+def _shorter(
+    train: TrainConfig | None, lr: float, batch: int, epochs: int, epoch_steps: int | None = None
+) -> TrainConfig | None:
     if train is None:
         return None
     first = train.phases[0]

@@ -37,8 +37,22 @@ from mss_core.training import Phase, TrainConfig
 TAGGERS = ("fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn")
 TAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "mtat": {
-        "vocals": ("vocal", "female", "male", "singing", "vocals", "woman", "male vocal", "man", "choir", "voice",
-                   "male voice", "female vocal", "female voice", "choral"),
+        "vocals": (
+            "vocal",
+            "female",
+            "male",
+            "singing",
+            "vocals",
+            "woman",
+            "male vocal",
+            "man",
+            "choir",
+            "voice",
+            "male voice",
+            "female vocal",
+            "female voice",
+            "choral",
+        ),
         "drums": ("drums", "beat", "beats"),
         "guitar": ("guitar",),
         "piano": ("piano", "harpsichord"),
@@ -108,9 +122,14 @@ class TagBox:
     train_vqvae: TrainConfig = TrainConfig((Phase("adam", lr=3e-4, epochs=100, eps=1e-8),), batch=16, epoch_steps=1000)
     vqvae_seconds: float = 1.5
     train_tagger: TrainConfig = TrainConfig(
-        (Phase("adam", lr=1e-4, epochs=200, patience=20, eps=1e-8),
-         Phase("sgd", lr=1e-3, patience=20, momentum=0.9), Phase("sgd", lr=1e-4, patience=20, momentum=0.9)),
-        batch=16, max_epochs=200)
+        (
+            Phase("adam", lr=1e-4, epochs=200, patience=20, eps=1e-8),
+            Phase("sgd", lr=1e-3, patience=20, momentum=0.9),
+            Phase("sgd", lr=1e-4, patience=20, momentum=0.9),
+        ),
+        batch=16,
+        max_epochs=200,
+    )
     steer: SteerConfig = SteerConfig()
     output: str = "masked"
 
@@ -123,8 +142,10 @@ class TagBox:
             choose("target ('tracks.sources' lack it)", target, self.tracks.sources)
         only = METHODS.get(self.method, ())
         if only and any(target not in only for target in self.targets):
-            raise ValueError(f"method {self.method!r} estimates {', '.join(only)} and nothing else; 'targets' names "
-                             f"{', '.join(self.targets)}")
+            raise ValueError(
+                f"method {self.method!r} estimates {', '.join(only)} and nothing else; 'targets' names "
+                f"{', '.join(self.targets)}"
+            )
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"'limit' must be at least 1 track (or None), not {self.limit}")
         if not self.taggers:
@@ -133,14 +154,18 @@ class TagBox:
             choose(f"tagger in 'taggers.{index}.name'", tagger.name, self.models)
             check({**self.models[tagger.name], "classes": 50}, f"models.{tagger.name}")
             if tagger.weights is None and self.clips is None:
-                raise ValueError(f"tagger {tagger.name!r} has neither released weights ('taggers.{index}.weights') nor "
-                                 "clips to be trained on ('clips')")
+                raise ValueError(
+                    f"tagger {tagger.name!r} has neither released weights ('taggers.{index}.weights') nor "
+                    "clips to be trained on ('clips')"
+                )
         check(self.vqvae, "vqvae")
         for target in self.targets:
             self.tags_of(target)
         if self.clips is not None and self.clips.samplerate != TAGGER_RATE:
-            raise ValueError(f"'clips.samplerate' must be {TAGGER_RATE} Hz, what the taggers are made for; "
-                             f"not {self.clips.samplerate}")
+            raise ValueError(
+                f"'clips.samplerate' must be {TAGGER_RATE} Hz, what the taggers are made for; "
+                f"not {self.clips.samplerate}"
+            )
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -156,8 +181,10 @@ class TagBox:
             return tuple(self.wanted[target])
         known = TAGS.get(self.vocabulary, {})
         if target not in known:
-            raise ValueError(f"no tags of {self.vocabulary!r} for target {target!r} (it has some for "
-                             f"{', '.join(known) or 'none'}); set 'wanted' to {{{target!r}: [its tags]}}")
+            raise ValueError(
+                f"no tags of {self.vocabulary!r} for target {target!r} (it has some for "
+                f"{', '.join(known) or 'none'}); set 'wanted' to {{{target!r}: [its tags]}}"
+            )
         return known[target]
 
     def pipeline(self) -> Stage:
@@ -167,24 +194,38 @@ class TagBox:
             taggers = tuple(self._tagger(tagger) for tagger in self.taggers)
             vqvae = self._vqvae(tracks)
             estimates = tuple(
-                Stage(infer_steered, data=tracks, vqvae=vqvae, taggers=taggers, target=target, tracks=self.limit,
-                      tags=tuple(self.tags_of(target) for _ in taggers), config=self.steer.effective())
-                for target in self.targets)
+                Stage(
+                    infer_steered,
+                    data=tracks,
+                    vqvae=vqvae,
+                    taggers=taggers,
+                    target=target,
+                    tracks=self.limit,
+                    tags=tuple(self.tags_of(target) for _ in taggers),
+                    config=self.steer.effective(),
+                )
+                for target in self.targets
+            )
         elif self.method in LAYOUTS:
             separator = Stage(prepare_separator, data=self.separator_weights, layout=self.method)
-            estimates = tuple(Stage(infer_separated, data=tracks, separator=separator, target=target,
-                                    tracks=self.limit) for target in self.targets)
+            estimates = tuple(
+                Stage(infer_separated, data=tracks, separator=separator, target=target, tracks=self.limit)
+                for target in self.targets
+            )
         else:
-            estimates = tuple(Stage(infer_classic, data=tracks, method=self.method, target=target, tracks=self.limit)
-                              for target in self.targets)
+            estimates = tuple(
+                Stage(infer_classic, data=tracks, method=self.method, target=target, tracks=self.limit)
+                for target in self.targets
+            )
         output = self.output if self.method == "steer" else "masked"
         return Stage(score_estimates, data=tracks, estimates=estimates, output=output)
 
     def _vqvae(self, tracks: Stage) -> Stage:
         if self.vqvae_weights is not None:
             return Stage(prepare_vqvae, data=self.vqvae_weights, vqvae=self.vqvae)
-        return Stage(train_vqvae, data=tracks, vqvae=self.vqvae, segment_seconds=self.vqvae_seconds,
-                     train=self.train_vqvae)
+        return Stage(
+            train_vqvae, data=tracks, vqvae=self.vqvae, segment_seconds=self.vqvae_seconds, train=self.train_vqvae
+        )
 
     def _tagger(self, tagger: Tagger) -> Stage:
         described = self.models[tagger.name]
@@ -204,8 +245,10 @@ def listening(vocabulary: str, *names: str) -> dict[str, Any]:
     """Departures: these released taggers, trained on that set; none where it is the baseline's one."""
     if (vocabulary, names) == ("mtg_jamendo", ("fcn",)):
         return {}
-    return {"vocabulary": vocabulary,
-            "taggers": tuple(Tagger(name, WeightSet(f"{name}_{vocabulary}")) for name in names)}
+    return {
+        "vocabulary": vocabulary,
+        "taggers": tuple(Tagger(name, WeightSet(f"{name}_{vocabulary}")) for name in names),
+    }
 
 
 def stem(tracks: str, target: str) -> dict[str, Any]:
@@ -213,8 +256,13 @@ def stem(tracks: str, target: str) -> dict[str, Any]:
     if tracks != "slakh2100":
         return {"targets": (target,)}
     sources = ("bass", "drums", "guitar", "piano", "strings")
-    return {"targets": (target,), "tracks.name": tracks, "tracks.sources": sources, "tracks.subset": "onsets100",
-            "tracks.mixture": "sum"}
+    return {
+        "targets": (target,),
+        "tracks.name": tracks,
+        "tracks.sources": sources,
+        "tracks.subset": "onsets100",
+        "tracks.mixture": "sum",
+    }
 
 
 def supervised(name: str) -> dict[str, Any]:
@@ -252,9 +300,11 @@ def smoke(recipe: TagBox) -> TagBox:
         vqvae_weights=None,
         vqvae=model("vqvae", downs=((3,),), widths=(16,), depths=(3,), embedding=16, codes=128),
         vqvae_seconds=0.5,
-        train_vqvae=TrainConfig((Phase("adam", lr=1e-3, epochs=6, eps=1e-8),), batch=8, epoch_steps=50,
-                                seed=recipe.train_vqvae.seed),
-        train_tagger=TrainConfig((Phase("adam", lr=2e-3, epochs=12, eps=1e-8),), batch=16,
-                                 seed=recipe.train_tagger.seed),
+        train_vqvae=TrainConfig(
+            (Phase("adam", lr=1e-3, epochs=6, eps=1e-8),), batch=8, epoch_steps=50, seed=recipe.train_vqvae.seed
+        ),
+        train_tagger=TrainConfig(
+            (Phase("adam", lr=2e-3, epochs=12, eps=1e-8),), batch=16, seed=recipe.train_tagger.seed
+        ),
         steer=replace(recipe.steer, segment_seconds=8.0, lr=recipe.steer.lr / 50),
     )

@@ -30,8 +30,14 @@ from mss_core.training import Phase, TrainConfig
 
 STEMS = ("bass", "drums", "vocals", "other")
 SEPARATORS = ("xumx", "unet", "hdemucs")
-TRAIN = TrainConfig(tuple(Phase("adam", lr=1e-3 * 0.3 ** fallen, epochs=1000, patience=80, weight_decay=1e-5,
-                                eps=1e-8) for fallen in range(5)), batch=14, max_epochs=1000)
+TRAIN = TrainConfig(
+    tuple(
+        Phase("adam", lr=1e-3 * 0.3**fallen, epochs=1000, patience=80, weight_decay=1e-5, eps=1e-8)
+        for fallen in range(5)
+    ),
+    batch=14,
+    max_epochs=1000,
+)
 """X-UMX: the rate falls to 0.3 of itself after 80 epochs without a new best [released code]."""
 
 
@@ -66,20 +72,25 @@ class Transfer:
         if self.channels not in (1, 2):
             raise ValueError(f"'channels' is 1 or 2, not {self.channels}")
         if self.channels == 1 and self.stems.augment.channel_swap:
-            object.__setattr__(self, "stems", replace(self.stems, augment=replace(self.stems.augment,
-                                                                                 channel_swap=0.0)))
+            object.__setattr__(
+                self, "stems", replace(self.stems, augment=replace(self.stems.augment, channel_swap=0.0))
+            )
         if self.weights.name != self.separator:
             object.__setattr__(self, "weights", WeightSet(self.separator))
         if self.released:
             choose("separator with released weights", self.separator, LAYOUTS)
         elif self.separator == "hdemucs":
-            raise ValueError("'hdemucs' is not trained here: set released=true and pass --data hdemucs=FOLDER with "
-                             "torchaudio's weights")
+            raise ValueError(
+                "'hdemucs' is not trained here: set released=true and pass --data hdemucs=FOLDER with "
+                "torchaudio's weights"
+            )
         check({**self.xumx, "channels": self.channels}, "xumx")
         missing = set(self.rows().values()) - set(self.test.sources)
         if missing:
-            raise ValueError(f"'test.sources' lacks {', '.join(sorted(missing))}, which {self.test.name} has for "
-                             f"{', '.join(STEMS)}; it holds {', '.join(self.test.sources)}")
+            raise ValueError(
+                f"'test.sources' lacks {', '.join(sorted(missing))}, which {self.test.name} has for "
+                f"{', '.join(STEMS)}; it holds {', '.join(self.test.sources)}"
+            )
 
     @property
     def unused(self) -> tuple[str, ...]:
@@ -99,14 +110,33 @@ class Transfer:
         if self.released:
             return Stage(prepare_separator, data=self.weights, layout=self.separator)
         if self.separator == "unet":
-            tracks = Stage(prepare_tracks, data=replace(self.training, samplerate=16_000),
-                           segment=audio.samples_of(self.mixing.frames))
-            return Stage(pretrain, data=tracks, sources=STEMS, separator=self.unet, mixing=self.mixing, loss="l1",
-                         train=self.train)
-        tracks = Stage(prepare_stems, data=self.training, channels=self.channels,
-                       segment=round(self.stems.seconds * self.training.samplerate))
-        return Stage(train_stems, data=tracks, model={**self.xumx, "channels": self.channels, "stems": list(STEMS)},
-                     training=self.stems, train=self.train)
+            tracks = Stage(
+                prepare_tracks,
+                data=replace(self.training, samplerate=16_000),
+                segment=audio.samples_of(self.mixing.frames),
+            )
+            return Stage(
+                pretrain,
+                data=tracks,
+                sources=STEMS,
+                separator=self.unet,
+                mixing=self.mixing,
+                loss="l1",
+                train=self.train,
+            )
+        tracks = Stage(
+            prepare_stems,
+            data=self.training,
+            channels=self.channels,
+            segment=round(self.stems.seconds * self.training.samplerate),
+        )
+        return Stage(
+            train_stems,
+            data=tracks,
+            model={**self.xumx, "channels": self.channels, "stems": list(STEMS)},
+            training=self.stems,
+            train=self.train,
+        )
 
 
 def transfer() -> Transfer:

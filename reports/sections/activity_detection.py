@@ -19,9 +19,7 @@ AUC, FRAME, RATE = "activity_auc_1s", "activity_auc", "activation_rate"
 LEFT, WIDTH, BAR = 210.0, 760.0, 15.0
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """A table and bars; None where no classifier was trained."""
     scores = read_scores(tables / "scores.csv").frame
     rows = scores[(scores["track"] == "") & ~scores["target"].isin(MACRO)]
@@ -37,25 +35,44 @@ def section(
     for target, variant, runs, means in seen.values():
         error = np.std(runs, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else np.nan
         spread = f" ± {number(100 * float(error), 1)}" if np.isfinite(error) else ""
-        lines.append((
-            target, variant, number(100 * means.get(AUC, np.nan), 1) + spread,
-            *(number(100 * means[m], 1) if m in means else MISSING
-              for m in (f"{AUC}_energy", FRAME, f"{FRAME}_energy", RATE)),
-        ))
+        lines.append(
+            (
+                target,
+                variant,
+                number(100 * means.get(AUC, np.nan), 1) + spread,
+                *(
+                    number(100 * means[m], 1) if m in means else MISSING
+                    for m in (f"{AUC}_energy", FRAME, f"{FRAME}_energy", RATE)
+                ),
+            )
+        )
         name = target if len({t for t, *_ in seen.values()}) == len(seen) else f"{target}, {variant}"
         bars.append((name, means))
-    head = ("target", "trained as in", "AUC by second", "of the mixture's energy", "AUC by frame",
-            "of the mixture's energy", "active, %")
+    head = (
+        "target",
+        "trained as in",
+        "AUC by second",
+        "of the mixture's energy",
+        "AUC by frame",
+        "of the mixture's energy",
+        "active, %",
+    )
     text = (
         "Area under the ROC curve, in percent, of each classifier's activity over the test tracks, pooled: by second, "
         "the median of its frames, as published; and by frame. The mixture's energy as the detector needs no "
         "training. Active is the share of frames in which the target sounds. The paper prints bars without figures."
     )
     return Section(
-        "Activity detection", (text,),
+        "Activity detection",
+        (text,),
         (Table(head, tuple(lines), numeric=(False, False, *(True for _ in head[2:]))),),
-        (Figure(_bars(bars), caption="AUC by second (dark), of the mixture's energy (light), and share of active "
-                "frames (tick), in percent."),),
+        (
+            Figure(
+                _bars(bars),
+                caption="AUC by second (dark), of the mixture's energy (light), and share of active "
+                "frames (tick), in percent.",
+            ),
+        ),
     )
 
 

@@ -19,9 +19,7 @@ from ..text import MISSING, Style, number, style
 from . import Section, Table
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """The table; None where the study has no score of a target."""
     scores = read_scores(tables / "scores.csv").frame
     split = scores[(scores["track"] == "") & ~scores["target"].isin(MACRO)]
@@ -55,10 +53,8 @@ def section(
     aggregation = next(iter(split[split["metric"] == metrics[0]]["aggregation"]), "")
     text = (
         f"{published.name} of {found.source}: {published.about}. Ours: {aggregation}; mean ± standard error over runs. "
-        "The published figures are of single trainings" + (
-            "; ours are of a smoke run on other, tiny data and say nothing about them." if findings.study.smoke
-            else "."
-        )
+        "The published figures are of single trainings"
+        + ("; ours are of a smoke run on other, tiny data and say nothing about them." if findings.study.smoke else ".")
     )
     table = Table(tuple(head), tuple(lines), numeric=(False, False, *(True for _ in head[2:])))
     told = (text, published.note) if published.note else (text,)

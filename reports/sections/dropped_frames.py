@@ -20,9 +20,7 @@ KINDS = ("frames", "dropped", "silent_reference", "silent_estimate")
 SCORES = ("sdr", "sdr_all", "usdr")
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """The table; None where no trial left counts."""
     counts = frame_counts(findings, store)
     if counts.empty:
@@ -43,9 +41,7 @@ def section(
                 *(number(total[kind] / runs, 1) for kind in KINDS[1:]),
                 number(100 * total["dropped"] / total["frames"], 1),
                 *(
-                    style(m).value(float(means[target, variant, m]))
-                    if (target, variant, m) in means.index
-                    else MISSING
+                    style(m).value(float(means[target, variant, m])) if (target, variant, m) in means.index else MISSING
                     for m in shown
                 ),
             )

@@ -69,22 +69,28 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Path, store:
         present = {stem: variants[stem] for stem in STEMS if variants.get(stem) in found}
         if "base" not in present or len(present) < 2:
             continue
-        areas = {stem: instrument_areas(predictions[predictions["variant"] == name], found[name])
-                 for stem, name in present.items()}
+        areas = {
+            stem: instrument_areas(predictions[predictions["variant"] == name], found[name])
+            for stem, name in present.items()
+        }
         parts += [area_table(areas, block), difference_table(areas, block, labels(predictions))]
     if not parts:
         return None
     figures = [roc_curves(predictions, blocks), epochs(findings, tables, blocks)]
     return Section(
         "Instruments",
-        ("AUC of each instrument, the mean over runs ± half of a 95 % interval that counts both the clips (DeLong) and "
-         "the runs. The thesis's intervals take six times the clips there are and label counts for negatives; D, its "
-         "criterion, is positive where two intervals do not overlap. It is given with intervals made in the thesis's "
-         "way and with Hanley and McNeil's from the real counts; DeLong's test says whether the difference could be "
-         "due to these clips, and takes these runs for the only ones.",
-         "Rows 'stopped on test' chose their epoch by the test clips' AUC, as the published classifiers did: their "
-         "figures are too high and stand here only beside the published ones."),
-        tuple(parts), tuple(figure for figure in figures if figure.svg))
+        (
+            "AUC of each instrument, the mean over runs ± half of a 95 % interval that counts both the clips (DeLong) "
+            "and the runs. The thesis's intervals take six times the clips there are and label counts for negatives; "
+            "D, its criterion, is positive where two intervals do not overlap. It is given with intervals made in the "
+            "thesis's way and with Hanley and McNeil's from the real counts; DeLong's test says whether the difference "
+            "could be due to these clips, and takes these runs for the only ones.",
+            "Rows 'stopped on test' chose their epoch by the test clips' AUC, as the published classifiers did: their "
+            "figures are too high and stand here only beside the published ones.",
+        ),
+        tuple(parts),
+        tuple(figure for figure in figures if figure.svg),
+    )
 
 
 def instrument_areas(predictions: pd.DataFrame, influence: Influence) -> dict[str, Area]:
@@ -102,7 +108,7 @@ def instrument_areas(predictions: pd.DataFrame, influence: Influence) -> dict[st
 
 def half_width(area: Area) -> float:
     """Half of the 95 % interval of an AUC over other clips and other runs."""
-    clips = float((area.influence ** 2).sum())
+    clips = float((area.influence**2).sum())
     runs = variance(area.runs) / len(area.runs) if len(area.runs) > 1 else 0.0
     return Z * math.sqrt(clips + runs)
 
@@ -118,11 +124,16 @@ def names(areas: Mapping[str, Mapping[str, Area]]) -> list[str]:
 def published_table() -> Table:
     """Table 4.2 as printed, where none of its instruments is among ours."""
     table = paper("aemic").table("Table 4.2")
-    rows = tuple((name, *(cells[column].text.replace("-", "−") for column in table.columns))
-                 for name, cells in table.rows.items())
-    return Table(("instrument", *table.columns), rows,
-                 "Table 4.2 as published: AUC ± half-width, and D. None of its instruments is among ours.",
-                 (False, *[True] * len(table.columns)))
+    rows = tuple(
+        (name, *(cells[column].text.replace("-", "−") for column in table.columns))
+        for name, cells in table.rows.items()
+    )
+    return Table(
+        ("instrument", *table.columns),
+        rows,
+        "Table 4.2 as published: AUC ± half-width, and D. None of its instruments is among ours.",
+        (False, *[True] * len(table.columns)),
+    )
 
 
 def area_table(areas: Mapping[str, Mapping[str, Area]], block: str) -> Table:
@@ -136,8 +147,12 @@ def area_table(areas: Mapping[str, Mapping[str, Area]], block: str) -> Table:
             cells.append(f"{area.mean:.3f} ± {half_width(area):.3f}" if area else MISSING)
         area = areas["base"].get(name)
         rows.append((name, f"{area.positives} / {area.negatives}" if area and area.positives else "", *cells))
-    return Table(("instrument", "clips +/−", *(f"published {stem}" for stem in STEMS), *STEMS), tuple(rows),
-                 f"Table 4.2, AUC ({block}).", (False, *[True] * 7))
+    return Table(
+        ("instrument", "clips +/−", *(f"published {stem}" for stem in STEMS), *STEMS),
+        tuple(rows),
+        f"Table 4.2, AUC ({block}).",
+        (False, *[True] * 7),
+    )
 
 
 def difference_table(areas: Mapping[str, Mapping[str, Area]], block: str, given: int) -> Table:
@@ -158,16 +173,23 @@ def difference_table(areas: Mapping[str, Mapping[str, Area]], block: str, given:
             p = float(2 * scipy_stats.norm.sf(abs(difference) / se)) if se > 0 else math.nan
             theirs = [thesis_half_width(a, given) for a in (area, base)]
             honest = [Z * hanley_mcneil(a.mean, a.positives, a.negatives) for a in (area, base)]
-            cells += [number(difference, 3, signed=True),
-                      number(d_score(area.mean, base.mean, *theirs), 3, signed=True),
-                      number(d_score(area.mean, base.mean, *honest), 3, signed=True), p_value(p)]
+            cells += [
+                number(difference, 3, signed=True),
+                number(d_score(area.mean, base.mean, *theirs), 3, signed=True),
+                number(d_score(area.mean, base.mean, *honest), 3, signed=True),
+                p_value(p),
+            ]
         rows.append((name, *cells))
     count = max(1, len(areas["base"]) - 1)
     head = [f"{stem} {what}" for stem in separated for what in ("printed D", "− base", "D", "D*", "p")]
-    return Table(("instrument", *head), tuple(rows),
-                 f"Table 4.2, differences to base ({block}). D has the thesis's intervals, D* those from the real "
-                 f"counts; p is DeLong's, not corrected: with {count} instruments Bonferroni asks for p below "
-                 f"{0.05 / count:.4f}.", (False, *[True] * len(head)))
+    return Table(
+        ("instrument", *head),
+        tuple(rows),
+        f"Table 4.2, differences to base ({block}). D has the thesis's intervals, D* those from the real "
+        f"counts; p is DeLong's, not corrected: with {count} instruments Bonferroni asks for p below "
+        f"{0.05 / count:.4f}.",
+        (False, *[True] * len(head)),
+    )
 
 
 def thesis_half_width(area: Area, given: int) -> float:
@@ -176,8 +198,9 @@ def thesis_half_width(area: Area, given: int) -> float:
     facts = paper("aemic").printed
     many = facts["inflation"] * given
     positives = facts["inflation"] * area.positives if area.positives else many
-    return float(facts["half_width_in_se"] * hanley_mcneil(area.mean, positives, many - positives if area.positives
-                                                          else many))
+    return float(
+        facts["half_width_in_se"] * hanley_mcneil(area.mean, positives, many - positives if area.positives else many)
+    )
 
 
 def labels(predictions: pd.DataFrame) -> int:
@@ -207,9 +230,12 @@ def roc_curves(predictions: pd.DataFrame, blocks: Mapping[str, Mapping[str, str]
             plots.append(Panel(f"{name}  {' / '.join(told)}", tuple(lines)))
     legend = [(COLOURS[stem], stem) for stem in STEMS if stem in variants]
     drawing = panels(plots, "false-positive rate", "ROC curves by instrument", legend=legend, low=0.0, high=1.0)
-    return Figure(drawing, caption=f"Figures A.1 and A.2, ours ({block}): ROC curve of each instrument, the mean over "
-                                   "runs; the title gives the AUC of base / raw / post, hovering over a curve the "
-                                   "published one of the same instrument. Published areas: Table 4.2.")
+    return Figure(
+        drawing,
+        caption=f"Figures A.1 and A.2, ours ({block}): ROC curve of each instrument, the mean over "
+        "runs; the title gives the AUC of base / raw / post, hovering over a curve the "
+        "published one of the same instrument. Published areas: Table 4.2.",
+    )
 
 
 def epochs(findings: Findings, tables: Path, blocks: Mapping[str, Mapping[str, str]]) -> Figure:
@@ -228,7 +254,9 @@ def epochs(findings: Findings, tables: Path, blocks: Mapping[str, Mapping[str, s
                 plots.append(Panel(f"{stem}, {block}", lines))
     told = paper("aemic").printed["figure 4.5"]
     best = ", ".join(f"{stem} {told['regularisation'][stem]}: {told['auc'][stem]}" for stem in STEMS)
-    return Figure(panels(plots, "epoch", "AUC by epoch"),
-                  caption="Figure 4.5, ours: AUC by epoch of the split that stopped the training, one line a run. "
-                          f"Published, on the test set, best regularisation of each ({best}); the text's base AUC "
-                          "disagrees with Table 4.2's.")
+    return Figure(
+        panels(plots, "epoch", "AUC by epoch"),
+        caption="Figure 4.5, ours: AUC by epoch of the split that stopped the training, one line a run. "
+        f"Published, on the test set, best regularisation of each ({best}); the text's base AUC "
+        "disagrees with Table 4.2's.",
+    )

@@ -15,9 +15,7 @@ from ..media import FLOOR, png_uri
 from . import Figure, Section
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """One row of pictures a target; None where no trial left any."""
     figures = []
     panels = {variant: _panels(findings, variant, store) for variant in options["variants"]}
@@ -27,11 +25,16 @@ def section(
         pictures = [("reference", next(iter(shown.values()))["reference"])]
         pictures += [(variant, panel["estimate"]) for variant, panel in shown.items()]
         closed = {variant: 1.0 - float(panel["gate"].mean()) for variant, panel in shown.items()}
-        told = ", ".join(f"{variant} closes {100 * share:.0f} % of the frames" for variant, share in closed.items()
-                         if share > 0)
+        told = ", ".join(
+            f"{variant} closes {100 * share:.0f} % of the frames" for variant, share in closed.items() if share > 0
+        )
         order = ", ".join(name for name, _ in pictures)
-        figures.append(Figure(image=_beside([picture for _, picture in pictures]),
-                              caption=f"{target} of {track}; top to bottom: {order}. {told}."))
+        figures.append(
+            Figure(
+                image=_beside([picture for _, picture in pictures]),
+                caption=f"{target} of {track}; top to bottom: {order}. {told}.",
+            )
+        )
     if not figures:
         return None
     text = (

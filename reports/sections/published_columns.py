@@ -17,9 +17,7 @@ from . import Section, Table
 from .by_target import over_runs
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """The tables; None for a study that repeats no row of such a table, or has no score of one."""
     study = findings.study
     found = next((p for p in map(paper, PAPERS) if study.name in p.studies), None)
@@ -58,9 +56,8 @@ def section(
     absent = [row for row in published.rows if row not in repeated]
     told = [
         f"{published.name} of {found.source}: {published.about}. Ours: over the whole split, not means of tracks; "
-        "mean ± standard error over runs. The published figures are of single trainings" + (
-            "; ours are of a smoke run on other, tiny data and say nothing about them." if study.smoke else "."
-        ),
+        "mean ± standard error over runs. The published figures are of single trainings"
+        + ("; ours are of a smoke run on other, tiny data and say nothing about them." if study.smoke else "."),
         f"Printed rows that no variant repeats: {'; '.join(absent)}." if absent else "",
     ]
     return Section(f"{published.name} as printed", tuple(text for text in told if text), tuple(parts))

@@ -15,9 +15,7 @@ from ..text import MISSING
 from . import Section, Table
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """The table, or None for a study that repeats none."""
     for name in PAPERS:
         found = paper(name)
@@ -51,16 +49,13 @@ def _section(
             continue
         line = [row]
         for column in columns:
-            line += [
-                cells[row].get(column, MISSING),
-                printed[column].text if column in printed else MISSING,
-            ]
+            line += [cells[row].get(column, MISSING), printed[column].text if column in printed else MISSING]
         lines.append(tuple(line))
     absent = len(table.columns) - len(columns)
     told = [
         f"{table.name} of {short}. Mean ± standard error over runs, in percent; * marks a row better than its "
         "reference after correction (ours) or as printed (published).",
-        "Where the metric is plain accuracy it stands beside the printed \"weighted accuracy\", which the released "
+        'Where the metric is plain accuracy it stands beside the printed "weighted accuracy", which the released '
         "code computes without weights."
         if "accuracy" in {c.style.name for c in findings.comparisons}
         else "",

@@ -36,31 +36,64 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Path, store:
         return None
     level = {v.name: v.levels.get(factor, "") for v in findings.study.variants}
     owner = {trial.stages.get("train_autoencoder", ""): level.get(trial.variant, "") for trial in findings.study.trials}
-    runs = {name: [run for key, run in rows.groupby("key", sort=False) if owner.get(str(key)) == name]
-            for name in level.values()}
+    runs = {
+        name: [run for key, run in rows.groupby("key", sort=False) if owner.get(str(key)) == name]
+        for name in level.values()
+    }
     plots, lines = [], []
     for letter, before, after, claim in PANELS:
-        drawn = [Line(mean_curve(runs.get(name, []), metric), f"{colour}{dash}", f"{name}: {metric}")
-                 for name, colour in ((before, "s0"), (after, "s1"))
-                 for metric, dash in (("train_loss", " dashed"), ("valid_mae", ""))]
+        drawn = [
+            Line(mean_curve(runs.get(name, []), metric), f"{colour}{dash}", f"{name}: {metric}")
+            for name, colour in ((before, "s0"), (after, "s1"))
+            for metric, dash in (("train_loss", " dashed"), ("valid_mae", ""))
+        ]
         plots.append(Panel(f"({letter}) {after.rsplit(', ', 1)[-1]}", tuple(line for line in drawn if line.points)))
         a, b = (lowest(runs.get(name, [])) for name in (after, before))
         told = welch(a, b) if a and b else None
-        lines.append((f"4.1{letter}", f"{after} against {before}", claim,
-                      number(told.difference, 5, signed=True) if told else MISSING,
-                      MISSING if told is None or math.isnan(told.low)
-                      else f"[{number(told.low, 5, True)}, {number(told.high, 5, True)}]",
-                      p_value(told.p) if told else MISSING))
-    figure = Figure(panels(plots, "epoch", "Loss by regularisation", 2,
-                           (("s0", "without"), ("s1", "with"), ("s1 dashed", "training loss"))),
-                    caption="Figure 4.1, ours: validation MAE (solid) and training loss, penalty included (dashed), "
-                            "the mean over runs.")
-    return Section("Loss curves", ("The thesis chose its separator by these curves, one training each.",),
-                   (Table(("panel", "setting", "published: validation loss is",
-                           "ours: lowest validation MAE, difference", "95 % CI", "Welch p"), tuple(lines),
-                          "Figure 4.1: what the thesis reads from its curves, and the difference between ours over "
-                          "runs; p is not corrected.", (False, False, False, True, True, True)),),
-                   (figure,) if figure.svg else ())
+        lines.append(
+            (
+                f"4.1{letter}",
+                f"{after} against {before}",
+                claim,
+                number(told.difference, 5, signed=True) if told else MISSING,
+                MISSING
+                if told is None or math.isnan(told.low)
+                else f"[{number(told.low, 5, True)}, {number(told.high, 5, True)}]",
+                p_value(told.p) if told else MISSING,
+            )
+        )
+    figure = Figure(
+        panels(
+            plots,
+            "epoch",
+            "Loss by regularisation",
+            2,
+            (("s0", "without"), ("s1", "with"), ("s1 dashed", "training loss")),
+        ),
+        caption="Figure 4.1, ours: validation MAE (solid) and training loss, penalty included (dashed), "
+        "the mean over runs.",
+    )
+    return Section(
+        "Loss curves",
+        ("The thesis chose its separator by these curves, one training each.",),
+        (
+            Table(
+                (
+                    "panel",
+                    "setting",
+                    "published: validation loss is",
+                    "ours: lowest validation MAE, difference",
+                    "95 % CI",
+                    "Welch p",
+                ),
+                tuple(lines),
+                "Figure 4.1: what the thesis reads from its curves, and the difference between ours over "
+                "runs; p is not corrected.",
+                (False, False, False, True, True, True),
+            ),
+        ),
+        (figure,) if figure.svg else (),
+    )
 
 
 def mean_curve(runs: list[pd.DataFrame], metric: str) -> tuple[tuple[float, float], ...]:

@@ -27,65 +27,117 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Path, store:
 
 # ---- all arms
 
+
 def overview(found: Searches) -> Section:
     """Budget and outcome of every arm, and whether it was tuned enough."""
     write = value_writer(found.arms)
-    head = ("variant", "trained", "finished", "pruned", "diverged", "replaced", "epochs", "of", "training",
-            f"best {found.arms[0].metrics[0]}", "recipe's own", "chosen, other seeds")
+    head = (
+        "variant",
+        "trained",
+        "finished",
+        "pruned",
+        "diverged",
+        "replaced",
+        "epochs",
+        "of",
+        "training",
+        f"best {found.arms[0].metrics[0]}",
+        "recipe's own",
+        "chosen, other seeds",
+    )
     rows = []
     for arm in found.arms:
         again = arm.again(arm.winner)
         best = arm.best_so_far()
-        rows.append((arm.variant, arm.trained, str(arm.finished()), str(arm.count("pruned")),
-                     str(arm.count("diverged")), str(arm.count("failed")), f"{sum(t.epochs for t in arm.trainings):,}",
-                     f"{sum(t.most for t in arm.trainings):,}", duration(sum(t.seconds for t in arm.trainings)),
-                     write(best[-1][1]) if best else MISSING, given(arm, write),
-                     f"{write(sum(again) / len(again))} ({len(again)})" if again else MISSING))
+        rows.append(
+            (
+                arm.variant,
+                arm.trained,
+                str(arm.finished()),
+                str(arm.count("pruned")),
+                str(arm.count("diverged")),
+                str(arm.count("failed")),
+                f"{sum(t.epochs for t in arm.trainings):,}",
+                f"{sum(t.most for t in arm.trainings):,}",
+                duration(sum(t.seconds for t in arm.trainings)),
+                write(best[-1][1]) if best else MISSING,
+                given(arm, write),
+                f"{write(sum(again) / len(again))} ({len(again)})" if again else MISSING,
+            )
+        )
     paths = list(dict.fromkeys(path for arm in found.arms for path in arm.ranges))
-    chosen = [(path, *(f"{shown(arm.chosen[path])} (given {shown(arm.given.get(path, MISSING))})"
-                       if path in arm.chosen else "" for arm in found.arms)) for path in paths]
+    chosen = [
+        (
+            path,
+            *(
+                f"{shown(arm.chosen[path])} (given {shown(arm.given.get(path, MISSING))})" if path in arm.chosen else ""
+                for arm in found.arms
+            ),
+        )
+        for path in paths
+    ]
     tables = (
-        Table(head, tuple(rows), "Budget and outcome, on the validation split. Replaced: crashed trainings; epochs: "
-              "run, of at most so many. Recipe's own: its values, moved into the ranges where they lie outside; they "
-              "are suggested first.", (False, False, *[True] * 10)),
-        Table(("setting", *(arm.variant for arm in found.arms)), tuple(chosen),
-              "Chosen values, which the runs above were trained with.", (False, *[True] * len(found.arms))),
+        Table(
+            head,
+            tuple(rows),
+            "Budget and outcome, on the validation split. Replaced: crashed trainings; epochs: "
+            "run, of at most so many. Recipe's own: its values, moved into the ranges where they lie outside; they "
+            "are suggested first.",
+            (False, False, *[True] * 10),
+        ),
+        Table(
+            ("setting", *(arm.variant for arm in found.arms)),
+            tuple(chosen),
+            "Chosen values, which the runs above were trained with.",
+            (False, *[True] * len(found.arms)),
+        ),
     )
-    drawn = expected_figure(found.arms[:svg.COLOURS])
+    drawn = expected_figure(found.arms[: svg.COLOURS])
     figures = (Figure(drawn, caption="Expected best value against budget. " + DODGE),) if drawn else ()
     return Section("Search", tuple(words(found)), tables, figures)
 
 
-DODGE = ("Each line: the expected best of n suggestions drawn from those that were made [Dodge et al., 2019], a pruned "
-         "one with its last value, a diverged one with the worst. A line that still falls at its end says that more "
-         "suggestions would have found better ones. The samplers learn as they go, so the figure describes the "
-         "suggestions that were made, not a random search.")
+DODGE = (
+    "Each line: the expected best of n suggestions drawn from those that were made [Dodge et al., 2019], a pruned "
+    "one with its last value, a diverged one with the worst. A line that still falls at its end says that more "
+    "suggestions would have found better ones. The samplers learn as they go, so the figure describes the "
+    "suggestions that were made, not a random search."
+)
 
 
 def words(found: Searches) -> list[str]:
     """How it was searched, whether the budgets are equal, what was saved, and whether it was enough."""
     declared = found.declared
     each = "Every variant had a search of its own" if declared["scope"] == "each_variant" else "There was one search"
-    again = (f"The best {declared['top']} were then trained again with {count(declared['reruns'], 'fresh seed')} each, "
-             "and the best mean of those, not the value that made a suggestion look good, named the winner."
-             if declared["reruns"] else "The best value named the winner.")
-    told = [f"{each}: {count(declared['trials'], 'suggestion')} by {SAMPLERS[declared['sampler']]}, at most "
-            f"{declared['concurrency']} at a time, judged by {' and '.join(declared['metrics'])} on the validation "
-            f"split; the test split was sealed until every winner was known. {again} The seeds of the search "
-            f"({declared['seed']} and after) are not those of the runs above."]
+    again = (
+        f"The best {declared['top']} were then trained again with {count(declared['reruns'], 'fresh seed')} each, "
+        "and the best mean of those, not the value that made a suggestion look good, named the winner."
+        if declared["reruns"]
+        else "The best value named the winner."
+    )
+    told = [
+        f"{each}: {count(declared['trials'], 'suggestion')} by {SAMPLERS[declared['sampler']]}, at most "
+        f"{declared['concurrency']} at a time, judged by {' and '.join(declared['metrics'])} on the validation "
+        f"split; the test split was sealed until every winner was known. {again} The seeds of the search "
+        f"({declared['seed']} and after) are not those of the runs above."
+    ]
     budgets = {arm.variant: arm.finished() for arm in found.arms}
     if len(found.arms) > 1:
         equal = len(set(budgets.values())) == 1
-        told.append(f"All {len(budgets)} arms have {count(next(iter(budgets.values())), 'finished suggestion')}."
-                    if equal else "The arms have unequal budgets: "
-                    + listing([f"{name} {many}" for name, many in budgets.items()]) + ".")
+        told.append(
+            f"All {len(budgets)} arms have {count(next(iter(budgets.values())), 'finished suggestion')}."
+            if equal
+            else "The arms have unequal budgets: " + listing([f"{name} {many}" for name, many in budgets.items()]) + "."
+        )
     stopped = sum(arm.count("pruned") for arm in found.arms)
     if stopped:
         run = sum(t.epochs for arm in found.arms for t in arm.trials if t.state == "pruned")
         most = sum(t.most for arm in found.arms for t in arm.trials if t.state == "pruned")
         total = sum(t.epochs for arm in found.arms for t in arm.trials)
-        told.append(f"Halving ended {count(stopped, 'training')} early, after {run:,} of at most {most:,} epochs: "
-                    f"{most - run:,} epochs saved, beside {total:,} run.")
+        told.append(
+            f"Halving ended {count(stopped, 'training')} early, after {run:,} of at most {most:,} epochs: "
+            f"{most - run:,} epochs saved, beside {total:,} run."
+        )
     told += [sentence for arm in found.arms if (sentence := enough(arm))]
     return told
 
@@ -98,9 +150,11 @@ def enough(arm: Arm) -> str:
     means, _ = search.expected_best(values)
     half, whole = means[len(values) // 2 - 1], means[-1]
     spread = float(np.std(values)) or 1.0
-    return (f"{arm.variant}: half the budget would be expected to reach {number(arm.sign() * half, 4)}, all of it "
-            f"{number(arm.sign() * whole, 4)}: the second half was worth {number(half - whole, 4)}, "
-            f"{number((half - whole) / spread, 2)} of the suggestions' standard deviation.")
+    return (
+        f"{arm.variant}: half the budget would be expected to reach {number(arm.sign() * half, 4)}, all of it "
+        f"{number(arm.sign() * whole, 4)}: the second half was worth {number(half - whole, 4)}, "
+        f"{number((half - whole) / spread, 2)} of the suggestions' standard deviation."
+    )
 
 
 def given(arm: Arm, write: Callable[[float], str]) -> str:
@@ -113,6 +167,7 @@ def given(arm: Arm, write: Callable[[float], str]) -> str:
 
 # ---- one arm
 
+
 def arm_section(found: Searches, arm: Arm) -> Section:
     """Best suggestions with their reruns, importance, expected best against budget, the whole history."""
     write = value_writer([arm])
@@ -122,61 +177,122 @@ def arm_section(found: Searches, arm: Arm) -> Section:
     for rank, trial in enumerate(arm.candidates, start=1):
         again, training = arm.again(trial), by_trial[trial]
         mark = f"{rank} (chosen)" if trial == arm.winner else str(rank)
-        best.append((mark, str(trial), write(training.values[0]), mean_se(again, write),
-                     *(shown(training.departures.get(p, MISSING)) for p in arm.ranges)))
-    tables = [Table(("rank", "trial", arm.metrics[0], "other seeds", *names.values()), tuple(best),
-                    "The best suggestions, and their mean ± standard error over other seeds.",
-                    (False, *[True] * (3 + len(names))))]
+        best.append(
+            (
+                mark,
+                str(trial),
+                write(training.values[0]),
+                mean_se(again, write),
+                *(shown(training.departures.get(p, MISSING)) for p in arm.ranges),
+            )
+        )
+    tables = [
+        Table(
+            ("rank", "trial", arm.metrics[0], "other seeds", *names.values()),
+            tuple(best),
+            "The best suggestions, and their mean ± standard error over other seeds.",
+            (False, *[True] * (3 + len(names))),
+        )
+    ]
     shares = search.importance(arm, np.random.default_rng(0))
     if shares:
-        tables.append(Table(
-            ("setting", "share of variance", "95 % interval"),
-            tuple((path, f"{100 * middle:.0f} %", f"{100 * low:.0f} to {100 * high:.0f} %")
-                  for path, (middle, low, high) in shares.items()),
-            "What mattered: functional ANOVA, main effects over the whole space; the interval is over resampled "
-            f"suggestions, {arm.count('complete')} of them.", (False, True, True)))
+        tables.append(
+            Table(
+                ("setting", "share of variance", "95 % interval"),
+                tuple(
+                    (path, f"{100 * middle:.0f} %", f"{100 * low:.0f} to {100 * high:.0f} %")
+                    for path, (middle, low, high) in shares.items()
+                ),
+                "What mattered: functional ANOVA, main effects over the whole space; the interval is over resampled "
+                f"suggestions, {arm.count('complete')} of them.",
+                (False, True, True),
+            )
+        )
     values = search.scores(arm)
     means, deviations = search.expected_best(values)
     budgets = sorted({1, max(1, len(values) // 4), max(1, len(values) // 2), len(values)}) if values else []
-    tables.append(Table(("suggestions", "expected best", "± SD"), tuple(
-        (str(n), write(arm.sign() * means[n - 1]), write(deviations[n - 1])) for n in budgets),
-        "Expected best value against budget.", (True, True, True)))
+    tables.append(
+        Table(
+            ("suggestions", "expected best", "± SD"),
+            tuple((str(n), write(arm.sign() * means[n - 1]), write(deviations[n - 1])) for n in budgets),
+            "Expected best value against budget.",
+            (True, True, True),
+        )
+    )
     if len(arm.metrics) == 2:
         ahead = search.front(arm)
-        tables.append(Table(("trial", *arm.metrics, *names.values()), tuple(
-            (str(n), *(number(v, 4) for v in by_trial[n].values),
-             *(shown(by_trial[n].departures.get(p, MISSING)) for p in arm.ranges)) for n in ahead),
-            "The Pareto front: no suggestion is better in both metrics.", (True,) * (3 + len(names))))
-    tables.append(Table(
-        ("trial", "seed", "ended", *arm.metrics, "epochs", "s", *names.values()),
-        tuple((str(t.trial), "" if t.rerun is None else str(t.rerun), t.state,
-               *(number(v, 4) if math.isfinite(v) else MISSING for v in t.values), f"{t.epochs}/{t.most}",
-               f"{t.seconds:.0f}", *(shown(t.departures.get(p, MISSING)) for p in arm.ranges)) for t in arm.trainings),
-        "Every training; a seed marks one made again.",
-        (True, True, False, *[True] * (2 + len(arm.metrics) + len(names)))))
-    figures = [Figure(history_figure(arm), caption="Every suggestion in order. Filled: trained to its end. Ring: "
-                      "pruned, at its last value. The line: best so far."),
-               Figure(parallel_figure(arm, names), caption="Parallel coordinates: one line a suggestion; coloured: the "
-                      "best, the chosen one thick; each axis is the range that was searched.")]
+        tables.append(
+            Table(
+                ("trial", *arm.metrics, *names.values()),
+                tuple(
+                    (
+                        str(n),
+                        *(number(v, 4) for v in by_trial[n].values),
+                        *(shown(by_trial[n].departures.get(p, MISSING)) for p in arm.ranges),
+                    )
+                    for n in ahead
+                ),
+                "The Pareto front: no suggestion is better in both metrics.",
+                (True,) * (3 + len(names)),
+            )
+        )
+    tables.append(
+        Table(
+            ("trial", "seed", "ended", *arm.metrics, "epochs", "s", *names.values()),
+            tuple(
+                (
+                    str(t.trial),
+                    "" if t.rerun is None else str(t.rerun),
+                    t.state,
+                    *(number(v, 4) if math.isfinite(v) else MISSING for v in t.values),
+                    f"{t.epochs}/{t.most}",
+                    f"{t.seconds:.0f}",
+                    *(shown(t.departures.get(p, MISSING)) for p in arm.ranges),
+                )
+                for t in arm.trainings
+            ),
+            "Every training; a seed marks one made again.",
+            (True, True, False, *[True] * (2 + len(arm.metrics) + len(names))),
+        )
+    )
+    figures = [
+        Figure(
+            history_figure(arm),
+            caption="Every suggestion in order. Filled: trained to its end. Ring: "
+            "pruned, at its last value. The line: best so far.",
+        ),
+        Figure(
+            parallel_figure(arm, names),
+            caption="Parallel coordinates: one line a suggestion; coloured: the "
+            "best, the chosen one thick; each axis is the range that was searched.",
+        ),
+    ]
     if shares:
         figures.append(Figure(importance_figure(shares, names), caption="Importance with its 95 % interval."))
     drawn = expected_figure([arm], band=True)
     if drawn:
         figures.append(Figure(drawn, caption="Expected best value against budget, ± one standard deviation."))
-    told = [f"Search {arm.key[:12]} of {arm.trained}, kept in {arm.directory}. To look at it in Optuna's dashboard: "
-            f"optuna-dashboard <store>/{arm.directory}/journal.log"]
+    told = [
+        f"Search {arm.key[:12]} of {arm.trained}, kept in {arm.directory}. To look at it in Optuna's dashboard: "
+        f"optuna-dashboard <store>/{arm.directory}/journal.log"
+    ]
     if not shares:
-        told.append(f"With {count(arm.count('complete'), 'suggestion')} trained to the end, importance is not "
-                    f"computed (it takes {search.LEAST}).")
+        told.append(
+            f"With {count(arm.count('complete'), 'suggestion')} trained to the end, importance is not "
+            f"computed (it takes {search.LEAST})."
+        )
     return Section(f"Search: {arm.variant}", tuple(told), tuple(tables), tuple(f for f in figures if f.svg))
 
 
 # ---- figures
 
+
 def history_figure(arm: Arm) -> str:
     """Value against suggestion, with the best so far; empty without a value."""
-    points = [(t, t.values[0] if not math.isnan(t.values[0]) else t.reported[-1] if t.reported else math.nan)
-              for t in arm.trials]
+    points = [
+        (t, t.values[0] if not math.isnan(t.values[0]) else t.reported[-1] if t.reported else math.nan)
+        for t in arm.trials
+    ]
     points = [(t, value) for t, value in points if math.isfinite(value)]
     if not points:
         return ""
@@ -233,8 +349,9 @@ def importance_figure(shares: Mapping[str, tuple[float, float, float]], names: M
     left, right = 170.0, 700.0
     x = svg.linear(0, 1, left, right)
     bottom = 14 + 26.0 * len(shares)
-    parts = svg.x_axis(x, [0.0, 0.25, 0.5, 0.75, 1.0], 8, bottom, "share of variance",
-                       lambda value: f"{100 * value:.0f} %")
+    parts = svg.x_axis(
+        x, [0.0, 0.25, 0.5, 0.75, 1.0], 8, bottom, "share of variance", lambda value: f"{100 * value:.0f} %"
+    )
     for row, (path, (middle, low, high)) in enumerate(shares.items()):
         y = 26.0 + 26 * row
         parts.append(svg.text(left - 10, y + 4, svg.shortened(names[path], 22), "name", "end"))
@@ -249,20 +366,31 @@ def expected_figure(arms: Sequence[Arm], band: bool = False) -> str:
     if not curves:
         return ""
     lines = [(arm, [arm.sign() * m for m in means], deviations) for arm, means, deviations in curves]
-    reach = [m + side * d for _, means, deviations in lines for m, d in zip(means, deviations, strict=True)
-             for side in ((-1, 1) if band else (0,))]
+    reach = [
+        m + side * d
+        for _, means, deviations in lines
+        for m, d in zip(means, deviations, strict=True)
+        for side in ((-1, 1) if band else (0,))
+    ]
     low, high = svg.padded(reach)
     left, right, top, bottom = 64.0, 560.0, 12.0, 222.0
     longest = max(len(means) for _, means, _ in lines)
     x, y = svg.linear(1, max(2, longest), left, right), svg.linear(low, high, bottom, top)
     parts = svg.y_axis(y, svg.ticks(low, high), left, right)
-    parts += svg.x_axis(x, [t for t in svg.ticks(1, longest, 8) if t >= 1 and t == round(t)], top, bottom,
-                        "suggestions", lambda value: f"{value:.0f}")
+    parts += svg.x_axis(
+        x,
+        [t for t in svg.ticks(1, longest, 8) if t >= 1 and t == round(t)],
+        top,
+        bottom,
+        "suggestions",
+        lambda value: f"{value:.0f}",
+    )
     for index, (arm, means, deviations) in enumerate(lines):
         if band:
             for side in (-1, 1):
-                edge = [(x(n), y(m + side * d)) for n, (m, d) in
-                        enumerate(zip(means, deviations, strict=True), start=1)]
+                edge = [
+                    (x(n), y(m + side * d)) for n, (m, d) in enumerate(zip(means, deviations, strict=True), start=1)
+                ]
                 parts.append(svg.polyline(edge, f"series fine dashed s{index}"))
         line = [(x(n), y(m)) for n, m in enumerate(means, start=1)]
         parts.append(svg.polyline(line, f"series s{index}", arm.variant))
@@ -274,6 +402,7 @@ def expected_figure(arms: Sequence[Arm], band: bool = False) -> str:
 
 
 # ---- words
+
 
 def value_writer(arms: Sequence[Arm]) -> Callable[[float], str]:
     """How values of the first metric are written: decimals that show their spread."""

@@ -39,9 +39,11 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Path, store:
     table = training(findings, tables)
     return Section(
         "Separated stems",
-        ("SDR between amplitude spectrograms, the mean over a song's segments; it compares with no SDR of signals. "
-         "The tests below sample songs: one separator, trained once, made all of these stems. Post is computed from "
-         "raw, song by song, so the paired test is the one that fits the design; the thesis used the unpaired one.",),
+        (
+            "SDR between amplitude spectrograms, the mean over a song's segments; it compares with no SDR of signals. "
+            "The tests below sample songs: one separator, trained once, made all of these stems. Post is computed from "
+            "raw, song by song, so the paired test is the one that fits the design; the thesis used the unpaired one.",
+        ),
         tuple([*found, *([table] if table else [])]),
         tuple(figure for figure in figures if figure.svg or figure.image),
     )
@@ -58,11 +60,23 @@ def by_song(frame: pd.DataFrame, levels: Mapping[str, str], stem: str, metric: s
 def table_4_1(songs: Mapping[str, pd.Series]) -> Table:
     """Means and standard deviations over songs."""
     printed = paper("aemic").table("Table 4.1").rows
-    rows = tuple((stem, printed[stem]["mean SDR"].text, printed[stem]["SD"].text, number(float(series.mean())),
-                  number(float(series.std(ddof=1))), str(len(series))) for stem, series in songs.items())
-    return Table(("stem", "published mean", "published SD", "mean", "SD", "songs"), rows,
-                 "Table 4.1: spectrogram SDR in dB. Published: 50 songs of MUSDB18's test set.",
-                 (False, True, True, True, True, True))
+    rows = tuple(
+        (
+            stem,
+            printed[stem]["mean SDR"].text,
+            printed[stem]["SD"].text,
+            number(float(series.mean())),
+            number(float(series.std(ddof=1))),
+            str(len(series)),
+        )
+        for stem, series in songs.items()
+    )
+    return Table(
+        ("stem", "published mean", "published SD", "mean", "SD", "songs"),
+        rows,
+        "Table 4.1: spectrogram SDR in dB. Published: 50 songs of MUSDB18's test set.",
+        (False, True, True, True, True, True),
+    )
 
 
 def tests(songs: Mapping[str, pd.Series]) -> Table:
@@ -76,10 +90,15 @@ def tests(songs: Mapping[str, pd.Series]) -> Table:
     both = [dict(enumerate(joined[stem])) for stem in STEMS]
     r = float(joined.corr().iloc[0, 1]) if len(joined) > 2 else math.nan
     raw, post = (list(scores.values()) for scores in both)
-    ours: dict[str, Result] = {"Student": student(raw, post), "Welch": welch(raw, post),
-                               "paired": paired(both[0], both[1])}
-    recomputed = {name: scipy_stats.ttest_ind_from_stats(means[0], deviations[0], n, means[1], deviations[1], n, equal)
-                  for name, equal in (("Student", True), ("Welch", False))}
+    ours: dict[str, Result] = {
+        "Student": student(raw, post),
+        "Welch": welch(raw, post),
+        "paired": paired(both[0], both[1]),
+    }
+    recomputed = {
+        name: scipy_stats.ttest_ind_from_stats(means[0], deviations[0], n, means[1], deviations[1], n, equal)
+        for name, equal in (("Student", True), ("Welch", False))
+    }
     rows = [("Student, as printed", f"t({printed['df']}) = {printed['t']}", p_value(printed["p"]), MISSING, MISSING)]
     for name, result in ours.items():
         told = f"t({result.df:.1f}) = {number(result.statistic)}" if not math.isnan(result.p) else result.note
@@ -91,8 +110,10 @@ def tests(songs: Mapping[str, pd.Series]) -> Table:
     if math.isnan(r):
         caption = "Raw against post. The printed means and SDs do not tell the paired test."
     else:
-        caption = ("Raw against post. The printed means and SDs do not tell the paired test: its published side is "
-                   f"what they would give with the correlation between raw and post of our songs, {number(r)}.")
+        caption = (
+            "Raw against post. The printed means and SDs do not tell the paired test: its published side is "
+            f"what they would give with the correlation between raw and post of our songs, {number(r)}."
+        )
     return Table(("test", "published", "p", "ours", "p"), tuple(rows), caption, (False, True, True, True, True))
 
 
@@ -112,14 +133,30 @@ def paired_published(means: Sequence[float], deviations: Sequence[float], n: int
 def per_song(songs: Mapping[str, pd.Series], mixture: pd.Series) -> Figure:
     """Figure 4.4: a point a song, ordered by the raw stem's score."""
     order = list(songs["raw"].sort_values().index)
-    lines = [Line(tuple((float(place), float(series[name])) for place, name in enumerate(order, 1) if name in series),
-                  kind, what)
-             for what, kind, series in (("raw", "s0", songs["raw"]), ("post", "s1", songs["post"]),
-                                        ("mixture", "shared dashed", mixture)) if len(series)]
-    drawing = panels([Panel("spectrogram SDR (dB)", tuple(lines))], "test song, by the raw stem's score",
-                     "SDR of each song", legend=[(line.kind, line.name) for line in lines])
-    return Figure(drawing, caption="Figure 4.4, ours: SDR of each test song, and of its mixture taken as the estimate. "
-                                   "The thesis draws 50 songs and prints no figure for any.")
+    lines = [
+        Line(
+            tuple((float(place), float(series[name])) for place, name in enumerate(order, 1) if name in series),
+            kind,
+            what,
+        )
+        for what, kind, series in (
+            ("raw", "s0", songs["raw"]),
+            ("post", "s1", songs["post"]),
+            ("mixture", "shared dashed", mixture),
+        )
+        if len(series)
+    ]
+    drawing = panels(
+        [Panel("spectrogram SDR (dB)", tuple(lines))],
+        "test song, by the raw stem's score",
+        "SDR of each song",
+        legend=[(line.kind, line.name) for line in lines],
+    )
+    return Figure(
+        drawing,
+        caption="Figure 4.4, ours: SDR of each test song, and of its mixture taken as the estimate. "
+        "The thesis draws 50 songs and prints no figure for any.",
+    )
 
 
 def losses(findings: Findings, tables: Path) -> list[Figure]:
@@ -128,11 +165,20 @@ def losses(findings: Findings, tables: Path) -> list[Figure]:
     rows = None if curves is None else curves[curves["stage"] == "train_autoencoder"]
     if rows is None or rows.empty:
         return []
-    lines = {metric: [Line(by_epoch(run), kind, metric) for _, run in rows[rows["metric"] == metric].groupby("key")]
-             for metric, kind in (("train_loss", "s0"), ("valid_mae", "s1"))}
-    drawing = panels([Panel("training and validation", tuple(lines["train_loss"] + lines["valid_mae"])),
-                      Panel("validation", tuple(lines["valid_mae"]))], "epoch", "Loss of the separator", 2,
-                     (("s0", "training loss, penalty included"), ("s1", "validation MAE")))
+    lines = {
+        metric: [Line(by_epoch(run), kind, metric) for _, run in rows[rows["metric"] == metric].groupby("key")]
+        for metric, kind in (("train_loss", "s0"), ("valid_mae", "s1"))
+    }
+    drawing = panels(
+        [
+            Panel("training and validation", tuple(lines["train_loss"] + lines["valid_mae"])),
+            Panel("validation", tuple(lines["valid_mae"])),
+        ],
+        "epoch",
+        "Loss of the separator",
+        2,
+        (("s0", "training loss, penalty included"), ("s1", "validation MAE")),
+    )
     return [Figure(drawing, caption="Figure 4.2, ours: the separator's loss on values of dB / 150.")]
 
 
@@ -153,13 +199,30 @@ def training(findings: Findings, tables: Path) -> Table | None:
     for _, run in rows.groupby("key", sort=False):
         wide = run.pivot(index="step", columns="metric", values="value")
         best = int(np.argmin(wide["valid_mae"]))
-        ours.append((str(best + 1), str(len(wide)), number(float(wide["train_loss"].iloc[best]), 5),
-                     number(float(wide["valid_mae"].iloc[best]), 5)))
-    return Table(("separator", "best epoch", "of", "training loss", "validation MAE"),
-                 (("published", str(printed["epoch"]), str(printed["epochs"]), str(printed["train_mae"]),
-                   str(printed["valid_mae"])), *(("ours", *row) for row in ours)),
-                 "Figure 4.2 in numbers: the epoch of the lowest validation MAE. The published training figure is "
-                 "an MAE; ours holds the penalty.", (False, True, True, True, True))
+        ours.append(
+            (
+                str(best + 1),
+                str(len(wide)),
+                number(float(wide["train_loss"].iloc[best]), 5),
+                number(float(wide["valid_mae"].iloc[best]), 5),
+            )
+        )
+    return Table(
+        ("separator", "best epoch", "of", "training loss", "validation MAE"),
+        (
+            (
+                "published",
+                str(printed["epoch"]),
+                str(printed["epochs"]),
+                str(printed["train_mae"]),
+                str(printed["valid_mae"]),
+            ),
+            *(("ours", *row) for row in ours),
+        ),
+        "Figure 4.2 in numbers: the epoch of the lowest validation MAE. The published training figure is "
+        "an MAE; ours holds the penalty.",
+        (False, True, True, True, True),
+    )
 
 
 def spectra(findings: Findings, levels: Mapping[str, str], store: Path) -> list[Figure]:
@@ -168,8 +231,11 @@ def spectra(findings: Findings, levels: Mapping[str, str], store: Path) -> list[
     for example in findings.study.examples:
         if levels.get(example.variant) in STEMS:
             paths = chosen.setdefault(example.track, {})
-            paths |= {"mixture": example.mixture, "target": example.reference,
-                      levels[example.variant]: example.estimate}
+            paths |= {
+                "mixture": example.mixture,
+                "target": example.reference,
+                levels[example.variant]: example.estimate,
+            }
     figures = []
     for track, paths in chosen.items():
         sounds = [media.load(store / paths[name]) for name in ("mixture", *STEMS, "target") if name in paths]
@@ -180,7 +246,11 @@ def spectra(findings: Findings, levels: Mapping[str, str], store: Path) -> list[
         shown: list[np.ndarray] = []
         for picture in pictures:
             shown += [20 * np.log10(np.maximum(picture, 1e-9) / top), np.zeros((len(picture), 3))]
-        figures.append(Figure(image=media.png_uri(np.hstack(shown[:-1])),
-                              caption=f"Figure 4.3, ours: {track}; from the left mixture, raw, post, target. "
-                                      f"0 to 8 kHz, {-RANGE:.0f} dB."))
+        figures.append(
+            Figure(
+                image=media.png_uri(np.hstack(shown[:-1])),
+                caption=f"Figure 4.3, ours: {track}; from the left mixture, raw, post, target. "
+                f"0 to 8 kHz, {-RANGE:.0f} dB.",
+            )
+        )
     return figures

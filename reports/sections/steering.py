@@ -28,9 +28,7 @@ LEAST = 0.1
 """Improvements below this many dB are taken for none."""
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """A row a variant and target, a sentence for each improvement that attenuation explains."""
     study, name = findings.study, str(options.get("table", ""))
     frame = read_scores(tables / "scores.csv").frame

@@ -16,15 +16,14 @@ from . import Figure, Section, Table
 LEFT, RIGHT, TOP, BOTTOM, WIDTH = 60.0, 610.0, 14.0, 250.0, 760.0
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """A table of mean and interval, and a drawing a metric; None where the study has none of the metrics."""
     factor = options["factor"]
     points = {v.name: float(v.levels[factor]) for v in findings.study.variants if _is_number(v.levels.get(factor))}
     order = sorted(points, key=lambda name: points[name])
-    shown = [c for m in options["metrics"] for c in findings.comparisons
-             if c.style.name == m and c.target in ("", "macro")]
+    shown = [
+        c for m in options["metrics"] for c in findings.comparisons if c.style.name == m and c.target in ("", "macro")
+    ]
     if not shown or len(order) < 2:
         return None
     best = []
@@ -42,11 +41,18 @@ def section(
     head = (factor, *(text for c in shown for text in (c.style.label, f"difference to {c.against}, interval")))
     return Section(
         f"Scores along {factor}",
-        (f"The {factor} of the highest mean, chosen on the same tracks that it is scored on: {'; '.join(best)}. "
-         "All rows of one seed share its trainings, so their differences are less uncertain than their levels.",),
+        (
+            f"The {factor} of the highest mean, chosen on the same tracks that it is scored on: {'; '.join(best)}. "
+            "All rows of one seed share its trainings, so their differences are less uncertain than their levels.",
+        ),
         (Table(head, rows, numeric=(False, *(True for _ in head[1:]))),),
-        tuple(Figure(_drawing(c, points, order, lines, factor),
-                     caption=f"{c.style.label}: mean over runs and its standard error.") for c in shown),
+        tuple(
+            Figure(
+                _drawing(c, points, order, lines, factor),
+                caption=f"{c.style.label}: mean over runs and its standard error.",
+            )
+            for c in shown
+        ),
     )
 
 
@@ -69,12 +75,14 @@ def _cells(comparison: Comparison, name: str) -> tuple[str, str]:
     return style.value(row.mean) + error, difference
 
 
-def _drawing(comparison: Comparison, points: Mapping[str, float], order: list[str], lines: list[str],
-             factor: str) -> str:
+def _drawing(
+    comparison: Comparison, points: Mapping[str, float], order: list[str], lines: list[str], factor: str
+) -> str:
     scale = comparison.style.scale
     rows = {name: comparison.row(name) for name in (*order, *lines) if comparison.row(name).runs}
-    ends = [scale * (row.mean + side * (0.0 if math.isnan(row.se) else row.se)) for row in rows.values()
-            for side in (-1, 1)]
+    ends = [
+        scale * (row.mean + side * (0.0 if math.isnan(row.se) else row.se)) for row in rows.values() for side in (-1, 1)
+    ]
     y = svg.linear(*svg.padded(ends), BOTTOM, TOP)
     x = svg.linear(math.log(points[order[0]]), math.log(points[order[-1]]), LEFT + 10, RIGHT)
     parts = svg.y_axis(y, svg.ticks(*svg.padded(ends)), LEFT, RIGHT)

@@ -21,9 +21,7 @@ from . import Figure, Section, Table
 WIDTH, LEFT, ROW = 760.0, 170.0, 22.0
 
 
-def section(
-    findings: Findings, options: Mapping[str, Any], tables: Path, store: Path
-) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """The figure and its table, or None where no tag has scores of the level and its reference."""
     factor, level, many = options["factor"], options["level"], int(options.get("many", 10))
     found, blocks = differences(findings, options, tables)
@@ -34,8 +32,7 @@ def section(
     shown = ranked if len(ranked) <= 2 * many else pd.concat([ranked.head(many), ranked.tail(many)])
     others = [name for name in found.columns if name != level]
     cells = tuple(
-        (str(tag), *(printed.difference(shown.at[tag, name]) for name in (level, *others)))
-        for tag in shown.index
+        (str(tag), *(printed.difference(shown.at[tag, name]) for name in (level, *others))) for tag in shown.index
     )
     which = "all" if len(shown) == len(ranked) else f"{many} largest gains and losses of {len(ranked)}"
     over = f" and over {count(blocks, 'block')}" if blocks > 1 else ""
@@ -52,9 +49,7 @@ def section(
     )
 
 
-def differences(
-    findings: Findings, options: Mapping[str, Any], tables: Path
-) -> tuple[pd.DataFrame, int]:
+def differences(findings: Findings, options: Mapping[str, Any], tables: Path) -> tuple[pd.DataFrame, int]:
     """Difference to its reference of each level on each tag, mean over blocks: (tag x level), and how many blocks
     there are. A tag counts in a block where both have a score."""
     by_variant = tag_scores(read_scores(tables / "scores.csv"), options["metric"])

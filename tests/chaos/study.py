@@ -4,12 +4,14 @@ from mss_core.study import Factor, Study, run
 from mss_core.study.resources import RESOURCES
 from tests.chaos.work import Small
 
-RESOURCES.update({
-    "prepare_numbers": {"cpu": 1},
-    "pretrain_small": {"cpu": 1, "gpu": 1},
-    "finetune_small": {"cpu": 1, "gpu": 1},
-    "score_small": {"cpu": 1, "warm": 1},
-})
+RESOURCES.update(
+    {
+        "prepare_numbers": {"cpu": 1},
+        "pretrain_small": {"cpu": 1, "gpu": 1},
+        "finetune_small": {"cpu": 1, "gpu": 1},
+        "score_small": {"cpu": 1, "warm": 1},
+    }
+)
 
 study = Study(
     name="chaos",

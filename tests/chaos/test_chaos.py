@@ -48,8 +48,12 @@ def environment(**more: str) -> dict[str, str]:
 def undisturbed(tmp_path_factory) -> Path:
     """The store of a run in one process that nobody disturbs, without pauses."""
     store = tmp_path_factory.mktemp("undisturbed")
-    subprocess.run([sys.executable, str(STUDY), "--in-process", "--store", str(store)], env=environment(), check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, str(STUDY), "--in-process", "--store", str(store)],
+        env=environment(),
+        check=True,
+        capture_output=True,
+    )
     return store
 
 
@@ -62,9 +66,16 @@ class Cluster:
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.chaos.cluster"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                                        env=self.environment, cwd=REPOSITORY, start_new_session=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.cluster"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=self.environment,
+            cwd=REPOSITORY,
+            start_new_session=True,
+        )
         self._read()
 
     def _read(self) -> None:
@@ -100,7 +111,8 @@ class Cluster:
         for pid, _, _ in processes():
             with contextlib.suppress(OSError):
                 if f"RAY_TMPDIR={self.environment['RAY_TMPDIR']}".encode() in Path(
-                        f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    f"/proc/{pid}/environ"
+                ).read_bytes().split(b"\0"):
                     os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -117,10 +129,27 @@ class Server:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{self.folder / 'm.db'}",
-             "--artifacts-destination", str(self.folder / "artifacts"), "--host", "127.0.0.1", "--port",
-             str(self.port), "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, env=environment())
+            [
+                sys.executable,
+                "-m",
+                "mlflow",
+                "server",
+                "--backend-store-uri",
+                f"sqlite:///{self.folder / 'm.db'}",
+                "--artifacts-destination",
+                str(self.folder / "artifacts"),
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(self.port),
+                "--workers",
+                "1",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=environment(),
+        )
         deadline = time.monotonic() + 240
         while True:
             with contextlib.suppress(OSError):
@@ -188,8 +217,12 @@ def overlaps(trace: Path) -> list[tuple[str, float]]:
     for path in trace.iterdir():
         times = [float(line.split()[0]) for line in path.read_text().splitlines() if line]
         spans[path.name.split(".")[0]].append((times[0], times[-1]))
-    return [(key, max(0.0, min(a[1], b[1]) - max(a[0], b[0])))
-            for key, found in spans.items() for i, a in enumerate(found) for b in found[:i]]
+    return [
+        (key, max(0.0, min(a[1], b[1]) - max(a[0], b[0])))
+        for key, found in spans.items()
+        for i, a in enumerate(found)
+        for b in found[:i]
+    ]
 
 
 def check(store: Path, undisturbed: Path, commits: Commits, trace: Path) -> None:
@@ -197,8 +230,11 @@ def check(store: Path, undisturbed: Path, commits: Commits, trace: Path) -> None
     commits.stop.set()
     assert scores(store) == scores(undisturbed)
     assert len(commits.seen) == STAGES and {len(found) for found in commits.seen.values()} == {1}
-    left = [path.name for path in store.glob("*_*/*") if "partial" in path.name or "damaged" in path.name
-            or path.name.endswith((".claim", ".log"))]
+    left = [
+        path.name
+        for path in store.glob("*_*/*")
+        if "partial" in path.name or "damaged" in path.name or path.name.endswith((".claim", ".log"))
+    ]
     assert not left
     assert all(seconds <= 60 for _, seconds in overlaps(trace))
     for manifest in [*store.glob("pretrain_small/*/manifest.json"), *store.glob("finetune_small/*/manifest.json")]:
@@ -245,9 +281,12 @@ def _one_study(undisturbed: Path, folder: Path, number: int, kinds: list[str]) -
     driver: subprocess.Popen | None = None
 
     def drive() -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, str(STUDY), "--store", str(store), "--tracking-uri", server.uri],
-                                env={**cluster.environment, "RAY_ADDRESS": cluster.facts["address"]}, stdout=log,
-                                stderr=log)
+        return subprocess.Popen(
+            [sys.executable, str(STUDY), "--store", str(store), "--tracking-uri", server.uri],
+            env={**cluster.environment, "RAY_ADDRESS": cluster.facts["address"]},
+            stdout=log,
+            stderr=log,
+        )
 
     begun = time.monotonic()
     try:
@@ -301,8 +340,10 @@ def _one_study(undisturbed: Path, folder: Path, number: int, kinds: list[str]) -
         check(store, undisturbed, commits, trace)
         check_runs(server.uri)
         worst = max([seconds for _, seconds in overlaps(trace)], default=0.0)
-        record(f"| {number} | finished | {time.monotonic() - begun:.0f} s | {commands} commands, byte-identical, "
-               f"overlap {worst:.1f} s |")
+        record(
+            f"| {number} | finished | {time.monotonic() - begun:.0f} s | {commands} commands, byte-identical, "
+            f"overlap {worst:.1f} s |"
+        )
     finally:
         if driver is not None:
             driver.kill()
@@ -320,8 +361,13 @@ def test_killed_while_writing(undisturbed: Path, tmp_path: Path, place: str) -> 
     cluster = Cluster(CHAOS_TRACE=str(trace), CHAOS_KILL=place, CHAOS_MARKER=str(tmp_path / "killed"))
     commits = Commits(store)
     try:
-        done = subprocess.run([sys.executable, str(STUDY), "--store", str(store)], capture_output=True, text=True,
-                              env={**cluster.environment, "RAY_ADDRESS": cluster.facts["address"]}, timeout=1200)
+        done = subprocess.run(
+            [sys.executable, str(STUDY), "--store", str(store)],
+            capture_output=True,
+            text=True,
+            env={**cluster.environment, "RAY_ADDRESS": cluster.facts["address"]},
+            timeout=1200,
+        )
         assert done.returncode == 0, done.stderr[-3000:]
     finally:
         cluster.end()

@@ -30,10 +30,13 @@ def graph() -> list[Stage]:
     """24 stages, 24 that read one or two of those, 12 that read two of the second kind; 5 to 40 s each."""
     rng = random.Random(0)
     roots = [Stage(sleep_root, seconds=rng.uniform(5, 40), number=n) for n in range(24)]
-    middle = [Stage(sleep_middle, parts=tuple(rng.sample(roots, rng.choice((1, 2)))), seconds=rng.uniform(5, 40),
-                    number=n) for n in range(24)]
-    last = [Stage(sleep_last, parts=tuple(rng.sample(middle, 2)), seconds=rng.uniform(5, 40), number=n)
-            for n in range(12)]
+    middle = [
+        Stage(sleep_middle, parts=tuple(rng.sample(roots, rng.choice((1, 2)))), seconds=rng.uniform(5, 40), number=n)
+        for n in range(24)
+    ]
+    last = [
+        Stage(sleep_last, parts=tuple(rng.sample(middle, 2)), seconds=rng.uniform(5, 40), number=n) for n in range(12)
+    ]
     return [*roots, *middle, *last]
 
 
@@ -42,9 +45,11 @@ def list_schedule(stages: dict[str, Stage], machines: int) -> float:
     below = descendants(stages, list(stages))
     waiting, done, running, now = set(stages), set(), [], 0.0
     while waiting or running:
-        ready = sorted((key for key in stages if key in waiting
-                        and all(up.key in done for up in stages[key].inputs.values())), key=lambda key: -below[key])
-        for key in ready[:machines - len(running)]:
+        ready = sorted(
+            (key for key in stages if key in waiting and all(up.key in done for up in stages[key].inputs.values())),
+            key=lambda key: -below[key],
+        )
+        for key in ready[: machines - len(running)]:
             waiting.remove(key)
             heapq.heappush(running, (now + stages[key].arguments["seconds"], key))
         now, key = heapq.heappop(running)
@@ -64,16 +69,26 @@ def test_no_barrier(tmp_path: Path, monkeypatch) -> None:
     """From the first stage's start to the last one's end, with a fresh process for each of 48 stages."""
     trace = tmp_path / "trace"
     trace.mkdir()
-    for name, request in {"sleep_root": {"cpu": 1, "gpu": 1}, "sleep_middle": {"cpu": 1, "gpu": 1},
-                          "sleep_last": {"cpu": 1, "gpu": 1, "warm": 1}}.items():
+    for name, request in {
+        "sleep_root": {"cpu": 1, "gpu": 1},
+        "sleep_middle": {"cpu": 1, "gpu": 1},
+        "sleep_last": {"cpu": 1, "gpu": 1, "warm": 1},
+    }.items():
         monkeypatch.setitem(RESOURCES, name, request)
     folder = tempfile.mkdtemp(prefix="gpus")
-    script = ("import sys; from ray.cluster_utils import Cluster; c = Cluster(initialize_head=True, head_node_args="
-              f"dict(num_cpus={GPUS}, num_gpus={GPUS}, include_dashboard=False, object_store_memory=80 * 2**20)); "
-              "print(c.address, flush=True); sys.stdin.read(); c.shutdown()")
+    script = (
+        "import sys; from ray.cluster_utils import Cluster; c = Cluster(initialize_head=True, head_node_args="
+        f"dict(num_cpus={GPUS}, num_gpus={GPUS}, include_dashboard=False, object_store_memory=80 * 2**20)); "
+        "print(c.address, flush=True); sys.stdin.read(); c.shutdown()"
+    )
     cluster = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, env={**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(REPOSITORY), "CHAOS_TRACE": str(trace)})
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(REPOSITORY), "CHAOS_TRACE": str(trace)},
+    )
     monkeypatch.setenv("RAY_ADDRESS", cluster.stdout.readline().strip())
     import ray
 

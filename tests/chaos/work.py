@@ -38,8 +38,9 @@ def pretrain_small(*, data: Path, width: int, train: TrainConfig, version: int =
     _train(_network(width, train.seed), data, train, out, ctx)
 
 
-def finetune_small(*, data: Path, base: Path, width: int, train: TrainConfig, version: int = 1, out: Path,
-                   ctx: Context) -> None:
+def finetune_small(
+    *, data: Path, base: Path, width: int, train: TrainConfig, version: int = 1, out: Path, ctx: Context
+) -> None:
     """Leaves weights.pt of a network trained on from ``base``."""
     module = _network(width, train.seed)
     module.load_state_dict(torch.load(base / "weights.pt", weights_only=True))

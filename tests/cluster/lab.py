@@ -53,7 +53,10 @@ class Lab:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "id")], check=True)
         self.outer = subprocess.Popen(
             [*UNSHARE, sys.executable, "-m", "tests.cluster.lab", "laptop", str(self.folder), str(self.nodes)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self.outer.stdout is not None
         line = self.outer.stdout.readline()
         assert line == "ready\n", f"the lab did not start: {line!r}"
@@ -75,13 +78,30 @@ class Lab:
     def run(self, words: Sequence[str], seconds: float, **more: str) -> subprocess.CompletedProcess:
         """Run a command on the laptop."""
         environment = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": "/root", "LANG": "C.UTF-8", **more}
-        return subprocess.run(["nsenter", "-t", str(self.first), "-n", "-m", "-p", "-u", f"--wd={os.getcwd()}", *words],
-                              capture_output=True, text=True, timeout=seconds, env=environment)
+        return subprocess.run(
+            ["nsenter", "-t", str(self.first), "-n", "-m", "-p", "-u", f"--wd={os.getcwd()}", *words],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            env=environment,
+        )
 
     def on(self, number: int, command: str, seconds: float = 120) -> subprocess.CompletedProcess:
         """Run a shell line on a machine, over SSH, as in a terminal there."""
-        return self.run(["ssh", "-i", str(self.folder / "id"), "-o", "StrictHostKeyChecking=no", "-o",
-                         "UserKnownHostsFile=/dev/null", f"root@{address(number)}", f"bash -ic '{command}'"], seconds)
+        return self.run(
+            [
+                "ssh",
+                "-i",
+                str(self.folder / "id"),
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                f"root@{address(number)}",
+                f"bash -ic '{command}'",
+            ],
+            seconds,
+        )
 
 
 def _children(pid: int) -> list[int]:
@@ -130,8 +150,9 @@ def laptop(folder: Path, nodes: int) -> None:
     _sh("ip", "address", "add", f"{LAPTOP}/24", "dev", "br0")
     _sh("ip", "link", "set", "br0", "up")
     for number in range(1, nodes + 1):
-        outer = subprocess.Popen([*UNSHARE, sys.executable, "-m", "tests.cluster.lab", "node", str(folder),
-                                  str(number)])
+        outer = subprocess.Popen(
+            [*UNSHARE, sys.executable, "-m", "tests.cluster.lab", "node", str(folder), str(number)]
+        )
         while not (folder / f"up{number}").exists():  # it is in its namespaces
             assert outer.poll() is None
             time.sleep(0.05)
@@ -161,15 +182,23 @@ def node(folder: Path, number: int) -> None:
     Path("/run/sshd").mkdir(exist_ok=True)
     (here / "sshd_config").write_text(f"""Port 22
 ListenAddress {address(number)}
-HostKey {folder / 'host'}
-AuthorizedKeysFile {folder / 'id.pub'}
-PidFile {here / 'sshd.pid'}
+HostKey {folder / "host"}
+AuthorizedKeysFile {folder / "id.pub"}
+PidFile {here / "sshd.pid"}
 StrictModes no
 UsePAM no
 PermitRootLogin yes
 """)
-    subprocess.Popen([shutil.which("sshd", path="/usr/sbin:/usr/bin") or "sshd", "-D", "-f",
-                      str(here / "sshd_config"), "-E", str(here / "sshd.log")])
+    subprocess.Popen(
+        [
+            shutil.which("sshd", path="/usr/sbin:/usr/bin") or "sshd",
+            "-D",
+            "-f",
+            str(here / "sshd_config"),
+            "-E",
+            str(here / "sshd.log"),
+        ]
+    )
     (folder / f"sshd{number}").touch()
     _reap()
 

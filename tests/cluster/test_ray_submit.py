@@ -17,8 +17,11 @@ import yaml
 from tests.cluster.lab import Lab, address, why_not
 from tests.conftest import REPOSITORY, tiny_flags
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(2400),
-              pytest.mark.skipif(bool(why_not()), reason=f"no machines of our own here: {why_not()}")]
+pytestmark = [
+    pytest.mark.chaos,
+    pytest.mark.timeout(2400),
+    pytest.mark.skipif(bool(why_not()), reason=f"no machines of our own here: {why_not()}"),
+]
 
 BIN = Path(sys.executable).parent
 FLAGS = tiny_flags(Path("STORE"))[5:]
@@ -36,18 +39,26 @@ def cluster_file(folder: Path, nodes: int) -> Path:
     assert "make setup" in setup[0] and "mss/.venv" in setup[1]
     content["setup_commands"] = [
         f"grep -q MYVENV ~/.bashrc 2>/dev/null || echo 'export RAY_AUTH_MODE=token PATH={BIN}:$PATH "
-        "PYTHONPATH=$HOME/mss MYVENV=1' >> ~/.bashrc"]
+        "PYTHONPATH=$HOME/mss MYVENV=1' >> ~/.bashrc"
+    ]
     for name in ("head_start_ray_commands", "worker_start_ray_commands"):  # fewer cores and less memory than it finds
-        content[name] = [line.replace("ray start", "ray start --num-cpus=1 --object-store-memory=80000000")
-                         for line in content[name]]
+        content[name] = [
+            line.replace("ray start", "ray start --num-cpus=1 --object-store-memory=80000000") for line in content[name]
+        ]
     path = folder / "ray_cluster.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
 
 def ray(lab: Lab, *words: str, seconds: float = 900):
-    return lab.run([str(BIN / "ray"), *words], seconds, RAY_UP_enable_autoscaler_v2="0", PYTHONPATH=str(REPOSITORY),
-                   PATH=f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin", RAY_AUTH_MODE="token")
+    return lab.run(
+        [str(BIN / "ray"), *words],
+        seconds,
+        RAY_UP_enable_autoscaler_v2="0",
+        PYTHONPATH=str(REPOSITORY),
+        PATH=f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin",
+        RAY_AUTH_MODE="token",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +81,19 @@ def cluster(lab: Lab) -> Path:
 
 
 def submit(lab: Lab, cluster: Path, *flags: str):
-    return ray(lab, "submit", "--no-config-cache", str(cluster), str(REPOSITORY / "studies" / "source_ablation.py"),
-               "--", "--smoke", "--seeds", "1", *FLAGS, *flags)
+    return ray(
+        lab,
+        "submit",
+        "--no-config-cache",
+        str(cluster),
+        str(REPOSITORY / "studies" / "source_ablation.py"),
+        "--",
+        "--smoke",
+        "--seeds",
+        "1",
+        *FLAGS,
+        *flags,
+    )
 
 
 def test_a_store_that_one_node_does_not_share_is_an_error(lab: Lab, cluster: Path) -> None:
@@ -97,8 +119,12 @@ def test_ray_job_submit_goes_on_with_the_same_store(lab: Lab, cluster: Path) -> 
     store = lab.folder / "store"
     before = len(list(store.glob("*/*/manifest.json")))
     flags = " ".join(f'"{word}"' for word in [*FLAGS, "--store", str(store)])
-    done = lab.on(1, f"ray job submit --address http://127.0.0.1:8265 -- python mss/studies/source_ablation.py "
-                     f"--smoke --seeds 1 {flags}", 1200)
+    done = lab.on(
+        1,
+        f"ray job submit --address http://127.0.0.1:8265 -- python mss/studies/source_ablation.py "
+        f"--smoke --seeds 1 {flags}",
+        1200,
+    )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-4000:]
     assert f"{STAGES - before} stages executed, {before} found in the store" in said
@@ -107,16 +133,22 @@ def test_ray_job_submit_goes_on_with_the_same_store(lab: Lab, cluster: Path) -> 
 def test_an_mlflow_server_on_the_head_takes_what_other_hosts_send(lab: Lab, cluster: Path) -> None:
     """As docs/running.md starts it: it shows a finished study, node 2 logs to a run, unknown names are refused."""
     uri = f"http://{address(1)}:5000"
-    server = (f"mlflow server --backend-store-uri sqlite:///{lab.folder}/mlflow.db --artifacts-destination "
-              f"{lab.folder}/artifacts --host 0.0.0.0 --allowed-hosts {address(1)}:5000 --workers 1")
+    server = (
+        f"mlflow server --backend-store-uri sqlite:///{lab.folder}/mlflow.db --artifacts-destination "
+        f"{lab.folder}/artifacts --host 0.0.0.0 --allowed-hosts {address(1)}:5000 --workers 1"
+    )
     lab.on(1, f"nohup {server} > {lab.folder}/mlflow.log 2>&1 < /dev/null &")
     health = f"curl -s -o /dev/null -w %{{http_code}} {uri}/health"
     deadline = time.monotonic() + 120
     while lab.on(2, health).stdout.strip() != "200":
         assert time.monotonic() < deadline, (lab.folder / "mlflow.log").read_text()[-2000:]
         time.sleep(2)
-    assert lab.on(2, f"curl -s -o /dev/null -w %{{http_code}} -H Host:elsewhere:5000 {uri}/api/2.0/mlflow/"
-                     "experiments/search").stdout.strip() == "403"
+    assert (
+        lab.on(
+            2, f"curl -s -o /dev/null -w %{{http_code}} -H Host:elsewhere:5000 {uri}/api/2.0/mlflow/experiments/search"
+        ).stdout.strip()
+        == "403"
+    )
     done = submit(lab, cluster, "--store", str(lab.folder / "store"), "--tracking-uri", uri)
     said = done.stdout + done.stderr
     assert done.returncode == 0 and f"0 stages executed, {STAGES} found in the store" in said, said[-4000:]
@@ -136,7 +168,11 @@ def test_a_study_waits_for_nodes_and_then_says_which_are_missing(lab: Lab, clust
     """Last, because the worker's machine does not come back."""
     lab.unplug(2)
     time.sleep(60)  # Ray takes its time to declare a node dead
-    done = lab.on(1, "export MSS_NODES_SECONDS=40; cd ~/mss && python studies/source_ablation.py --smoke --seeds 1 "
-                     f"--store {lab.folder / 'other'} --set separation.size=12", 600)
+    done = lab.on(
+        1,
+        "export MSS_NODES_SECONDS=40; cd ~/mss && python studies/source_ablation.py --smoke --seeds 1 "
+        f"--store {lab.folder / 'other'} --set separation.size=12",
+        600,
+    )
     assert done.returncode == 2
     assert "1 of 2 nodes have joined the cluster (10.77.0.1; not 10.77.0.2)" in done.stderr

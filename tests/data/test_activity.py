@@ -32,12 +32,18 @@ def test_silence_is_inactive_and_short_sounds_pass() -> None:
 def test_published_confidences_are_reproduced(shared_data: Path) -> None:
     """An excerpt of 6.8 s finds its place in the annotation of the whole song and decides as it does."""
     folder = shared_data / "musdb18_excerpt" / "hq_train" / "Music Delta - 80s Rock"
-    ours = np.stack(list(confidence({name: audio.load(folder / f"{name}.wav")[0].mean(0)
-                                     for name in ("drums", "bass", "other", "vocals")}).values()))[:, 6:-6]
-    _, values = read_confidence(shared_data / "metadata" / "medleydb" / "Activation_Confidence" /
-                                "v2.MusicDelta_80sRock_ACTIVATION_CONF.lab")
+    ours = np.stack(
+        list(
+            confidence(
+                {name: audio.load(folder / f"{name}.wav")[0].mean(0) for name in ("drums", "bass", "other", "vocals")}
+            ).values()
+        )
+    )[:, 6:-6]
+    _, values = read_confidence(
+        shared_data / "metadata" / "medleydb" / "Activation_Confidence" / "v2.MusicDelta_80sRock_ACTIVATION_CONF.lab"
+    )
     published = np.stack(list(values.values()))
-    places = [published[:, start:start + ours.shape[1]] for start in range(published.shape[1] - ours.shape[1] + 1)]
+    places = [published[:, start : start + ours.shape[1]] for start in range(published.shape[1] - ours.shape[1] + 1)]
     likeness = np.array([np.corrcoef(ours.ravel(), place.ravel())[0, 1] for place in places])
     best = int(likeness.argmax())
     assert likeness[best] > 0.85 and np.sort(np.delete(likeness, range(best - 4, best + 5)))[-1] < likeness[best] - 0.05

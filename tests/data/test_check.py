@@ -28,8 +28,10 @@ def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, dict]:
 def test_a_good_set_is_usable(clips_tree: Path, capsys: pytest.CaptureFixture) -> None:
     code, report = run(capsys, "clips", clips_tree)
     assert code == 0 and report["items"] == {"train": 4, "valid": 2, "test": 3}
-    assert report["labels"] == {"flute": {"train": 2, "valid": 1, "test": 2},
-                                "violin": {"train": 2, "valid": 1, "test": 1}}
+    assert report["labels"] == {
+        "flute": {"train": 2, "valid": 1, "test": 2},
+        "violin": {"train": 2, "valid": 1, "test": 1},
+    }
     assert report["rates"] == {"16000": 9} and report["channels"] == {"1": 9}
     assert report["hours"]["valid"] == pytest.approx(9 / 3600, abs=1e-3) and len(report["fingerprint"]) == 64
     assert main(["check", "clips", str(clips_tree)]) == 0
@@ -40,6 +42,7 @@ def test_a_good_set_is_usable(clips_tree: Path, capsys: pytest.CaptureFixture) -
 def test_fingerprint_is_that_of_the_study(clips_tree: Path) -> None:
     from mss_core.data.fingerprints import Fingerprints, fingerprint
     from mss_core.data.sets import survey
+
     config = configure("clips", clips_tree)
     found = survey(config, {"clips": clips_tree})
     assert check(config, clips_tree, quick=True).fingerprint == fingerprint(found, clips_tree, Fingerprints(None))
@@ -47,9 +50,18 @@ def test_fingerprint_is_that_of_the_study(clips_tree: Path) -> None:
 
 def damaged(root: Path) -> Path:
     """A jamendo tree with every kind of bad file among its training clips, and one good."""
-    rows = [(f"{name}.wav", "x", split, 3.0) for name, split in (
-        ("good", "train"), ("nan", "train"), ("zero", "train"), ("text", "train"), ("stereo", "train"),
-        ("v", "valid"), ("t", "test"))]
+    rows = [
+        (f"{name}.wav", "x", split, 3.0)
+        for name, split in (
+            ("good", "train"),
+            ("nan", "train"),
+            ("zero", "train"),
+            ("text", "train"),
+            ("stereo", "train"),
+            ("v", "valid"),
+            ("t", "test"),
+        )
+    ]
     write_clips(root, rows)
     samples, rate = soundfile.read(root / "nan.wav")
     samples[77] = np.nan
@@ -72,7 +84,7 @@ def test_bad_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
 def test_an_mp3_that_stops_half_way_is_excluded(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     root = trees.jamendo(tmp_path / "j")
     path = root / "audio" / "02" / "102.mp3"
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     code, report = run(capsys, "mtg_jamendo", root)
     assert code == 1 and len(report["excluded"]) == 1
     assert report["excluded"][0].startswith("02/102.mp3: stops after")
@@ -86,8 +98,11 @@ def test_unknown_rates_and_channels_are_named(tmp_path: Path, capsys: pytest.Cap
         trees.write(root / "train" / "Band A - One" / f"{row}.wav", samples[:, 0], 22_050)
     code, report = run(capsys, "musdb18hq", root)
     assert code == 1 and report["warnings"] == [
-        "Band A - One: 22050 Hz; published are 44100", "Band A - One: 1 channels; published are 2",
-        "Band A - One: 1 channel(s) among items of 2", "Band A - One: 22050 Hz among items of 44100"]
+        "Band A - One: 22050 Hz; published are 44100",
+        "Band A - One: 1 channels; published are 2",
+        "Band A - One: 1 channel(s) among items of 2",
+        "Band A - One: 22050 Hz among items of 44100",
+    ]
 
 
 def test_stems_are_compared_with_the_mixture(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -139,8 +154,10 @@ def test_artists_on_both_sides_and_absent_labels_are_warned_of(tmp_path: Path, c
     assert "label 'instrument---accordion': no item in train, valid, test" in report["warnings"]
 
 
-@pytest.mark.parametrize("name", ["musdb18hq", "mm", "ms21", "slakh2100", "mtat", "fma_medium",
-                                  "fma_medium_minus_small", "irmas", "mtg_jamendo"])
+@pytest.mark.parametrize(
+    "name",
+    ["musdb18hq", "mm", "ms21", "slakh2100", "mtat", "fma_medium", "fma_medium_minus_small", "irmas", "mtg_jamendo"],
+)
 def test_every_layout_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture, name: str) -> None:
     maker = {"mtg_jamendo": trees.jamendo, "fma_medium": trees.fma, "fma_medium_minus_small": trees.fma}
     root = maker.get(name, getattr(trees, name, None))(tmp_path / "set")
@@ -156,8 +173,9 @@ def test_every_layout_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture, 
 def test_published_totals_stand_beside_what_was_found(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     def rows(name: str, root: Path) -> dict[str, tuple]:
         _, report = run(capsys, name, root)
-        return {row["what"]: (row["published"], row["found"], row["agrees"], row["verified"])
-                for row in report["published"]}
+        return {
+            row["what"]: (row["published"], row["found"], row["agrees"], row["verified"]) for row in report["published"]
+        }
 
     assert rows("musdb18hq", trees.musdb18hq(tmp_path / "m"))["train items"] == (86, 2, False, True)
     found = rows("mm", trees.mm(tmp_path / "mm"))
@@ -172,12 +190,13 @@ def test_a_mono_stem_and_another_rate_are_named(tmp_path: Path, capsys: pytest.C
     samples, rate = soundfile.read(root / "train" / "a" / "vocals.wav")
     soundfile.write(root / "train" / "a" / "vocals.wav", samples.mean(1), rate)
     code, report = run(capsys, "stems", root)
-    assert code == 1 and report["warnings"] == ["a: vocals has 1 channel(s), the mixture 2",
-                                                "b: 22050 Hz among items of 16000"]
+    assert code == 1 and report["warnings"] == [
+        "a: vocals has 1 channel(s), the mixture 2",
+        "b: 22050 Hz among items of 16000",
+    ]
 
 
-def test_the_same_audio_in_two_splits_is_named(clips_tree: Path, tmp_path: Path,
-                                               capsys: pytest.CaptureFixture) -> None:
+def test_the_same_audio_in_two_splits_is_named(clips_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (clips_tree / "test0.wav").write_bytes((clips_tree / "train1.wav").read_bytes())
     code, report = run(capsys, "clips", clips_tree)
     assert code == 1 and report["warnings"] == ["train1.wav (train) and test0.wav (test): the same audio"]
@@ -188,11 +207,17 @@ def test_the_same_audio_in_two_splits_is_named(clips_tree: Path, tmp_path: Path,
     assert code == 1 and report["warnings"] == ["b (train) and b (test): the same audio"]
 
 
-@pytest.mark.parametrize(("name", "old", "new"), [
-    ("ms21", "train/A - 1", "test/A - 1"), ("slakh2100", "train/Track00001", "test/Track00001"),
-    ("mm", "MedleyDB/Audio/Ann_One", "Elsewhere/Ann_One")])
-def test_a_song_in_two_folders_makes_a_set_unusable(tmp_path: Path, capsys: pytest.CaptureFixture, name: str,
-                                                    old: str, new: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("ms21", "train/A - 1", "test/A - 1"),
+        ("slakh2100", "train/Track00001", "test/Track00001"),
+        ("mm", "MedleyDB/Audio/Ann_One", "Elsewhere/Ann_One"),
+    ],
+)
+def test_a_song_in_two_folders_makes_a_set_unusable(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, old: str, new: str
+) -> None:
     root = getattr(trees, name)(tmp_path / "t")
     shutil.copytree(root / old, root / new)
     code, report = run(capsys, name, root, "--quick")
@@ -211,7 +236,9 @@ def test_what_was_not_checked_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
         _, report = run(capsys, "mtat", root, "--split", "lists" if lists else "folders", "--quick")
         expected = told - {"labels of single clips"} if lists and annotated else told
         assert {line.split(":")[0] for line in report["not_checked"]} == {
-            *expected, "samples were not decoded (headers only)"}
+            *expected,
+            "samples were not decoded (headers only)",
+        }
     for name, text in (("fma_medium", "tracks.csv against the published one"), ("mm", "322 of its 330 files")):
         code = main(["check", name, str(tmp_path)])  # nothing there: what cannot be checked is told all the same
         out = capsys.readouterr().out

@@ -23,10 +23,12 @@ def labels(found) -> dict[str, tuple[str, ...]]:
 
 # ---- MTAT
 
+
 def test_mtat_is_split_by_folder_and_joined_by_tag_name(tmp_path: Path) -> None:
     found = survey(ClipSet("mtat"), {"mtat": trees.mtat(tmp_path / "mtat")})
-    assert labels(found) == {path: tuple(tag for tag in found.labels if tag in tags)
-                             for path, tags in trees.MTAT_CLIPS if tags}
+    assert labels(found) == {
+        path: tuple(tag for tag in found.labels if tag in tags) for path, tags in trees.MTAT_CLIPS if tags
+    }
     assert [item.split for item in found.items] == ["train", "train", "train", "valid", "test", "test"]
     assert found.labels[47:] == ("metal", "female voice", "choral") and not found.single_label
     untagged = next(note for note in found.notes if note.kind == "untagged")
@@ -73,11 +75,14 @@ def test_mtat_permuted_labels_are_refused_and_named(tmp_path: Path) -> None:
         survey(ClipSet("mtat"), {"mtat": root})
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ("row", r"annotations_final.csv, line 9: 0/ann-song-01-x-0-2 is named twice"),
-    ("header", "no column 'cello'"),
-    ("columns", "line 2: 52 columns instead of 54"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("row", r"annotations_final.csv, line 9: 0/ann-song-01-x-0-2 is named twice"),
+        ("header", "no column 'cello'"),
+        ("columns", "line 2: 52 columns instead of 54"),
+    ],
+)
 def test_mtat_tables_that_make_no_sense_are_refused(tmp_path: Path, change: str, message: str) -> None:
     root = trees.mtat(tmp_path / "mtat")
     path = root / "annotations_final.csv"
@@ -93,11 +98,14 @@ def test_mtat_tables_that_make_no_sense_are_refused(tmp_path: Path, change: str,
         survey(ClipSet("mtat"), {"mtat": root})
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("c/x.mp3\t3\nc/x.npy\t3\n", "line 2: c/x is named twice"),
-    ("c/x.mp3\t50\n", "line 1: tag number 50, but tags.txt names 50"),
-    ("c/x.mp3\tgitar\n", "no tag 'gitar' among the 50; did you mean 'guitar'"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("c/x.mp3\t3\nc/x.npy\t3\n", "line 2: c/x is named twice"),
+        ("c/x.mp3\t50\n", "line 1: tag number 50, but tags.txt names 50"),
+        ("c/x.mp3\tgitar\n", "no tag 'gitar' among the 50; did you mean 'guitar'"),
+    ],
+)
 def test_mtat_lists_that_make_no_sense_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "list.tsv").write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -132,8 +140,9 @@ def test_mtat_pickled_split_lists_are_never_unpickled(tmp_path: Path, protocol: 
     (root / "tags.txt").write_text("\n".join(facts()["mtat"]["tags"]))
     for split in ("train", "valid", "test"):
         (root / f"{split}.tsv").write_bytes(pickled)
-    with pytest.raises(ValueError, match=r"train.tsv: not a text file \(a pickle is never opened\)" if protocol else
-                       "mtat"):
+    with pytest.raises(
+        ValueError, match=r"train.tsv: not a text file \(a pickle is never opened\)" if protocol else "mtat"
+    ):
         survey(ClipSet("mtat", split="lists"), {"mtat": root})
     assert not trace.exists()
     pickle.loads(pickled)
@@ -143,8 +152,9 @@ def test_mtat_pickled_split_lists_are_never_unpickled(tmp_path: Path, protocol: 
 def test_mtat_known_broken_clips_are_excluded(tmp_path: Path) -> None:
     root = trees.mtat(tmp_path / "mtat")
     broken = facts()["mtat"]["broken"][2]  # named by every public loader; was misspelt here once
-    assert broken == ("9/american_baroque-dances_and_suites_of_rameau_and_couperin-25-le_petit_rien_xiveme_ordre_"
-                      "couperin-88-117.mp3")
+    assert broken == (
+        "9/american_baroque-dances_and_suites_of_rameau_and_couperin-25-le_petit_rien_xiveme_ordre_couperin-88-117.mp3"
+    )
     path = root / "annotations_final.csv"
     path.write_text(path.read_text().replace(trees.MTAT_CLIPS[0][0], broken))
     (root / "mp3" / "1" / "bob-song-01-x-0-2.mp3").write_bytes(b"")
@@ -155,24 +165,38 @@ def test_mtat_known_broken_clips_are_excluded(tmp_path: Path) -> None:
 
 # ---- FMA
 
+
 def test_fma_medium_and_without_small(tmp_path: Path) -> None:
     root = trees.fma(tmp_path / "fma")
     both = survey(ClipSet("fma_medium"), {"fma_medium": root})
-    assert labels(both) == {"000002": ("Hip-Hop",), "000003": ("Rock",), "000007": ("Folk",), "000010": ("Rock",),
-                            "000020": ("Folk",), "000021": ("Rock",)}
+    assert labels(both) == {
+        "000002": ("Hip-Hop",),
+        "000003": ("Rock",),
+        "000007": ("Folk",),
+        "000010": ("Rock",),
+        "000020": ("Folk",),
+        "000021": ("Rock",),
+    }
     assert both.single_label and len(both.labels) == 16
     assert next(note for note in both.notes if note.kind == "excluded").items == ("001486",)
     less = survey(ClipSet("fma_medium_minus_small"), {"fma_medium_minus_small": root})
     assert {item.name: item.split for item in less.items} == {
-        "000003": "train", "000007": "train", "000010": "valid", "000021": "test"}
+        "000003": "train",
+        "000007": "train",
+        "000010": "valid",
+        "000021": "test",
+    }
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("set,set", "sett,set", "no column set/split"),
-    ("Hip-Hop", "Hip-Hopp", "line 4, 'Hip-Hopp'; did you mean 'Hip-Hop'"),
-    ("validation", "valid", "line 7, 'valid'; did you mean 'validation'"),
-    ("\r\n3,", "\r\n2,", "line 5: track 2 is named twice"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("set,set", "sett,set", "no column set/split"),
+        ("Hip-Hop", "Hip-Hopp", "line 4, 'Hip-Hopp'; did you mean 'Hip-Hop'"),
+        ("validation", "valid", "line 7, 'valid'; did you mean 'validation'"),
+        ("\r\n3,", "\r\n2,", "line 5: track 2 is named twice"),
+    ],
+)
 def test_fma_tables_that_make_no_sense_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     root = trees.fma(tmp_path / "fma")
     path = root / "fma_metadata" / "tracks.csv"
@@ -184,6 +208,7 @@ def test_fma_tables_that_make_no_sense_are_refused(tmp_path: Path, old: str, new
 
 
 # ---- IRMAS
+
 
 def test_irmas_splits(tmp_path: Path) -> None:
     root = trees.irmas(tmp_path / "irmas")
@@ -215,11 +240,18 @@ def test_irmas_labels_are_checked(tmp_path: Path) -> None:
 
 # ---- MTG-Jamendo
 
+
 def test_jamendo_tables(tmp_path: Path) -> None:
     root = trees.jamendo(tmp_path / "j")
     found = survey(ClipSet("mtg_jamendo", labels="top50"), {"mtg_jamendo": root})
     assert len(found.labels) == 50 and [item.split for item in found.items] == [
-        "train", "train", "valid", "valid", "test", "test"]
+        "train",
+        "train",
+        "valid",
+        "valid",
+        "test",
+        "test",
+    ]
     assert labels(found)["01/101.mp3"] == ("genre---rock",)
     assert labels(found)["02/102.mp3"] == ("genre---rock", "instrument---voice")
     assert found.items[0].files[0].name == "101.low.mp3" and found.items[1].files[0].name == "102.mp3"
@@ -234,12 +266,15 @@ def test_jamendo_artist_on_both_sides_is_named(tmp_path: Path) -> None:
     assert [note.items for note in found.notes if note.kind == "leak"] == [("artist_000101 (train, test)",)]
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("PATH\tDURATION", "DURATION\tPATH", "columns .* instead of TRACK_ID"),
-    ("genre---rock", "genre---rokc", "line 2, 'genre---rokc'; did you mean 'genre---rock'"),
-    ("02/102.mp3", "01/101.mp3", "line 3: 01/101.mp3 is named twice"),
-    ("\t3.0\tgenre---rock\n", "\n", "line 2: 4 fields"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("PATH\tDURATION", "DURATION\tPATH", "columns .* instead of TRACK_ID"),
+        ("genre---rock", "genre---rokc", "line 2, 'genre---rokc'; did you mean 'genre---rock'"),
+        ("02/102.mp3", "01/101.mp3", "line 3: 01/101.mp3 is named twice"),
+        ("\t3.0\tgenre---rock\n", "\n", "line 2: 4 fields"),
+    ],
+)
 def test_jamendo_tables_that_make_no_sense_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     root = trees.jamendo(tmp_path / "j")
     table = root / "data" / "splits" / "split-0" / "autotagging_top50tags-train.tsv"

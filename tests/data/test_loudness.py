@@ -18,8 +18,10 @@ def sine(seconds: float, db: float, rate: int = 48_000, frequency: float = 997.0
 
 def test_the_filters_are_those_printed_in_the_standard() -> None:
     """ITU-R BS.1770-4, Tables 1 and 2 (48 kHz)."""
-    printed = [[1.53512485958697, -2.69169618940638, 1.19839281085285, 1.0, -1.69065929318241, 0.73248077421585],
-               [1.0, -2.0, 1.0, 1.0, -1.99004745483398, 0.99007225036621]]
+    printed = [
+        [1.53512485958697, -2.69169618940638, 1.19839281085285, 1.0, -1.69065929318241, 0.73248077421585],
+        [1.0, -2.0, 1.0, 1.0, -1.99004745483398, 0.99007225036621],
+    ]
     np.testing.assert_allclose(k_weighting(48_000), printed, rtol=0, atol=1e-10)
 
 
@@ -31,8 +33,15 @@ def test_a_full_scale_sine_in_one_channel_reads_minus_three(rate: int) -> None:
     assert integrated(np.stack([one, one]), rate) == pytest.approx(0.0, abs=0.05 if rate < 44_100 else 0.02)
 
 
-@pytest.mark.parametrize("levels", [[(-23, 20)], [(-33, 20)], [(-36, 10), (-23, 60), (-36, 10)],
-                                    [(-72, 10), (-36, 10), (-23, 60), (-36, 10), (-72, 10)]])
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [(-23, 20)],
+        [(-33, 20)],
+        [(-36, 10), (-23, 60), (-36, 10)],
+        [(-72, 10), (-36, 10), (-23, 60), (-36, 10), (-72, 10)],
+    ],
+)
 def test_the_broadcasters_sequences(levels: list[tuple[int, int]]) -> None:
     """EBU Tech 3341, cases 1 to 4: stereo sines; quiet passages are gated."""
     wave = np.concatenate([sine(seconds, db, frequency=1000.0) for db, seconds in levels])
@@ -49,7 +58,7 @@ def first_principles(waveform: np.ndarray, rate: int) -> float:
         for channel in waveform:
             y = signal.lfilter(shelf[:3], shelf[3:], channel)
             y = signal.lfilter(high_pass[:3], high_pass[3:], y)
-            piece = y[start:start + round(0.4 * rate)]
+            piece = y[start : start + round(0.4 * rate)]
             energy += float(np.mean(piece * piece))
         blocks.append(energy)
     loud = [e for e in blocks if e > 0 and -0.691 + 10 * math.log10(e) > -70]

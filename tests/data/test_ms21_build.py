@@ -45,6 +45,7 @@ def shared_data_module(request) -> Path:
 
 # ---- the real annotation
 
+
 def test_the_published_totals_come_from_the_annotation(metadata: Path) -> None:
     songs, notes = read_table(next(metadata.glob("*_with_comment.csv.gz")))
     split = ms21.listed(metadata / "split_track_list.txt")
@@ -91,47 +92,84 @@ def test_the_hierarchy_is_the_annotators(metadata: Path) -> None:
     theirs = json.loads((metadata / "hierarchy.json").read_text())["mix"]
     ours = hierarchy.load("ms21")
     assert {name: set(labels) for name, labels in ours.labels.items()} == {
-        name: set(labels) for name, labels in theirs["track2inst"].items()}
+        name: set(labels) for name, labels in theirs["track2inst"].items()
+    }
     for stem, instruments in theirs["inst2stem"].items():
         assert {i for i in ours.paths if stem_of(i) == {"vocal": "vocals"}.get(stem, stem)} == set(instruments)
 
 
 # ---- the real song
 
+
 @pytest.fixture(scope="module")
 def lithium(shared_data_module, tmp_path_factory) -> dict:
     """The multitrack song, annotated as its own metadata say, in the authors' table format; built by the command."""
     source = shared_data_module / "everything_is_free" / "multitrack" / "Lithium"
     meta = json.loads((source / "meta.json").read_text())
-    label = {"backing vocals": "Backing_Vocal", "lead vocals": "Lead_Vocal", "drums": "Loop",
-             "synth bass": "Synth_Bass", "synth": "Synthesizer", "fx": "SFX"}
+    label = {
+        "backing vocals": "Backing_Vocal",
+        "lead vocals": "Lead_Vocal",
+        "drums": "Loop",
+        "synth bass": "Synth_Bass",
+        "synth": "Synthesizer",
+        "fx": "SFX",
+    }
     tracks = {Path(stem["file"]).name: label[stem["instrument"]] for stem in meta["stems"].values()}
     root = tmp_path_factory.mktemp("ms21")
     song = "Software-Entwicklungskit - Lithium"
     (root / "raw").mkdir()
     (root / "raw" / song).symlink_to(source / "stems")
-    columns = ["Music_Title", "Track_Name", "Artist", "Broad_Genre", "Sub_Genre",
-               *(name for names in hierarchy.load("ms21").labels.values() for name in names), UNUSED, AMBIENT,
-               "Vocal_Quality"]
+    columns = [
+        "Music_Title",
+        "Track_Name",
+        "Artist",
+        "Broad_Genre",
+        "Sub_Genre",
+        *(name for names in hierarchy.load("ms21").labels.values() for name in names),
+        UNUSED,
+        AMBIENT,
+        "Vocal_Quality",
+    ]
     with open(root / "table.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="[]")
         writer.writeheader()
         cells = {name: str([f for f, given in tracks.items() if given == name]) for name in set(tracks.values())}
         writer.writerow({"Music_Title": song, "Vocal_Quality": "1", **cells})
     (root / "list.txt").write_text(f"test/{song}\n")
-    command = [str(root / "raw"), str(root / "out"), "--annotation", str(root / "table.csv"), "--split",
-               str(root / "list.txt"), "--workers", "1"]
+    command = [
+        str(root / "raw"),
+        str(root / "out"),
+        "--annotation",
+        str(root / "table.csv"),
+        "--split",
+        str(root / "list.txt"),
+        "--workers",
+        "1",
+    ]
     assert main(command) == 0
     folder = root / "out" / "test" / song
-    return {"folder": folder, "meta": meta, "source": source, "tracks": tracks, "command": command, "root": root,
-            "record": json.loads((folder / "song.json").read_text())}
+    return {
+        "folder": folder,
+        "meta": meta,
+        "source": source,
+        "tracks": tracks,
+        "command": command,
+        "root": root,
+        "record": json.loads((folder / "song.json").read_text()),
+    }
 
 
 def test_the_right_tracks_are_in_the_right_stems(lithium: dict) -> None:
-    groups = {Path(stem["file"]).name: {"drums": "percussion"}.get(stem["group"], stem["group"])
-              for stem in lithium["meta"]["stems"].values()}
-    found = {track: stem for stem, facts in lithium["record"]["stems"].items()
-             for instrument in facts["instruments"].values() for track in instrument["tracks"]}
+    groups = {
+        Path(stem["file"]).name: {"drums": "percussion"}.get(stem["group"], stem["group"])
+        for stem in lithium["meta"]["stems"].values()
+    }
+    found = {
+        track: stem
+        for stem, facts in lithium["record"]["stems"].items()
+        for instrument in facts["instruments"].values()
+        for track in instrument["tracks"]
+    }
     assert found == groups
 
 
@@ -183,7 +221,8 @@ def test_the_names_of_the_files_give_the_same_stems(lithium: dict) -> None:
     song, unknown = guess_song("x", lithium["tracks"])
     assert not unknown
     assert {f: stem_of(i) for f, i in song.used().items()} == {
-        f: stem_of(instrument_of(label)) for f, label in lithium["tracks"].items()}
+        f: stem_of(instrument_of(label)) for f, label in lithium["tracks"].items()
+    }
 
 
 def test_a_second_run_builds_nothing(lithium: dict, capsys) -> None:
@@ -219,8 +258,18 @@ def test_a_real_annotation_on_sines(metadata: Path, tmp_path: Path, capsys) -> N
     song = read_bleeding(next((metadata / "Bleed_annotation" / "test").glob("Arise*")))
     tones = {file: 100.0 + 100 * number for number, file in enumerate(song.tracks)}
     write_song(tmp_path / "raw", song.name, tones)
-    base = [str(tmp_path / "raw"), str(tmp_path / "out"), "--annotation", str(metadata / "Bleed_annotation"), "--rate",
-            str(RATE), "--workers", "1", "--split", str(metadata / "split_track_list.txt")]
+    base = [
+        str(tmp_path / "raw"),
+        str(tmp_path / "out"),
+        "--annotation",
+        str(metadata / "Bleed_annotation"),
+        "--rate",
+        str(RATE),
+        "--workers",
+        "1",
+        "--split",
+        str(metadata / "split_track_list.txt"),
+    ]
     assert main(base) == 1  # the other 499 songs are not there
     folder = tmp_path / "out" / "test" / song.name
     for stem in ms21.STEMS:
@@ -237,8 +286,15 @@ def test_a_real_annotation_on_sines(metadata: Path, tmp_path: Path, capsys) -> N
     assert "03_HiHat.wav (bleeding (Drum_Overheads))" in capsys.readouterr().out
 
 
-FILES = {"01_Kick.wav": 100.0, "02_Bass.wav": 200.0, "03_ElecGtr.wav": 300.0, "04_Piano.wav": 400.0,
-         "05_LeadVox.wav": 0.0, "06_RoomMic.wav": 600.0, "07_Qwrtz.wav": 700.0}
+FILES = {
+    "01_Kick.wav": 100.0,
+    "02_Bass.wav": 200.0,
+    "03_ElecGtr.wav": 300.0,
+    "04_Piano.wav": 400.0,
+    "05_LeadVox.wav": 0.0,
+    "06_RoomMic.wav": 600.0,
+    "07_Qwrtz.wav": 700.0,
+}
 
 
 @pytest.fixture
@@ -258,19 +314,39 @@ def test_without_annotation_names_decide(raw: Path, tmp_path: Path, capsys) -> N
     split = {path.name: path.parent.name for path in (tmp_path / "out").glob("*/*") if path.is_dir()}
     assert len(split) == 8 and not leaking_artists(split)
     song = next((tmp_path / "out").glob("*/Artist 0 - Song 0"))
-    assert {path.stem for path in song.glob("*.wav")} == {"mixture", "percussion", "drum_set", "bass", "other",
-                                                          "pianos", "electric_guitar"}
+    assert {path.stem for path in song.glob("*.wav")} == {
+        "mixture",
+        "percussion",
+        "drum_set",
+        "bass",
+        "other",
+        "pianos",
+        "electric_guitar",
+    }
     assert frequencies(song / "other.wav") == {300, 400} and frequencies(song / "mixture.wav") == {100, 200, 300, 400}
 
 
 def test_the_data_set_reads_what_was_built(raw: Path, tmp_path: Path) -> None:
     names = sorted(path.name for path in raw.iterdir())
-    (tmp_path / "list.txt").write_text("".join(f"{('test', 'val', 'train')[min(2, i)]}/{n}\n"
-                                               for i, n in enumerate(names)))
-    assert main([str(raw), str(tmp_path / "out"), "--rate", str(RATE), "--workers", "1", "--split",
-                 str(tmp_path / "list.txt")]) == 0
-    found = survey(TrackSet("ms21", sources=("accompaniment", "electric_guitar", "vocals")),
-                   {"ms21": tmp_path / "out"})
+    (tmp_path / "list.txt").write_text(
+        "".join(f"{('test', 'val', 'train')[min(2, i)]}/{n}\n" for i, n in enumerate(names))
+    )
+    assert (
+        main(
+            [
+                str(raw),
+                str(tmp_path / "out"),
+                "--rate",
+                str(RATE),
+                "--workers",
+                "1",
+                "--split",
+                str(tmp_path / "list.txt"),
+            ]
+        )
+        == 0
+    )
+    found = survey(TrackSet("ms21", sources=("accompaniment", "electric_guitar", "vocals")), {"ms21": tmp_path / "out"})
     assert Counter(item.split for item in found.items) == {"train": 6, "valid": 1, "test": 1}
     sound = found.items[0].read()
     np.testing.assert_allclose(sound.rows["accompaniment"], sound.rows["mixture"], atol=1e-6)
@@ -309,12 +385,21 @@ def test_a_broken_or_missing_track(tmp_path: Path, capsys) -> None:
 
 
 def test_statistics_by_hand() -> None:
-    songs = [Song("A - 1", {"a": "Piano", "b": "Lead_Vocal", "c": UNUSED}, clean_vocals=False),
-             Song("A - 2", {"a": "Piano", "b": "Choir", "c": "Flute", "d": "Harp"}, clean_vocals=True),
-             Song("B - 3", {"a": "Piano", "b": AMBIENT, "c": "Tuba", "d": "Cello"})]
+    songs = [
+        Song("A - 1", {"a": "Piano", "b": "Lead_Vocal", "c": UNUSED}, clean_vocals=False),
+        Song("A - 2", {"a": "Piano", "b": "Choir", "c": "Flute", "d": "Harp"}, clean_vocals=True),
+        Song("B - 3", {"a": "Piano", "b": AMBIENT, "c": "Tuba", "d": "Cello"}),
+    ]
     facts = statistics(songs, 1.5)
-    assert facts == {"songs": 3, "hours": 1.5, "tracks_mean": 3.0, "tracks_sd": pytest.approx((2 / 3) ** 0.5),
-                     "categories": 7, "vocal_percent": pytest.approx(200 / 3), "leakage_percent": 50.0}
+    assert facts == {
+        "songs": 3,
+        "hours": 1.5,
+        "tracks_mean": 3.0,
+        "tracks_sd": pytest.approx((2 / 3) ** 0.5),
+        "categories": 7,
+        "vocal_percent": pytest.approx(200 / 3),
+        "leakage_percent": 50.0,
+    }
 
 
 def test_a_split_by_artist_keeps_artists_together(metadata: Path) -> None:
@@ -328,16 +413,25 @@ def test_a_split_by_artist_keeps_artists_together(metadata: Path) -> None:
     assert artist_split(names, 75, 50, seed=1, fixed_test=fixed) == split != artist_split(names, 75, 50, seed=2)
 
 
-@pytest.mark.parametrize(("cell", "files"), [
-    ("[]", []), ("['a, b.wav']", ["a, b.wav"]), ("['a.wav', 'b.wav'']", ["a.wav", "b.wav"]),
-    ("[a.wav', 'b.wav']", ["a.wav", "b.wav"]), ("['a.wav']]", ["a.wav"]), ("['a.wav'", ["a.wav"])])
+@pytest.mark.parametrize(
+    ("cell", "files"),
+    [
+        ("[]", []),
+        ("['a, b.wav']", ["a, b.wav"]),
+        ("['a.wav', 'b.wav'']", ["a.wav", "b.wav"]),
+        ("[a.wav', 'b.wav']", ["a.wav", "b.wav"]),
+        ("['a.wav']]", ["a.wav"]),
+        ("['a.wav'", ["a.wav"]),
+    ],
+)
 def test_cells_with_a_missing_quote(cell: str, files: list[str]) -> None:
     assert parse_list(cell)[0] == files
 
 
 def test_mistakes(tmp_path: Path, capsys) -> None:
-    with pytest.raises(ValueError, match="no instrument label 'Electric_Guitars' in MS21; did you mean "
-                                         "'Electric_Guitar'"):
+    with pytest.raises(
+        ValueError, match="no instrument label 'Electric_Guitars' in MS21; did you mean 'Electric_Guitar'"
+    ):
         instrument_of("Electric_Guitars")
     (tmp_path / "t.csv").write_text("Title,Unused\n")
     with pytest.raises(ValueError, match="no column 'Music_Title'"):
@@ -355,9 +449,20 @@ def test_mistakes(tmp_path: Path, capsys) -> None:
 
 
 def test_the_dry_run_tells_the_statistics(metadata: Path, tmp_path: Path, capsys) -> None:
-    assert main([str(tmp_path), str(tmp_path / "o"), "--dry-run", "--annotation",
-                 str(next(metadata.glob("*_with_comment.csv.gz"))), "--split",
-                 str(metadata / "split_track_list.txt")]) == 0
+    assert (
+        main(
+            [
+                str(tmp_path),
+                str(tmp_path / "o"),
+                "--dry-run",
+                "--annotation",
+                str(next(metadata.glob("*_with_comment.csv.gz"))),
+                "--split",
+                str(metadata / "split_track_list.txt"),
+            ]
+        )
+        == 0
+    )
     told = capsys.readouterr()
     assert "500 songs of the annotation are in the split" in told.out
     assert "splits: train 420, valid 30, test 50" in told.out

@@ -58,6 +58,7 @@ def test_an_interrupted_build_goes_on(shared_stems: Path, tmp_path: Path, torn: 
                 raise KeyboardInterrupt
             decoded.append(item.name)
             return item.read()
+
         return replace(item, read=read)
 
     out = tmp_path / "parts"
@@ -154,7 +155,7 @@ def test_the_same_audio_in_two_splits_and_a_mono_stem_are_counted(tmp_path: Path
 def test_half_an_mp3_is_a_counted_skip_in_training(tmp_path: Path) -> None:
     root = trees.jamendo(tmp_path / "j")
     path = root / "audio" / "02" / "102.mp3"
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     found = survey(ClipSet("mtg_jamendo", labels="top50"), {"mtg_jamendo": root})
     opened = build(found, tmp_path / "out", rows=("mixture",))
     assert len(opened.items) == 5
@@ -164,8 +165,10 @@ def test_half_an_mp3_is_a_counted_skip_in_training(tmp_path: Path) -> None:
 
 def test_a_mixture_of_one_stem_and_a_very_quiet_clip_are_kept(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 0.001, (1, 8000)).astype(np.float32)
-    items = tuple(Item(name, name, lambda: Sound({"mixture": noise, "a": noise, "b": 0 * noise}, 16_000))
-                  for name in ("train", "valid", "test"))
+    items = tuple(
+        Item(name, name, lambda: Sound({"mixture": noise, "a": noise, "b": 0 * noise}, 16_000))
+        for name in ("train", "valid", "test")
+    )
     opened = build(Survey(items), tmp_path / "out", rows=("mixture", "a", "b"))
     assert [item.silent for item in opened.items] == [("b",)] * 3
     np.testing.assert_array_equal(opened.read(opened.items[0]), opened.read(opened.items[0], "a"))
@@ -181,6 +184,7 @@ def test_decoding_in_order_however_long_each_takes() -> None:
 
 
 # ---- batches
+
 
 @pytest.fixture(scope="module")
 def opened(shared_stems: Path, tmp_path_factory: pytest.TempPathFactory) -> Packed:
@@ -228,8 +232,10 @@ def test_a_stream_reads_ahead_in_threads_that_end(workers: int) -> None:
         next(stream(broken, 0, workers))
 
 
-@pytest.mark.parametrize(("room", "workers", "resident"), [(0, 0, False), (0, 1, False), (0, 2, False),
-                                                           (1 << 40, 0, True), (None, None, False)])
+@pytest.mark.parametrize(
+    ("room", "workers", "resident"),
+    [(0, 0, False), (0, 1, False), (0, 2, False), (1 << 40, 0, True), (None, None, False)],
+)
 def test_a_feed_gives_the_same_wherever_the_samples_are(opened: Packed, room, workers, resident: bool) -> None:
     segments = Segments(opened, "train", 8000, 3, seed=3, rows=("bass", "mixture"))
     feed = Feed(opened, segments.rows, 8000, segments.draw, Context(room=room, workers=workers))
@@ -241,15 +247,18 @@ def test_a_feed_gives_the_same_wherever_the_samples_are(opened: Packed, room, wo
     held_out = opened.split("valid")[0]
     there = feed.read(places([(held_out, 100), (held_out, held_out.length - 50)], 2, 8000))
     assert there.shape == (2, 2, 8000)
-    np.testing.assert_array_equal(waveforms(there)[1, 1].numpy(),
-                                  opened.read(held_out, "mixture", held_out.length - 50, 8000))
+    np.testing.assert_array_equal(
+        waveforms(there)[1, 1].numpy(), opened.read(held_out, "mixture", held_out.length - 50, 8000)
+    )
 
 
 def test_the_room_decides_to_the_byte(opened: Packed) -> None:
     size = opened.samples("bass").nbytes
     segments = Segments(opened, "train", 8000, 2, seed=0, rows=("bass",))
     assert [Feed(opened, ("bass",), 8000, segments.draw, Context(room=room)).resident for room in (size, size - 1)] == [
-        True, False]
+        True,
+        False,
+    ]
 
 
 def test_an_epoch_takes_every_item_once(opened: Packed) -> None:

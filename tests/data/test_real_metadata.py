@@ -32,8 +32,10 @@ def test_mtat_split_sizes_and_names(metadata: Path) -> None:
     sizes, expected = {}, facts()["sets"]["mtat"]["expected"]["splits"]
     for split in ("valid", "test"):
         ours = mtat.read_list(metadata / "mtat" / f"jongpillee_{split}.tsv.gz", order)
-        theirs = {line.split("\t")[1].removesuffix(".mp3")
-                  for line in read_lines(metadata / "mtat" / f"minzwon_{split}.tsv.gz")}
+        theirs = {
+            line.split("\t")[1].removesuffix(".mp3")
+            for line in read_lines(metadata / "mtat" / f"minzwon_{split}.tsv.gz")
+        }
         assert set(ours) == theirs and all(ours.values())
         assert {mtat.folder_split(name) for name in ours} == {split}
         sizes[split] = len(ours)
@@ -43,8 +45,10 @@ def test_mtat_split_sizes_and_names(metadata: Path) -> None:
 
 
 def test_mtat_orders_differ_in_two_places(metadata: Path) -> None:
-    orders = [[mtat.tag_name(line) for line in read_lines(metadata / "mtat" / f"{who}_top50_tags.txt")]
-              for who in ("jongpillee", "minzwon")]
+    orders = [
+        [mtat.tag_name(line) for line in read_lines(metadata / "mtat" / f"{who}_top50_tags.txt")]
+        for who in ("jongpillee", "minzwon")
+    ]
     assert orders[1] == facts()["mtat"]["tags"]
     assert [index for index in range(50) if orders[0][index] != orders[1][index]] == [47, 48]
     right = mtat.read_list(metadata / "mtat" / "jongpillee_test.tsv.gz", orders[0])
@@ -112,8 +116,7 @@ def test_slakh_real_track(metadata: Path, tmp_path: Path) -> None:
 def test_slakh_general_midi_classes(metadata: Path) -> None:
     table = json.loads((metadata / "slakh" / "general_midi_inst_0based.json").read_text())
     for source in ("piano", "guitar", "bass", "organ", "brass", "reed", "pipe", "drums"):
-        assert {int(n) for n, entry in table.items() if entry["class"].lower() == source} == \
-            set(slakh.PROGRAMS[source])
+        assert {int(n) for n, entry in table.items() if entry["class"].lower() == source} == set(slakh.PROGRAMS[source])
 
 
 def test_slakh_published_hierarchy(metadata: Path) -> None:
@@ -131,8 +134,9 @@ def test_musdb18_validation_tracks_and_sizes(metadata: Path) -> None:
     text = (metadata / "musdb" / "mus.yaml").read_text().split("validation_tracks:")[1]
     assert all(f"- '{name}'" in text for name in valid)
     assert not valid & test and len(names) == 150
-    assert {"train": 150 - len(valid) - len(test), "valid": len(valid), "test": len(test)} == \
-        facts()["sets"]["musdb18"]["expected"]["splits"]
+    assert {"train": 150 - len(valid) - len(test), "valid": len(valid), "test": len(test)} == facts()["sets"][
+        "musdb18"
+    ]["expected"]["splits"]
 
 
 def test_musdb18_stem_file(shared_data: Path) -> None:
@@ -145,6 +149,7 @@ def test_musdb18_stem_file(shared_data: Path) -> None:
     except ValueError:
         pytest.skip("neither ffmpeg nor PyAV: headers checked, samples not")
     from mss_core import audio
+
     decoded = stem_mp4.load(path, range(5))
     reference, _ = audio.load(shared_data / "musdb18_excerpt" / "hq_train" / "Music Delta - 80s Rock" / "vocals.wav")
     length = min(decoded[4].shape[1], reference.shape[1])
@@ -164,6 +169,7 @@ def test_medleydb_metadata(metadata: Path) -> None:
 
 def test_medleydb_instrument_names_exist(metadata: Path) -> None:
     import yaml
+
     taxonomy = yaml.safe_load((metadata / "medleydb" / "taxonomy.yaml").read_text())
 
     def leaves(node) -> set[str]:

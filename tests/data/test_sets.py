@@ -50,8 +50,12 @@ def test_every_name_has_a_reader() -> None:
 @pytest.mark.parametrize("name", ["slakh2100", "irmas", "mtat"])
 def test_what_was_skipped_is_told_where_too_little_is_left(tmp_path: Path, name: str) -> None:
     root = getattr(trees, name)(tmp_path / "t")
-    bad = [path for path in root.rglob("*") if path.suffix in (".flac", ".mp3", ".wav")
-           and any(part in ("train", "0", "1", "a", "IRMAS-TrainingData", "Part2") for part in path.parts)]
+    bad = [
+        path
+        for path in root.rglob("*")
+        if path.suffix in (".flac", ".mp3", ".wav")
+        and any(part in ("train", "0", "1", "a", "IRMAS-TrainingData", "Part2") for part in path.parts)
+    ]
     for path in bad:
         path.write_bytes(b"")
     config = TrackSet(name, sources=("bass",)) if name in TRACKS else ClipSet(name, labels="label")
@@ -61,10 +65,18 @@ def test_what_was_skipped_is_told_where_too_little_is_left(tmp_path: Path, name:
 
 # ---- stems
 
+
 def test_stems_are_packed_as_they_are(stems_packed: Packed, shared_stems: Path) -> None:
     packed = stems_packed
     assert [(i.name, i.split) for i in packed.items] == [
-        ("a", "train"), ("b", "train"), ("c", "train"), ("d", "train"), ("e", "valid"), ("f", "test"), ("g", "test")]
+        ("a", "train"),
+        ("b", "train"),
+        ("c", "train"),
+        ("d", "train"),
+        ("e", "valid"),
+        ("f", "test"),
+        ("g", "test"),
+    ]
     for item in packed.items:
         samples, rate = soundfile.read(shared_stems / item.split / item.name / "bass.wav", dtype="float32")
         assert rate == packed.samplerate
@@ -109,7 +121,7 @@ def test_a_bad_file_is_a_named_skip(stems_tree: Path, tmp_path: Path, harm: str)
         (folder / "bass.wav").write_bytes(b"")
     elif harm == "cut wav":
         content = (folder / "bass.wav").read_bytes()
-        (folder / "bass.wav").write_bytes(content[:len(content) // 2])
+        (folder / "bass.wav").write_bytes(content[: len(content) // 2])
     elif harm == "nan":
         samples, rate = soundfile.read(folder / "bass.wav")
         samples[100] = np.nan
@@ -120,20 +132,23 @@ def test_a_bad_file_is_a_named_skip(stems_tree: Path, tmp_path: Path, harm: str)
         noise = samples + np.random.default_rng(0).normal(0, 0.01, samples.shape)
         soundfile.write(folder / "bass.flac", noise, rate)
         content = (folder / "bass.flac").read_bytes()
-        (folder / "bass.flac").write_bytes(content[:len(content) // 2])
+        (folder / "bass.flac").write_bytes(content[: len(content) // 2])
     packed = packed_tracks(stems_tree, tmp_path / "out")
     assert [item.name for item in packed.split("train")] == ["a", "c", "d"]
     skipped = [note for note in notes_of(tmp_path / "out") if note["kind"] == "skipped"]
     assert len(skipped) == 1 and skipped[0]["count"] == 1 and "b (" in skipped[0]["items"][0]
 
 
-@pytest.mark.parametrize(("harm", "message"), [
-    ("length", "train/b: bass has another length than the mixture"),
-    ("rate", r"train/b: bass has another sample rate than the mixture \(8000 against 16000 Hz\)"),
-    ("missing", "train/b: no 'bass'"),
-    ("no test", "no test item"),
-    ("empty", "holds no train/, valid/ or test/ folder"),
-])
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("length", "train/b: bass has another length than the mixture"),
+        ("rate", r"train/b: bass has another sample rate than the mixture \(8000 against 16000 Hz\)"),
+        ("missing", "train/b: no 'bass'"),
+        ("no test", "no test item"),
+        ("empty", "holds no train/, valid/ or test/ folder"),
+    ],
+)
 def test_a_wrong_set_is_refused(stems_tree: Path, harm: str, message: str) -> None:
     bass = stems_tree / "train" / "b" / "bass.wav"
     samples, rate = soundfile.read(bass)
@@ -179,6 +194,7 @@ def test_set_names_and_sizes_are_checked() -> None:
 
 # ---- clips
 
+
 def test_clips_are_packed_with_labels(clips_tree: Path, tmp_path: Path) -> None:
     packed = packed_clips(clips_tree, tmp_path / "out")
     assert packed.labels == ("flute", "violin") and packed.single_label
@@ -195,17 +211,20 @@ def test_several_labels_make_it_a_tagging(clips_tree: Path, tmp_path: Path) -> N
     assert packed.truth(packed.split("train"))[1].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("path,label,split", "file,label,split", "no column 'path'"),
-    ("train0.wav,flute,train", "train0.wav,flute,trian", r"line 2: no split 'trian'; did you mean 'train'"),
-    ("train0.wav,flute,train", "train0.wav,,train", "line 2: 'train0.wav' has no label"),
-    ("train1.wav,violin", "train0.wav,violin", "line 3: 'train0.wav' stands already in line 2"),
-    ("train1.wav,violin", "./train0.wav,violin", "line 3: 'train0.wav' stands already in line 2"),
-    ("train1.wav,violin", "../x.wav,violin", "line 3: '../x.wav' is not a path below the folder"),
-    ("train1.wav,violin", "/x.wav,violin", "line 3: '/x.wav' is not a path below the folder"),
-    ("train1.wav,violin", ",violin", "line 3: '' is not a path below the folder"),
-    ("train1.wav,violin", "train1.wav,macro", "'macro' is what the mean over labels is called"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("path,label,split", "file,label,split", "no column 'path'"),
+        ("train0.wav,flute,train", "train0.wav,flute,trian", r"line 2: no split 'trian'; did you mean 'train'"),
+        ("train0.wav,flute,train", "train0.wav,,train", "line 2: 'train0.wav' has no label"),
+        ("train1.wav,violin", "train0.wav,violin", "line 3: 'train0.wav' stands already in line 2"),
+        ("train1.wav,violin", "./train0.wav,violin", "line 3: 'train0.wav' stands already in line 2"),
+        ("train1.wav,violin", "../x.wav,violin", "line 3: '../x.wav' is not a path below the folder"),
+        ("train1.wav,violin", "/x.wav,violin", "line 3: '/x.wav' is not a path below the folder"),
+        ("train1.wav,violin", ",violin", "line 3: '' is not a path below the folder"),
+        ("train1.wav,violin", "train1.wav,macro", "'macro' is what the mean over labels is called"),
+    ],
+)
 def test_a_wrong_table_is_refused_with_its_line(clips_tree: Path, old: str, new: str, message: str) -> None:
     table = clips_tree / "clips.csv"
     assert old in table.read_text()
@@ -244,10 +263,12 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 # ---- fingerprints
 
+
 def test_fingerprint_follows_content_not_place(stems_tree: Path, tmp_path: Path) -> None:
     def of(root: Path, hashes: Fingerprints | None = None) -> str:
-        return fingerprint(survey(TrackSet("stems"), {"stems": root}), root,
-                           hashes or Fingerprints(tmp_path / "none.json"))
+        return fingerprint(
+            survey(TrackSet("stems"), {"stems": root}), root, hashes or Fingerprints(tmp_path / "none.json")
+        )
 
     first = of(stems_tree)
     copy = tmp_path / "copy"
@@ -271,10 +292,16 @@ def test_fingerprints_are_remembered(stems_tree: Path, tmp_path: Path, monkeypat
 
 # ---- mixing
 
+
 def test_segments_are_cut_as_in_the_reference_code(stems_packed: Packed) -> None:
     packed = stems_packed
     assert [(i.name, s) for i, s in segments(packed, "train", 32_000, 16_000)][:5] == [
-        ("a", 0), ("a", 16_000), ("a", 32_000), ("a", 48_000), ("a", 64_000)]
+        ("a", 0),
+        ("a", 16_000),
+        ("a", 32_000),
+        ("a", 48_000),
+        ("a", 64_000),
+    ]
     assert [s for _, s in segments(packed, "train", 200_000, 16_000)] == [0, 0, 0, 0]
 
 
@@ -312,8 +339,9 @@ def test_how_many_segments_a_mixture_sums(stems_tree: Path, tmp_path: Path) -> N
 
     def reads(sources: tuple[str, ...], **more: int) -> list[int]:
         """How often a mixture reads the mixture's row and each source's, and from how many places."""
-        mixer = IncoherentMixer(packed, sources, {"vocals": 2, "other": 2, "drums": 2, "bass": 1}, 48_000, 24_000,
-                                16_000, 0, **more)
+        mixer = IncoherentMixer(
+            packed, sources, {"vocals": 2, "other": 2, "drums": 2, "bass": 1}, 48_000, 24_000, 16_000, 0, **more
+        )
         drawn = mixer.draw(0, 1)[0]
         rows = [mixer.rows[index] for index in drawn.row[0]]
         return [rows.count(row) for row in ("mixture", *packed.rows[1:])] + [len(set(drawn.start[0]))]
@@ -343,6 +371,7 @@ def test_too_few_segments_are_refused(tmp_path: Path) -> None:
 
 
 # ---- real music
+
 
 def test_real_stems(shared_data: Path, tmp_path: Path) -> None:
     root = tmp_path / "songs"
@@ -381,7 +410,8 @@ def test_musdb_excerpt_is_read(shared_data: Path, tmp_path: Path) -> None:
 
 
 def test_write_clips_helper_covers_every_split(tmp_path: Path) -> None:
-    root = write_clips(tmp_path / "c", [("a.wav", "x", "train", 1.0), ("b.wav", "y", "test", 1.0),
-                                        ("c.wav", "x", "train", 1.0)])
+    root = write_clips(
+        tmp_path / "c", [("a.wav", "x", "train", 1.0), ("b.wav", "y", "test", 1.0), ("c.wav", "x", "train", 1.0)]
+    )
     found = survey(ClipSet("clips"), {"clips": root})
     assert sorted(item.split for item in found.items) == ["test", "train", "valid"]

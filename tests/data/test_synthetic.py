@@ -64,11 +64,7 @@ def test_a_track_depends_on_its_arguments_alone():
         assert first.stems[source].tobytes() == again.stems[source].tobytes()
         assert first.activity[source].tobytes() == again.activity[source].tobytes()
     assert first.mixture.tobytes() == again.mixture.tobytes()
-    assert (first.name, first.instruments, first.tags) == (
-        again.name,
-        again.instruments,
-        again.tags,
-    )
+    assert (first.name, first.instruments, first.tags) == (again.name, again.instruments, again.tags)
 
 
 def test_different_indices_are_different_tracks(tracks):
@@ -99,9 +95,7 @@ def test_other_sample_rates_play_the_same_score(samplerate):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    index=st.integers(0, 2**40),
-    seconds=st.floats(2.0, 5.0),
-    samplerate=st.sampled_from([8000, 16000, 22050, 44100]),
+    index=st.integers(0, 2**40), seconds=st.floats(2.0, 5.0), samplerate=st.sampled_from([8000, 16000, 22050, 44100])
 )
 def test_any_track_is_well_formed(index, seconds, samplerate):
     track = render(index, seconds, samplerate)

@@ -29,18 +29,26 @@ SIX = ("bass", "drums", "vocals", "electric_guitar", "acoustic_guitar", "piano")
 
 def packed(config: TrackSet, root: Path, out: Path) -> Packed:
     out.mkdir()
-    pack(survey(config, {config.name: root}), ("mixture", *config.sources), config.samplerate, 1000, out,
-         Context(out=out))
+    pack(
+        survey(config, {config.name: root}),
+        ("mixture", *config.sources),
+        config.samplerate,
+        1000,
+        out,
+        Context(out=out),
+    )
     return Packed(out)
 
 
 # ---- MUSDB18
 
+
 def test_musdb18hq_has_its_published_validation_split(tmp_path: Path) -> None:
     root = trees.musdb18hq(tmp_path / "m")
     found = survey(TrackSet("musdb18hq"), {"musdb18hq": root})
     assert {item.name: item.split for item in found.items if item.split == "valid"} == dict.fromkeys(
-        facts()["musdb18"]["valid"][:2], "valid")
+        facts()["musdb18"]["valid"][:2], "valid"
+    )
     missing = next(note for note in found.notes if note.kind == "split")
     assert len(missing.items) == 12 and found.extra["split"] == "published"
     assert [item.split for item in found.items].count("test") == 2
@@ -69,14 +77,18 @@ def test_musdb18_streams_go_to_their_sources(tmp_path: Path, monkeypatch: pytest
 def test_musdb18_damage_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = trees.musdb18(tmp_path / "m", monkeypatch)
     whole = (root / "train" / "Band A - One.stem.mp4").read_bytes()
-    (root / "train" / "Band A - One.stem.mp4").write_bytes(whole[:len(whole) // 2])
+    (root / "train" / "Band A - One.stem.mp4").write_bytes(whole[: len(whole) // 2])
     other = facts()["musdb18"]["valid"][0]
     (root / "train" / f"{other}.stem.mp4").write_bytes(trees.stem_file(1000, streams=4))
     (root / "test" / "Band C - Three.stem.mp4").write_bytes(b"")
     found = survey(TrackSet("musdb18"), {"musdb18": root})
-    assert [note.items for note in found.notes if note.kind == "skipped"] == [(
-        f"{other} (4 audio streams instead of 5)",
-        "Band A - One (not a whole MP4 file (cut off, or another format))", "Band C - Three (0 bytes)")]
+    assert [note.items for note in found.notes if note.kind == "skipped"] == [
+        (
+            f"{other} (4 audio streams instead of 5)",
+            "Band A - One (not a whole MP4 file (cut off, or another format))",
+            "Band C - Three (0 bytes)",
+        )
+    ]
     name = "Band D - Four"
     (root / "test" / f"{name}.2.f32").write_bytes(bytes(8 * 1000))
     with pytest.raises(ValueError, match=r"stream 2 stops after 0.02 of 0.73 s \(truncated\)"):
@@ -117,6 +129,7 @@ def test_the_mixture_can_be_the_sum_of_levelled_sources(tmp_path: Path) -> None:
 
 # ---- MM
 
+
 def test_mm_joins_both_collections(tmp_path: Path) -> None:
     root = trees.mm(tmp_path / "mm")
     config = TrackSet("mm", sources=(*SIX, "other"), samplerate=44_100)
@@ -156,10 +169,11 @@ def test_mm_tracks_that_are_absent_damaged_or_unlisted_are_named(tmp_path: Path)
     soundfile.write(stem, trees.song(2)["drums"], 44_100)
     found = survey(TrackSet("mm", sources=SIX), {"mm": root})
     named = {note.kind: note.items for note in found.notes}
-    assert named["skipped"] == ("Ann_Won (no Ann_Won_MIX.wav; did you mean 'Ann_One'?)",
-                                "Bob_Two (no Bob_Two_METADATA.yaml)",
-                                "Zoe_Six (no Zoe_Six_MIX.wav; choose from 'Ann_One', 'Bob_Two', 'Cat_Three', "
-                                "'Dan_Four', 'Eve_Five')")
+    assert named["skipped"] == (
+        "Ann_Won (no Ann_Won_MIX.wav; did you mean 'Ann_One'?)",
+        "Bob_Two (no Bob_Two_METADATA.yaml)",
+        "Zoe_Six (no Zoe_Six_MIX.wav; choose from 'Ann_One', 'Bob_Two', 'Cat_Three', 'Dan_Four', 'Eve_Five')",
+    )
     assert named["unlisted"] == ("Ann_One",)
 
 
@@ -167,8 +181,10 @@ def write_confidence(root: Path, name: str, columns: dict[str, np.ndarray], fold
     path = root / "Annotations" / "Activation_Confidence" / folder / f"{name}_ACTIVATION_CONF.lab"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = zip(np.arange(20) * 2048 / 44_100, *columns.values(), strict=False)
-    path.write_text("\n".join([",".join(("time", *columns)), *(",".join(f"{x:.4f}" for x in row) for row in rows)]),
-                    encoding="utf-8")
+    path.write_text(
+        "\n".join([",".join(("time", *columns)), *(",".join(f"{x:.4f}" for x in row) for row in rows)]),
+        encoding="utf-8",
+    )
     return path
 
 
@@ -201,8 +217,9 @@ def test_published_confidences_are_the_labels_of_mm(tmp_path: Path) -> None:
     opened, labels, told = labels_of(config, root, tmp_path)
     assert told["their published activation confidences"] == ("Ann_One",)
     assert sorted(told["energy tracking"]) == ["Bob_Two", "Cat_Three", "Dan_Four", "Eve_Five"]
-    bad = dict(line.removesuffix(")").split(" (") for line in told["published activation confidences that could not "
-                                                                   "be used"])
+    bad = dict(
+        line.removesuffix(")").split(" (") for line in told["published activation confidences that could not be used"]
+    )
     assert bad["Bob_Two"] == "no stem S04, which Bob_Two_METADATA.yaml has"
     assert bad["Cat_Three"].startswith("its confidences end at 0.1 of 0.7 s")
     items = {item.name: item for item in opened.items}
@@ -210,11 +227,12 @@ def test_published_confidences_are_the_labels_of_mm(tmp_path: Path) -> None:
     at = np.arange(0, item.length, 1024)  # as the published frames, at half the rate
     expected = {"vocals": np.maximum(first, second), "drums": drums, "bass": bass}
     for row, values in expected.items():
-        np.testing.assert_array_equal(labels.labels(item, row, at), values[:len(at)] >= 0.5)
+        np.testing.assert_array_equal(labels.labels(item, row, at), values[: len(at)] >= 0.5)
     assert labels.labels(item, "vocals", at).any() and not labels.labels(item, "piano", at).any()
     bob = items["Bob_Two"]
-    energy = confidence({row: opened.read(bob, row) for row in opened.rows[1:] if row not in bob.silent},
-                        window_of(22_050))["vocals"]
+    energy = confidence(
+        {row: opened.read(bob, row) for row in opened.rows[1:] if row not in bob.silent}, window_of(22_050)
+    )["vocals"]
     step = window_of(22_050) // 2
     np.testing.assert_array_equal(labels.labels(bob, "vocals", step * np.arange(len(energy))), energy >= 0.5)
 
@@ -252,6 +270,7 @@ def test_accompaniment_is_drawn_from_other_instruments(tmp_path: Path) -> None:
 
 # ---- MS21
 
+
 def test_ms21_nodes_are_sums_of_what_is_below(tmp_path: Path) -> None:
     root = trees.ms21(tmp_path / "ms21")
     config = TrackSet("ms21", sources=("vocals", "accompaniment", "electric_guitar", "pianos"), samplerate=44_100)
@@ -271,7 +290,11 @@ def test_ms21_split_list_decides_over_folders(tmp_path: Path) -> None:
     (root / "split_track_list.txt").write_text("test/A - 1\ntrain/B - 2\nval/C - 3\ntrain/D - 4\ntrain/E - 5\n")
     found = survey(TrackSet("ms21", sources=("bass",)), {"ms21": root})
     assert {item.name: item.split for item in found.items} == {
-        "A - 1": "test", "B - 2": "train", "C - 3": "valid", "D - 4": "train"}
+        "A - 1": "test",
+        "B - 2": "train",
+        "C - 3": "valid",
+        "D - 4": "train",
+    }
     assert found.notes[0].items == ("E - 5 (in the list, not on disk)",)
     (root / "split_track_list.txt").write_text("test/A - 1\nvali/A - 1\n")
     with pytest.raises(ValueError, match="line 2, 'vali'; did you mean 'valid'"):
@@ -286,12 +309,17 @@ def test_ms21_hierarchy_has_the_fourteen_instruments() -> None:
 
 # ---- Slakh2100
 
+
 def test_slakh_splits_go_by_number(tmp_path: Path) -> None:
     root = trees.slakh2100(tmp_path / "s")
     omitted = f"Track{facts()['slakh2100']['redux_omits'][0]:05d}"
-    by = {policy: {item.name: item.split for item in survey(TrackSet("slakh2100", ("bass",), split=policy),
-                                                             {"slakh2100": root}).items}
-          for policy in ("redux", "split2", "orig")}
+    by = {
+        policy: {
+            item.name: item.split
+            for item in survey(TrackSet("slakh2100", ("bass",), split=policy), {"slakh2100": root}).items
+        }
+        for policy in ("redux", "split2", "orig")
+    }
     assert omitted not in by["redux"] and by["orig"][omitted] == "train"
     assert by["orig"]["Track00003"] == "train" and by["split2"]["Track00003"] == "test"
     assert by["redux"]["Track01501"] == "valid" and by["redux"]["Track01881"] == "test"
@@ -299,8 +327,9 @@ def test_slakh_splits_go_by_number(tmp_path: Path) -> None:
 
 def test_slakh_sources_by_program_and_by_the_users_hierarchy(tmp_path: Path) -> None:
     root = trees.slakh2100(tmp_path / "s")
-    (root / "hierarchy.json").write_text(json.dumps(
-        {"mix": {"plucked": {"guitars": {"steel guitar": ["steel.nkm"]}}, "keys": {"grand": ["piano.nkm"]}}}))
+    (root / "hierarchy.json").write_text(
+        json.dumps({"mix": {"plucked": {"guitars": {"steel guitar": ["steel.nkm"]}}, "keys": {"grand": ["piano.nkm"]}}})
+    )
     config = TrackSet("slakh2100", ("guitar", "strings", "voices", "plucked", "grand"), samplerate=44_100)
     opened = packed(config, root, tmp_path / "out")
     item = opened.items[0]
@@ -314,7 +343,12 @@ def test_slakh_sources_by_program_and_by_the_users_hierarchy(tmp_path: Path) -> 
 def test_slakh_subset_counts_onsets(tmp_path: Path) -> None:
     root = trees.slakh2100(tmp_path / "s")
     assert slakh.onset_counts(root / "test" / "Track01881") == {
-        "bass": 99, "drums": 100, "guitar": 100, "piano": 100, "strings": 100}
+        "bass": 99,
+        "drums": 100,
+        "guitar": 100,
+        "piano": 100,
+        "strings": 100,
+    }
     found = survey(TrackSet("slakh2100", ("bass",), subset="onsets100"), {"slakh2100": root})
     assert [item.name for item in found.items if item.split == "test"] == ["Track01876"]
     assert next(note for note in found.notes if note.kind == "subset").items == ("Track01881",)
@@ -329,7 +363,9 @@ def test_slakh_damage_is_named(tmp_path: Path) -> None:
     (root / "test" / "Track01876" / "stems" / "S02.flac").unlink()
     found = survey(TrackSet("slakh2100", ("bass",)), {"slakh2100": root})
     assert sorted(item for note in found.notes for item in note.items) == [
-        "Track00001 (metadata.yaml names no stems)", "Track01876 (S02.flac: missing)"]
+        "Track00001 (metadata.yaml names no stems)",
+        "Track01876 (S02.flac: missing)",
+    ]
     (root / "train" / "Track03000").mkdir()
     with pytest.raises(ValueError, match="there is no Track03000"):
         survey(TrackSet("slakh2100", ("bass",)), {"slakh2100": root})

@@ -25,8 +25,10 @@ SECONDS = 2.0
 def song(index: int) -> dict[str, np.ndarray]:
     """Stereo rows (time, 2) of one synthetic track, in which nobody is silent."""
     track = synthetic.render(index, SECONDS, RATE)
-    stems = {name: stem + 1e-3 * np.sin(np.arange(len(stem)) * (0.1 + i)).astype(np.float32)
-             for i, (name, stem) in enumerate(track.stems.items())}
+    stems = {
+        name: stem + 1e-3 * np.sin(np.arange(len(stem)) * (0.1 + i)).astype(np.float32)
+        for i, (name, stem) in enumerate(track.stems.items())
+    }
     rows = {"mixture": sum(stems.values()), **stems}
     return {name: np.stack([0.5 * mono, 0.4 * mono], 1) for name, mono in rows.items()}
 
@@ -57,11 +59,18 @@ def clip(index: int, seconds: float, channels: int = 1) -> np.ndarray:
 
 # ---- tracks
 
+
 def musdb_names() -> list[tuple[str, str]]:
     """Two training songs, two of the published validation songs, two test songs."""
     valid = facts()["musdb18"]["valid"]
-    return [("train", "Band A - One"), ("train", "Band B - Two"), ("train", valid[0]), ("train", valid[1]),
-            ("test", "Band C - Three"), ("test", "Band D - Four")]
+    return [
+        ("train", "Band A - One"),
+        ("train", "Band B - Two"),
+        ("train", valid[0]),
+        ("train", valid[1]),
+        ("test", "Band C - Three"),
+        ("test", "Band D - Four"),
+    ]
 
 
 def musdb18hq(root: Path) -> Path:
@@ -94,24 +103,32 @@ def musdb18(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (root / split / f"{name}.{stream}.f32").write_bytes(rows[row].astype(np.float32).tobytes())
     tool = root / "bin" / "ffmpeg"
     tool.parent.mkdir()
-    tool.write_text('#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in -i) f=$2;; -map) s=${2##*:};; esac; shift; done\n'
-                    'cat "${f%.stem.mp4}.$s.f32"\n')
+    tool.write_text(
+        "#!/bin/sh\nwhile [ $# -gt 0 ]; do case $1 in -i) f=$2;; -map) s=${2##*:};; esac; shift; done\n"
+        'cat "${f%.stem.mp4}.$s.f32"\n'
+    )
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
     return root
 
 
 MEDLEY = {
-    "S01": ("vocals", "female singer"), "S02": ("drums", "drum set"), "S03": ("bass", "electric bass"),
+    "S01": ("vocals", "female singer"),
+    "S02": ("drums", "drum set"),
+    "S03": ("bass", "electric bass"),
     "S04": ("other", ["acoustic guitar", "banjo"]),
 }
 
 
 def mm(root: Path) -> Path:
     """MedleyDB's layout (metadata apart) and Mixing Secrets' (metadata beside); the last song has no singer."""
-    places = [("train", "MedleyDB/Audio", "Ann_One"), ("train", "MixingSecrets", "Bob_Two"),
-              ("train", "MixingSecrets", "Cat_Three"), ("train", "MedleyDB/Audio", "Eve_Five"),
-              ("test", "MedleyDB/Audio", "Dan_Four")]
+    places = [
+        ("train", "MedleyDB/Audio", "Ann_One"),
+        ("train", "MixingSecrets", "Bob_Two"),
+        ("train", "MixingSecrets", "Cat_Three"),
+        ("train", "MedleyDB/Audio", "Eve_Five"),
+        ("test", "MedleyDB/Audio", "Dan_Four"),
+    ]
     for index, (split, place, name) in enumerate(places):
         folder, rows = root / place / name, song(index)
         stems = {key: value for key, value in MEDLEY.items() if index != 3 or value[0] != "vocals"}
@@ -121,10 +138,19 @@ def mm(root: Path) -> Path:
             write(folder / f"{name}_STEMS" / f"{name}_STEM_{number:02d}.wav", rows[row], 44_100)
         metadata = root / "MedleyDB" / "Metadata" if place.startswith("MedleyDB") else folder
         metadata.mkdir(parents=True, exist_ok=True)
-        (metadata / f"{name}_METADATA.yaml").write_text(yaml.safe_dump({
-            "artist": name.split("_")[0], "stem_dir": f"{name}_STEMS", "mix_filename": f"{name}_MIX.wav",
-            "stems": {key: {"instrument": instrument, "filename": f"{name}_STEM_{number:02d}.wav"}
-                      for number, (key, (_, instrument)) in enumerate(stems.items(), start=1)}}))
+        (metadata / f"{name}_METADATA.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "artist": name.split("_")[0],
+                    "stem_dir": f"{name}_STEMS",
+                    "mix_filename": f"{name}_MIX.wav",
+                    "stems": {
+                        key: {"instrument": instrument, "filename": f"{name}_STEM_{number:02d}.wav"}
+                        for number, (key, (_, instrument)) in enumerate(stems.items(), start=1)
+                    },
+                }
+            )
+        )
         with open(root / f"{split}.txt", "a", encoding="utf-8") as file:
             file.write(name + "\n")
     return root
@@ -152,14 +178,27 @@ def midi(notes: int) -> bytes:
     return b"MThd\x00\x00\x00\x06\x00\x01\x00\x01\x01\xe0" + b"MTrk" + struct.pack(">I", len(events)) + events
 
 
-SLAKH = {"S00": ("vocals", 0, "piano.nkm"), "S01": ("drums", 128, "kit.nkm"), "S02": ("bass", 33, "bass.nkm"),
-         "S03": ("other", 25, "steel.nkm"), "S04": ("other", 48, "ensemble.nkm")}
+SLAKH = {
+    "S00": ("vocals", 0, "piano.nkm"),
+    "S01": ("drums", 128, "kit.nkm"),
+    "S02": ("bass", 33, "bass.nkm"),
+    "S03": ("other", 25, "steel.nkm"),
+    "S04": ("other", 48, "ensemble.nkm"),
+}
 
 
 def slakh2100(root: Path) -> Path:
     """The folders of the release; 1881 has few onsets, 2 is omitted by redux (see its list)."""
-    for index, (folder, number) in enumerate((("train", 1), ("train", 3), ("validation", 1501), ("test", 1881),
-                                              ("test", 1876), ("omitted", facts()["slakh2100"]["redux_omits"][0]))):
+    for index, (folder, number) in enumerate(
+        (
+            ("train", 1),
+            ("train", 3),
+            ("validation", 1501),
+            ("test", 1881),
+            ("test", 1876),
+            ("omitted", facts()["slakh2100"]["redux_omits"][0]),
+        )
+    ):
         track = root / folder / f"Track{number:05d}"
         rows = {key: song(index)[row].mean(1) * (0.5 if row == "other" else 1.0) for key, (row, *_) in SLAKH.items()}
         write(track / "mix.flac", sum(rows.values()), 44_100)
@@ -167,19 +206,43 @@ def slakh2100(root: Path) -> Path:
             write(track / "stems" / f"{key}.flac", samples, 44_100)
             (track / "MIDI").mkdir(exist_ok=True)
             (track / "MIDI" / f"{key}.mid").write_bytes(midi(99 if number == 1881 and key == "S02" else 100))
-        (track / "metadata.yaml").write_text(yaml.safe_dump({"stems": {
-            **{key: {"audio_rendered": True, "is_drum": program == 128, "program_num": program, "plugin_name": patch}
-               for key, (_, program, patch) in SLAKH.items()},
-            "S05": {"audio_rendered": False, "is_drum": False, "program_num": 73, "plugin_name": "flute.nkm"}}}))
+        (track / "metadata.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "stems": {
+                        **{
+                            key: {
+                                "audio_rendered": True,
+                                "is_drum": program == 128,
+                                "program_num": program,
+                                "plugin_name": patch,
+                            }
+                            for key, (_, program, patch) in SLAKH.items()
+                        },
+                        "S05": {
+                            "audio_rendered": False,
+                            "is_drum": False,
+                            "program_num": 73,
+                            "plugin_name": "flute.nkm",
+                        },
+                    }
+                }
+            )
+        )
     return root
 
 
 # ---- clips
 
-MTAT_CLIPS = [("0/ann-song-01-x-0-2.mp3", ("guitar", "slow")), ("1/bob-song-01-x-0-2.mp3", ("female voice",)),
-              ("a/cat-song-01-x-2-4.mp3", ("metal", "guitar")), ("c/dan-song-01-x-0-2.mp3", ("metal", "no vocals")),
-              ("d/eve-song-01-x-0-2.mp3", ("female voice", "guitar")), ("e/fay-song-01-x-0-2.mp3", ("metal",)),
-              ("2/gus-song-01-x-0-2.mp3", ())]
+MTAT_CLIPS = [
+    ("0/ann-song-01-x-0-2.mp3", ("guitar", "slow")),
+    ("1/bob-song-01-x-0-2.mp3", ("female voice",)),
+    ("a/cat-song-01-x-2-4.mp3", ("metal", "guitar")),
+    ("c/dan-song-01-x-0-2.mp3", ("metal", "no vocals")),
+    ("d/eve-song-01-x-0-2.mp3", ("female voice", "guitar")),
+    ("e/fay-song-01-x-0-2.mp3", ("metal",)),
+    ("2/gus-song-01-x-0-2.mp3", ()),
+]
 
 
 def mtat(root: Path) -> Path:
@@ -201,16 +264,24 @@ def mtat_lists(root: Path, order: list[str], numbers: bool = True) -> None:
     for split, folders in (("train", "01a"), ("valid", "c"), ("test", "def")):
         rows = [(path, tags) for path, tags in reversed(MTAT_CLIPS) if path[0] in folders and tags]
         text = "path\ttags\n" + "".join(
-            f"{path.replace('.mp3', '.npy')}\t"
-            f"{','.join(str(order.index(tag)) if numbers else tag for tag in tags)}\n" for path, tags in rows)
+            f"{path.replace('.mp3', '.npy')}\t{','.join(str(order.index(tag)) if numbers else tag for tag in tags)}\n"
+            for path, tags in rows
+        )
         (root / f"{split}.tsv").write_text(text)
 
 
 def fma(root: Path) -> Path:
     """tracks.csv with its three heading lines; 1486 is one of the broken ids, 5 is in the large subset."""
-    rows = [(2, "training", "small", "Hip-Hop"), (3, "training", "medium", "Rock"), (7, "training", "medium", "Folk"),
-            (10, "validation", "medium", "Rock"), (20, "test", "small", "Folk"), (21, "test", "medium", "Rock"),
-            (1486, "training", "medium", "Rock"), (5, "training", "large", "")]
+    rows = [
+        (2, "training", "small", "Hip-Hop"),
+        (3, "training", "medium", "Rock"),
+        (7, "training", "medium", "Folk"),
+        (10, "validation", "medium", "Rock"),
+        (20, "test", "small", "Folk"),
+        (21, "test", "medium", "Rock"),
+        (1486, "training", "medium", "Rock"),
+        (5, "training", "large", ""),
+    ]
     (root / "fma_metadata").mkdir(parents=True)
     with open(root / "fma_metadata" / "tracks.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -228,8 +299,10 @@ def fma(root: Path) -> Path:
 def irmas(root: Path) -> Path:
     for label in ("cel", "voi"):
         for number in range(3):
-            write(root / "IRMAS-TrainingData" / label / f"[{label}][dru]00{number}{len(label)}__1.wav",
-                  clip(number, 3.0, 2))
+            write(
+                root / "IRMAS-TrainingData" / label / f"[{label}][dru]00{number}{len(label)}__1.wav",
+                clip(number, 3.0, 2),
+            )
     for part in (1, 2, 3):
         folder = root / f"IRMAS-TestingData-Part{part}" / f"Part{part}"
         for number in range(2):
@@ -242,8 +315,10 @@ def jamendo(root: Path) -> Path:
     header = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
     number = 100
     for split in ("train", "validation", "test"):
-        for table, tags in (("top50tags", ("genre---rock", "instrument---voice")),
-                            ("instrument", ("instrument---piano",))):
+        for table, tags in (
+            ("top50tags", ("genre---rock", "instrument---voice")),
+            ("instrument", ("instrument---piano",)),
+        ):
             path = root / "data" / "splits" / "split-0" / f"autotagging_{table}-{split}.tsv"
             path.parent.mkdir(parents=True, exist_ok=True)
             text = header
@@ -251,8 +326,10 @@ def jamendo(root: Path) -> Path:
                 number += 1
                 name = f"{number % 100:02d}/{number}.mp3"
                 chosen = tags[:1] if number % 2 else tags
-                text += "\t".join([f"track_{number:07d}", f"artist_{number:06d}", "album_000001", name, "3.0",
-                                   *chosen]) + "\n"
+                text += (
+                    "\t".join([f"track_{number:07d}", f"artist_{number:06d}", "album_000001", name, "3.0", *chosen])
+                    + "\n"
+                )
                 write_mp3(root / "audio" / name.replace(".mp3", ".low.mp3" if number % 2 else ".mp3"), number, 3.0)
             path.write_text(text)
     return root

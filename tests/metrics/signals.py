@@ -46,9 +46,7 @@ def read(*paths, start=0.0, seconds=3.0):
         if not file.exists():
             pytest.skip(f"no shared data: {path} is not there; set MSS_SHARED_DATA")
         rate = soundfile.info(file).samplerate
-        signal, _ = soundfile.read(
-            file, start=int(start * rate), frames=int(seconds * rate), always_2d=True
-        )
+        signal, _ = soundfile.read(file, start=int(start * rate), frames=int(seconds * rate), always_2d=True)
         signals.append(signal)
     return np.stack(signals), rate
 

@@ -111,24 +111,14 @@ REAL = {
     "lossy stems at 16 kHz": ([MUSDB + "drums.wav", MUSDB + "bass.wav"], 0, 5, to_16k),
     "song": ([FREE + "Lithium/vocals.flac", FREE + "Lithium/other.flac"], 20, 2.5, None),
     "song, int16": ([FREE + "Sodium/drums.flac", FREE + "Sodium/other.flac"], 20, 2.2, to_int16),
-    "song, mono": (
-        [FREE + f"Potassium/{s}.flac" for s in ("vocals", "drums", "bass")],
-        20,
-        2.2,
-        lambda x: x[:, :, :1],
-    ),
+    "song, mono": ([FREE + f"Potassium/{s}.flac" for s in ("vocals", "drums", "bass")], 20, 2.2, lambda x: x[:, :, :1]),
     "song at 16 kHz, 4 sources": (
         [FREE + f"Potassium/{s}.flac" for s in ("vocals", "drums", "bass", "other")],
         22,
         3,
         lambda x: to_16k(x.mean(2, keepdims=True)),
     ),
-    "song without high frequencies": (
-        [FREE + "Hydrogen/vocals.flac", FREE + "Hydrogen/drums.flac"],
-        20,
-        2.2,
-        None,
-    ),
+    "song without high frequencies": ([FREE + "Hydrogen/vocals.flac", FREE + "Hydrogen/drums.flac"], 20, 2.2, None),
 }
 
 
@@ -186,9 +176,7 @@ def test_band_limited_floats_are_reported_as_ill_conditioned(channels, share):
     assert agreement.difference["SDR"] < 1e-9  # needs no filters
     assert agreement.verdict in ("ill-conditioned", "equal")
     # The same signals as a 16-bit file holds them are fine.
-    rounded = museval_io.compare(
-        to_int16(brick_wall(references, share)), to_int16(estimates), 16000
-    )
+    rounded = museval_io.compare(to_int16(brick_wall(references, share)), to_int16(estimates), 16000)
     assert not rounded.ours.ill_conditioned and rounded.verdict != "different"
     assert max(rounded.difference.values()) < 1e-5
 

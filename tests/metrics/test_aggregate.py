@@ -116,9 +116,7 @@ def test_tracks_without_a_score_are_counted_not_averaged():
     assert (by_track[by_track.track == "silent"]["dropped"] == 7).all()
     overall = aggregate.over_tracks(by_track, "mean")
     assert (overall["tracks"] == 2).all() and (overall["undefined"] == 1).all()
-    np.testing.assert_array_equal(
-        overall["score"], by_track[by_track.track == "song"]["score"].to_numpy()
-    )
+    np.testing.assert_array_equal(overall["score"], by_track[by_track.track == "song"]["score"].to_numpy())
 
 
 def test_wrong_names_are_refused(tmp_path):

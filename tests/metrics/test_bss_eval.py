@@ -46,9 +46,7 @@ def test_permuted_sources_permute_the_scores(pair):
 @pytest.mark.parametrize("gain", [1e-3, -1.0, 40.0])
 def test_a_common_gain_changes_nothing(pair, gain):
     references, estimates = pair
-    assert_same(
-        bss_eval(gain * references, gain * estimates, RATE), bss_eval(references, estimates, RATE)
-    )
+    assert_same(bss_eval(gain * references, gain * estimates, RATE), bss_eval(references, estimates, RATE))
 
 
 def test_a_gain_of_the_estimate_changes_sdr_and_isr_only(pair):
@@ -158,9 +156,7 @@ def test_other_solvers_give_the_same(pair, monkeypatch):
     expected = bss_eval(*pair, RATE)
     monkeypatch.setattr(toeplitz, "_inverse_columns", lambda lags: None)
     assert_same(bss_eval(*pair, RATE), expected)  # Cholesky
-    monkeypatch.setattr(
-        torch.linalg, "cholesky_ex", lambda m: (m, torch.tensor(1))
-    )  # LU of the matrix + eps
+    monkeypatch.setattr(torch.linalg, "cholesky_ex", lambda m: (m, torch.tensor(1)))  # LU of the matrix + eps
     scores = bss_eval(*pair, RATE)
     assert_same(scores, expected)
     assert scores.condition == math.inf and scores.ill_conditioned
@@ -221,22 +217,10 @@ REFUSED = {
         {},
         "track 'Song': estimate 1 is not finite at sample 1234",
     ),
-    "infinite": (
-        lambda r, e: (_with(r, (2, 7, 0), -np.inf), e),
-        {},
-        "reference 2 is not finite at sample 7",
-    ),
+    "infinite": (lambda r, e: (_with(r, (2, 7, 0), -np.inf), e), {}, "reference 2 is not finite at sample 7"),
     "a source is missing": (lambda r, e: (r, e[:2]), {}, "Song.*2 estimates for 3 references"),
-    "channels": (
-        lambda r, e: (r, np.repeat(e, 2, axis=2)),
-        {},
-        "estimates have 2 channels and references 1",
-    ),
-    "length": (
-        lambda r, e: (r, e[:, :-5]),
-        {},
-        "estimates have 51195 samples and references 51200; pad=True",
-    ),
+    "channels": (lambda r, e: (r, np.repeat(e, 2, axis=2)), {}, "estimates have 2 channels and references 1"),
+    "length": (lambda r, e: (r, e[:, :-5]), {}, "estimates have 51195 samples and references 51200; pad=True"),
     "torch order": (
         lambda r, e: (r.transpose(0, 2, 1), e),
         {},
@@ -302,9 +286,7 @@ def test_padding_is_that_of_museval(pair):
     padded = np.pad(short, ((0, 0), (0, 9000), (0, 0)))
     assert_same(bss_eval(references, short, RATE, pad=True), bss_eval(references, padded, RATE), 0)
     longer = np.pad(estimates, ((0, 0), (0, 70), (0, 0)), mode="edge")
-    assert_same(
-        bss_eval(references, longer, RATE, pad=True), bss_eval(references, estimates, RATE), 0
-    )
+    assert_same(bss_eval(references, longer, RATE, pad=True), bss_eval(references, estimates, RATE), 0)
 
 
 def test_where_museval_cannot_solve_ours_is_stable():

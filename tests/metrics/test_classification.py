@@ -26,9 +26,7 @@ def test_areas_equal_scikit_learn(seed, decimals):
     pr = oracle.average_precision_score(truth, scores, average=None)
     np.testing.assert_allclose(c.roc_auc(truth, scores), roc, atol=1e-12)
     np.testing.assert_allclose(c.pr_auc(truth, scores), pr, atol=1e-12)
-    assert c.macro(c.roc_auc(truth, scores)) == pytest.approx(
-        oracle.roc_auc_score(truth, scores, average="macro")
-    )
+    assert c.macro(c.roc_auc(truth, scores)) == pytest.approx(oracle.roc_auc_score(truth, scores, average="macro"))
 
 
 @given(st.integers(0, 10_000), st.integers(2, 30))
@@ -125,8 +123,7 @@ def test_activity_auc_pools_seconds_of_tracks():
     extra = np.median(truths[1][40:50], axis=0) >= 0.5, np.median(scores[1][40:50], axis=0)
     truth_1s, score_1s = np.vstack([truth_1s, extra[0]]), np.vstack([score_1s, extra[1]])
     np.testing.assert_allclose(
-        c.activity_auc(truths, scores, 10),
-        [oracle.roc_auc_score(truth_1s[:, i], score_1s[:, i]) for i in range(2)],
+        c.activity_auc(truths, scores, 10), [oracle.roc_auc_score(truth_1s[:, i], score_1s[:, i]) for i in range(2)]
     )
     with pytest.raises(ValueError, match=r"truth of track 1 has the shape \(55, 2\)"):
         c.activity_auc(truths, [scores[0], scores[1][:-1]], 10)

@@ -129,9 +129,7 @@ def test_rates_differ(folders, capsys):
         signal, _ = soundfile.read(path)
         soundfile.write(path, signal, 2 * RATE)
     assert run(folders) == 1
-    assert "'test/A': estimates have 16000 samples per second and references 8000" in (
-        capsys.readouterr().err
-    )
+    assert "'test/A': estimates have 16000 samples per second and references 8000" in (capsys.readouterr().err)
 
 
 def test_folders_without_audio_are_refused(tmp_path, capsys):

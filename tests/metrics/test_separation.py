@@ -5,9 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torchmetrics.functional.audio import (
-    scale_invariant_signal_distortion_ratio as oracle_si_sdr,
-)
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as oracle_si_sdr
 from torchmetrics.functional.audio import signal_noise_ratio as oracle_sdr
 
 from mss_core.metrics import separation as s
@@ -164,9 +162,7 @@ def test_improvements_of_several_sources_of_one_mixture():
         for name, row in rows.items():
             for key, values in row.items():
                 np.testing.assert_allclose(values[j], alone[name][key])
-    by_hand = s.si_sdr(reference, estimate, axis=(-2, -1)) - s.si_sdr(
-        reference, np.stack([mixture] * 3), axis=(-2, -1)
-    )
+    by_hand = s.si_sdr(reference, estimate, axis=(-2, -1)) - s.si_sdr(reference, np.stack([mixture] * 3), axis=(-2, -1))
     np.testing.assert_allclose(rows["estimate"]["si_sdri"], by_hand)
 
 
@@ -205,9 +201,7 @@ def test_oracles_beat_the_mixture_and_masks_share_it():
 
 def test_ideal_masks_by_hand():
     spectra = torch.tensor([[3.0, 0.0, 2.0], [-1.0, 0.0, 2.0], [0.0, 0.0, 1.0]])
-    np.testing.assert_allclose(
-        s.ideal_mask(spectra, "irm"), [[0.75, 0, 0.4], [0.25, 0, 0.4], [0, 0, 0.2]]
-    )
+    np.testing.assert_allclose(s.ideal_mask(spectra, "irm"), [[0.75, 0, 0.4], [0.25, 0, 0.4], [0, 0, 0.2]])
     np.testing.assert_allclose(s.ideal_mask(spectra, "irm", 2)[:, 0], [0.9, 0.1, 0])
     # |3| > |-1 + 0|; |-1| < |3|; and of 2, 2, 1 none is louder than the rest.
     np.testing.assert_array_equal(s.ideal_mask(spectra, "ibm"), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])

@@ -44,14 +44,9 @@ def recipe(variant: str) -> dict:
             "finetune": None,
         }
     if variant == "random init":
-        return {k: v for k, v in out.items() if not k.startswith("separation")} | {
-            "separation": None
-        }
+        return {k: v for k, v in out.items() if not k.startswith("separation")} | {"separation": None}
     sources = list(SOURCES) if variant == "multiple" else [variant]
-    return out | {
-        "separation.sources": sources,
-        "separation.lr": 1e-3 if variant == "vocals" else 2e-4,
-    }
+    return out | {"separation.sources": sources, "separation.lr": 1e-3 if variant == "vocals" else 2e-4}
 
 
 def departures(variant: str) -> dict:
@@ -63,25 +58,16 @@ def departures(variant: str) -> dict:
     return {key: recipe(variant)[key] for key in ("separation.sources", "separation.lr")}
 
 
-def predictions(
-    variants: dict[str, float], seeds: int, clips: int, rng: np.random.Generator
-) -> pd.DataFrame:
+def predictions(variants: dict[str, float], seeds: int, clips: int, rng: np.random.Generator) -> pd.DataFrame:
     """Scores in [0, 1] of every run on the same clips; the tag `quiet` has no positive example."""
     frames = []
     ease = rng.normal(0, 1, (len(TAGS), clips))
-    truths = [
-        np.zeros(clips, int) if tag == "quiet" else (rng.random(clips) < 0.3).astype(int)
-        for tag in TAGS
-    ]
+    truths = [np.zeros(clips, int) if tag == "quiet" else (rng.random(clips) < 0.3).astype(int) for tag in TAGS]
     for variant, gain in variants.items():
         for seed in range(seeds):
             luck = rng.normal(0, 0.05)
             for k, tag in enumerate(TAGS):
-                logit = (
-                    (1.2 + gain + luck) * (truths[k] * 2 - 1) * 0.7
-                    + ease[k]
-                    + rng.normal(0, 0.4, clips)
-                )
+                logit = (1.2 + gain + luck) * (truths[k] * 2 - 1) * 0.7 + ease[k] + rng.normal(0, 0.4, clips)
                 frames.append(
                     pd.DataFrame(
                         {
@@ -113,13 +99,7 @@ def score_rows(table: pd.DataFrame, title: str) -> list[dict]:
                 values[metric].append(value)
                 rows.append(
                     dict(
-                        trial=trial,
-                        variant=variant,
-                        seed=seed,
-                        target=tag,
-                        metric=metric,
-                        aggregation="",
-                        score=value,
+                        trial=trial, variant=variant, seed=seed, target=tag, metric=metric, aggregation="", score=value
                     )
                 )
         for metric, each in values.items():
@@ -137,9 +117,7 @@ def score_rows(table: pd.DataFrame, title: str) -> list[dict]:
     return [{"study": title, "track": "", "source": row["variant"]} | row for row in rows]
 
 
-def separation_rows(
-    variants: list[str], seeds: int, title: str, rng: np.random.Generator
-) -> list[dict]:
+def separation_rows(variants: list[str], seeds: int, title: str, rng: np.random.Generator) -> list[dict]:
     """L1 of each single-source separator on three tracks, with its baselines."""
     rows = []
     for variant in variants:
@@ -148,12 +126,7 @@ def separation_rows(
                 continue
             for k in range(3):
                 silence = rng.uniform(0.02, 0.05)
-                for metric, factor in (
-                    ("l1", 0.6),
-                    ("l1_silence", 1.0),
-                    ("l1_best_scalar", 0.9),
-                    ("l1_mixture", 1.4),
-                ):
+                for metric, factor in (("l1", 0.6), ("l1_silence", 1.0), ("l1_best_scalar", 0.9), ("l1_mixture", 1.4)):
                     rows += [
                         dict(
                             study=title,
@@ -172,9 +145,7 @@ def separation_rows(
     return rows
 
 
-def write_study(
-    directory: Path, seeds: int = 3, clips: int = 240, seed: int = 0, missing: str = "drums/seed2"
-) -> Path:
+def write_study(directory: Path, seeds: int = 3, clips: int = 240, seed: int = 0, missing: str = "drums/seed2") -> Path:
     """A whole study directory below `directory` as store; returns <store>/studies/<title>."""
     rng = np.random.default_rng(seed)
     title = "source_ablation-smoke"
@@ -184,18 +155,7 @@ def write_study(
     rows = score_rows(table, title) + separation_rows(list(EFFECTS), seeds, title, rng)
     frame = pd.DataFrame(rows)
     frame = frame[frame["trial"] != missing]
-    columns = [
-        "study",
-        "trial",
-        "variant",
-        "source",
-        "seed",
-        "track",
-        "target",
-        "metric",
-        "aggregation",
-        "score",
-    ]
+    columns = ["study", "trial", "variant", "source", "seed", "track", "target", "metric", "aggregation", "score"]
     frame[columns].to_csv(home / "scores.csv", index=False)
     table[table["trial"] != missing].to_parquet(home / "predictions.parquet")
     stages, trials, curves = {}, [], []
@@ -213,9 +173,7 @@ def write_study(
             if variant == "random init":
                 del names["pretrain"]
             keys = {
-                n: hashlib.sha256(
-                    f"{n}/{word}{k if n == 'train_tail' else ''}".encode()
-                ).hexdigest()
+                n: hashlib.sha256(f"{n}/{word}{k if n == 'train_tail' else ''}".encode()).hexdigest()
                 for n, word in names.items()
             }
             name = f"{variant}/seed{k}"
@@ -252,8 +210,7 @@ def write_study(
                                 key=key,
                                 step=step,
                                 metric=metric,
-                                value=level * (0.4 + 0.6 * np.exp(-step / 80))
-                                + rng.normal(0, 0.004),
+                                value=level * (0.4 + 0.6 * np.exp(-step / 80)) + rng.normal(0, 0.004),
                             )
                             for step in range(0, 301, 15)
                         ]
@@ -281,13 +238,7 @@ def write_study(
         "declared": declaration_hashes(declaration)[0],
         "declaration": declaration,
         "variants": [
-            {
-                "variant": v,
-                "levels": {"source": v},
-                "departures": departures(v),
-                "recipe": recipe(v),
-            }
-            for v in EFFECTS
+            {"variant": v, "levels": {"source": v}, "departures": departures(v), "recipe": recipe(v)} for v in EFFECTS
         ],
         "trials": trials,
         "stages": stages,
@@ -326,9 +277,7 @@ def write_examples(store: Path, rng: np.random.Generator) -> list[dict]:
     rate, (folder) = 16_000, store / "artefacts" / "examples"
     folder.mkdir(parents=True, exist_ok=True)
     time = np.arange(2 * rate) / rate
-    voice = (
-        0.3 * np.sin(2 * np.pi * (220 + 10 * np.sin(2 * np.pi * 5 * time)) * time) * (time > 0.5)
-    )
+    voice = 0.3 * np.sin(2 * np.pi * (220 + 10 * np.sin(2 * np.pi * 5 * time)) * time) * (time > 0.5)
     band = 0.2 * np.sin(2 * np.pi * 110 * time) + 0.05 * rng.normal(size=len(time))
     sounds = {
         "mixture": voice + band,

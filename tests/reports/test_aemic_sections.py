@@ -36,8 +36,15 @@ def home(tmp_path_factory) -> Path:
             variants.append({"variant": name, "levels": {"stem": stem, "stopped on": stopped}})
             for seed in range(2):
                 key = f"{stem}{stopped}{seed}"
-                trials.append({"trial": f"{name}/seed{seed}", "variant": name, "seed": seed, "status": "done",
-                               "stages": {"train_classifier": key, "train_autoencoder": "separator"}})
+                trials.append(
+                    {
+                        "trial": f"{name}/seed{seed}",
+                        "variant": name,
+                        "seed": seed,
+                        "status": "done",
+                        "stages": {"train_classifier": key, "train_autoencoder": "separator"},
+                    }
+                )
                 curves += [("train_classifier", key, 5 * e, "valid_auc", 0.5 + 0.02 * e) for e in range(1, 6)]
                 front = {"study": "stem_quality", "trial": f"{name}/seed{seed}", "variant": name, "seed": seed}
                 each = []
@@ -45,26 +52,45 @@ def home(tmp_path_factory) -> Path:
                     score = truth[label] * STEMS.index(stem) * 0.4 + rng.normal(size=60)
                     each.append(roc_auc_score(truth[label], score))
                     scores.append({**front, "track": "", "target": label, "metric": "roc_auc", "score": each[-1]})
-                    predictions += [{**front, "item": f"clip{i}", "target": label, "truth": int(truth[label][i]),
-                                     "score": score[i]} for i in range(60)]
+                    predictions += [
+                        {**front, "item": f"clip{i}", "target": label, "truth": int(truth[label][i]), "score": score[i]}
+                        for i in range(60)
+                    ]
                 scores.append({**front, "track": "", "target": "macro", "metric": "roc_auc", "score": np.mean(each)})
                 mixture = songs["raw"] - 3 if stem == "raw" else []
                 for metric, of in (("spectrogram_sdr", songs.get(stem, [])), ("spectrogram_sdr_mixture", mixture)):
-                    scores += [{**front, "track": f"song{i}", "target": "vocals+other", "metric": metric,
-                                "score": value} for i, value in enumerate(of)]
+                    scores += [
+                        {**front, "track": f"song{i}", "target": "vocals+other", "metric": metric, "score": value}
+                        for i, value in enumerate(of)
+                    ]
     for epoch in range(1, 5):
-        curves += [("train_autoencoder", "separator", 10 * epoch, "train_loss", 0.05 / epoch),
-                   ("train_autoencoder", "separator", 10 * epoch, "valid_mae", 0.06 / epoch if epoch < 4 else 0.05)]
+        curves += [
+            ("train_autoencoder", "separator", 10 * epoch, "train_loss", 0.05 / epoch),
+            ("train_autoencoder", "separator", 10 * epoch, "valid_mae", 0.06 / epoch if epoch < 4 else 0.05),
+        ]
     pd.DataFrame(scores).assign(aggregation="").to_csv(home / "scores.csv", index=False)
     pd.DataFrame(predictions).to_parquet(home / "predictions.parquet")
     pd.DataFrame(curves, columns=["stage", "key", "step", "metric", "value"]).to_csv(home / "curves.csv", index=False)
-    (home / "study.json").write_text(json.dumps({
-        "title": "stem_quality", "name": "stem_quality", "variants": variants, "trials": trials,
-        "declaration": {"reference": "base, validation", "within": ["stopped on"], "seeds": [0, 1],
-                        "references": {v["variant"]: f"base, {v['levels']['stopped on']}" for v in variants},
-                        "factors": [{"name": "stem", "levels": {stem: {} for stem in STEMS}}],
-                        "metric": "roc_auc", "target": "macro",
-                        "sections": [{"kind": "separated_stems"}, {"kind": "instruments"}]}}))
+    (home / "study.json").write_text(
+        json.dumps(
+            {
+                "title": "stem_quality",
+                "name": "stem_quality",
+                "variants": variants,
+                "trials": trials,
+                "declaration": {
+                    "reference": "base, validation",
+                    "within": ["stopped on"],
+                    "seeds": [0, 1],
+                    "references": {v["variant"]: f"base, {v['levels']['stopped on']}" for v in variants},
+                    "factors": [{"name": "stem", "levels": {stem: {} for stem in STEMS}}],
+                    "metric": "roc_auc",
+                    "target": "macro",
+                    "sections": [{"kind": "separated_stems"}, {"kind": "instruments"}],
+                },
+            }
+        )
+    )
     return home
 
 
@@ -79,8 +105,12 @@ def value(text: str) -> float:
 def test_table_4_1_and_its_tests(home: Path) -> None:
     made = section(separated_stems, home)
     frame = pd.read_csv(home / "scores.csv")
-    songs = {stem: frame[(frame.metric == "spectrogram_sdr") & frame.variant.str.startswith(stem)]
-             .groupby("track").score.mean() for stem in ("raw", "post")}
+    songs = {
+        stem: frame[(frame.metric == "spectrogram_sdr") & frame.variant.str.startswith(stem)]
+        .groupby("track")
+        .score.mean()
+        for stem in ("raw", "post")
+    }
     rows = {row[0]: row for row in made.tables[0].rows}
     for stem in ("raw", "post"):
         assert rows[stem][1:3] == tuple(cell.text for cell in paper("aemic").table("Table 4.1").rows[stem].values())
@@ -89,9 +119,11 @@ def test_table_4_1_and_its_tests(home: Path) -> None:
     tests = {row[0]: row for row in made.tables[1].rows}
     assert tests["Student, as printed"][1:3] == ("t(98) = 2.69", ".008")
     assert tests["Student"][1] == "t = 2.68"
-    for name, found in (("Student", scipy_stats.ttest_ind(songs["raw"], songs["post"])),
-                        ("Welch", scipy_stats.ttest_ind(songs["raw"], songs["post"], equal_var=False)),
-                        ("paired", scipy_stats.ttest_rel(songs["raw"], songs["post"]))):
+    for name, found in (
+        ("Student", scipy_stats.ttest_ind(songs["raw"], songs["post"])),
+        ("Welch", scipy_stats.ttest_ind(songs["raw"], songs["post"], equal_var=False)),
+        ("paired", scipy_stats.ttest_rel(songs["raw"], songs["post"])),
+    ):
         assert float(tests[name][3].split("= ")[1]) == pytest.approx(found.statistic, abs=0.005), name
     best = made.tables[2].rows
     assert best[0] == ("published", "350", "375", "0.01687", "0.03398") and best[1][1:3] == ("3", "4")
@@ -143,8 +175,9 @@ def test_delong_of_one_run_is_the_textbook_s(home: Path) -> None:
     assert math.sqrt(float(((a.influence - b.influence) ** 2).sum())) == pytest.approx(math.sqrt(sum(parts)), rel=1e-9)
 
 
-@pytest.mark.parametrize(("label", "column"), [
-    (label, stem) for label in ("cel", "cla", "gac", "vio") for stem in STEMS])
+@pytest.mark.parametrize(
+    ("label", "column"), [(label, stem) for label in ("cel", "cla", "gac", "vio") for stem in STEMS]
+)
 def test_thesis_intervals_come_back_from_its_figures(label: str, column: str) -> None:
     printed = paper("aemic").table("Table 4.2").rows[label][column]
     positives = paper("aemic").printed["positives_inferred_from_the_half_widths"][label]
@@ -168,8 +201,18 @@ def test_other_instruments_than_the_thesis_s_stand_apart(home: Path, tmp_path: P
 def test_the_report_shows_it_all(home: Path) -> None:
     written = reports.render(home, ("html", "md"))
     text = written["md"].read_text()
-    for words in ("## Separated stems", "## Instruments", "Table 4.1", "Table 4.2", "Figure 4.2", "Figure 4.4",
-                  "Figure 4.5", "Figures A.1 and A.2", "0.722±0.052", "chose their epoch by the test clips' AUC"):
+    for words in (
+        "## Separated stems",
+        "## Instruments",
+        "Table 4.1",
+        "Table 4.2",
+        "Figure 4.2",
+        "Figure 4.4",
+        "Figure 4.5",
+        "Figures A.1 and A.2",
+        "0.722±0.052",
+        "chose their epoch by the test clips' AUC",
+    ):
         assert words in text, words
     page = written["html"].read_text()
     assert page.count('aria-label="ROC curves by instrument"') == 1 and "AUC by epoch" in page
@@ -183,17 +226,47 @@ def test_curves_of_figure_4_1(home: Path, tmp_path: Path) -> None:
     other.mkdir(parents=True)
     rng = np.random.default_rng(1)
     lows = {level: rng.uniform(0.03, 0.06, 3) for level in levels}
-    curves = [("train_autoencoder", f"{level}{seed}", step, metric, lows[level][seed] + 0.01 * (3 - step))
-              for level in levels for seed in range(3) for step in (1, 2, 3) for metric in ("train_loss", "valid_mae")]
+    curves = [
+        ("train_autoencoder", f"{level}{seed}", step, metric, lows[level][seed] + 0.01 * (3 - step))
+        for level in levels
+        for seed in range(3)
+        for step in (1, 2, 3)
+        for metric in ("train_loss", "valid_mae")
+    ]
     pd.DataFrame(curves, columns=["stage", "key", "step", "metric", "value"]).to_csv(other / "curves.csv", index=False)
-    pd.DataFrame([{"trial": f"{level}/seed{seed}", "variant": level, "seed": seed, "track": "a", "metric": "s",
-                   "target": "", "score": rng.normal()} for level in levels for seed in range(3)]
-                 ).to_csv(other / "scores.csv", index=False)
-    (other / "study.json").write_text(json.dumps({
-        "variants": [{"variant": level, "levels": {"regularisation": level}} for level in levels],
-        "trials": [{"trial": f"{level}/seed{seed}", "variant": level, "seed": seed,
-                    "stages": {"train_autoencoder": f"{level}{seed}"}} for level in levels for seed in range(3)],
-        "declaration": {"reference": "augmentation", "metric": "s"}}))
+    pd.DataFrame(
+        [
+            {
+                "trial": f"{level}/seed{seed}",
+                "variant": level,
+                "seed": seed,
+                "track": "a",
+                "metric": "s",
+                "target": "",
+                "score": rng.normal(),
+            }
+            for level in levels
+            for seed in range(3)
+        ]
+    ).to_csv(other / "scores.csv", index=False)
+    (other / "study.json").write_text(
+        json.dumps(
+            {
+                "variants": [{"variant": level, "levels": {"regularisation": level}} for level in levels],
+                "trials": [
+                    {
+                        "trial": f"{level}/seed{seed}",
+                        "variant": level,
+                        "seed": seed,
+                        "stages": {"train_autoencoder": f"{level}{seed}"},
+                    }
+                    for level in levels
+                    for seed in range(3)
+                ],
+                "declaration": {"reference": "augmentation", "metric": "s"},
+            }
+        )
+    )
     made = section(regularisation_curves, other)
     first, second, *rest = made.tables[0].rows
     found = scipy_stats.ttest_ind(lows["augmentation"], lows["none"], equal_var=False)

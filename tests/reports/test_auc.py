@@ -31,9 +31,9 @@ def test_area_and_curve_are_sklearns(seed: int) -> None:
     assert auc.auc(truth, a) == pytest.approx(roc_auc_score(truth, a))
     false, hits, _ = roc_curve(truth, a, drop_intermediate=False)
     grid = np.linspace(0, 1, 11)
-    assert np.trapezoid(
-        auc.curve(truth, a, np.linspace(0, 1, 5001)), dx=1 / 5000
-    ) == pytest.approx(roc_auc_score(truth, a), abs=2e-3)
+    assert np.trapezoid(auc.curve(truth, a, np.linspace(0, 1, 5001)), dx=1 / 5000) == pytest.approx(
+        roc_auc_score(truth, a), abs=2e-3
+    )
     inside = auc.curve(truth, a, grid)
     assert inside[-1] == 1 and np.all(np.diff(inside) >= 0)
 
@@ -67,9 +67,7 @@ def test_mean_over_one_tag_and_seed_is_delong(seed: int) -> None:
     areas = tagging.influences(pd.concat(rows))
     (found,) = tagging.tests(areas["new"], areas["old"], 0.05)
     direct = auc.delong(truth, a, b)
-    assert (found.difference, found.se, found.p) == pytest.approx(
-        (direct.difference, direct.se, direct.p)
-    )
+    assert (found.difference, found.se, found.p) == pytest.approx((direct.difference, direct.se, direct.p))
 
 
 def test_macro_delong_matches_a_bootstrap_of_clips() -> None:
@@ -84,9 +82,7 @@ def test_macro_delong_matches_a_bootstrap_of_clips() -> None:
                 rows.append(one_run(v, seed, tag, truth, score))
     table = pd.concat(rows)
     found = tagging.tests(*(tagging.influences(table)[v] for v in ("new", "old")), 0.05)[0]
-    groups = [
-        (v, g.sort_values("item")) for (v, _, _), g in table.groupby(["variant", "seed", "target"])
-    ]
+    groups = [(v, g.sort_values("item")) for (v, _, _), g in table.groupby(["variant", "seed", "target"])]
     draws = []
     for _ in range(600):
         pick = rng.integers(0, clips, clips)
@@ -117,7 +113,5 @@ def test_tag_rows_are_delong_hanley_mcneil_and_d() -> None:
     half = 1.959964 * auc.hanley_mcneil(row.variant, int(truth.sum()), int((1 - truth).sum()))
     assert row.variant == pytest.approx(roc_auc_score(truth, a))
     assert row.variant_half == pytest.approx(half, rel=1e-6)
-    assert row.d == pytest.approx(
-        row.variant - row.reference - row.variant_half - row.reference_half
-    )
+    assert row.d == pytest.approx(row.variant - row.reference - row.variant_half - row.reference_half)
     assert row.p == pytest.approx(auc.delong(truth, a, b).p)

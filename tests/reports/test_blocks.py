@@ -21,20 +21,38 @@ def blocks(tmp_path: Path) -> Path:
     home.mkdir(parents=True)
     rng = np.random.default_rng(0)
     rows = [
-        dict(study="blocks", trial=f"{name}/seed{k}", variant=name, seed=k, track="", target="macro",
-             metric="roc_auc", aggregation="", score=mean + rng.normal(0, 0.01))
-        for name, mean in MEANS.items() for k in range(5)
+        dict(
+            study="blocks",
+            trial=f"{name}/seed{k}",
+            variant=name,
+            seed=k,
+            track="",
+            target="macro",
+            metric="roc_auc",
+            aggregation="",
+            score=mean + rng.normal(0, 0.01),
+        )
+        for name, mean in MEANS.items()
+        for k in range(5)
     ]
     pd.DataFrame(rows).to_csv(home / "scores.csv", index=False)
-    (home / "study.json").write_text(json.dumps({
-        "title": "blocks",
-        "declaration": {
-            "reference": "cnn, none", "within": ["backend"], "seeds": list(range(5)), "metric": "roc_auc",
-            "target": "macro", "references": {name: f"{name[:3]}, none" for name in MEANS},
-            "sections": [],
-        },
-        "variants": [{"variant": name, "levels": {"backend": name[:3]}} for name in MEANS],
-    }))
+    (home / "study.json").write_text(
+        json.dumps(
+            {
+                "title": "blocks",
+                "declaration": {
+                    "reference": "cnn, none",
+                    "within": ["backend"],
+                    "seeds": list(range(5)),
+                    "metric": "roc_auc",
+                    "target": "macro",
+                    "references": {name: f"{name[:3]}, none" for name in MEANS},
+                    "sections": [],
+                },
+                "variants": [{"variant": name, "levels": {"backend": name[:3]}} for name in MEANS],
+            }
+        )
+    )
     return home
 
 
@@ -42,8 +60,7 @@ def test_each_block_has_its_own_reference_and_all_share_a_family(blocks: Path) -
     found = reports.read(blocks).main
     assert found.family == 2
     assert found.references == ("cnn, none", "ast, none")
-    assert {c.variant: c.reference for c in found.contrasts} == {
-        "cnn, vocals": "cnn, none", "ast, vocals": "ast, none"}
+    assert {c.variant: c.reference for c in found.contrasts} == {"cnn, vocals": "cnn, none", "ast, vocals": "ast, none"}
     table = pd.read_csv(blocks / "scores.csv")
     for contrast in found.contrasts:
         a, b = (table[table["variant"] == n]["score"] for n in (contrast.variant, contrast.reference))
@@ -81,8 +98,12 @@ def test_a_section_is_in_both_reports(blocks: Path) -> None:
     from reports import html, markdown
 
     found = reports.read(blocks)
-    part = Section("Sweep over <length>", ("One line.",), (Table(("a", "b|c"), (("x", "1.5"),), "A caption."),),
-                   (Figure(svg="<svg id='drawn'></svg>", caption="A figure."),))
+    part = Section(
+        "Sweep over <length>",
+        ("One line.",),
+        (Table(("a", "b|c"), (("x", "1.5"),), "A caption."),),
+        (Figure(svg="<svg id='drawn'></svg>", caption="A figure."),),
+    )
     page = html.to_html(found, None, None, blocks, [part])
     assert 'id="sweep-over-length"' in page and "Sweep over &lt;length&gt;" in page and "<svg id='drawn'>" in page
     text = markdown.to_markdown(found, [part])
@@ -95,22 +116,38 @@ def test_blocks_have_tracks_of_their_own_and_songs_may_be_the_sample(blocks: Pat
     from scipy.stats import ttest_rel
 
     raw = json.loads((blocks / "study.json").read_text())
-    raw["declaration"] |= {"metric": "si_sdr", "test": "item_means",
-                           "factors": [{"name": "backend", "levels": {}}, {"name": "source", "levels": {}}]}
+    raw["declaration"] |= {
+        "metric": "si_sdr",
+        "test": "item_means",
+        "factors": [{"name": "backend", "levels": {}}, {"name": "source", "levels": {}}],
+    }
     for variant in raw["variants"]:  # data that only one of the two reads is no difference between them
         variant["recipe"] = {"clips.fingerprint": "" if "none" in variant["variant"] else "abc"}
     (blocks / "study.json").write_text(json.dumps(raw))
     rng = np.random.default_rng(1)
     songs = {"cnn": ["a", "b", "c", "d"], "ast": ["e", "f", "g"]}
-    rows = [dict(variant=name, seed=k, track=song, target="macro", metric="si_sdr", aggregation="",
-                 score=MEANS[name] + rng.normal(0, 0.1) * (k == 0))
-            for name in MEANS for k in range(2) for song in songs[name[:3]]]
+    rows = [
+        dict(
+            variant=name,
+            seed=k,
+            track=song,
+            target="macro",
+            metric="si_sdr",
+            aggregation="",
+            score=MEANS[name] + rng.normal(0, 0.1) * (k == 0),
+        )
+        for name in MEANS
+        for k in range(2)
+        for song in songs[name[:3]]
+    ]
     table = pd.DataFrame(rows)
     table.to_csv(blocks / "scores.csv", index=False)
     found = reports.read(blocks).main
     assert found.test == "item_means" and not any(c.refused for c in found.contrasts)
     for contrast in found.contrasts:
-        a, b = (table[table["variant"] == n].groupby("track")["score"].mean()
-                for n in (contrast.variant, contrast.reference))
+        a, b = (
+            table[table["variant"] == n].groupby("track")["score"].mean()
+            for n in (contrast.variant, contrast.reference)
+        )
         assert contrast.primary.p == pytest.approx(ttest_rel(a, b).pvalue, rel=1e-9)
     assert "paired t over tracks (models as given)" in reports.render(blocks)["md"].read_text()

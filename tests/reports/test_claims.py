@@ -13,12 +13,7 @@ def test_data_files_read(name: str) -> None:
 
 
 LATE = ["other / CNN FMA WA", "multiple / AST MTAT ROC", "multiple / AST MTAT PR"]
-SD_EXTRA = [
-    "bass / AST FMA WA",
-    "drums / CNN FMA WA",
-    "other / CNN MTAT ROC",
-    "other / AST MTAT PR",
-]
+SD_EXTRA = ["bass / AST FMA WA", "drums / CNN FMA WA", "other / CNN MTAT ROC", "other / AST MTAT PR"]
 MULTIPLE, OTHER = "multiple / AST MTAT PR", "other / AST MTAT PR"
 
 
@@ -53,13 +48,7 @@ def test_no_setting_reproduces_the_stars() -> None:
     settings = stars.msspt_settings()
     assert len(settings) == 64 and all(s.missing or s.extra for s in settings)
     for method in ("holm", "bh"):
-        assert (
-            max(
-                len(stars.msspt_stars("SE", t, 2, 36, method).reproduced)
-                for t in ("Student", "Welch")
-            )
-            <= 3
-        )
+        assert max(len(stars.msspt_stars("SE", t, 2, 36, method).reproduced) for t in ("Student", "Welch")) <= 3
 
 
 def test_aemic_t() -> None:

@@ -13,11 +13,7 @@ from reports import calibration, crossed, mixed
 
 
 def arms(
-    seed: int,
-    run_sd: float = 0.15,
-    cell_sd: float = 0.25,
-    n: tuple[int, int] = (5, 5),
-    items: int = 20,
+    seed: int, run_sd: float = 0.15, cell_sd: float = 0.25, n: tuple[int, int] = (5, 5), items: int = 20
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     rng = np.random.default_rng(seed)
     track = rng.normal(0, 0.6, items)
@@ -39,27 +35,13 @@ def anova(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float, float]:
     }
     items, seeds = a.shape[1], len(a)
     mean_v = {v: np.mean([x for k, x in cells.items() if k[0] == v]) for v in (0, 1)}
-    mean_r = {
-        (v, s): np.mean([cells[v, s, i] for i in range(items)])
-        for v in (0, 1)
-        for s in range(seeds)
-    }
-    mean_c = {
-        (v, i): np.mean([cells[v, s, i] for s in range(seeds)])
-        for v in (0, 1)
-        for i in range(items)
-    }
+    mean_r = {(v, s): np.mean([cells[v, s, i] for i in range(items)]) for v in (0, 1) for s in range(seeds)}
+    mean_c = {(v, i): np.mean([cells[v, s, i] for s in range(seeds)]) for v in (0, 1) for i in range(items)}
     mean_i = {i: (mean_c[0, i] + mean_c[1, i]) / 2 for i in range(items)}
     grand = (mean_v[0] + mean_v[1]) / 2
     run = items * sum((m - mean_v[v]) ** 2 for (v, _), m in mean_r.items()) / (2 * (seeds - 1))
-    cell = (
-        seeds
-        * sum((m - mean_v[v] - mean_i[i] + grand) ** 2 for (v, i), m in mean_c.items())
-        / (items - 1)
-    )
-    left = sum(
-        (x - mean_r[v, s] - mean_c[v, i] + mean_v[v]) ** 2 for (v, s, i), x in cells.items()
-    )
+    cell = seeds * sum((m - mean_v[v] - mean_i[i] + grand) ** 2 for (v, i), m in mean_c.items()) / (items - 1)
+    left = sum((x - mean_r[v, s] - mean_c[v, i] + mean_v[v]) ** 2 for (v, s, i), x in cells.items())
     return run, cell, left / (2 * (seeds - 1) * (items - 1))
 
 
@@ -89,9 +71,7 @@ def test_without_items_effects_it_is_welch_on_runs(seed: int) -> None:
     a, b = (pd.DataFrame(run[k] + noise[k]) for k in (0, 1))
     theirs = oracle.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)
     ours = crossed.crossed(a, b)
-    assert (ours.statistic, ours.df, ours.p) == pytest.approx(
-        (theirs.statistic, theirs.df, theirs.pvalue), rel=1e-4
-    )
+    assert (ours.statistic, ours.df, ours.p) == pytest.approx((theirs.statistic, theirs.df, theirs.pvalue), rel=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -143,9 +123,7 @@ def test_bootstrap_by_explicit_resampling() -> None:
     draws = []
     for _ in range(8000):
         items = rng.integers(0, 20, 20)
-        draws.append(
-            x[rng.integers(0, 5, 5)][:, items].mean() - y[rng.integers(0, 5, 5)][:, items].mean()
-        )
+        draws.append(x[rng.integers(0, 5, 5)][:, items].mean() - y[rng.integers(0, 5, 5)][:, items].mean())
     ours = crossed.bootstrap(a, b, np.random.default_rng(1), resamples=20_000)
     low, high = np.quantile(draws, [0.025, 0.975])
     assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.03)

@@ -33,14 +33,8 @@ def study(
         for seed, score in enumerate(runs):
             for k in range(tracks) or [None]:
                 track = "" if k is None else f"song {k}"
-                moved = (
-                    score
-                    if k is None or score == ""
-                    else score + 0.1 * k + wiggle * ((k * seed) % 3)
-                )
-                lines.append(
-                    f"edge,{name}/seed{seed},{name},{name},{seed},{track},,{metric},,{moved}"
-                )
+                moved = score if k is None or score == "" else score + 0.1 * k + wiggle * ((k * seed) % 3)
+                lines.append(f"edge,{name}/seed{seed},{name},{name},{seed},{track},,{metric},,{moved}")
     (home / "scores.csv").write_text("\n".join(lines) + "\n" + extra)
     declaration = {
         "factors": [{"name": "method", "levels": {"base": {}, "new": {"loss.name": "l2"}}}],
@@ -56,10 +50,7 @@ def study(
         "declaration": declaration,
         "declared": declaration_hashes(declaration)[0],
         "variants": variants
-        or [
-            {"variant": v, "levels": {"method": v}, "recipe": recipes.get(v, recipes["new"])}
-            for v in arms
-        ],
+        or [{"variant": v, "levels": {"method": v}, "recipe": recipes.get(v, recipes["new"])} for v in arms],
     }
     (home / "study.json").write_text(json.dumps(document))
     return home
@@ -85,23 +76,11 @@ def said(home: Path) -> str:
         ({"base": [1.0], "new": [1.5]}, "Every variant has one seed"),
         ({"base": [1.0, 1.2, 1.1], "new": [1.5]}, "new has one run"),
         ({"base": [1.0, 1.2, 1.1], "new": [1.5, 1.4]}, "unequal numbers of runs (base 3, new 2)"),
-        (
-            {"base": [1.0, 1.0, 1.0], "new": [1.5, 1.5, 1.5]},
-            "All 3 runs of new have exactly the same SDR",
-        ),
-        (
-            {"base": [1.0, 1.2, 1.1], "new": [1.0, 1.2, 1.1]},
-            "new and base have identical scores in every run",
-        ),
+        ({"base": [1.0, 1.0, 1.0], "new": [1.5, 1.5, 1.5]}, "All 3 runs of new have exactly the same SDR"),
+        ({"base": [1.0, 1.2, 1.1], "new": [1.0, 1.2, 1.1]}, "new and base have identical scores in every run"),
         ({"base": [1.0, 1.2, 1.1], "new": [1.5, "", 1.4]}, "1 sdr score undefined and left out"),
-        (
-            {"base": [1.0, 1.2, 1.1], "new": [NAN, NAN, NAN]},
-            "new has no SDR score and is not compared",
-        ),
-        (
-            {"base": [1.0, 1.2, 1.1], "new": [1.5, float("inf"), 1.4]},
-            "1 sdr score undefined and left out",
-        ),
+        ({"base": [1.0, 1.2, 1.1], "new": [NAN, NAN, NAN]}, "new has no SDR score and is not compared"),
+        ({"base": [1.0, 1.2, 1.1], "new": [1.5, float("inf"), 1.4]}, "1 sdr score undefined and left out"),
         (ARMS, "The family has one contrast"),
     ],
 )
@@ -109,9 +88,7 @@ def said(home: Path) -> str:
 def test_each_gets_a_sentence(tmp_path: Path, arms: dict, sentence: str, tracks: int) -> None:
     text = said(study(tmp_path, arms, tracks=tracks))
     if tracks and "undefined" in sentence:
-        sentence = sentence.replace(
-            "1 sdr score", f"{tracks} sdr score" + "s" * (tracks > 1)
-        ).split(" undef")[0]
+        sentence = sentence.replace("1 sdr score", f"{tracks} sdr score" + "s" * (tracks > 1)).split(" undef")[0]
     assert sentence in text
 
 
@@ -134,21 +111,14 @@ def test_items_make_the_crossed_test_primary(tmp_path: Path) -> None:
 
 
 def test_declared_test_wins_and_falls_back_in_words(tmp_path: Path) -> None:
-    assert (
-        reports.read(study(tmp_path / "a", ARMS, tracks=4, declare={"test": "welch"})).main.test
-        == "welch"
-    )
+    assert reports.read(study(tmp_path / "a", ARMS, tracks=4, declare={"test": "welch"})).main.test == "welch"
     text = said(study(tmp_path / "b", ARMS, declare={"test": "crossed"}))
     assert "The declared test 'crossed' needs scores of at least two tracks" in text
 
 
 def test_undeclared_difference_is_refused(tmp_path: Path) -> None:
     variants = [
-        {
-            "variant": "base",
-            "levels": {"method": "base"},
-            "recipe": {"loss.name": "l1", "lr": 0.1},
-        },
+        {"variant": "base", "levels": {"method": "base"}, "recipe": {"loss.name": "l1", "lr": 0.1}},
         {"variant": "new", "levels": {"method": "new"}, "recipe": {"loss.name": "l2", "lr": 0.2}},
     ]
     home = study(tmp_path, ARMS, variants=variants)
@@ -162,11 +132,7 @@ def test_undeclared_difference_is_refused(tmp_path: Path) -> None:
 
 def test_several_things_at_once_are_said(tmp_path: Path) -> None:
     variants = [
-        {
-            "variant": "base",
-            "levels": {"method": "base"},
-            "recipe": {"loss.name": "l1", "lr": 0.1},
-        },
+        {"variant": "base", "levels": {"method": "base"}, "recipe": {"loss.name": "l1", "lr": 0.1}},
         {"variant": "new", "levels": {"method": "new"}, "recipe": {"loss.name": "l2", "lr": 0.2}},
     ]
     levels = {"base": {}, "new": {"loss.name": "l2", "lr": 0.2}}
@@ -239,10 +205,7 @@ def test_margin_gives_an_equivalence_test(tmp_path: Path) -> None:
         ({"correction": "bonferoni"}, "did you mean 'bonferroni'"),
         ({"alpha": 5}, "declaration.alpha is 5"),
         ({"metric": "sdrr"}, "no metric 'sdrr'; did you mean 'sdr'"),
-        (
-            {"reference": "bass"},
-            "reference 'bass' is no variant of the study; did you mean 'base'",
-        ),
+        ({"reference": "bass"}, "reference 'bass' is no variant of the study; did you mean 'base'"),
     ],
 )
 def test_wrong_declarations_name_the_nearest(tmp_path: Path, change: dict, message: str) -> None:
@@ -266,11 +229,7 @@ def test_no_scores_at_all(tmp_path: Path) -> None:
 
 def test_plain_table_of_a_comparison_has_no_nan(tmp_path: Path) -> None:
     home = study(tmp_path, {"base": [1.0], "new": [1.5]})
-    assert all(
-        value == value
-        for row in plain.table_rows(reports.read(home).main)
-        for value in row.values()
-    )
+    assert all(value == value for row in plain.table_rows(reports.read(home).main) for value in row.values())
 
 
 def test_a_done_trial_without_a_score_is_named(tmp_path: Path) -> None:
@@ -290,10 +249,7 @@ def test_other_metrics_of_the_same_tracks_follow_as_secondary(tmp_path: Path) ->
         for metric in ("sir", "sir_mixture")
     )
     found = reports.read(study(tmp_path, ARMS, tracks=4, extra=extra)).comparisons
-    assert [(c.style.name, c.primary, c.test) for c in found] == [
-        ("sdr", True, "crossed"),
-        ("sir", False, "crossed"),
-    ]
+    assert [(c.style.name, c.primary, c.test) for c in found] == [("sdr", True, "crossed"), ("sir", False, "crossed")]
     assert found[1].contrasts[0].primary.difference == pytest.approx(1.0)
 
 

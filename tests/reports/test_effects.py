@@ -38,10 +38,7 @@ def factorial(home: Path, seed: int, runs: int = 3) -> tuple[Path, pd.DataFrame]
             levels = {"loss": loss, "width": width}
             recipe = {"loss.name": loss, "model.width": int(width)}
             variants.append({"variant": name, "levels": levels, "recipe": recipe})
-            rows += [
-                {"variant": name, "loss": loss, "width": width, "score": score}
-                for score in arms[name]
-            ]
+            rows += [{"variant": name, "loss": loss, "width": width, "score": score} for score in arms[name]]
     factors = [
         {"name": "loss", "levels": {v: {"loss.name": v} for v in ("l1", "l2")}},
         {"name": "width", "levels": {v: {"model.width": int(v)} for v in ("16", "32", "64")}},
@@ -61,11 +58,7 @@ def test_variance_by_factor_is_type_two_anova(tmp_path: Path, seed: int) -> None
     found = {part.name: part for part in shares}
     full = anova_lm(smf.ols("score ~ C(loss) * C(width)", table).fit(), typ=2)
     total = full["sum_sq"].sum()
-    for name, term in (
-        ("loss", "C(loss)"),
-        ("width", "C(width)"),
-        ("interactions", "C(loss):C(width)"),
-    ):
+    for name, term in (("loss", "C(loss)"), ("width", "C(width)"), ("interactions", "C(loss):C(width)")):
         assert found[name].sum_of_squares == pytest.approx(full.loc[term, "sum_sq"])
         assert found[name].df == full.loc[term, "df"]
         assert found[name].p == pytest.approx(full.loc[term, "PR(>F)"])
@@ -81,16 +74,12 @@ def test_published_examples_of_r() -> None:
     one = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
     two = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
     welch = stats.welch(one, two)
-    assert (welch.statistic, welch.df, welch.p) == pytest.approx(
-        (-1.8608, 17.776, 0.07939), abs=5e-4
-    )
+    assert (welch.statistic, welch.df, welch.p) == pytest.approx((-1.8608, 17.776, 0.07939), abs=5e-4)
     assert (welch.low, welch.high) == pytest.approx((-3.3654832, 0.2054832), abs=1e-6)
     student = stats.student(one, two)
     assert (student.df, student.p) == pytest.approx((18, 0.07919), abs=5e-5)
     paired = stats.paired(dict(enumerate(one)), dict(enumerate(two)))
-    assert (paired.statistic, paired.df, paired.p) == pytest.approx(
-        (-4.0621, 9, 0.002833), abs=5e-5
-    )
+    assert (paired.statistic, paired.df, paired.p) == pytest.approx((-4.0621, 9, 0.002833), abs=5e-5)
     # ?wilcox.test: depression scale of nine patients at two visits; V = 40, two-sided p 0.03906.
     first = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
     second = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
@@ -126,9 +115,7 @@ def marks(drawing: str) -> list[float]:
 
 def test_forest_marks_lie_where_the_axis_says(findings) -> None:
     drawing = figures.forest(findings.main)
-    ticks = re.findall(
-        r'<text class="tick" x="([\d.]+)" y="[\d.]+" text-anchor="middle">([−\d.]+)<', drawing
-    )
+    ticks = re.findall(r'<text class="tick" x="([\d.]+)" y="[\d.]+" text-anchor="middle">([−\d.]+)<', drawing)
     (x0, v0), (x1, v1) = [(float(x), float(v.replace("−", "-"))) for x, v in (ticks[0], ticks[-1])]
     for x, contrast in zip(marks(drawing), findings.main.contrasts, strict=True):
         value = v0 + (x - x0) / (x1 - x0) * (v1 - v0)
@@ -141,9 +128,7 @@ def test_interaction_and_track_figures(tmp_path: Path) -> None:
     assert drawn.count("<polyline") == 3 and "16" not in figures.interaction(
         reports.read(study(tmp_path / "b", {"base": [1.0, 2.0], "new": [1.0, 3.0]}))
     )
-    found = reports.read(
-        study(tmp_path / "c", {"base": [1.0, 1.1, 1.3], "new": [1.5, 1.8, 1.4]}, tracks=30)
-    )
+    found = reports.read(study(tmp_path / "c", {"base": [1.0, 1.1, 1.3], "new": [1.5, 1.8, 1.4]}, tracks=30))
     effects = found.by_track["new"]
     assert len(effects) == 30 and [e.difference for e in effects] == sorted(
         (e.difference for e in effects), reverse=True
@@ -151,16 +136,12 @@ def test_interaction_and_track_figures(tmp_path: Path) -> None:
     assert figures.item_effects(found.main, "new", effects).count("<circle") == 20
 
 
-def test_same_bytes_whatever_the_hash_seed(
-    study_directory: Path, rendered: dict[str, Path]
-) -> None:
+def test_same_bytes_whatever_the_hash_seed(study_directory: Path, rendered: dict[str, Path]) -> None:
     before = {name: path.read_bytes() for name, path in rendered.items()}
     code = "import reports, sys, pathlib; reports.render(pathlib.Path(sys.argv[1]))"
     environment = os.environ | {"PYTHONHASHSEED": "77"}
     root = Path(reports.__file__).parent.parent
-    subprocess.run(
-        [sys.executable, "-c", code, str(study_directory)], check=True, cwd=root, env=environment
-    )
+    subprocess.run([sys.executable, "-c", code, str(study_directory)], check=True, cwd=root, env=environment)
     assert {name: path.read_bytes() for name, path in rendered.items()} == before
 
 
@@ -174,15 +155,7 @@ def test_own_table_with_tracks_renders(tmp_path: Path, capsys: pytest.CaptureFix
     ]
     table = tmp_path / "t.csv"
     table.write_text("model,seed,track,target,metric,score\n" + "\n".join(rows))
-    arguments = [
-        str(table),
-        "--factor",
-        "model",
-        "--reference",
-        "a",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    arguments = [str(table), "--factor", "model", "--reference", "a", "--out", str(tmp_path / "out")]
     assert command([*arguments, "--format", "html,json"]) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html", "report.json"]
     (contrast,) = json.loads((tmp_path / "out" / "report.json").read_text())["contrasts"]

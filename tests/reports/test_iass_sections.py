@@ -14,8 +14,14 @@ from reports.findings import Findings
 from reports.sections import Section, sections
 
 VARIANTS = {"off": "none", "median 3": "3", "median 21": "21"}
-SDR = {("vocals", "off"): [4.0, 4.2], ("vocals", "median 3"): [4.5, 4.7], ("vocals", "median 21"): [5.0, 5.4],
-       ("bass", "off"): [2.0, 2.0], ("bass", "median 3"): [2.2, 2.4], ("bass", "median 21"): [1.0, 1.2]}
+SDR = {
+    ("vocals", "off"): [4.0, 4.2],
+    ("vocals", "median 3"): [4.5, 4.7],
+    ("vocals", "median 21"): [5.0, 5.4],
+    ("bass", "off"): [2.0, 2.0],
+    ("bass", "median 3"): [2.2, 2.4],
+    ("bass", "median 21"): [1.0, 1.2],
+}
 
 
 @pytest.fixture
@@ -29,30 +35,77 @@ def study(tmp_path: Path) -> Path:
             folder = tmp_path / "evaluate_targets" / key
             (folder / "panels").mkdir(parents=True)
             closed = 3 if variant == "median 21" else 0
-            pd.DataFrame({"track": ["a", "b"], "target": "vocals", "frames": [10, 8], "dropped": [2 + closed, 1],
-                          "silent_reference": [2, 1], "silent_estimate": [closed, 0]}
-                         ).to_csv(folder / "frames.csv", index=False)
+            pd.DataFrame(
+                {
+                    "track": ["a", "b"],
+                    "target": "vocals",
+                    "frames": [10, 8],
+                    "dropped": [2 + closed, 1],
+                    "silent_reference": [2, 1],
+                    "silent_estimate": [closed, 0],
+                }
+            ).to_csv(folder / "frames.csv", index=False)
             pictures = {"reference": np.full((20, 8), 200, np.uint8), "estimate": np.full((20, 8), 90, np.uint8)}
-            np.savez(folder / "panels" / "vocals.npz", track=np.array("a"), gate=np.array([1, 1, 1, closed == 0]),
-                     **pictures)
-            trials.append({"trial": f"{variant}/seed{seed}", "variant": variant, "seed": seed, "status": "done",
-                           "stages": {"evaluate_targets": key}})
+            np.savez(
+                folder / "panels" / "vocals.npz", track=np.array("a"), gate=np.array([1, 1, 1, closed == 0]), **pictures
+            )
+            trials.append(
+                {
+                    "trial": f"{variant}/seed{seed}",
+                    "variant": variant,
+                    "seed": seed,
+                    "status": "done",
+                    "stages": {"evaluate_targets": key},
+                }
+            )
             stages[key] = {"stage": "evaluate_targets", "directory": f"evaluate_targets/{key}", "status": "done"}
             front = {"trial": f"{variant}/seed{seed}", "variant": variant, "seed": seed, "track": ""}
             for target in ("vocals", "bass"):
-                rows.append({**front, "target": target, "metric": "sdr", "aggregation": "median over frames",
-                             "score": SDR[target, variant][seed]})
-                rows += [{**front, "target": target, "metric": metric, "aggregation": "", "score": score}
-                         for metric, score in (("activity_auc_1s", 0.9 + seed / 100), ("activity_auc_1s_energy", 0.6),
-                                               ("activity_auc", 0.85), ("activation_rate", 0.4))]
-            rows.append({**front, "target": "macro", "metric": "sdr", "aggregation": "",
-                         "score": (SDR["vocals", variant][seed] + SDR["bass", variant][seed]) / 2})
+                rows.append(
+                    {
+                        **front,
+                        "target": target,
+                        "metric": "sdr",
+                        "aggregation": "median over frames",
+                        "score": SDR[target, variant][seed],
+                    }
+                )
+                rows += [
+                    {**front, "target": target, "metric": metric, "aggregation": "", "score": score}
+                    for metric, score in (
+                        ("activity_auc_1s", 0.9 + seed / 100),
+                        ("activity_auc_1s_energy", 0.6),
+                        ("activity_auc", 0.85),
+                        ("activation_rate", 0.4),
+                    )
+                ]
+            rows.append(
+                {
+                    **front,
+                    "target": "macro",
+                    "metric": "sdr",
+                    "aggregation": "",
+                    "score": (SDR["vocals", variant][seed] + SDR["bass", variant][seed]) / 2,
+                }
+            )
     pd.DataFrame(rows).to_csv(home / "scores.csv", index=False)
-    (home / "study.json").write_text(json.dumps({
-        "title": "gates", "trials": trials, "stages": stages,
-        "declaration": {"reference": "off", "seeds": [0, 1], "metric": "sdr", "target": "macro", "sections": []},
-        "variants": [{"variant": name, "levels": {"length": length}} for name, length in VARIANTS.items()],
-    }))
+    (home / "study.json").write_text(
+        json.dumps(
+            {
+                "title": "gates",
+                "trials": trials,
+                "stages": stages,
+                "declaration": {
+                    "reference": "off",
+                    "seeds": [0, 1],
+                    "metric": "sdr",
+                    "target": "macro",
+                    "sections": [],
+                },
+                "variants": [{"variant": name, "levels": {"length": length}} for name, length in VARIANTS.items()],
+            }
+        )
+    )
     return home
 
 
@@ -66,17 +119,33 @@ def made(home: Path, kind: str, **options: object) -> tuple[Section, Findings]:
 
 
 def test_scores_by_target_stand_beside_the_published_ones(study: Path) -> None:
-    section, _ = made(study, "by_target", paper="iass", table="Table 4", metrics=["sdr", "avg"],
-                      printed={"off": ["{target}, train yes, test no", "{metric}"],
-                               "median 21": ["{target}, train yes, test yes", "{metric}"]})
+    section, _ = made(
+        study,
+        "by_target",
+        paper="iass",
+        table="Table 4",
+        metrics=["sdr", "avg"],
+        printed={
+            "off": ["{target}, train yes, test no", "{metric}"],
+            "median 21": ["{target}, train yes, test yes", "{metric}"],
+        },
+    )
     (table,) = section.tables
     assert table.head == ("target", "variant", "SDR", "published")  # the study has no avg
     rows = {(row[0], row[1]): row[2:] for row in table.rows}
     assert rows["vocals", "off"] == ("4.10 ± 0.10", "3.94")
     assert rows["vocals", "median 21"] == ("5.20 ± 0.20", "4.78")
     assert rows["bass", "median 3"] == ("2.30 ± 0.10", "–")
-    section, _ = made(study, "by_target", paper="iass", table="Table 1", metrics=["sdr"], by="length",
-                      within={"length": "21"}, printed={"21": ["3", "{target}"]})
+    section, _ = made(
+        study,
+        "by_target",
+        paper="iass",
+        table="Table 1",
+        metrics=["sdr"],
+        by="length",
+        within={"length": "21"},
+        printed={"21": ["3", "{target}"]},
+    )
     assert {row[:2]: row[3] for row in section.tables[0].rows} == {("vocals", "21"): "6.46", ("bass", "21"): "4.18"}
 
 
@@ -127,18 +196,35 @@ def test_pictures_of_what_gates_leave(study: Path) -> None:
     assert size == (20, 3 * 8 + 2 * 2)
 
 
-@pytest.mark.parametrize(("kind", "options"), [
-    ("dropped_frames", {}), ("activity_detection", {}), ("masked_spectrograms", {"variants": ["off"]}),
-    ("sweep", {"factor": "length", "metrics": ["sdr"]}),
-    ("by_target", {"paper": "iass", "table": "Table 1", "metrics": ["sdr"]})])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("dropped_frames", {}),
+        ("activity_detection", {}),
+        ("masked_spectrograms", {"variants": ["off"]}),
+        ("sweep", {"factor": "length", "metrics": ["sdr"]}),
+        ("by_target", {"paper": "iass", "table": "Table 1", "metrics": ["sdr"]}),
+    ],
+)
 def test_a_study_without_such_scores_has_no_such_section(tmp_path: Path, kind: str, options: dict) -> None:
     home = tmp_path / "studies" / "plain"
     home.mkdir(parents=True)
-    pd.DataFrame([{"variant": v, "seed": s, "score": 0.5 + s / 10, "metric": "roc_auc", "target": "macro", "track": ""}
-                  for v in ("a", "b") for s in (0, 1)]).to_csv(home / "scores.csv", index=False)
-    (home / "study.json").write_text(json.dumps({
-        "title": "plain", "variants": [{"variant": "a", "levels": {"length": "x"}}, {"variant": "b"}],
-        "declaration": {"reference": "a", "metric": "roc_auc", "sections": [{"kind": kind, **options}]}}))
+    pd.DataFrame(
+        [
+            {"variant": v, "seed": s, "score": 0.5 + s / 10, "metric": "roc_auc", "target": "macro", "track": ""}
+            for v in ("a", "b")
+            for s in (0, 1)
+        ]
+    ).to_csv(home / "scores.csv", index=False)
+    (home / "study.json").write_text(
+        json.dumps(
+            {
+                "title": "plain",
+                "variants": [{"variant": "a", "levels": {"length": "x"}}, {"variant": "b"}],
+                "declaration": {"reference": "a", "metric": "roc_auc", "sections": [{"kind": kind, **options}]},
+            }
+        )
+    )
     assert sections(reports.read(home), home, tmp_path) == []
 
 

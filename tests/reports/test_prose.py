@@ -101,9 +101,7 @@ def significant(home: Path, metric: str, target: str, reference: str, scale: flo
         for text in (unescape(paths["html"].read_text()), paths["md"].read_text()):
             assert sentence in text
         line = next(
-            x
-            for x in paths["tex"].read_text().splitlines()
-            if x.startswith(variant.replace("_", r"\_") + " &")
+            x for x in paths["tex"].read_text().splitlines() if x.startswith(variant.replace("_", r"\_") + " &")
         )
         cell = line.split("&")[1]
         assert (f"^{{{wanted}}}" in cell) == bool(wanted)
@@ -149,25 +147,18 @@ def test_power_sentence_is_of_the_design(findings) -> None:
 
 def test_naive_sentence_names_those_the_pooled_test_would_star(findings) -> None:
     main = findings.main
-    fooled = [
-        c for c in main.contrasts if c.naive.p * main.family < 0.05 and not c.p_corrected < 0.05
-    ]
+    fooled = [c for c in main.contrasts if c.naive.p * main.family < 0.05 and not c.p_corrected < 0.05]
     text = prose.naive_sentence(findings)
     assert bool(text) == bool(fooled) and all(c.variant in text for c in fooled)
 
 
-def test_lower_is_better_turns_the_words(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lower_is_better_turns_the_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = tmp_path / "t.csv"
     runs = {"old": (0.50, 0.52, 0.51, 0.49), "new": (0.30, 0.31, 0.29, 0.32)}
     lines = [f"{v},{s},{x},l1" for v, xs in runs.items() for s, x in enumerate(xs)]
     table.write_text("model,seed,score,metric\n" + "\n".join(lines))
     assert command([str(table), "--factor", "model", "--reference", "old"]) == 0
-    assert (
-        "new (−0.20000, corrected p < .0001) is significantly better than old"
-        in capsys.readouterr().out
-    )
+    assert "new (−0.20000, corrected p < .0001) is significantly better than old" in capsys.readouterr().out
 
 
 def test_latex_escapes_and_compiles(findings, tmp_path: Path) -> None:

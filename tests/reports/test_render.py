@@ -45,26 +45,18 @@ def test_equal_bytes(study_directory: Path, rendered: dict[str, Path]) -> None:
     assert {name: path.read_bytes() for name, path in rendered.items()} == before
 
 
-def test_csv_and_json_hold_the_means_of_the_table(
-    study_directory: Path, rendered: dict[str, Path]
-) -> None:
+def test_csv_and_json_hold_the_means_of_the_table(study_directory: Path, rendered: dict[str, Path]) -> None:
     scores = pd.read_csv(study_directory / "scores.csv", keep_default_na=False)
-    rows = scores[(scores["metric"] == "roc_auc") & (scores["target"] == "macro")].astype(
-        {"score": float}
-    )
+    rows = scores[(scores["metric"] == "roc_auc") & (scores["target"] == "macro")].astype({"score": float})
     table = pd.read_csv(rendered["csv"]).query("metric == 'roc_auc'").set_index("variant")
     contrasts = {
-        c["variant"]: c
-        for c in json.loads(rendered["json"].read_text())["contrasts"]
-        if c["metric"] == "roc_auc"
+        c["variant"]: c for c in json.loads(rendered["json"].read_text())["contrasts"] if c["metric"] == "roc_auc"
     }
     for variant, group in rows.groupby("variant"):
         assert table.loc[variant, "mean"] == pytest.approx(group["score"].mean())
         assert table.loc[variant, "se"] == pytest.approx(group["score"].sem())
         if variant != "no U-Net":
-            assert contrasts[variant]["difference"] == pytest.approx(
-                table.loc[variant, "difference"]
-            )
+            assert contrasts[variant]["difference"] == pytest.approx(table.loc[variant, "difference"])
             assert contrasts[variant]["family"] == 6
 
 
@@ -80,9 +72,7 @@ def test_import_is_cheap_and_free_of_the_core() -> None:
         "set(sys.modules); "
         "assert not heavy, heavy"
     )
-    subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=Path(reports.__file__).parent.parent
-    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(reports.__file__).parent.parent)
     sources = "".join(p.read_text() for p in Path(reports.__file__).parent.glob("*.py"))
     assert not re.findall(r"^\s*(?:from|import) mss_core", sources, re.MULTILINE)
 
@@ -142,18 +132,14 @@ def test_own_table_errors(
         ("L1,3,five", "line 4: score is 'five'"),
     ],
 )
-def test_bad_rows_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, message: str
-) -> None:
+def test_bad_rows_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], row: str, message: str) -> None:
     table = tmp_path / "mine.csv"
     table.write_text(f"loss,seed,score\nL1,0,1\nL2,0,2\n{row}\n")
     assert main([str(table), "--factor", "loss", "--reference", "L1"]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_unknown_study_names_the_nearest(
-    study_directory: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_study_names_the_nearest(study_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["source_ablation", "--store", str(study_directory.parent.parent)]) == 2
     assert "did you mean 'source_ablation-smoke'" in capsys.readouterr().err
 
@@ -169,19 +155,13 @@ def test_trials_of_one_command_are_named_together(findings) -> None:
 def test_examples_take_turns_by_target(study_directory: Path, findings) -> None:
     one = next(e for e in findings.study.examples if e.variant == "vocals")
     many = tuple(
-        replace(one, target=target, track=track)
-        for target in ("bass", "drums", "vocals")
-        for track in ("a", "b", "c")
+        replace(one, target=target, track=track) for target in ("bass", "drums", "vocals") for track in ("a", "b", "c")
     )
     lost = replace(one, track="z", target="other", estimate="gone.wav")
     study = replace(findings.study, examples=(*many, lost))
     shown, missing = html.examples(replace(findings, study=study), study_directory.parent.parent)
     assert [e["title"] for e in shown] == ["a, bass", "a, drums", "a, vocals", "z, other"]
-    assert [clip.label for clip in shown[0]["clips"]] == [
-        "mixture",
-        "reference bass",
-        "estimate, vocals",
-    ]
+    assert [clip.label for clip in shown[0]["clips"]] == ["mixture", "reference bass", "estimate, vocals"]
     assert missing == ["The audio gone.wav (z, estimate, vocals) could not be read."]
 
 
@@ -191,7 +171,5 @@ def test_activity_bar_and_spectrogram_follow_the_sound() -> None:
     ((start, length),) = media.activity(sound)
     assert (start, length) == pytest.approx((0.5, 0.5), abs=0.02)
     levels = media.magnitudes(sound)
-    assert levels.shape[0] == 257 and levels.mean(axis=1).argmax() == round(
-        1000 / media.RATE * 512
-    )
+    assert levels.shape[0] == 257 and levels.mean(axis=1).argmax() == round(1000 / media.RATE * 512)
     assert media.activity(np.zeros(media.RATE)) == ()

@@ -29,8 +29,11 @@ def arm_of(count=30, variant="bass", seed=0, maximised=False, pruned=(), diverge
     rng = np.random.default_rng(seed)
     trainings = []
     for trial in range(count):
-        departures = {"finetune.phases.0.lr": float(10 ** rng.uniform(-4, -1)),
-                      "tail.dropout": float(rng.random()), "finetune.batch": int(rng.choice([4, 8, 16]))}
+        departures = {
+            "finetune.phases.0.lr": float(10 ** rng.uniform(-4, -1)),
+            "tail.dropout": float(rng.random()),
+            "finetune.batch": int(rng.choice([4, 8, 16])),
+        }
         reached = value(departures) * (-1 if maximised else 1)
         state = "pruned" if trial in pruned else "diverged" if trial in diverged else "complete"
         shown = math.nan if state == "diverged" else reached
@@ -39,30 +42,69 @@ def arm_of(count=30, variant="bass", seed=0, maximised=False, pruned=(), diverge
     done = [t for t in trainings if t.state == "complete"]
     best = sorted(done, key=lambda t: t.values[0] * (-1 if maximised else 1))[:2]
     for t in best:
-        trainings += [Training(t.trial, 1001 + k, "complete", (t.values[0] + 0.1 * k,), 9, 9, 2.0, t.departures, ())
-                      for k in range(2)]
-    return Arm(variant, "ab" * 32, "finetune", "search/" + "ab" * 32, ("valid_loss",), (maximised,), RANGES,
-               {"finetune.phases.0.lr": 1e-4}, (), best[0].departures, best[0].trial, tuple(t.trial for t in best),
-               tuple(trainings))
+        trainings += [
+            Training(t.trial, 1001 + k, "complete", (t.values[0] + 0.1 * k,), 9, 9, 2.0, t.departures, ())
+            for k in range(2)
+        ]
+    return Arm(
+        variant,
+        "ab" * 32,
+        "finetune",
+        "search/" + "ab" * 32,
+        ("valid_loss",),
+        (maximised,),
+        RANGES,
+        {"finetune.phases.0.lr": 1e-4},
+        (),
+        best[0].departures,
+        best[0].trial,
+        tuple(t.trial for t in best),
+        tuple(trainings),
+    )
 
 
 def write(folder, arms) -> None:
     """The two files, as the study leaves them."""
-    declared = {"scope": "each_variant", "trials": 30, "metrics": ["valid_loss"], "directions": ["minimize"],
-                "sampler": "tpe", "pruner": None, "concurrency": 4, "top": 2, "reruns": 2, "seed": 1000,
-                "spaces": {"finetune": RANGES}, "paths": sorted(RANGES)}
+    declared = {
+        "scope": "each_variant",
+        "trials": 30,
+        "metrics": ["valid_loss"],
+        "directions": ["minimize"],
+        "sampler": "tpe",
+        "pruner": None,
+        "concurrency": 4,
+        "top": 2,
+        "reruns": 2,
+        "seed": 1000,
+        "spaces": {"finetune": RANGES},
+        "paths": sorted(RANGES),
+    }
     lines = ["variant,trial,rerun,state,valid_loss,epochs,most,seconds,departures,reported"]
     for arm in arms:
         for t in arm.trainings:
             shown = "" if math.isnan(t.values[0]) else repr(t.values[0])
             rerun = "" if t.rerun is None else t.rerun
             cells = [arm.variant, t.trial, rerun, t.state, shown, t.epochs, t.most, t.seconds]
-            texts = ['"' + json.dumps(x).replace('"', '""') + '"' for x in
-                     (dict(t.departures), [v for v in t.reported if not math.isnan(v)])]
+            texts = [
+                '"' + json.dumps(x).replace('"', '""') + '"'
+                for x in (dict(t.departures), [v for v in t.reported if not math.isnan(v)])
+            ]
             lines.append(",".join([*map(str, cells), *texts]))
     (folder / "search.csv").write_text("\n".join(lines) + "\n")
-    searches = [{"variant": a.variant, "key": a.key, "trained": a.trained, "directory": a.directory, "given": a.given,
-                 "points": [], "departures": a.chosen, "trial": a.winner, "candidates": a.candidates} for a in arms]
+    searches = [
+        {
+            "variant": a.variant,
+            "key": a.key,
+            "trained": a.trained,
+            "directory": a.directory,
+            "given": a.given,
+            "points": [],
+            "departures": a.chosen,
+            "trial": a.winner,
+            "candidates": a.candidates,
+        }
+        for a in arms
+    ]
     (folder / "search.json").write_text(json.dumps({"declared": declared, "searches": searches}))
 
 
@@ -82,7 +124,8 @@ def test_importance_agrees_with_optunas_functional_anova():
     for t in arm.trials:
         study.add_trial(optuna.trial.create_trial(params=dict(t.departures), distributions=space, value=t.values[0]))
     theirs = optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0), normalize=False)
+        study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0), normalize=False
+    )
     ours = importance(arm, np.random.default_rng(0))
     assert list(ours)[0] == list(theirs)[0] == "finetune.phases.0.lr"
     for path, (middle, low, high) in ours.items():
@@ -117,8 +160,9 @@ def test_front_of_two_metrics():
     arm = arm_of(4)
     points = [(1.0, 4.0), (2.0, 3.0), (2.5, 3.5), (4.0, 1.0)]
     trainings = tuple(Training(k, None, "complete", p, 1, 1, 1.0, {}, ()) for k, p in enumerate(points))
-    two = Arm(**{**vars(arm), "metrics": ("valid_loss", "parameters"), "maximised": (False, False),
-                 "trainings": trainings})
+    two = Arm(
+        **{**vars(arm), "metrics": ("valid_loss", "parameters"), "maximised": (False, False), "trainings": trainings}
+    )
     assert front(two) == [0, 1, 3]
 
 

@@ -19,10 +19,7 @@ TABLES = range(60)
 def arms(seed: int) -> tuple[list[float], list[float]]:
     rng = np.random.default_rng(seed)
     n, m = rng.integers(2, 9, 2)
-    return (
-        rng.normal(rng.normal(), rng.uniform(0.1, 2), n).tolist(),
-        rng.normal(0, rng.uniform(0.1, 2), m).tolist(),
-    )
+    return (rng.normal(rng.normal(), rng.uniform(0.1, 2), n).tolist(), rng.normal(0, rng.uniform(0.1, 2), m).tolist())
 
 
 @pytest.mark.parametrize("seed", TABLES)
@@ -117,15 +114,11 @@ def test_corrections_are_statsmodels(seed: int) -> None:
     rng = np.random.default_rng(seed)
     p = (rng.random(rng.integers(1, 12)) ** 2).tolist()
     for ours, theirs in (("bonferroni", "bonferroni"), ("holm", "holm"), ("bh", "fdr_bh")):
-        assert correct(p, ours) == pytest.approx(
-            multipletests(p, method=theirs)[1].tolist(), abs=1e-12
-        )
+        assert correct(p, ours) == pytest.approx(multipletests(p, method=theirs)[1].tolist(), abs=1e-12)
     # A test that was planned but not possible counts as p = 1 counts.
     for method, theirs in (("bonferroni", "bonferroni"), ("holm", "holm"), ("bh", "fdr_bh")):
         padded = multipletests([*p, 1.0, 1.0], method=theirs)[1][: len(p)]
-        assert correct([*p, math.nan], method, family=len(p) + 2)[: len(p)] == pytest.approx(
-            padded.tolist(), abs=1e-12
-        )
+        assert correct([*p, math.nan], method, family=len(p) + 2)[: len(p)] == pytest.approx(padded.tolist(), abs=1e-12)
 
 
 def test_stars_are_of_the_limits() -> None:
@@ -140,9 +133,7 @@ def test_noncentral_t_is_scipys_where_scipy_has_one(df: float) -> None:
             assert stats.noncentral_cdf(t, df, shift) == pytest.approx(theirs, abs=2e-7)
 
 
-@pytest.mark.parametrize(
-    "effect, runs, alpha", [(0.5, 5, 0.05), (2.0, 5, 0.005), (1.5, 10, 0.0083), (0.3, 40, 0.05)]
-)
+@pytest.mark.parametrize("effect, runs, alpha", [(0.5, 5, 0.05), (2.0, 5, 0.005), (1.5, 10, 0.0083), (0.3, 40, 0.05)])
 def test_power_is_statsmodels(effect: float, runs: int, alpha: float) -> None:
     theirs = TTestIndPower().power(effect, runs, alpha)
     assert power.power(effect * 0.7, 0.7, runs, alpha) == pytest.approx(theirs, abs=1e-6)
@@ -156,18 +147,13 @@ def test_power_where_runs_do_not_help() -> None:
     # Variant-by-item variance alone gives a standard error of 0.1, which no number of runs lowers.
     assert power.runs_needed(0.1, 0.2, 0.05, item_variance=0.01) == 0
     assert power.power(0.1, 1e-6, 50, 0.05, item_variance=0.01) == pytest.approx(
-        oracle.norm.sf(oracle.norm.isf(0.025) - 1) + oracle.norm.cdf(-oracle.norm.isf(0.025) - 1),
-        abs=1e-4,
+        oracle.norm.sf(oracle.norm.isf(0.025) - 1) + oracle.norm.cdf(-oracle.norm.isf(0.025) - 1), abs=1e-4
     )
 
 
 @pytest.mark.parametrize(
     "a, b, part",
-    [
-        ([1.0], [1.0, 2.0], "two runs"),
-        ([1.0, 1.0], [2.0, 2.0], "no spread"),
-        ([1.0, 1.0], [1.0, 1.0], "exactly zero"),
-    ],
+    [([1.0], [1.0, 2.0], "two runs"), ([1.0, 1.0], [2.0, 2.0], "no spread"), ([1.0, 1.0], [1.0, 1.0], "exactly zero")],
 )
 def test_small_samples_say_why(a: list[float], b: list[float], part: str) -> None:
     found = stats.welch(a, b)

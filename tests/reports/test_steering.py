@@ -23,18 +23,43 @@ def study(tmp_path: Path) -> Path:
     for method, gain in METHODS.items():
         trials.append({"trial": f"{method}/seed0", "variant": method, "seed": 0, "status": "done", "stages": {}})
         for target in ("vocals", "macro"):
-            rows += [{"trial": f"{method}/seed0", "variant": method, "seed": 0, "track": track, "target": target,
-                      "metric": metric, "aggregation": "", "score": score}
-                     for track in ("a", "b", "")
-                     for metric, score in (("sdr_improvement", gain), ("sdr_improvement_best_scalar", 7.0),
-                                           ("si_sdr_improvement", gain - 7.0), ("mixture_sdr", -6.0))]
+            rows += [
+                {
+                    "trial": f"{method}/seed0",
+                    "variant": method,
+                    "seed": 0,
+                    "track": track,
+                    "target": target,
+                    "metric": metric,
+                    "aggregation": "",
+                    "score": score,
+                }
+                for track in ("a", "b", "")
+                for metric, score in (
+                    ("sdr_improvement", gain),
+                    ("sdr_improvement_best_scalar", 7.0),
+                    ("si_sdr_improvement", gain - 7.0),
+                    ("mixture_sdr", -6.0),
+                )
+            ]
     pd.DataFrame(rows).to_csv(home / "scores.csv", index=False)
-    (home / "study.json").write_text(json.dumps({
-        "title": "methods", "trials": trials, "stages": {},
-        "declaration": {"reference": "TagBox", "seeds": [0], "metric": "sdr_improvement", "target": "macro",
-                        "sections": []},
-        "variants": [{"variant": name, "levels": {"stem": "MUSDB vocals", "method": name}} for name in METHODS],
-    }))
+    (home / "study.json").write_text(
+        json.dumps(
+            {
+                "title": "methods",
+                "trials": trials,
+                "stages": {},
+                "declaration": {
+                    "reference": "TagBox",
+                    "seeds": [0],
+                    "metric": "sdr_improvement",
+                    "target": "macro",
+                    "sections": [],
+                },
+                "variants": [{"variant": name, "levels": {"stem": "MUSDB vocals", "method": name}} for name in METHODS],
+            }
+        )
+    )
     return home
 
 

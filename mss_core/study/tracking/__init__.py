@@ -65,8 +65,14 @@ class Tracker:
     answer raises nothing.
     """
 
-    def __init__(self, uri: str | None, store: Store, title: str, driver: str = "",
-                 say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self,
+        uri: str | None,
+        store: Store,
+        title: str,
+        driver: str = "",
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self.uri = uri or database(store.root)
         self.store, self.title, self.driver, self.say = store, title, driver, say
         store.root.mkdir(parents=True, exist_ok=True)
@@ -127,9 +133,11 @@ class Tracker:
         """Attach the report and its tables to the parent run and end every run."""
         self._folder, self._errors = folder, dict(errors)
         if not self.flush():
-            self.say(f"tracking: {self.uri} does not answer. Nothing is lost; write it later with:\n"
-                     f"  python -m mss_core.study.tracking rebuild --store {self.store.root} "
-                     f"--tracking-uri {self.uri}")
+            self.say(
+                f"tracking: {self.uri} does not answer. Nothing is lost; write it later with:\n"
+                f"  python -m mss_core.study.tracking rebuild --store {self.store.root} "
+                f"--tracking-uri {self.uri}"
+            )
 
     def close(self, interrupted: bool) -> None:
         """Leave no run RUNNING that this process started, as far as the server can be told within seconds."""
@@ -186,8 +194,10 @@ class Tracker:
     def _went_away(self, error: Exception) -> None:
         if not self.away:
             first = (str(error).splitlines() or [""])[0][:200]
-            self.say(f"tracking: {self.uri} does not answer ({first}); the study goes on, and what is missing there is "
-                     "written when it is back")
+            self.say(
+                f"tracking: {self.uri} does not answer ({first}); the study goes on, and what is missing there is "
+                "written when it is back"
+            )
         self.away = str(error) or type(error).__name__
         self.runs, self.experiment = {}, None  # what was created without an answer is found again, not created twice
         self._live.clear()
@@ -263,7 +273,8 @@ class Tracker:
         if found is None:
             with self._creating():
                 found = self.client.get_experiment_by_name(self.title) or self.client.get_experiment(
-                    self.client.create_experiment(self.title, artifact_location=self.artifacts))
+                    self.client.create_experiment(self.title, artifact_location=self.artifacts)
+                )
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         self.experiment = found
@@ -285,9 +296,14 @@ class Tracker:
             self.parent = self._adopt(existing, alive, digest(["study", self.title]), self.title, tags, {})
             found = {}
             for trial in view.trials:
-                tags = {"mlflow.parentRunId": self.parent, "mss.study": self.title, "mss.trial": trial.name,
-                        "seed": str(trial.seed), "git commit": view.commit,
-                        **{f"key {label}": key for key, label in trial.labels().items()}}
+                tags = {
+                    "mlflow.parentRunId": self.parent,
+                    "mss.study": self.title,
+                    "mss.trial": trial.name,
+                    "seed": str(trial.seed),
+                    "git commit": view.commit,
+                    **{f"key {label}": key for key, label in trial.labels().items()},
+                }
                 found[trial.name] = self._adopt(existing, alive, trial.key, trial.name, tags, trial.params())
             for run in existing.values():
                 theirs = run.data.tags.get("mss.driver", "") in alive - {self.driver}
@@ -302,36 +318,50 @@ class Tracker:
         found: dict[str, Run] = {}
         token = None
         while True:
-            page = self.client.search_runs([experiment], run_view_type=ViewType.ACTIVE_ONLY, max_results=1000,
-                                           page_token=token, order_by=["attributes.start_time ASC"])
+            page = self.client.search_runs(
+                [experiment],
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=1000,
+                page_token=token,
+                order_by=["attributes.start_time ASC"],
+            )
             for run in page:
                 found.setdefault(run.data.tags.get("mss.key", run.info.run_id), run)
             token = page.token
             if not token:
                 return found
 
-    def _adopt(self, existing: Mapping[str, Run], alive: set[str], key: str, name: str, tags: Mapping[str, str],
-               params: Mapping[str, str]) -> str:
+    def _adopt(
+        self,
+        existing: Mapping[str, Run],
+        alive: set[str],
+        key: str,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+    ) -> str:
         run = existing.get(key)
         if run is None:
             mine = {"mss.key": key, "mss.driver": self.driver, "mlflow.source.name": f"studies/{self.title}", **tags}
-            run = self.client.create_run(experiment_id=(self.experiment or self._find_experiment()).experiment_id,
-                                         run_name=name, tags=mine)
+            run = self.client.create_run(
+                experiment_id=(self.experiment or self._find_experiment()).experiment_id, run_name=name, tags=mine
+            )
             self._ours.add(run.info.run_id)
             self.open.add(run.info.run_id)
         else:
             self._logged.setdefault(run.info.run_id, set()).update(
-                value for tag, value in run.data.tags.items() if tag.startswith("logged "))
+                value for tag, value in run.data.tags.items() if tag.startswith("logged ")
+            )
             if run.info.status != "FINISHED" or name == self.title:
                 self.open.add(run.info.run_id)
-                if run.info.run_id in self._ours or (
-                        run.data.tags.get("mss.driver", "") not in alive - {self.driver}):
+                if run.info.run_id in self._ours or (run.data.tags.get("mss.driver", "") not in alive - {self.driver}):
                     self._ours.add(run.info.run_id)
                     self.client.set_tag(run.info.run_id, "mss.driver", self.driver)
                     self.client.update_run(run.info.run_id, status="RUNNING")
         self._progress = time.monotonic()
-        missing = [Param(allowed(name), value[:6000]) for name, value in params.items()
-                   if allowed(name) not in run.data.params]
+        missing = [
+            Param(allowed(name), value[:6000]) for name, value in params.items() if allowed(name) not in run.data.params
+        ]
         if missing:
             self.client.log_batch(run.info.run_id, params=missing)
         return str(run.info.run_id)
@@ -344,24 +374,33 @@ class Tracker:
         for file in sorted((directory / "examples" / "1").rglob("*.*")):
             source = file.stem if file.suffix == ".png" else file.parent.name
             self.client.log_artifact(run_id, str(file), f"audio/{source}")
-        tags = {f"logged {label}": key, f"{label} seconds": f"{facts.get('seconds', 0):.1f}",
-                f"{label} device": f"{facts.get('device')} ({facts.get('device_name')})"}
+        tags = {
+            f"logged {label}": key,
+            f"{label} seconds": f"{facts.get('seconds', 0):.1f}",
+            f"{label} device": f"{facts.get('device')} ({facts.get('device_name')})",
+        }
         self.client.log_batch(run_id, tags=[RunTag(tag, value) for tag, value in tags.items()])
 
     def _log_points(self, run_id: str, points: list[Metric]) -> None:
         for first in range(0, len(points), 1000):
-            self.client.log_batch(run_id, metrics=points[first:first + 1000])
+            self.client.log_batch(run_id, metrics=points[first : first + 1000])
 
     def _log_scores(self, run_id: str, trial: TrialView) -> None:
         directory = self.store.root / trial.stages[trial.root] / trial.root
         table = read_scores(directory).dropna(subset=["score"])
         whole = table["track"] == ""  # a score over all tracks is taken where there is one
-        table = table[whole | ~table.set_index(["metric", "target"]).index.isin(
-            table[whole].set_index(["metric", "target"]).index)]
+        table = table[
+            whole
+            | ~table.set_index(["metric", "target"]).index.isin(table[whole].set_index(["metric", "target"]).index)
+        ]
         means = table.groupby(["metric", "target"], sort=True)["score"].mean()
-        self._log_points(run_id, [
-            Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)
-            for (metric, target), value in means.items()])
+        self._log_points(
+            run_id,
+            [
+                Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)
+                for (metric, target), value in means.items()
+            ],
+        )
 
     def _end(self, run_id: str, status: str) -> None:
         self.client.set_terminated(run_id, status)
@@ -369,12 +408,22 @@ class Tracker:
 
     def _show_columns(self, view: StudyView, experiment: str) -> None:
         """Save with the experiment which columns its page opens with, and that it trains models."""
-        columns = [*(f"params.`{allowed(factor)}`" for factor in view.factors), "tags.`seed`",
-                   *(f"metrics.`{metric}`" for metric in dict.fromkeys((view.metric, "pr_auc")))]
-        shown = {"orderByKey": f"metrics.`{view.metric}`", "orderByAsc": not view.higher_is_better,
-                 "selectedColumns": columns, "runListHidden": False}
-        tags = {f"mlflow.sharedViewState.{VIEW}": json.dumps(shown), "mlflow.note.content": view.question,
-                "mlflow.experimentKind": "custom_model_development"}
+        columns = [
+            *(f"params.`{allowed(factor)}`" for factor in view.factors),
+            "tags.`seed`",
+            *(f"metrics.`{metric}`" for metric in dict.fromkeys((view.metric, "pr_auc"))),
+        ]
+        shown = {
+            "orderByKey": f"metrics.`{view.metric}`",
+            "orderByAsc": not view.higher_is_better,
+            "selectedColumns": columns,
+            "runListHidden": False,
+        }
+        tags = {
+            f"mlflow.sharedViewState.{VIEW}": json.dumps(shown),
+            "mlflow.note.content": view.question,
+            "mlflow.experimentKind": "custom_model_development",
+        }
         for name, value in tags.items():
             self.client.set_experiment_tag(experiment, name, value)
 

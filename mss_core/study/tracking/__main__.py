@@ -1,7 +1,7 @@
 """The page of a store's MLflow database, and the database written anew.
 
-    python -m mss_core.study.tracking ui --store STORE [--port 5000]
-    python -m mss_core.study.tracking rebuild --store STORE [--tracking-uri URI]
+python -m mss_core.study.tracking ui --store STORE [--port 5000]
+python -m mss_core.study.tracking rebuild --store STORE [--tracking-uri URI]
 """
 
 from __future__ import annotations
@@ -52,9 +52,26 @@ def ui(store: Path, port: int) -> int:
     address = f"http://127.0.0.1:{port}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server's processes too
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database(store), "--artifacts-destination",
-         str(store.absolute() / "mlartifacts"), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            database(store),
+            "--artifacts-destination",
+            str(store.absolute() / "mlartifacts"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         for _ in range(120):
             with contextlib.suppress(OSError):
@@ -63,8 +80,11 @@ def ui(store: Path, port: int) -> int:
             if server.poll() is not None:
                 raise ValueError(f"MLflow did not start: is port {port} in use? Try another with --port")
             time.sleep(0.5)
-        pages = {e.name: f"{address}/#/experiments/{e.experiment_id}/runs?viewStateShareKey={VIEW}"
-                         "&workflowType=machine_learning&compareRunsMode=TABLE" for e in experiments}
+        pages = {
+            e.name: f"{address}/#/experiments/{e.experiment_id}/runs?viewStateShareKey={VIEW}"
+            "&workflowType=machine_learning&compareRunsMode=TABLE"
+            for e in experiments
+        }
         for name, page in pages.items():
             print(f"{name:<40} {page}", flush=True)
         print("Ctrl-C stops it", flush=True)

@@ -22,7 +22,10 @@ def curve_points(stage: str, history: list[dict[str, Any]]) -> list[Metric]:
     points = []
     for name in names:
         rows = [(row["step"], row[name]) for row in history if name in row]
-        keep = range(len(rows)) if len(rows) <= POINTS else {
-            round(index * (len(rows) - 1) / (POINTS - 1)) for index in range(POINTS)}
+        keep = (
+            range(len(rows))
+            if len(rows) <= POINTS
+            else {round(index * (len(rows) - 1) / (POINTS - 1)) for index in range(POINTS)}
+        )
         points += [Metric(f"{stage}/{name}", float(rows[index][1]), 0, rows[index][0]) for index in sorted(keep)]
     return points
