@@ -16,6 +16,7 @@ from mss_core.study import Factor, Study, cumulative, full_factorial, one_at_a_t
 from mss_core.study.plan import Binder, descendants, make_plan
 from mss_core.study.run import _seeds
 from mss_core.systems.msspt import AST, msspt_cnn, smoke
+from tests import toy
 from tests.conftest import REPOSITORY
 
 FACTORS = [
@@ -135,6 +136,37 @@ def test_seeds_reach_only_what_is_seeded() -> None:
     assert _seeds(STUDY, 4) == [0, 1, 2, 3] and _seeds(STUDY, 1) == [0]
 
 
+@pytest.mark.parametrize(
+    ("seeded", "said"),
+    [
+        (("train.seed",), "other (in two; alone)"),
+        (("train.seed", "other.seed"), ""),
+        (("other.seed",), "train (not in alone)"),
+    ],
+)
+def test_seeds_are_those_of_all_variants(seeded, said: str) -> None:
+    """A level may bring a stage whose seed the baseline has not; unseeded, its five runs are one training."""
+    other = {"other": toy.Training()}
+    levels = {"one": {}, "two": other, "wide": {"train.width": 8}, "alone": {"train": None, **other}}
+    study = toy.study(None, (Factor("stages", levels),), seeded=seeded, seeds=range(5))
+    study.check()
+    assert study.shared().partition(": each is trained once")[0] == (f"The seeds do not vary {said}" if said else "")
+    keys: dict[tuple[str, str], set[str]] = {}  # by stage and variant, over its five runs
+    for trial in study.trials(range(5), False, {}, bind):
+        for key, stage in walk([trial.root]).items():
+            keys.setdefault((stage.name.removeprefix("toy_"), trial.variant.name), set()).add(key)
+    once = {stage: [v for s, v in keys if s == stage and len(keys[s, v]) == 1] for stage, _ in keys}
+    expected = {"other": ["two", "alone"]} if "other.seed" not in seeded else {}
+    expected |= {"train": ["one", "two", "wide"]} if "train.seed" not in seeded else {}
+    assert {stage: variants for stage, variants in once.items() if variants and stage != "score"} == expected
+
+
+def test_a_seed_that_no_variant_has_is_named() -> None:
+    study = toy.study(None, (Factor("stages", {"one": {}, "two": {"other": toy.Training()}}),), seeded=("othr.seed",))
+    with pytest.raises(ValueError, match="no seed 'othr.seed' in the recipe of any variant; did you mean 'other.seed'"):
+        study.check()
+
+
 def test_settings_change_the_baseline_and_the_title() -> None:
     trial = STUDY.trials([0], True, {"finetune.batch": 8}, bind)[-1]
     assert trial.recipe.finetune.batch == 8
@@ -165,7 +197,10 @@ def test_settings_that_make_no_sense(settings, message: str) -> None:
             "no level of factor 'source' in 'reference' 'vocal'; did you mean 'vocals'",
         ),
         ({"reference": {"sauce": "vocals"}}, "did you mean 'source'"),
-        ({"seeded": ("train_tial.seed",)}, "no seed 'train_tial.seed' in the recipe; did you mean 'train_tail.seed'"),
+        (
+            {"seeded": ("train_tial.seed",)},
+            "no seed 'train_tial.seed' in the recipe of any variant; did you mean 'train_tail.seed'",
+        ),
         ({"factors": [Factor("source", {"none": {"pretrian": None}})]}, "did you mean 'pretrain'"),
         (
             {"factors": [Factor("source", {"none": {}, "x": {"sources": ("vocal",)}})]},

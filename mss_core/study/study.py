@@ -43,8 +43,8 @@ class Study:
         baseline: the recipe all departures are from; it has a ``pipeline()`` that returns the root stage.
         factors, design: which variants there are.
         seeds: replicates of every variant.
-        seeded: dotted paths of the seeds that vary with the replicate; a stage whose seed is not among them is
-            trained once and shared, and the report says so.
+        seeded: dotted paths of the seeds that vary with the replicate, each in the recipe of the baseline or of some
+            variant; a stage whose seed is not among them is trained once and shared, and the report says so.
         reference: levels of the variant that all others are compared with.
         within: factors that split the study into blocks: each variant is compared with the reference variant of its own
             block (equal levels of these factors); the correction counts the contrasts of all blocks.
@@ -93,21 +93,23 @@ class Study:
         names = [factor.name for factor in self.factors]
         if not (names or self.search) or len(set(names)) < len(names):
             raise ValueError(f"factors need distinct names; got {names}")
-        known = paths(self.baseline)
-        for path in self.seeded:
-            if path not in known:
-                raise ValueError(f"no seed {path!r} in the recipe; {nearest(path, known)}")
         for level in self.metrics:
             choose("level in 'metrics'", level, [label for factor in self.factors for label in factor.levels])
         self.at_smoke_size().references()
         if self.search is not None:
             self.search.check(self.seeds)
         self.references()
+        recipes = [self.baseline]
         for variant in self.variants():
             try:
-                override(self.baseline, variant.departures).pipeline()
+                recipes.append(override(self.baseline, variant.departures))
+                recipes[-1].pipeline()
             except (ValueError, TypeError) as error:
                 raise ValueError(f"variant {variant.name!r} of study {self.name!r}: {error}") from None
+        known = list(dict.fromkeys(path for recipe in recipes for path in paths(recipe)))
+        for path in self.seeded:
+            if path not in known:
+                raise ValueError(f"no seed {path!r} in the recipe of any variant; {nearest(path, known)}")
 
     def at_smoke_size(self) -> Study:
         """What ``--smoke`` runs: the kept levels and seeds. A factor left with its baseline level alone is dropped."""
@@ -208,11 +210,20 @@ class Study:
         return trials
 
     def shared(self) -> str:
-        """What the seeds do not replicate, as a sentence; empty where they replicate everything."""
-        seeds = [path for path in paths(self.baseline) if path.endswith(".seed") and path not in self.seeded]
-        stages = ", ".join(path.removesuffix(".seed") for path in seeds)
-        if not stages:
+        """What the seeds do not replicate, as a sentence; empty where they replicate everything.
+
+        A stage that only some variants have is named with them, or with those that lack it where these are fewer.
+        """
+        variants = self.variants()
+        holders: dict[str, list[str]] = {}
+        for variant in variants:
+            for path in paths(override(self.baseline, variant.departures)):
+                if path.endswith(".seed") and path not in self.seeded:
+                    holders.setdefault(path.removesuffix(".seed"), []).append(variant.name)
+        if not holders:
             return ""
+        names = [variant.name for variant in variants]
+        stages = ", ".join(stage + _where(names, having) for stage, having in holders.items())
         return (
             f"The seeds do not vary {stages}: each is trained once and shared by all seeds of a variant, so the "
             "intervals are conditional on that one training."
@@ -272,3 +283,12 @@ class Study:
 def left_out(path: str, variant: Variant) -> bool:
     """Whether a ``--set`` path lies in a stage that this variant leaves out (its departure is None)."""
     return any(value is None and path.startswith(f"{other}.") for other, value in variant.departures.items())
+
+
+def _where(names: Sequence[str], having: Sequence[str]) -> str:
+    """Which of all variants have a stage, in brackets; empty where all do."""
+    lacking = [name for name in names if name not in having]
+    if not lacking:
+        return ""
+    word, few = ("not in", lacking) if len(lacking) < len(having) else ("in", having)
+    return f" ({word} {'; '.join(few)})"
