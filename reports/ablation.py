@@ -173,8 +173,10 @@ def _power(main: Comparison, tracks: Mapping[str, pd.DataFrame]) -> Power | None
                 if name in tracks
             ]
             if len(arms) == 2 and min(len(arm) for arm in arms) > 1 and not contrast.refused:
-                found = crossed.components(*crossed.align(*arms)[:2])
-                parts.append(max(0.0, found.item - found.residual))
+                x, y, _ = crossed.align(*arms)
+                if x.shape[1] > 1:  # arms with fewer items in common have no components, and no test
+                    found = crossed.components(x, y)
+                    parts.append(max(0.0, found.item - found.residual))
         shared = float(np.mean(parts)) if parts else 0.0
     each = int(np.median(runs))
     alpha = main.alpha / main.family if main.correction != "none" else main.alpha

@@ -57,7 +57,7 @@ def components(a: np.ndarray, b: np.ndarray) -> Components:
     """Variance components of mean(a) - mean(b), from mean squares.
 
     Shape:
-        a: (seed, item); b: (seed, item), same items, any number of seeds of at least two.
+        a: (seed, item); b: (seed, item), the same items; at least two seeds in each and two items.
     """
     items = a.shape[1]
     terms: list[tuple[float, float]] = []
