@@ -4,7 +4,8 @@ An artefact is the directory ``<store>/<stage>/<key>/``. Its ``manifest.json`` i
 with its checksum: a directory without a manifest is not an artefact, wherever a crash or an object store left it.
 A claim file keeps two workers from computing one key at a time. Work happens in ``<key>.<claim's owner>.partial/``:
 whoever takes a key over renames that directory to a name of its own, which keeps the checkpoint and leaves the earlier
-owner, should it still live, no path to write to.
+owner, should it still live, no path to write to. It may still hold files open: results are therefore written to new
+files, and scratch files that stay open while a stage works belong to one attempt only (``data/pieces.py``).
 """
 
 from __future__ import annotations

@@ -4,14 +4,15 @@
 lies. Reading a segment is a slice of mapped memory: no decoding, nothing held in the process.
 
 Packing decodes in threads (the decoders release the interpreter's lock) but writes in the order of the survey, so the
-number of workers changes nothing. A journal in the stage's scratch folder lets an interrupted build go on.
+number of workers changes nothing. An interrupted build goes on from its files in the stage's scratch folder
+(:mod:`~mss_core.data.pieces`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
+from mss_core.data import pieces
 from mss_core.data.files import cores, progress, reason
 from mss_core.data.items import Item, Note, Sound, Survey
 from mss_core.graph import Context, digest
@@ -148,38 +150,12 @@ def pack(
     """Decode every item of a survey into ``out``; a file that cannot be decoded is skipped by name.
 
     ``shortest`` is the segment length (samples) below which an item is counted as padded; ``workers`` are threads,
-    one a core where it is not given. Raises ValueError where a split has nothing left.
+    one per core where it is not given. Raises ValueError where a split has nothing left, OSError where the finished
+    files do not hold the samples that were decoded.
     """
-    task = digest([list(rows), samplerate, [[item.name, item.split] for item in found.items]])
-    journal = ctx.work / "packed.jsonl"  # the scratch folder is what a later attempt finds as it was
-    records = _recover(journal, task, ctx.work, rows)
-    start = sum(record["length"] for record in records)
-    files = {row: open(ctx.work / f"{row}.i16", "ab") for row in rows}  # noqa: SIM115
-    total = len(found.items)
-    decode = partial(_decode, rows=rows, samplerate=samplerate)
-    try:
-        with open(journal, "a", encoding="utf-8") as log, progress("packing", total) as show:
-            if not records:
-                log.write(json.dumps({"task": task}) + "\n")
-            todo = found.items[len(records) :]
-            for number, (record, samples) in enumerate(in_order(decode, todo, workers or cores()), len(records) + 1):
-                ctx.guard()
-                for row, values in samples.items():
-                    values.tofile(files[row])
-                    files[row].flush()
-                record["start"] = start
-                start += record["length"]
-                records.append(record)
-                log.write(json.dumps(record) + "\n")
-                log.flush()
-                show(number)
-                if number % 10 == 0 or number == total:
-                    ctx.report(step=number, total=total)
-    finally:
-        for file in files.values():
-            file.close()
-    for row in rows:
-        (ctx.work / f"{row}.i16").rename(out / f"{row}.i16")
+    attempt = uuid.uuid4().hex[:12]
+    records = _decode_all(found, rows, samplerate, attempt, ctx, workers or cores())
+    pieces.join(records, rows, attempt, ctx.work, out)
     items = [
         PackedItem(r["name"], r["split"], r["start"], r["length"], tuple(r["silent"]), tuple(r["labels"]))
         for r in records
@@ -217,28 +193,36 @@ def in_order(function: Callable[[Any], Any], values: Iterable[Any], workers: int
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _recover(journal: Path, task: str, work: Path, rows: tuple[str, ...]) -> list[dict[str, Any]]:
-    """What an interrupted build of the same task had written; the rest of its files is cut off."""
-    try:
-        lines = journal.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        lines = []
-    parsed = []
-    for line in lines:
-        try:
-            parsed.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    records = parsed[1:] if parsed and parsed[0].get("task") == task else []
-    sizes = [(work / f"{row}.i16").stat().st_size if (work / f"{row}.i16").exists() else 0 for row in rows]
-    while records and 2 * (records[-1]["start"] + records[-1]["length"]) > min(sizes):
-        records.pop()
-    end = records[-1]["start"] + records[-1]["length"] if records else 0
-    for row in rows:
-        with open(work / f"{row}.i16", "ab") as file:
-            file.truncate(2 * end)
-    text = "".join(json.dumps(line) + "\n" for line in ([{"task": task}, *records] if records else []))
-    journal.write_text(text, encoding="utf-8")
+def _decode_all(
+    found: Survey, rows: tuple[str, ...], samplerate: int, attempt: str, ctx: Context, workers: int
+) -> list[dict[str, Any]]:
+    """The records of all items, in the survey's order, with the samples of those that no earlier attempt decoded
+    written to this attempt's pieces."""
+    work = ctx.work
+    task = digest([list(rows), samplerate, [[item.name, item.split] for item in found.items]])
+    records = pieces.recover(task, work, rows)
+    total, offset = len(found.items), 0
+    decode = partial(_decode, rows=rows, samplerate=samplerate)
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(open(pieces.journal(work, attempt), "x", encoding="utf-8"))
+        files = {row: stack.enter_context(open(pieces.piece(work, row, attempt), "xb")) for row in rows}
+        show = stack.enter_context(progress("packing", total))
+        log.writelines(json.dumps(line) + "\n" for line in ({"task": task}, *records))
+        log.flush()
+        pieces.drop_unused(work, rows, {attempt, *(record["attempt"] for record in records)}, attempt)
+        todo = found.items[len(records) :]
+        for number, (record, samples) in enumerate(in_order(decode, todo, workers), len(records) + 1):
+            ctx.guard()
+            for row, values in samples.items():
+                values.tofile(files[row])
+                files[row].flush()
+            records.append({**record, "attempt": attempt, "offset": offset})
+            offset += record["length"]
+            log.write(json.dumps(records[-1]) + "\n")
+            log.flush()
+            show(number)
+            if number % 10 == 0 or number == total:
+                ctx.report(step=number, total=total)
     return records
 
 
@@ -264,7 +248,6 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
         return {**record, "skipped": f"{item.name} ({reason(error)})"}, {}
     channels = sound.rows["mixture"].shape[0]
     samples = {row: _quantise(waveform) for row, waveform in waveforms.items()}
-    content = hashlib.sha256(b"".join(values.tobytes() for values in samples.values())).hexdigest()
     return {
         **record,
         "length": len(waveforms[rows[0]]),
@@ -273,7 +256,7 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
         "clipped": sum(int((np.abs(waveform) > 1.0).sum()) for waveform in waveforms.values()),
         "form": [channels, sound.samplerate],
         "odd": odd_rows(sound),
-        "content": content,
+        "content": pieces.digest_of(samples.values()),
     }, samples
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from mss_core import audio
+from mss_core.claim import ClaimLost
 from mss_core.data import packed as module
 from mss_core.data.batches import Feed, Resident, Segments, places, stream, waveforms
 from mss_core.data.packed import Packed, notes_of, pack
@@ -66,9 +71,10 @@ def test_an_interrupted_build_goes_on(shared_stems: Path, tmp_path: Path, torn: 
         build(replace(found, items=tuple(noting(item, "d") for item in found.items)), out)
     assert decoded == ["a", "b", "c"]
     if torn:  # the machine stopped: half a line in the journal, samples of "c" lost, of nothing written twice
-        with open(out / ".work" / "packed.jsonl", "a") as file:
+        (journal,), (bass,) = (out / ".work").glob("packed.*.jsonl"), (out / ".work").glob("bass.*.i16")
+        with open(journal, "a") as file:
             file.write('{"name": "d", "le')
-        with open(out / ".work" / "bass.i16", "ab") as file:
+        with open(bass, "ab") as file:
             file.truncate(file.tell() - 6)
     decoded.clear()
     build(replace(found, items=tuple(noting(item, "") for item in found.items)), out)
@@ -83,6 +89,73 @@ def test_a_journal_of_another_task_is_not_used(shared_stems: Path, tmp_path: Pat
     again = build(found, out)
     build(found, tmp_path / "fresh")
     assert [item.name for item in again.items] == list("abcdefg") and files(out) == files(tmp_path / "fresh")
+
+
+def noise(count: int) -> Survey:
+    """Items of different lengths and contents."""
+
+    def read(index: int) -> Sound:
+        samples = 0.1 * np.random.default_rng(index).standard_normal((1, 400 + 100 * index))
+        return Sound({"mixture": samples.astype(np.float32)}, 16_000)
+
+    return Survey(tuple(Item(f"clip {i}", "train", partial(read, i), ("x",)) for i in range(count)), labels=("x",))
+
+
+@pytest.mark.parametrize(("paused", "woken"), [(k, j) for k in range(1, 5) for j in range(k, 5)])
+def test_a_worker_paused_before_its_write_reaches_no_file_of_its_successor(
+    tmp_path: Path, paused: int, woken: int
+) -> None:
+    """One worker sleeps between its guard and its write of an item; another takes the folder over and has it woken when
+    it is itself about to write a later item."""
+    found, asleep, go = noise(4), threading.Event(), threading.Event()
+    late, new = tmp_path / "late.partial", tmp_path / "new.partial"
+
+    def first() -> None:
+        if next(looks) == paused:
+            asleep.set()
+            assert go.wait(10)
+        elif new.exists():
+            raise ClaimLost
+
+    def second() -> None:
+        if next(items) == woken:
+            go.set()
+            thread.join(10)
+
+    def work() -> None:
+        with contextlib.suppress(ClaimLost, FileNotFoundError):
+            build(found, late, rows=("mixture",), claim=SimpleNamespace(check=first))
+
+    looks, items = itertools.count(1), itertools.count(paused)
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert asleep.wait(10)
+    late.rename(new)
+    build(found, new, rows=("mixture",), claim=SimpleNamespace(check=second))
+    assert not thread.is_alive() and not late.exists()
+    build(found, tmp_path / "whole", rows=("mixture",))
+    assert files(new) == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_samples_that_the_disk_lost_are_noticed_and_decoded_again(tmp_path: Path, finished: bool) -> None:
+    """In an interrupted build the next attempt notices it; in one that gets to its end, that attempt fails."""
+    looks = itertools.count(1)
+
+    def check() -> None:
+        if next(looks) == 3:
+            (piece,) = (tmp_path / "out" / ".work").glob("mixture.*.i16")
+            with open(piece, "r+b") as file:
+                file.seek(2 * 450)  # in the second item
+                file.write(bytes(100))
+            if not finished:
+                raise ClaimLost
+
+    with pytest.raises(OSError if finished else ClaimLost, match="clip 1: the samples on disk" if finished else None):
+        build(noise(4), tmp_path / "out", rows=("mixture",), claim=SimpleNamespace(check=check))
+    build(noise(4), tmp_path / "out", rows=("mixture",))
+    build(noise(4), tmp_path / "whole", rows=("mixture",))
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
 def test_a_crashed_stage_resumes_in_the_store(shared_stems: Path, tmp_path: Path, monkeypatch) -> None:
