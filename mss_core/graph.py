@@ -18,7 +18,7 @@ import inspect
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -261,3 +261,32 @@ def checksum(path: Path) -> str:
     """sha256 (hex) of a file's content."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def listing(folder: Path) -> list[str]:
+    """The files of an artefact by their names below ``folder``, sorted. The scratch folder is left out, and what a file
+    server keeps of files that are deleted while they are open (``.nfs...``).
+
+    Raises OSError where a folder cannot be read, which a glob would pass over.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    names: list[str] = []
+    for path, folders, files in os.walk(folder, onerror=refuse):
+        if Path(path) == folder and WORK in folders:
+            folders.remove(WORK)
+        names += (os.path.relpath(os.path.join(path, name), folder) for name in files if not name.startswith(".nfs"))
+    return sorted(names)
+
+
+def unlisted(folder: Path, listed: Collection[str]) -> str | None:
+    """A sentence about the first file of an artefact that is not ``listed``; None where all are. Hidden files do not
+    count: desktops and file servers leave them.
+    """
+    try:
+        added = [name for name in listing(folder) if name not in listed and not Path(name).name.startswith(".")]
+    except FileNotFoundError as error:  # another process has set the artefact aside meanwhile
+        return f"{error.filename} is missing"
+    return f"{added[0]} is not in its manifest" if added else None

@@ -24,7 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.claim import Claim, ClaimLost
-from mss_core.graph import HISTORY, WORK, Clock, Context, Stage, Stopped, checksum, plain, write_atomically
+from mss_core.graph import (
+    HISTORY,
+    WORK,
+    Clock,
+    Context,
+    Stage,
+    Stopped,
+    checksum,
+    listing,
+    plain,
+    unlisted,
+    write_atomically,
+)
 
 MANIFEST = "manifest.json"
 
@@ -76,6 +88,8 @@ class Store:
         directory, manifest = self.directory(stage), self.manifest(stage)
         if manifest is None:
             return "no readable manifest"
+        if not manifest["files"]:
+            return "its manifest lists no file"
         for name, facts in manifest["files"].items():
             path = directory / name
             try:
@@ -89,7 +103,7 @@ class Store:
                 if checksum(path) != facts["sha256"]:
                     return f"{name} has another checksum than its manifest"
                 self._verified[str(path)] = version
-        return None
+        return unlisted(directory, {*manifest["files"], MANIFEST})
 
     def get(self, stage: Stage) -> Path | None:
         """The artefact's directory, verified; None where it is absent. A damaged one is set aside first."""
@@ -142,13 +156,17 @@ class Store:
         return partial
 
     def commit(self, stage: Stage, facts: Mapping[str, Any], claim: Claim | None = None) -> Path:
-        """Turn the partial directory into the artefact with one rename; its manifest is written last."""
+        """Turn the partial directory into the artefact with one rename; its manifest is written last.
+
+        Raises ValueError where the stage has left no file, OSError where one cannot be listed or read.
+        """
         directory, partial = self.directory(stage), self.partial(stage, claim)
         files = {
-            str(path.relative_to(partial)): {"sha256": checksum(path), "size": path.stat().st_size}
-            for path in sorted(partial.rglob("*"))
-            if path.is_file() and path.relative_to(partial).parts[0] != WORK
+            name: {"sha256": checksum(partial / name), "size": (partial / name).stat().st_size}
+            for name in listing(partial)
         }
+        if not files:
+            raise ValueError(f"{stage.name} has left no file in its folder: there is nothing to keep")
         manifest = {
             "stage": stage.name,
             "key": stage.key,

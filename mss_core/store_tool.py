@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.drivers import living
-from mss_core.graph import checksum
+from mss_core.graph import checksum, unlisted
 
 MANIFEST = "manifest.json"
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -153,7 +153,9 @@ def damage(each: Artefact) -> str:
             return f"{name} is missing"
         if path.stat().st_size != facts["size"] or checksum(path) != facts["sha256"]:
             return f"{name} is not what was written"
-    return ""
+    if not each.manifest["files"]:
+        return "its manifest lists no file"
+    return unlisted(each.folder, {*each.manifest["files"], MANIFEST}) or ""
 
 
 def prune(root: Path, delete: bool) -> int:

@@ -135,7 +135,7 @@ def test_a_failure_is_not_cached_and_says_where_its_log_is(store: Store) -> None
     assert store.get(root) is None and store.get(Stage(source)) is not None
 
 
-@pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "manifest"])
+@pytest.mark.parametrize("harm", ["flip", "truncate", "remove", "manifest", "add", "add below", "list nothing"])
 def test_damage_is_found_and_recomputed(store: Store, harm: str) -> None:
     stage = Stage(source, value=7)
     directory = materialize(stage, store, Context())
@@ -148,6 +148,13 @@ def test_damage_is_found_and_recomputed(store: Store, harm: str) -> None:
         file.write_text("")
     elif harm == "remove":
         file.unlink()
+    elif harm.startswith("add"):
+        added = directory / ("below/scores.csv" if "below" in harm else "scores.csv")
+        added.parent.mkdir(exist_ok=True)
+        added.write_text("of another run")
+    elif harm == "list nothing":
+        manifest = json.loads((directory / MANIFEST).read_text())
+        (directory / MANIFEST).write_text(json.dumps({**manifest, "files": {}}))
     else:
         (directory / MANIFEST).write_text("{")
     again = Store(store.root)
@@ -155,6 +162,54 @@ def test_damage_is_found_and_recomputed(store: Store, harm: str) -> None:
     assert read(materialize(stage, again, Context())) == "7"
     assert len(CALLS) == 2
     assert len(list(directory.parent.glob("*.damaged-*"))) == 1
+
+
+def test_what_a_desktop_or_a_file_server_leaves_is_no_damage(store: Store) -> None:
+    directory = materialize(Stage(source), store, Context())
+    for name in (".DS_Store", ".nfs0000000012345678", ".work/step"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).touch()
+    assert store.get(Stage(source)) == directory
+
+
+def nested(*, out: Path, ctx: Context) -> None:
+    (out / "songs").mkdir()
+    (out / "songs" / "a.csv").write_text("a")
+    (out / "z.csv").write_text("z")
+
+
+def silent(*, out: Path, ctx: Context) -> None:
+    """A stage that forgot to write its result."""
+
+
+@pytest.mark.parametrize("place", ["", "songs"])
+def test_a_folder_that_cannot_be_listed_is_not_committed_in_part(store: Store, place: str, monkeypatch) -> None:
+    """As an expired ticket of a network file system does: what could not be listed would be left without a checksum."""
+    scan, refused = os.scandir, []
+
+    def scandir(path="."):
+        if ".partial" in str(path) and str(path).endswith(place or ".partial") and committing:
+            refused.append(path)
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    committing: list[bool] = []
+    commit = Store.commit
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(Store, "commit", lambda *a, **k: (committing.append(True), commit(*a, **k))[1])
+    with pytest.raises(StageFailed, match="PermissionError"):
+        run_stage(Stage(nested), store, Context())
+    assert refused and store.get(Stage(nested)) is None
+    committing.clear()
+    monkeypatch.setattr(Store, "commit", commit)
+    run_stage(Stage(nested), store, Context())
+    assert set(store.manifest(Stage(nested))["files"]) == {"songs/a.csv", "z.csv"}  # type: ignore[index]
+
+
+def test_a_stage_that_leaves_no_file_has_failed(store: Store) -> None:
+    with pytest.raises(StageFailed, match="silent has left no file in its folder"):
+        run_stage(Stage(silent), store, Context())
+    assert store.get(Stage(silent)) is None
 
 
 def test_a_directory_without_manifest_is_no_artefact_and_its_work_is_kept(store: Store) -> None:

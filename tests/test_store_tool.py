@@ -99,6 +99,12 @@ def test_verify_finds_a_changed_byte(store: Store, capsys) -> None:
     assert "weights.pt is not what was written" in capsys.readouterr().out
 
 
+def test_verify_finds_a_file_that_no_manifest_lists(store: Store, capsys) -> None:
+    (store.directory(store.stages["trainings"][0]) / "scores.csv").write_text("of another run")
+    assert run(store, "verify") == 1
+    assert "scores.csv is not in its manifest" in capsys.readouterr().out
+
+
 def test_prune_shows_first_and_deletes_only_what_no_study_names(store: Store, capsys) -> None:
     free = store.stages["trainings"][2]
     unfinished = store.begin(Stage(train, music=store.stages["music"], seed=9))
