@@ -15,9 +15,10 @@ from . import crossed, declared, tagging
 from .comparison import comparison
 from .effects import BASELINES, by_item, separation, variance_by_factor
 from .findings import Comparison, Findings, Power, Separation
+from .overlap import overlap
 from .power import detectable, nice_differences, runs_needed
 from .study import Study
-from .table import MACRO, Scores, item_scores, select, tag_scores, without
+from .table import MACRO, Scores, select, tag_scores, without
 from .text import count, listing
 
 
@@ -110,14 +111,16 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = No
     others = tuple(
         comparison(scores, study, other, target, False) for other, target in secondary_metrics(scores, study, metric)
     )
-    tags = tag_scores(scores, metric)
-    tracks = item_scores(select(scores, metric, study.declaration.target))
+    made = [c for c in main.contrasts if not c.refused]
+    rows, tags = select(scores, metric, study.declaration.target), tag_scores(scores, metric)
+    tracks = {c.variant: arms for c in made if (arms := overlap(c.variant, c.reference, rows, 0).items)}
+    by_tag = {c.variant: (tags[c.variant], tags[c.reference]) for c in made if {c.variant, c.reference} <= tags.keys()}
     return Findings(
         study=study,
         comparisons=(main, *others),
         deviations=tuple(declared.deviations(study, scores, main)),
-        cautions=tuple(declared.cautions(study, given, scores, main)),
-        by_tag=by_item(tags, main, study.declaration.alpha),
+        cautions=tuple(dict.fromkeys(declared.cautions(study, given, scores, (main, *others)))),
+        by_tag=by_item(by_tag, main, study.declaration.alpha),
         by_track=by_item(tracks, main, study.declaration.alpha),
         tag_areas={
             contrast.variant: tagging.by_tag(areas[contrast.variant], areas[contrast.reference], main.alpha)
@@ -154,8 +157,9 @@ def secondary_metrics(scores: Scores, study: Study, primary: str) -> list[tuple[
     return list({metric: (metric, chosen) for metric, chosen in reversed(found)}.values())[::-1]
 
 
-def _power(main: Comparison, tracks: Mapping[str, pd.DataFrame]) -> Power | None:
-    spread = [(row.sd**2, len(row.runs) - 1) for row in main.rows if len(row.runs) > 1]
+def _power(main: Comparison, arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> Power | None:
+    """What the design could have shown; `arms` are tables (seed x track) of contrasts that were made."""
+    spread = [(row.sd**2, len(row.runs) - 1) for row in main.rows if not math.isnan(row.sd)]
     runs = [len(row.runs) for row in main.rows if row.runs]
     df = sum(dof for _, dof in spread)
     if not df:
@@ -165,19 +169,9 @@ def _power(main: Comparison, tracks: Mapping[str, pd.DataFrame]) -> Power | None
         return None
     shared = 0.0
     if main.test in ("crossed", "mixed", "bootstrap"):
-        parts = []
-        for contrast in main.contrasts:
-            arms = [
-                tracks[name].drop(columns=list(main.left_out), errors="ignore")
-                for name in (contrast.variant, contrast.reference)
-                if name in tracks
-            ]
-            if len(arms) == 2 and min(len(arm) for arm in arms) > 1 and not contrast.refused:
-                x, y, _ = crossed.align(*arms)
-                if x.shape[1] > 1:  # arms with fewer items in common have no components, and no test
-                    found = crossed.components(x, y)
-                    parts.append(max(0.0, found.item - found.residual))
-        shared = float(np.mean(parts)) if parts else 0.0
+        tables = [crossed.align(*pair)[:2] for pair in arms.values() if min(len(arm) for arm in pair) > 1]
+        found = [crossed.components(x, y) for x, y in tables if x.shape[1] > 1]
+        shared = float(np.mean([max(0.0, each.item - each.residual) for each in found])) if found else 0.0
     each = int(np.median(runs))
     alpha = main.alpha / main.family if main.correction != "none" else main.alpha
     least = detectable(sd, each, alpha, shared)

@@ -11,12 +11,14 @@ from . import crossed, declared, mixed, stats, tagging
 from .contrasts import Comparability, compare
 from .corrections import LABELS, correct, stars
 from .findings import Comparison, Contrast, Row
+from .overlap import Overlap, overlap, whole
 from .stats import NAN, Result
 from .study import Study, nearest
-from .table import Scores, item_scores, run_scores, select, tag_scores
-from .text import style
+from .table import Scores, run_scores, select, tag_scores
+from .text import listing, style
 
 MIXED_LIMIT = 40
+OVER_ITEMS = ("crossed", "mixed", "bootstrap", "item_means")
 SEED = 20_240_229
 
 
@@ -34,55 +36,47 @@ def comparison(
     names = [v.name for v in study.variants] or list(dict.fromkeys(rows["variant"]))
     rows = rows[rows["variant"].isin(names)]
     reference = declaration.reference or names[0]
-    if reference not in names:
-        raise ValueError(f"the reference {reference!r} is no variant of the study; {nearest(reference, names)}")
-    against = {name: declaration.references.get(name, reference) for name in names}
-    items = item_scores(rows)
-    item, left_out = "track" if items else "", []
-    for base in dict.fromkeys(against.values()):  # a block of its own has tracks of its own
-        block = [name for name in names if against[name] == base]
-        gone = _incomplete({name: items[name] for name in block if name in items})
-        rows = rows[~(rows["variant"].isin(block) & rows["track"].isin(gone))]
-        items |= {name: items[name].drop(columns=gone, errors="ignore") for name in block if name in items}
-        left_out += [name for name in gone if name not in left_out]
-    runs = run_scores(rows)
-    several = item and all(table.shape[1] > 1 for table in items.values())
+    against = _against(study, names, reference)
+    several = rows["track"][rows["track"] != ""].nunique() > 1
     test = declaration.test or ("crossed" if several else "welch")
-    if test in ("crossed", "mixed", "bootstrap", "item_means") and not several:
+    if test in OVER_ITEMS and not several:
         test = "welch"
+    pairs = {
+        name: overlap(name, base, rows, 2 if test in OVER_ITEMS else 0)
+        for name, base in against.items()
+        if base != name
+    }
+    table = tuple(_row(name, against[name], rows, pairs.get(name), study) for name in names)
     printed = style(
         metric,
         declaration.higher_is_better if primary else None,
-        [score for arm in runs.values() for score in arm.values()],
+        [score for row in table for score in row.runs.values()],
     )
-    for name, other in against.items():
-        if other not in names:
-            raise ValueError(f"the reference {other!r} of {name!r} is no variant of the study; {nearest(other, names)}")
     declared_pairs = declaration.references or against
     family = max(1, len([name for name, other in declared_pairs.items() if other != name]))
-    contrasts = []
     rng = np.random.default_rng(SEED)
-    crossed_items = items if several else tag_scores(scores, metric)
-    for name in names:
+    tags = {} if several else tag_scores(scores, metric)
+    contrasts = []
+    for name, pair in pairs.items():
         base = against[name]
-        if base == name:
-            continue
         comparability = compare(study, study.variant(name), study.variant(base))
-        results = _tests(
-            runs.get(name, {}),
-            runs.get(base, {}),
-            crossed_items.get(name),
-            crossed_items.get(base),
-            "track" if several else "tag",
-            declaration.alpha,
-            rng,
-            fit_mixed=primary and family <= MIXED_LIMIT,
-            brief=not primary,
-            primary=test,
-        )
-        if areas and name in areas and base in areas:
-            results += tagging.tests(areas[name], areas[base], declaration.alpha)
-        contrasts.append(_contrast(name, base, comparability, results, test, study, family, runs))
+        runs, absent = pair.runs, _absent(pair, name, base)
+        results: tuple[Result, ...] = ()
+        if not (absent or pair.reason):
+            results = _tests(
+                *runs,
+                *(pair.items or (None, None)) if several else (tags.get(name), tags.get(base)),
+                "track" if several else "tag",
+                declaration.alpha,
+                rng,
+                fit_mixed=primary and family <= MIXED_LIMIT,
+                brief=not primary,
+                primary=test,
+            )
+            if areas and name in areas and base in areas:
+                results += tagging.tests(areas[name], areas[base], declaration.alpha)
+        comparability = replace(comparability, refusal=comparability.refusal or pair.reason)
+        contrasts.append(_contrast(name, base, comparability, results, test, study, family, pair, absent))
     corrected = correct([c.primary.p for c in contrasts], declaration.correction, family)
     contrasts = [_with_corrected(c, p) for c, p in zip(contrasts, corrected, strict=True)]
     return Comparison(
@@ -97,40 +91,61 @@ def comparison(
         correction=declaration.correction,
         correction_label=LABELS[declaration.correction],
         family=family,
-        item=item if several else "",
-        items=_item_count(items) if several else 0,
-        left_out=tuple(left_out),
-        rows=tuple(_row(name, against[name], runs.get(name, {}), study) for name in names),
+        item="track" if several else "",
+        items=max((_tracks(pair.variant) for pair in pairs.values() if not pair.reason), default=_tracks(rows))
+        if several
+        else 0,
+        balanced=_balanced(rows, pairs, against),
+        rows=table,
         contrasts=tuple(contrasts),
     )
 
 
-def _incomplete(items: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Items without a score in some run; none if that would leave fewer than two."""
-    every = sorted({str(name) for table in items.values() for name in table.columns})
-    whole = [
-        name for name in every if all(name in table.columns and table[name].notna().all() for table in items.values())
-    ]
-    return [name for name in every if name not in set(whole)] if len(whole) > 1 else []
+def _against(study: Study, names: list[str], reference: str) -> dict[str, str]:
+    """By variant, the one it is compared with."""
+    if reference not in names:
+        raise ValueError(f"the reference {reference!r} is no variant of the study; {nearest(reference, names)}")
+    against = {name: study.declaration.references.get(name, reference) for name in names}
+    for name, other in against.items():
+        if other not in names:
+            raise ValueError(f"the reference {other!r} of {name!r} is no variant of the study; {nearest(other, names)}")
+    return against
 
 
-def _item_count(items: Mapping[str, pd.DataFrame]) -> int:
-    return max((table.shape[1] for table in items.values()), default=0)
+def _tracks(rows: pd.DataFrame) -> int:
+    return int(rows["track"].nunique())
 
 
-def _row(name: str, reference: str, runs: Mapping[int, float], study: Study) -> Row:
+def _balanced(
+    rows: pd.DataFrame, pairs: Mapping[str, Overlap], against: Mapping[str, str]
+) -> dict[str, dict[int, float]]:
+    """Run scores over what all compared variants of a block have in every run."""
+    out: dict[str, dict[int, float]] = {}
+    for base in dict.fromkeys(against.values()):
+        block = [
+            name for name, other in against.items() if other == base and not (name in pairs and pairs[name].reason)
+        ]
+        out |= run_scores(whole(rows[rows["variant"].isin(block)]))
+    return {name: out[name] for name in against if name in out}
+
+
+def _absent(pair: Overlap, name: str, base: str) -> str:
+    """Which arm has no score at all; empty where both have some."""
+    lacking = [arm for arm, rows in ((name, pair.variant), (base, pair.reference)) if rows.empty]
+    return f"{listing(lacking)} {'has' if len(lacking) == 1 else 'have'} no score" if lacking else ""
+
+
+def _row(name: str, reference: str, rows: pd.DataFrame, pair: Overlap | None, study: Study) -> Row:
+    own = rows[rows["variant"] == name]
+    compared = pair is not None and not pair.reason and not pair.reference.empty
+    shown = pair.variant if pair is not None and compared else whole(own)
+    ragged = shown.empty and not own.empty  # no target and track is in all runs
+    runs = run_scores(own if ragged else shown).get(name, {})
     values = list(runs.values())
-    sd = math.sqrt(stats.variance(values)) if len(values) > 1 else NAN
+    sd = math.sqrt(stats.variance(values)) if len(values) > 1 and not ragged else NAN
     planned = len([t for t in study.trials if t.variant == name]) or len(study.declaration.seeds) or len(values)
-    return Row(
-        name,
-        name == reference,
-        dict(runs),
-        planned,
-        float(np.mean(values)) if values else NAN,
-        sd,
-        sd / math.sqrt(len(values)) if len(values) > 1 else NAN,
-    )
+    mean = float(np.mean(values)) if values else NAN
+    return Row(name, name == reference, runs, planned, mean, sd, sd / math.sqrt(len(values)) if values else NAN)
 
 
 def _tests(
@@ -156,7 +171,7 @@ def _tests(
         found["wilcoxon"] = stats.wilcoxon(a, b, alpha)
         found["permutation"] = stats.permutation(x, y, alpha, rng)
     if items_a is not None and items_b is not None:
-        if not brief or primary in ("crossed", "mixed", "bootstrap", "item_means"):
+        if not brief or primary in OVER_ITEMS:
             found["crossed"] = crossed.crossed(items_a, items_b, alpha, item)
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
             if fit_mixed or primary == "mixed":
@@ -174,19 +189,20 @@ def _contrast(
     test: str,
     study: Study,
     family: int,
-    runs: Mapping[str, Mapping[int, float]],
+    pair: Overlap,
+    absent: str,
 ) -> Contrast:
     alpha = study.declaration.alpha
     if comparability.refusal:
-        results = (stats.not_possible(test, results[0].label, (0, 0), 0, "refused"),)
-    absent = f"{name if not runs.get(name) else reference} has no score"
-    none = stats.not_possible(test, test, (0, 0), 0, absent)
+        label = next((r.label for r in results if r.test == test), test)
+        results = (stats.not_possible(test, label, (0, 0), 0, "refused"),)
+    none = stats.not_possible(test, test, (0, 0), 0, absent or f"the test {test} does not apply to these scores")
     primary = next((r for r in results if r.test == test), none)
     wide = (NAN, NAN)
     if primary.se >= 0 and not math.isnan(primary.low):
         again = stats.from_se(test, "", primary.difference, primary.se, primary.df, primary.n, alpha=alpha / family)
         wide = (again.low, again.high) if not math.isnan(primary.df) or primary.se == 0 else (NAN, NAN)
-    a, b = list(runs.get(name, {}).values()), list(runs.get(reference, {}).values())
+    a, b = (list(runs.values()) for runs in pair.runs)
     no_effect = stats.Effect(NAN, NAN, NAN)
     return Contrast(
         variant=name,
@@ -201,6 +217,8 @@ def _contrast(
         naive=next((r for r in results if r.test == "naive"), None),
         tests=(primary, *(r for r in results if r is not primary)),
         devices=tuple(declared.devices(study, name, reference)),
+        left_out=pair.left_out,
+        reference_mean=float(np.mean(b)) if b else NAN,
     )
 
 

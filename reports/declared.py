@@ -1,13 +1,16 @@
 """What was declared against what ran: deviations, cautions, devices. One sentence each."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from . import prose
 from .findings import Comparison
 from .study import Study
 from .table import Scores
 from .text import count, listing
+
+WORDS = {"target": ("target",), "track": ("track",), "score": ("track of one target", "tracks of one target")}
+"""What a contrast leaves out, as `count` takes it."""
 
 
 def devices(study: Study, variant: str, reference: str) -> list[str]:
@@ -61,10 +64,14 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
         yield f"No primary metric was declared; {main.style.label} was taken."
 
 
-def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> Iterator[str]:
-    """What limits the conclusions, beside the deviations; `given` is the table before
-    exclusions.
+def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What limits the conclusions, beside the deviations.
+
+    Args:
+        given: the table before exclusions.
+        comparisons: the primary one first.
     """
+    main = comparisons[0]
     label = main.style.label
     if study.smoke:
         yield (
@@ -104,12 +111,12 @@ def cautions(study: Study, given: Scores, scores: Scores, main: Comparison) -> I
     yield from _out_of_reach(main)
     if main.family == 1:
         yield "The family has one contrast, so the corrected p is the p."
-    if main.left_out:
-        yield (
-            f"{count(len(main.left_out), main.item or 'track')} without a score in every run "
-            f"{'is' if len(main.left_out) == 1 else 'are'} left out of all means and "
-            f"tests: {listing(main.left_out, 8)}."
-        )
+    yield from _left_out(comparisons)
+    known = {contrast.refused for contrast in main.contrasts}
+    for comparison in comparisons[1:]:
+        for contrast in comparison.contrasts:
+            if contrast.refused and contrast.refused not in known:
+                yield f"Contrast refused on {comparison.style.label}: {contrast.refused}."
     if study.declaration.exclude:
         many = len(given.frame) - len(scores.frame)
         names = listing(list(study.declaration.exclude), 8)
@@ -133,6 +140,31 @@ def _out_of_reach(main: Comparison) -> Iterator[str]:
             f"With {count(runs, 'run')} a variant the declared test cannot give a p below "
             f"{floor:.3g}, so after correction no contrast can be significant at {main.alpha:g}."
         )
+
+
+def _left_out(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """What not every run of an arm has, and which contrasts are therefore not taken over it."""
+    metrics: dict[tuple[str, str, str], list[str]] = {}
+    for comparison in comparisons:
+        variants: dict[tuple[str, str], list[str]] = {}
+        for contrast in comparison.contrasts:
+            for arm, kinds in contrast.left_out.items():
+                lacking = [f"{count(len(names), *WORDS[kind])} ({listing(names, 8)})" for kind, names in kinds.items()]
+                variants.setdefault((arm, listing(lacking)), []).append(contrast.variant)
+        against = {contrast.variant: contrast.reference for contrast in comparison.contrasts}
+        for (arm, what), names in variants.items():
+            other = f"the comparison with {listing(names, 8)}"
+            where = f"its mean and its comparison with {against[arm]}" if arm in names else other
+            metrics.setdefault((arm, what, where), []).append(comparison.style.label)
+    for (arm, what, where), labels in metrics.items():
+        yield f"Not every run of {arm} is scored on {what}, left out of {where} ({listing(labels, 8)})."
+    main = comparisons[0]
+    for contrast in main.contrasts:
+        if contrast.left_out and contrast.reference_mean != main.row(contrast.reference).mean:
+            yield (
+                f"Over what both have, {contrast.variant} has {main.style.value(main.row(contrast.variant).mean)} and "
+                f"{contrast.reference} {main.style.value(contrast.reference_mean)} {main.style.label}."
+            )
 
 
 def _undefined(scores: Scores) -> Iterator[str]:

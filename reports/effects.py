@@ -19,24 +19,26 @@ BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "
 SEPARATION = ("l1", "sdr", "si_sdr", "usdr", "csdr", "sir", "sar", "isr")
 
 
-def by_item(tables: Mapping[str, pd.DataFrame], main: Comparison, alpha: float) -> dict[str, tuple[TargetEffect, ...]]:
+def by_item(
+    arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], main: Comparison, alpha: float
+) -> dict[str, tuple[TargetEffect, ...]]:
     """For each contrast, the difference on each tag or track over the runs that have it; largest
     gain first.
+
+    Args:
+        arms: variant -> its table (seed x item) and its reference's, of contrasts that were made.
     """
     out: dict[str, tuple[TargetEffect, ...]] = {}
-    for contrast in main.contrasts:
-        table, reference = tables.get(contrast.variant), tables.get(contrast.reference)
-        if table is None or reference is None or contrast.refused:
-            continue
+    for variant, (table, reference) in arms.items():
         effects = []
         for name in [c for c in table.columns if c in reference.columns]:
-            a, b = (t[name].dropna().tolist() for t in (table, reference))
+            a, b = (arm[name].dropna().tolist() for arm in (table, reference))
             if a and b:
                 found = welch(a, b, alpha)
                 effects.append(TargetEffect(str(name), found.difference, found.low, found.high, found.p))
         sign = -1.0 if main.style.higher_is_better else 1.0
         if effects:
-            out[contrast.variant] = tuple(sorted(effects, key=lambda e: (sign * e.difference, e.target)))
+            out[variant] = tuple(sorted(effects, key=lambda e: (sign * e.difference, e.target)))
     return out
 
 
@@ -94,9 +96,9 @@ def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, 
     factors = [f.name for f in study.declaration.factors] or ["variant"]
     levels = {v.name: v.levels for v in study.variants}
     observations = [
-        (score, [str(levels.get(row.variant, {}).get(name, row.variant)) for name in factors], row.variant)
-        for row in main.rows
-        for score in row.runs.values()
+        (score, [str(levels.get(variant, {}).get(name, variant)) for name in factors], variant)
+        for variant, runs in main.balanced.items()
+        for score in runs.values()
     ]
     if len(observations) < 3:
         return ()

@@ -19,9 +19,11 @@ class Row:
     """One variant in one comparison.
 
     Attributes:
-        runs: score a seed.
+        runs: score by seed; of a variant over what it has in common with its reference, of a
+            reference over what all of its runs have.
         planned: how many seeds were declared.
-        mean, sd, se: over runs; NaN where they need more runs.
+        mean, sd, se: over runs; NaN where they need more runs. The latter two are NaN also where
+            the runs have no target and track in common, so that their spread is not theirs alone.
     """
 
     variant: str
@@ -47,6 +49,9 @@ class Contrast:
         naive: the field's pooled test where there are items to pool, else None.
         tests: every test that applies, the primary first.
         devices: kinds of device the two arms ran on.
+        left_out: arm -> "target", "track" or "score" -> names that not every run of this arm has,
+            and that the contrast is therefore not taken over.
+        reference_mean: of the reference over what the contrast is taken over.
     """
 
     variant: str
@@ -61,6 +66,8 @@ class Contrast:
     naive: Result | None
     tests: tuple[Result, ...]
     devices: tuple[str, ...]
+    left_out: Mapping[str, Mapping[str, tuple[str, ...]]]
+    reference_mean: float
 
     @property
     def refused(self) -> str:
@@ -76,8 +83,9 @@ class Comparison:
         test: short name of the primary test; `test_label` is for print.
         family: how many contrasts the correction counts.
         item: what is crossed with seeds (`track`, `tag`), or empty.
-        items: how many of them.
-        left_out: items not scored in every run, left out of every mean and test.
+        items: how many of them, at most, a contrast is taken over.
+        balanced: variant -> seed -> score over what all compared variants of a block have in every
+            run, for what compares them all at once.
         computed: contrasts with a p value.
     """
 
@@ -94,7 +102,7 @@ class Comparison:
     family: int
     item: str
     items: int
-    left_out: tuple[str, ...]
+    balanced: Mapping[str, Mapping[int, float]]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
 

@@ -94,8 +94,7 @@ def select(scores: Scores, metric: str, target: str = "") -> pd.DataFrame:
     """The rows of one metric and target.
 
     An empty or `macro` target selects `macro` rows, else rows without a target; where a metric
-    has neither, the mean over its targets is taken within each run (and track), over the targets
-    that are defined.
+    has neither, the rows of all its targets, whose mean `track_scores` and `run_scores` take.
 
     Raises:
         ValueError: no such metric, or no such target in it.
@@ -114,7 +113,7 @@ def select(scores: Scores, metric: str, target: str = "") -> pd.DataFrame:
         chosen = rows[rows["target"] == name]
         if not chosen.empty:
             return _of_tracks(chosen)
-    return rows.groupby(["variant", "seed", "track"], sort=False, as_index=False)["score"].mean()
+    return rows
 
 
 def _of_tracks(rows: pd.DataFrame) -> pd.DataFrame:
@@ -136,11 +135,14 @@ def without(scores: Scores, names: tuple[str, ...]) -> Scores:
     return Scores(kept(scores.frame), kept(scores.undefined))
 
 
+def track_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """One score for each run and track: the mean over the targets of the rows."""
+    return rows.groupby(["variant", "seed", "track"], sort=False, as_index=False)["score"].mean()
+
+
 def run_scores(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """One score a run: variant -> seed -> mean over tracks (or the score itself where there is no
-    track).
-    """
-    means = rows.groupby(["variant", "seed"], sort=False)["score"].mean()
+    """One score for each run: variant -> seed -> mean over tracks of the mean over targets."""
+    means = track_scores(rows).groupby(["variant", "seed"], sort=False)["score"].mean()
     out: dict[str, dict[int, float]] = {}
     for (variant, seed), score in means.items():
         out.setdefault(str(variant), {})[int(seed)] = float(score)

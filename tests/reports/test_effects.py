@@ -21,7 +21,6 @@ import reports
 from reports import figures, power, stats
 from reports.__main__ import main as command
 from reports.effects import variance_by_factor
-from reports.findings import Row
 from reports.study import read_study
 from tests.reports.test_edges import study
 
@@ -50,11 +49,8 @@ def factorial(home: Path, seed: int, runs: int = 3) -> tuple[Path, pd.DataFrame]
 @pytest.mark.parametrize("seed", range(50))
 def test_variance_by_factor_is_type_two_anova(tmp_path: Path, seed: int) -> None:
     home, table = factorial(tmp_path, seed)
-    rows = [
-        Row(v, False, dict(enumerate(g["score"])), 3, g["score"].mean(), math.nan, math.nan)
-        for v, g in table.groupby("variant", sort=False)
-    ]
-    shares = variance_by_factor(SimpleNamespace(rows=rows), read_study(home / "study.json"))
+    runs = {variant: dict(enumerate(group["score"])) for variant, group in table.groupby("variant", sort=False)}
+    shares = variance_by_factor(SimpleNamespace(balanced=runs), read_study(home / "study.json"))
     found = {part.name: part for part in shares}
     full = anova_lm(smf.ols("score ~ C(loss) * C(width)", table).fit(), typ=2)
     total = full["sum_sq"].sum()

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_ind
 
 import reports
+from reports import prose
+from reports.findings import Comparison
 from tests.reports.test_edges import said
 from tests.reports.test_edges import study as edge
 
@@ -60,3 +63,116 @@ def test_a_variant_without_common_tracks_is_dropped_from_the_power_and_not_the_s
     alone = reports.read(home(tmp_path / "two", scores[scores["variant"] != "bad"])).main.contrast("new")
     found = findings.main.contrast("new")
     assert found is not None and alone is not None and found.primary == alone.primary
+
+
+def by_hand(scores: pd.DataFrame, variant: str) -> pd.DataFrame | None:
+    """Runs of the variant and of base (rows) by track (columns), over the cells without any gap; None without one."""
+    both = scores[scores["variant"].isin([variant, "base"])]
+    cells = both.pivot_table(index=["variant", "seed"], columns=["track", "target"], values="score").dropna(axis=1)
+    return None if cells.empty else cells.T.groupby(level="track").mean().T
+
+
+def check_welch(main: Comparison, scores: pd.DataFrame) -> list[str]:
+    """Holds every contrast to scipy's test on what is in all runs of both arms; names of those refused."""
+    refused = []
+    for contrast in main.contrasts:
+        expected = by_hand(scores, contrast.variant)
+        if expected is None:
+            assert contrast.variant in contrast.refused and contrast.reference in contrast.refused
+            assert np.isnan([contrast.primary.p, contrast.primary.difference, contrast.effect.g]).all()
+            refused.append(contrast.variant)
+            continue
+        arm, base = (expected.loc[name].mean(axis=1) for name in (contrast.variant, "base"))
+        assert contrast.primary.difference == pytest.approx(arm.mean() - base.mean())
+        assert contrast.primary.p == pytest.approx(ttest_ind(arm, base, equal_var=False).pvalue, rel=1e-6)
+        assert contrast.p_corrected == pytest.approx(min(1.0, 2 * contrast.primary.p))
+        row = main.row(contrast.variant)
+        assert list(row.runs.values()) == pytest.approx(arm.tolist()) and row.mean == pytest.approx(arm.mean())
+        assert contrast.reference_mean == pytest.approx(base.mean())
+    return refused
+
+
+def test_a_variant_with_two_of_four_targets_is_compared_on_these(tmp_path: Path) -> None:
+    targets = ("vocals", "drums", "bass", "other")  # each 3 dB easier than the one before
+    scores = table(lambda v, s, k, t: v != "bad" or t in targets[2:], tracks=6, targets=targets)
+    scores.loc[scores["variant"] == "bad", "score"] -= 2.0
+    naive = scores.groupby("variant")["score"].mean()
+    written = home(tmp_path, scores, test="welch")
+    main = reports.read(written).main
+    assert check_welch(main, scores) == []
+    assert naive["bad"] - naive["base"] > 1.5 and main.contrasts[1].primary.difference < -0.5
+    assert main.contrasts[0].left_out == {} and main.contrasts[1].left_out == {"bad": {"target": ("drums", "vocals")}}
+    text = said(written)
+    assert "Not every run of bad is scored on 2 targets (drums and vocals), left out of its mean and its" in text
+    base = by_hand(scores, "bad").loc["base"].to_numpy().mean()
+    assert f"and base {base:.2f} SDR." in text and f"{base:.2f}" not in prose.mean_se(main, "base")
+
+
+@pytest.mark.parametrize("test", ["welch", ""])
+@pytest.mark.parametrize("common", [0, 1, 2])
+def test_arms_on_other_tracks_are_refused_by_name_and_the_others_go_on(tmp_path: Path, test: str, common: int) -> None:
+    scores = table(lambda v, s, k, t: k >= 10 - common if v == "bad" else k < 10, tracks=20)
+    written = home(tmp_path, scores, test=test)
+    findings = reports.read(written)
+    main, needed = findings.main, 2 if test == "" else 1
+    new, bad = main.contrasts
+    assert (new.refused == "") and main.family == 2 and len(main.row("bad").runs) == 5
+    assert new.primary.p < 0.05 and "new (" in prose.headline(findings)
+    if test == "welch":
+        assert check_welch(main, scores) == ([] if common else ["bad"])
+    text = said(written)
+    own = scores[scores["variant"] == "bad"]
+    if common < needed:
+        assert f"in every run of both bad and base{', and the test needs 2' if common else ''} (in every" in text
+        assert f"own, bad has {10 + common} and base has 10)" in text and "Contrast refused: " in text
+        assert main.row("bad").mean == pytest.approx(own.groupby("seed")["score"].mean().mean())
+        assert "bad" not in findings.by_track and set(main.balanced) == {"base", "new"}
+    else:
+        assert "Not every run of bad is scored on" in text and "Not every run of base is scored on" in text
+        effects = {effect.target: effect for effect in findings.by_track["bad"]}
+        tracks = by_hand(scores, "bad")
+        assert set(effects) == set(tracks.columns) and len(effects) == common
+        for name, effect in effects.items():
+            arm, base = tracks.loc["bad", name], tracks.loc["base", name]
+            assert effect.p == pytest.approx(ttest_ind(arm, base, equal_var=False).pvalue)
+
+
+def test_runs_without_a_track_in_common_have_a_mean_but_no_spread(tmp_path: Path) -> None:
+    scores = table(lambda v, s, k, t: v != "bad" or k // 4 != s)
+    main = reports.read(home(tmp_path, scores)).main
+    row, own = main.row("bad"), scores[scores["variant"] == "bad"]
+    assert "no track has a score in every run of both bad and base" in main.contrasts[1].refused
+    assert list(row.runs.values()) == pytest.approx(own.groupby("seed")["score"].mean().tolist())
+    assert np.isnan([row.sd, row.se]).all() and main.test == "crossed"
+
+
+def test_single_scores_that_are_missing_are_named(tmp_path: Path) -> None:
+    gaps = [("new", 1, 3, "bass"), ("base", 0, 5, "bass"), ("bad", 2, 4, "bass"), ("bad", 3, 4, "vocals")]
+    scores = table(lambda *cell: cell not in gaps, tracks=7, targets=("vocals", "bass"))
+    written = home(tmp_path, scores, test="welch")
+    main = reports.read(written).main
+    assert check_welch(main, scores) == []
+    base = {"base": {"score": ("bass of t05",)}}
+    assert [c.left_out for c in main.contrasts] == [
+        {"new": {"score": ("bass of t03",)}, **base},
+        {"bad": {"track": ("t04",)}, **base},
+    ]
+    assert (
+        "of base is scored on 1 track of one target (bass of t05), left out of the comparison with new and bad"
+        in said(written)
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_missing_a_contrast_is_over_what_both_have(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    share = rng.choice([0.0, 0.02, 0.1, 0.4])
+    scores = table(lambda *cell: rng.random() >= share, tracks=4, targets=("vocals", "bass"), seeds=3)
+    main = reports.read(home(tmp_path, scores, test="welch", seeds=[0, 1, 2])).main
+    refused = check_welch(main, scores)
+    assert [row.variant for row in main.rows] == list(MEANS)
+    compared = scores[~scores["variant"].isin(refused)]
+    cells = compared.pivot_table(index=["variant", "seed"], columns=["track", "target"], values="score").dropna(axis=1)
+    means = cells.T.groupby(level="track").mean().T.mean(axis=1)
+    expected = {(v, s): score for (v, s), score in means.items()} if not cells.empty else {}
+    assert {(v, s): x for v, runs in main.balanced.items() for s, x in runs.items()} == pytest.approx(expected)
