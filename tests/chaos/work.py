@@ -77,22 +77,26 @@ class Small:
 def sleep_root(*, seconds: float, number: int, out: Path, ctx: Context) -> None:
     """Takes ``seconds`` and a GPU of its own."""
     _sleep(seconds)
+    (out / "done").touch()
 
 
 def sleep_middle(*, parts: tuple[Path, ...], seconds: float, number: int, out: Path, ctx: Context) -> None:
     """The same, of another kind, after what it reads."""
     _sleep(seconds)
+    (out / "done").touch()
 
 
 def sleep_last(*, parts: tuple[Path, ...], seconds: float, number: int, out: Path, ctx: Context) -> None:
     """The same, of a kind that trains nothing."""
     _sleep(seconds)
+    (out / "done").touch()
 
 
 def wait_for(*, file: str, out: Path, ctx: Context) -> None:
     """Ends when a file is there."""
     while not Path(file).exists():
         time.sleep(0.1)
+    (out / "done").touch()
 
 
 def out_of_gpu_memory(*, number: int = 0, out: Path, ctx: Context) -> None:
