@@ -63,7 +63,7 @@ def ours(folder: Path, trials: int, warm: bool) -> float:
     stages = {stage.key: stage for stage in (Stage(function, number=number) for number in range(trials))}
     start = time.monotonic()
     store = Store(folder)
-    plan = Plan([], stages, set(), list(stages), [])
+    plan = Plan([], stages, set(), list(stages), {})
     view = StudyView(
         "noop",
         "",

@@ -2,8 +2,10 @@
 
 A :class:`Stage` is a function call not yet made. Arguments that are stages are the edges of the graph. The key of
 a stage is the sha256 of that call with every argument resolved (defaults filled in) and every upstream stage
-replaced by its key, so equal calls share one artefact across trials, studies and machines. Code is not hashed: a
-stage function carries ``version: int = 1`` as an argument, raised by hand when its meaning changes.
+replaced by its key, so equal calls share one artefact across trials, studies and machines. The call names a function of
+this package by its name alone, wherever it lies, and any other by module and name: two packages' ``evaluate`` with
+equal arguments are two stages. Code is not hashed: a stage function carries ``version: int = 1`` as an argument, raised
+by hand when its meaning changes.
 
 A stage function is called with its arguments by keyword (upstream artefacts as ``Path``), ``out``, the directory to
 write to, and ``ctx``, a :class:`Context`: where it runs and how it reports.
@@ -26,6 +28,7 @@ from mss_core.claim import Claim
 
 HISTORY = "history.jsonl"
 WORK = ".work"
+OURS = "mss_core"
 _RUNTIME = ("out", "ctx")
 
 
@@ -91,7 +94,9 @@ class Stage:
                 raise TypeError(f"{function.__name__}() needs the argument {name!r}")
         self.function = function
         self.arguments = resolved
-        self.key: str = digest({"stage": self.name, "arguments": resolved})
+        module = module_of(function)
+        called = self.name if package(module) == OURS else f"{module}:{function.__qualname__}"
+        self.key: str = digest({"stage": called, "arguments": resolved})
 
     @property
     def name(self) -> str:
@@ -116,6 +121,25 @@ class Stage:
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.key[:12]}>"
+
+
+def module_of(function: Callable[..., None]) -> str:
+    """The module that a stage function is known by: the same in every process and on every machine.
+
+    A function of a script has the module ``__main__`` (``<run_path>`` where runpy ran it), as has one of any other
+    script. It is known by the script's file name without folder and ending, after its package where ``python -m`` ran
+    it; one that was typed into an interpreter stays in ``__main__``. Both facts are globals that go with a function
+    when it is pickled by value, as Ray does with a script's functions.
+    """
+    if function.__module__ not in ("__main__", "<run_path>"):
+        return function.__module__
+    facts = inspect.unwrap(function).__globals__
+    return ".".join(filter(None, [facts.get("__package__"), Path(facts.get("__file__") or "__main__").stem]))
+
+
+def package(module: str) -> str:
+    """The first word of a module's or function's dotted name."""
+    return module.partition(".")[0]
 
 
 @functools.lru_cache(maxsize=256)

@@ -33,6 +33,8 @@ from mss_core.graph import (
     Stopped,
     checksum,
     listing,
+    module_of,
+    package,
     plain,
     unlisted,
     write_atomically,
@@ -84,12 +86,17 @@ class Store:
         return content if isinstance(content, dict) and content.get("key") == stage.key else None
 
     def damage(self, stage: Stage) -> str | None:
-        """What is wrong with a committed artefact's files, or None. Hashes each version of a file once."""
+        """What is wrong with a committed artefact, or None: its files, or that a function of another package made it.
+        Hashes each version of a file once.
+        """
         directory, manifest = self.directory(stage), self.manifest(stage)
         if manifest is None:
             return "no readable manifest"
         if not manifest["files"]:
             return "its manifest lists no file"
+        made_by, module = str(manifest.get("function", "")), module_of(stage.function)
+        if package(made_by) != package(module):
+            return f"it was made by {made_by or 'an unnamed function'}, and this stage is {module}.{stage.name}"
         for name, facts in manifest["files"].items():
             path = directory / name
             try:
@@ -170,7 +177,7 @@ class Store:
         manifest = {
             "stage": stage.name,
             "key": stage.key,
-            "function": f"{stage.function.__module__}.{stage.function.__name__}",
+            "function": f"{module_of(stage.function)}.{stage.name}",
             "arguments": plain(stage.arguments),
             "inputs": {name: {"stage": up.name, "key": up.key} for name, up in stage.inputs.items()},
             "files": files,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import os
+import runpy
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,8 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mss_core.claim import Claim, ClaimLost
-from mss_core.graph import Context, Stage, digest, plain, read_history, walk
+from mss_core.graph import Context, Stage, digest, module_of, plain, read_history, walk
 from mss_core.store import MANIFEST, StageFailed, Store, materialize, run_stage
+from mss_core.study.plan import make_plan
+from mss_core.study.study import Trial
+from tests.conftest import REPOSITORY
 
 CALLS: list[str] = []
 
@@ -71,9 +78,106 @@ def test_equal_calls_have_equal_keys_however_they_are_written() -> None:
 def test_golden_key() -> None:
     """An accidental change of how keys are made would silently retrain everything."""
     assert Stage(source).key == digest(
-        {"stage": "source", "arguments": {"value": 1, "config": {"size": 1, "rate": 0.5}, "version": 1}}
+        {
+            "stage": "tests.test_graph:source",
+            "arguments": {"value": 1, "config": {"size": 1, "rate": 0.5}, "version": 1},
+        }
     )
-    assert Stage(double, left=Stage(source)).key == ("dcfd5f718ceb44ae7223bec5e0bbc691e9dffb5baf85719b00996f531f7575f0")
+    assert Stage(double, left=Stage(source)).key == "bb2bae46a0a4c0c3d1cc36ca25e1a9881ffa52b95a81d080b0ab97d1ebc70302"
+
+
+@pytest.mark.parametrize("module", ["mss_core.stages.double", "mss_core.systems.iass.double"])
+def test_a_stage_of_this_package_keeps_its_key_when_it_moves(module: str, monkeypatch) -> None:
+    monkeypatch.setattr(double, "__module__", module)
+    left = Stage(source)
+    assert Stage(double, left=left).key == digest({"stage": "double", "arguments": {"left": left, "right": None}})
+
+
+EVALUATE = """
+def evaluate(*, version: int = 1, out, ctx):
+    (out / "value.txt").write_text({name!r})
+"""
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch) -> list[Stage]:
+    """Equal calls of functions of one name in two packages that are not ours."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("logistic_paper", "nearest_paper"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stages.py").write_text(EVALUATE.format(name=name))
+        monkeypatch.delitem(sys.modules, f"{name}.stages", raising=False)
+    return [Stage(importlib.import_module(f"{n}.stages").evaluate) for n in ("logistic_paper", "nearest_paper")]
+
+
+def test_equal_calls_of_two_packages_are_two_artefacts(store: Store, outside: list[Stage]) -> None:
+    first, second = (materialize(stage, store, Context()) for stage in outside)
+    assert first != second and first.parent == second.parent == store.root / "evaluate"
+    assert [read(first), read(second)] == ["logistic_paper", "nearest_paper"]
+    assert [store.get(stage) for stage in outside] == [first, second]
+    assert store.manifest(outside[0])["function"] == "logistic_paper.stages.evaluate"  # type: ignore[index]
+
+
+def test_what_another_package_made_under_our_key_is_not_ours(store: Store, outside: list[Stage], monkeypatch) -> None:
+    """As stores hold it that were filled when keys did not name packages."""
+    ours, other = outside
+    monkeypatch.setattr(ours.function, "__module__", "mss_core.stages.evaluate")
+    ours = Stage(ours.function)
+    assert ours.key == digest({"stage": "evaluate", "arguments": {"version": 1}})
+    other.key = ours.key
+    directory = materialize(other, store, Context())
+    assert store.damage(ours) == (
+        "it was made by nearest_paper.stages.evaluate, and this stage is mss_core.stages.evaluate.evaluate"
+    )
+    plan = make_plan([Trial(None, 0, None, ours)], store, set_aside=False)  # type: ignore[arg-type]
+    assert plan.needed == [ours.key] and "nearest_paper" in plan.damaged[ours.key]
+    assert read(materialize(ours, store, Context())) == "logistic_paper"
+    assert len(list(directory.parent.glob("*.damaged-*"))) == 1
+
+
+SCRIPT = """
+from mss_core.graph import Stage, module_of
+
+def fit(*, seed: int = 0, out, ctx):
+    (out / "value.txt").write_text("fitted")
+
+if __name__ == "__main__":
+    import sys, cloudpickle
+    print(module_of(fit), Stage(fit).key)
+    with open(sys.argv[1], "wb") as file:
+        cloudpickle.dump((fit, Stage(fit)), file)
+"""
+
+WORKER = """
+import pickle, sys
+from mss_core.graph import Stage, module_of
+fit, stage = pickle.load(open(sys.argv[1], "rb"))
+assert fit.__module__ == "__main__" and stage.key == Stage(fit).key == Stage(stage.function).key
+print(module_of(fit), Stage(fit).key)
+"""
+
+
+def test_a_function_of_a_script_has_one_key_wherever_the_script_lies_and_runs(tmp_path: Path) -> None:
+    """In the driver, in a worker that is another program, in another folder, as a module and when it is imported."""
+
+    def said(*command: str) -> list[str]:
+        words = [sys.executable, *command, str(tmp_path / "pickled")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(tmp_path)])}
+        done = subprocess.run(words, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.split()
+
+    for folder in ("here", "elsewhere/below", "my_paper"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "my_study.py").write_text(SCRIPT)
+    script = said("here/my_study.py")
+    assert script[0] == "my_study" and said("-c", WORKER) == script
+    assert said("elsewhere/below/my_study.py") == script
+    ran = runpy.run_path(str(tmp_path / "here" / "my_study.py"))["fit"]
+    assert [module_of(ran), Stage(ran).key] == script
+    module = said("-m", "my_paper.my_study")
+    assert module[0] == "my_paper.my_study" and module != script and said("-c", WORKER) == module
+    imported = "from my_paper.my_study import *; print(module_of(fit), Stage(fit).key)"
+    assert said("-c", imported) == module
 
 
 @given(

@@ -76,7 +76,7 @@ def run(four_gpus: str, tmp_path: Path, monkeypatch):
         store = Store(tmp_path / "store")
         board = Board(stages, store, io.StringIO())
         try:
-            launch.execute(Plan([], stages, set(), list(stages), []), store, Context(), board)
+            launch.execute(Plan([], stages, set(), list(stages), {}), store, Context(), board)
         finally:
             ray.shutdown()
         return board, store, board.out.getvalue()

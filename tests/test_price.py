@@ -33,7 +33,7 @@ def graph(edges: list[list[int]]) -> Plan:
     for number, upstream in enumerate(edges):
         stages.append(Stage(step, number=number, inputs=tuple(stages[i] for i in upstream)))
     keys = [stage.key for stage in stages]
-    return Plan([], dict(zip(keys, stages, strict=True)), set(), keys, [])
+    return Plan([], dict(zip(keys, stages, strict=True)), set(), keys, {})
 
 
 def taken(plan: Plan, seconds: list[float], cpus: int) -> float:

@@ -29,14 +29,14 @@ class Plan:
         stages: distinct stages, inputs before what reads them.
         done: keys the store holds, verified.
         needed: keys to execute, in that order.
-        damaged: keys whose artefact failed its checksums and was set aside.
+        damaged: keys whose artefact cannot be used and was set aside, with the reason.
     """
 
     trials: Sequence[Trial]
     stages: dict[str, Stage]
     done: set[str]
     needed: list[str]
-    damaged: list[str]
+    damaged: dict[str, str]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """By stage name: calls over all trials, distinct stages, those in the store, those to execute."""
@@ -62,14 +62,16 @@ def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> 
     taken for true otherwise.
     """
     stages = walk(trial.root for trial in trials)
-    done, damaged = set(), []
+    done: set[str] = set()
+    damaged: dict[str, str] = {}
     for key, stage in stages.items():
         if store.manifest(stage) is None:
             continue
-        if store.damage(stage) is not None:
+        reason = store.damage(stage)
+        if reason is not None:
             if set_aside:
                 store.set_aside(stage)
-            damaged.append(key)
+            damaged[key] = reason
         else:
             done.add(key)
     wanted: set[str] = set()

@@ -120,8 +120,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         return 0
     _say(f"{title}: {study.question}")
     _say(_summary(plan))
-    for key in plan.damaged:
-        _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]}")
+    for key, reason in plan.damaged.items():
+        _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]} ({reason})")
 
     surroundings = results.environment()
     tracker = _tracker(options, store, title, driver.name)

@@ -97,7 +97,7 @@ def test_no_barrier(tmp_path: Path, monkeypatch) -> None:
     stages = walk(graph())
     board, store = Board(stages, Store(tmp_path / "store"), io.StringIO()), Store(tmp_path / "store")
     try:
-        launch.execute(Plan([], stages, set(), list(stages), []), store, Context(), board)
+        launch.execute(Plan([], stages, set(), list(stages), {}), store, Context(), board)
     finally:
         ray.shutdown()
         cluster.communicate("", timeout=60)
