@@ -362,10 +362,11 @@ def test_divergence_is_an_answer_and_never_wins(tmp_path: Path) -> None:
 
 
 def test_everything_diverged_is_said(tmp_path: Path) -> None:
+    def wild(trial: Any) -> dict[str, Any]:
+        return {"train.lr": trial.suggest_float("train.lr", 1.0, 2.0)}
+
     store = Store(tmp_path)
-    search = Search(
-        {"toy_train": lambda trial: {"train.lr": trial.suggest_float("train.lr", 1.0, 2.0)}}, trials=3, scope="baseline"
-    )
+    search = Search({"toy_train": wild}, trials=3, scope="baseline")
     with pytest.raises(RuntimeError, match="no suggestion trained to its end: every one diverged or failed"):
         carry_out(toy.study(search), store)
 
