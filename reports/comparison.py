@@ -15,7 +15,7 @@ from .overlap import Overlap, overlap, whole
 from .stats import NAN, Result
 from .study import Study, nearest
 from .table import Scores, run_scores, select, tag_scores
-from .text import listing, style
+from .text import count, listing, style
 
 MIXED_LIMIT = 40
 OVER_ITEMS = ("crossed", "mixed", "bootstrap", "item_means")
@@ -60,7 +60,7 @@ def comparison(
     for name, pair in pairs.items():
         base = against[name]
         comparability = compare(study, study.variant(name), study.variant(base))
-        runs, absent = pair.runs, _absent(pair, name, base)
+        runs, absent = pair.runs, _absent(scores, metric, pair, name, base)
         results: tuple[Result, ...] = ()
         if not (absent or pair.reason):
             results = _tests(
@@ -129,10 +129,16 @@ def _balanced(
     return {name: out[name] for name in against if name in out}
 
 
-def _absent(pair: Overlap, name: str, base: str) -> str:
-    """Which arm has no score at all; empty where both have some."""
-    lacking = [arm for arm, rows in ((name, pair.variant), (base, pair.reference)) if rows.empty]
-    return f"{listing(lacking)} {'has' if len(lacking) == 1 else 'have'} no score" if lacking else ""
+def _absent(scores: Scores, metric: str, pair: Overlap, name: str, base: str) -> str:
+    """Which arm has no score at all, and why; empty where both have some."""
+    gone = scores.undefined[scores.undefined["metric"] == metric]["variant"]
+    lacking = []
+    for arm, rows in ((name, pair.variant), (base, pair.reference)):
+        if rows.empty and (many := int((gone == arm).sum())):
+            lacking.append(f"{arm} has no defined score ({count(many, 'score')} empty or not finite)")
+        elif rows.empty:
+            lacking.append(f"{arm} has no score")
+    return listing(lacking) if lacking else ""
 
 
 def _row(name: str, reference: str, rows: pd.DataFrame, pair: Overlap | None, study: Study) -> Row:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
 from . import prose
 from .findings import Comparison
 from .study import Study
@@ -168,10 +170,12 @@ def _left_out(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _undefined(scores: Scores) -> Iterator[str]:
-    gone = scores.undefined
-    if gone.empty:
-        return
-    for target, rows in gone.groupby("target", sort=False):
+    """Scores that are empty or not finite: those that no run has, whose cause are the data, apart from the others."""
+    cell = ["track", "target", "metric"]
+    here, there = (pd.MultiIndex.from_frame(frame[cell]) for frame in (scores.undefined, scores.frame))
+    of_run = here.isin(there)
+    yield from _undefined_in_runs(scores.undefined[of_run], scores.frame)
+    for target, rows in scores.undefined[~of_run].groupby("target", sort=False):
         metrics = listing(list(dict.fromkeys(rows["metric"])))
         tracks = [track for track in dict.fromkeys(rows["track"]) if track]
         of = f" of {target}" if target else ""
@@ -182,3 +186,24 @@ def _undefined(scores: Scores) -> Iterator[str]:
             else "a tag without a positive (or without a negative) example has none"
         )
         yield f"{count(len(rows), f'{metrics} score')}{of}{where} undefined and left out: {why}."
+
+
+def _undefined_in_runs(undefined: pd.DataFrame, defined: pd.DataFrame) -> Iterator[str]:
+    """Scores that some runs lack and others have, by metric; first the runs that have none of a metric."""
+    keys = ["variant", "seed", "metric"]
+    scored = set(defined.groupby(keys, sort=False).groups)
+    lacking = undefined.groupby(keys, sort=False).size()
+    for whole in (True, False):
+        runs: dict[str, list[str]] = {}
+        scores: dict[str, int] = {}
+        for (variant, seed, metric), many in lacking.items():
+            if whole == ((variant, seed, metric) not in scored):
+                runs.setdefault(metric, []).append(f"{variant}/seed{seed}")
+                scores[metric] = scores.get(metric, 0) + many
+        for metric, names in runs.items():
+            what = f"All {metric} scores" if whole else count(scores[metric], f"{metric} score")
+            without = f"; {'this run is' if len(names) == 1 else 'these runs are'} left out" if whole else ""
+            yield (
+                f"{what} of {listing(names, 8)} undefined (empty or not finite), "
+                f"where other runs have a score{without}."
+            )

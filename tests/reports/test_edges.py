@@ -79,18 +79,22 @@ def said(home: Path) -> str:
         ({"base": [1.0, 1.2, 1.1], "new": [1.5, 1.4]}, "unequal numbers of runs (base 3, new 2)"),
         ({"base": [1.0, 1.0, 1.0], "new": [1.5, 1.5, 1.5]}, "All 3 runs of new have exactly the same SDR"),
         ({"base": [1.0, 1.2, 1.1], "new": [1.0, 1.2, 1.1]}, "new and base have identical scores in every run"),
-        ({"base": [1.0, 1.2, 1.1], "new": [1.5, "", 1.4]}, "1 sdr score undefined and left out"),
+        (
+            {"base": [1.0, 1.2, 1.1], "new": [1.5, "", 1.4]},
+            "All sdr scores of new/seed1 undefined (empty or not finite)",
+        ),
         ({"base": [1.0, 1.2, 1.1], "new": [NAN, NAN, NAN]}, "new has no SDR score and is not compared"),
-        ({"base": [1.0, 1.2, 1.1], "new": [1.5, float("inf"), 1.4]}, "1 sdr score undefined and left out"),
+        (
+            {"base": [1.0, 1.2, 1.1], "new": [1.5, float("inf"), 1.4]},
+            "where other runs have a score; this run is left out.",
+        ),
+        ({"base": [1.0, 1.2, 1.1], "new": [NAN] * 3}, "new cannot be compared with base: new has no defined score ("),
         (ARMS, "The family has one contrast"),
     ],
 )
 @pytest.mark.parametrize("tracks", [0, 4])
 def test_each_gets_a_sentence(tmp_path: Path, arms: dict, sentence: str, tracks: int) -> None:
-    text = said(study(tmp_path, arms, tracks=tracks))
-    if tracks and "undefined" in sentence:
-        sentence = sentence.replace("1 sdr score", f"{tracks} sdr score" + "s" * (tracks > 1)).split(" undef")[0]
-    assert sentence in text
+    assert sentence in said(study(tmp_path, arms, tracks=tracks))
 
 
 def test_constant_everything(tmp_path: Path) -> None:

@@ -176,3 +176,40 @@ def test_whatever_is_missing_a_contrast_is_over_what_both_have(tmp_path: Path, s
     means = cells.T.groupby(level="track").mean().T.mean(axis=1)
     expected = {(v, s): score for (v, s), score in means.items()} if not cells.empty else {}
     assert {(v, s): x for v, runs in main.balanced.items() for s, x in runs.items()} == pytest.approx(expected)
+
+
+def test_a_run_and_an_arm_without_a_defined_score_keep_their_row_and_their_reason(tmp_path: Path) -> None:
+    scores = table(lambda *cell: True, tracks=6)
+    crashed = (scores["variant"] == "bad") | ((scores["variant"] == "new") & (scores["seed"] == 1))
+    silent = scores["track"] == "t02"
+    partial = (scores["variant"] == "base") & (scores["seed"] == 0) & (scores["track"] == "t04")
+    scores["score"] = scores["score"].mask(crashed | silent | partial)
+    written = home(tmp_path, scores, test="welch")
+    main = reports.read(written).main
+    means = scores[~scores["track"].isin(["t02", "t04"])].dropna().groupby(["variant", "seed"])["score"].mean()
+    new, bad = main.contrasts
+    expected = ttest_ind(means["new"], means["base"], equal_var=False)
+    assert new.primary.p == pytest.approx(expected.pvalue) and new.primary.n == (4, 5)
+    assert new.p_corrected == pytest.approx(min(1, 2 * expected.pvalue))
+    assert [(row.variant, len(row.runs), row.planned) for row in main.rows] == [
+        ("base", 5, 5),
+        ("new", 4, 5),
+        ("bad", 0, 5),
+    ]
+    assert bad.primary.note == "bad has no defined score (30 scores empty or not finite)" and not bad.refused
+    text = said(written)
+    runs = "new/seed1, bad/seed0, bad/seed1, bad/seed2, bad/seed3 and bad/seed4"
+    assert f"All sdr scores of {runs} undefined (empty or not finite), where other runs have a score; these" in text
+    assert "1 sdr score of base/seed0 undefined (empty or not finite), where other runs have a score." in text
+    assert "15 sdr scores on t02 undefined and left out: a source that is silent in the reference" in text
+
+
+def test_what_a_secondary_metric_lacks_is_said_too(tmp_path: Path) -> None:
+    scores = table(lambda *cell: True, tracks=6)
+    other = table(lambda v, s, k, t: (v != "bad" or k == s) and (v != "new" or k != 3), tracks=6)
+    written = home(tmp_path, pd.concat([scores, other.assign(metric="sir")]), test="welch")
+    main, second = reports.read(written).comparisons
+    assert check_welch(main, scores) == [] and check_welch(second, other) == ["bad"]
+    text = said(written)
+    assert "new is scored on 1 track (t03), left out of its mean and its comparison with base (SIR)." in text
+    assert "Contrast refused on SIR: no track has a score in every run of both bad and base" in text
