@@ -1,6 +1,6 @@
 """False-positive rate and coverage of the tests of reports/, in simulated studies without effect.
 
-    python benchmarks/false_positives.py --out reports/data/false_positives.json
+    python benchmarks/false_positives.py --out reports/statistics/false_positives.json
 
 One study: two variants of equal mean, 5 seeds each, 50 tracks. A score is track + variant x track
 + run + residual, all normal; "no effect" means none over tracks like these, so the
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports import crossed, stats
-from reports import mixed as mixed_model
-from reports.stats import Result
+from reports.statistics import crossed, hypothesis_tests
+from reports.statistics import mixed as mixed_model
+from reports.statistics.hypothesis_tests import Result
 
 SEEDS, TRACKS, TRACK_SD, RESIDUAL_SD = 5, 50, 0.6, 0.6
 RUN_SDS = (0.05, 0.10, 0.15, 0.30)
@@ -44,11 +44,11 @@ def tests(a: pd.DataFrame, b: pd.DataFrame, rng: np.random.Generator, with_mixed
     flat = list(x.values()), list(y.values())
     found = [
         crossed.crossed(a, b),
-        stats.welch(*flat),
-        stats.student(*flat),
-        stats.paired(x, y),
-        stats.wilcoxon(x, y),
-        stats.permutation(*flat),
+        hypothesis_tests.welch(*flat),
+        hypothesis_tests.student(*flat),
+        hypothesis_tests.paired(x, y),
+        hypothesis_tests.wilcoxon(x, y),
+        hypothesis_tests.permutation(*flat),
         crossed.bootstrap(a, b, rng),
         crossed.item_means(a, b),
         crossed.naive(a, b),

@@ -21,13 +21,13 @@ import pandas as pd
 from scipy import stats
 
 from mss_core.data.sets import ClipSet
-from mss_core.decibels import Grid
 from mss_core.graph import Context, walk
 from mss_core.models import model
-from mss_core.models.aemic_classifier import THESIS
 from mss_core.runtime import prepare_process
 from mss_core.store import Store, materialize
 from mss_core.systems.aemic import AEMIC, aemic, smoke
+from mss_core.systems.aemic.classifier import THESIS
+from mss_core.systems.aemic.decibels import Grid
 from mss_core.training import Phase, TrainConfig
 
 FOLDS = 5

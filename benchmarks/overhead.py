@@ -20,12 +20,12 @@ from typing import Any
 
 from mss_core.graph import Context, Stage
 from mss_core.store import Store
-from mss_core.study import launch
-from mss_core.study.board import Board
+from mss_core.study.execution import stages_on_ray
+from mss_core.study.execution.progress import Board
+from mss_core.study.execution.resources import RESOURCES
 from mss_core.study.plan import Plan
-from mss_core.study.resources import RESOURCES
 from mss_core.study.tracking import Tracker, database
-from mss_core.study.view import StudyView, TrialView
+from mss_core.study.tracking.view import StudyView, TrialView
 
 TABLE = "track,target,metric,aggregation,score\n,macro,score,,0.5\n"
 
@@ -36,7 +36,7 @@ def imports() -> None:
     import pandas  # noqa: F401
     import torch  # noqa: F401
 
-    import mss_core.study.launch  # noqa: F401
+    import mss_core.study.execution.stages_on_ray  # noqa: F401
 
 
 def train_nothing(*, number: int, out: Path, ctx: Context) -> None:
@@ -80,7 +80,7 @@ def ours(folder: Path, trials: int, warm: bool) -> float:
     tracker.begin(view)
     board = Board(stages, store, io.StringIO())
     with board:
-        launch.execute(plan, store, Context(), board)
+        stages_on_ray.execute(plan, store, Context(), board)
     if not tracker.flush(120):
         raise RuntimeError("MLflow shows not all of it")
     tracker.close(interrupted=False)
@@ -102,7 +102,7 @@ def raw(folder: Path, trials: int, warm: bool) -> float:
         tune.report({"loss": 0.5})
 
     start = time.monotonic()
-    launch.connect()
+    stages_on_ray.connect()
     callback = MLflowLoggerCallback(tracking_uri=database(folder), experiment_name="noop")
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": 1}),
@@ -110,7 +110,7 @@ def raw(folder: Path, trials: int, warm: bool) -> float:
         tune_config=tune.TuneConfig(reuse_actors=warm),
         run_config=tune.RunConfig(storage_path=str(folder), verbose=0, callbacks=[callback]),
     )
-    with launch._quiet():
+    with stages_on_ray._quiet():
         results = tuner.fit()
     ray.shutdown()
     taken = time.monotonic() - start

@@ -23,8 +23,10 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from mss_core.graph import Context, Stage
 from mss_core.store import Store
-from mss_core.study import Search, conduct, launch, launch_search, searching
+from mss_core.study import Search
 from mss_core.study.designs import Variant
+from mss_core.study.execution import stages_on_ray
+from mss_core.study.search import on_ray, phase, scheduler
 from mss_core.study.study import Study
 
 import optuna  # isort: skip
@@ -74,11 +76,11 @@ def ours(folder: Path, trials: int, slots: int, seconds: float, seed: int) -> tu
         search=search,
     )
     store = Store(folder)
-    (arm,) = searching.plan_arms(study, False, {}, lambda recipe: recipe, store).values()
+    (arm,) = phase.plan_arms(study, False, {}, lambda recipe: recipe, store).values()
     assert arm.variant == Variant("baseline", {}, {}).name
     start = time.monotonic()
-    conductor = conduct.Conductor([replace(arm, points=())], store, lambda arm: searching.where(arm, store))
-    launch_search.execute(conductor, store, Context())
+    conductor = scheduler.Conductor([replace(arm, points=())], store, lambda arm: phase.where(arm, store))
+    on_ray.execute(conductor, store, Context())
     spent = time.monotonic() - start
     (run,) = conductor.underway
     done = [trial for trial in run.suggestions.trials() if trial.state == optuna.trial.TrialState.COMPLETE]
@@ -126,7 +128,7 @@ def start(until: float) -> int:
     """Imports what a training needs, and keeps its process from another such task until all have one."""
     import torch  # noqa: F401
 
-    from mss_core.study import launch_search  # noqa: F401
+    from mss_core.study.search import on_ray  # noqa: F401
 
     time.sleep(max(0.0, until - time.time()))
     return os.getpid()
@@ -149,7 +151,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # theirs complains of loggers that are off for both
     ray.init(address="local", num_cpus=chosen.slots, include_dashboard=False, log_to_driver=False)
-    launch.connect = lambda: False  # the cluster is there, for both
+    stages_on_ray.connect = lambda: False  # the cluster is there, for both
     ideal = chosen.trials * chosen.seconds / chosen.slots
     ratios = []
     for number in range(chosen.rounds):

@@ -24,11 +24,11 @@ import soundfile
 import torch
 
 from mss_core import audio
-from mss_core.data import synthetic
 from mss_core.data.batches import Segments, waveforms
 from mss_core.data.files import read_clip
 from mss_core.data.packed import SCALE, Packed, notes_of, pack
 from mss_core.data.sets import Item, Survey
+from mss_core.data.synthetic import synthesis
 from mss_core.graph import Context
 
 RATE, NEW_RATE, LENGTH, BATCH = 44_100, 16_000, 61_792, 16
@@ -39,7 +39,7 @@ MARGIN = 400
 def make_clips(folder: Path, count: int, seconds: float) -> None:
     """Stereo clips of the synthetic set, each as mp3 and as wav."""
     for index in range(count):
-        mono = synthetic.render(index, seconds, RATE).mixture
+        mono = synthesis.render(index, seconds, RATE).mixture
         samples = np.stack([mono, np.roll(mono, 30)], 1) * np.float32(0.9)
         soundfile.write(folder / f"{index}.wav", samples, RATE, subtype="PCM_16")
         soundfile.write(folder / f"{index}.mp3", samples, RATE, format="MP3")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mss_core.naming import choose
+from mss_core.errors import choose
 
 
 def l1(estimates: Tensor, references: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from mss_core.errors import nearest
 from mss_core.graph import field_names
-from mss_core.naming import nearest
 
 Recipe = TypeVar("Recipe")
 

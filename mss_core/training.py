@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mss_core.errors import choose
 from mss_core.graph import Context, Stopped
-from mss_core.naming import choose
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .findings import Findings
+    from reports.findings import Findings
 
 FORMATS = {"html": "report.html", "md": "report.md", "csv": "report.csv", "tex": "report.tex", "json": "report.json"}
 
@@ -18,9 +18,9 @@ def read(directory: Path) -> "Findings":
     """The findings of a study directory (study.json, scores.csv, and predictions.parquet where
     there is one).
     """
-    from .ablation import analyse
-    from .study import read_study
-    from .table import read_predictions, read_scores
+    from reports.ablation import analyse
+    from reports.inputs.study import read_study
+    from reports.inputs.tables import read_predictions, read_scores
 
     directory = Path(directory)
     for name in ("study.json", "scores.csv"):
@@ -53,9 +53,9 @@ def write(
     """Write findings in the formats asked for below `out`; curves and predictions are read from
     `tables`.
     """
-    from . import html, latex, markdown, plain
-    from .sections import sections
-    from .table import read_curves, read_predictions
+    from reports.inputs.tables import read_curves, read_predictions
+    from reports.sections import sections
+    from reports.writers import html, latex, markdown, terminal
 
     extra = sections(found, tables, store)
     paths = {}
@@ -69,7 +69,7 @@ def write(
         elif name == "md":
             text = markdown.to_markdown(found, extra)
         else:
-            text = {"csv": plain.to_csv, "tex": latex.to_latex, "json": plain.to_json}[name](found)
+            text = {"csv": terminal.to_csv, "tex": latex.to_latex, "json": terminal.to_json}[name](found)
         paths[name] = out / FORMATS[name]
         paths[name].write_text(text, encoding="utf-8")
     return paths
@@ -79,6 +79,6 @@ def summary(directory: Path) -> str:
     """The table to print at the end of a run: a row a variant, the family, and the finding in a
     sentence.
     """
-    from . import plain
+    from reports.writers import terminal
 
-    return plain.summary(read(Path(directory)))
+    return terminal.summary(read(Path(directory)))

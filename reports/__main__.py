@@ -12,11 +12,12 @@ import signal
 import sys
 from pathlib import Path
 
-from . import FORMATS, plain, read, write
-from .ablation import analyse
-from .findings import Findings
-from .study import CORRECTIONS, TESTS, nearest, with_declaration
-from .table import bare_study, read_scores
+from reports import FORMATS, read, write
+from reports.ablation import analyse
+from reports.findings import Findings
+from reports.inputs.study import CORRECTIONS, TESTS, nearest, with_declaration
+from reports.inputs.tables import bare_study, read_scores
+from reports.writers import terminal
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             home = study_directory(args.study, args.store)
             found, formats = read(home), tuple(FORMATS)
-        contrasts = [c for comparison in found.comparisons for c in plain.contrast_objects(comparison)]
+        contrasts = [c for comparison in found.comparisons for c in terminal.contrast_objects(comparison)]
         if args.json:
             text = json.dumps(contrasts, indent=1, ensure_ascii=False, allow_nan=False)
             if args.json == "-":
@@ -102,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
             is_table = table.suffix == ".csv"
             paths = write(found, out, formats, store=home.parent.parent, tables=None if is_table else home)
         if args.json != "-":
-            print(plain.summary(found))
+            print(terminal.summary(found))
             for path in paths.values() if formats else ():
                 print(path)
     except ValueError as error:

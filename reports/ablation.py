@@ -11,15 +11,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from . import crossed, declared, tagging
-from .comparison import comparison
-from .effects import BASELINES, by_item, separation, variance_by_factor
-from .findings import Comparison, Findings, Power, Separation
-from .overlap import overlap
-from .power import detectable, nice_differences, runs_needed
-from .study import Study
-from .table import MACRO, Scores, select, tag_scores, without
-from .text import count, listing
+from reports import declared
+from reports.comparison import comparison
+from reports.findings import Comparison, Findings, Power, Separation
+from reports.inputs.study import Study
+from reports.inputs.tables import MACRO, Scores, select, tag_scores, without
+from reports.overlap import overlap
+from reports.statistics import crossed, tagging
+from reports.statistics.effects import BASELINES, by_item, separation, variance_by_factor
+from reports.statistics.power import detectable, nice_differences, runs_needed
+from reports.text import count, listing
 
 
 def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = None) -> Findings:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from scipy import stats as scipy_stats
 
-from .auc import d_score, hanley_mcneil
-from .published import paper
-from .stars import msspt_settings, msspt_stars, p_from_summary
-from .text import listing, number, p_phrase
+from reports.published import paper
+from reports.stars import msspt_settings, msspt_stars, p_from_summary
+from reports.statistics.auc import d_score, hanley_mcneil
+from reports.text import listing, number, p_phrase
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from . import crossed, declared, mixed, stats, tagging
-from .contrasts import Comparability, compare
-from .corrections import LABELS, correct, stars
-from .findings import Comparison, Contrast, Row
-from .overlap import Overlap, overlap, whole
-from .stats import NAN, Result
-from .study import Study, nearest
-from .table import Scores, run_scores, select, tag_scores
-from .text import count, listing, style
+from reports import declared
+from reports.contrasts import Comparability, compare
+from reports.findings import Comparison, Contrast, Row
+from reports.inputs.study import Study, nearest
+from reports.inputs.tables import Scores, run_scores, select, tag_scores
+from reports.overlap import Overlap, overlap, whole
+from reports.statistics import crossed, hypothesis_tests, mixed, tagging
+from reports.statistics.corrections import LABELS, correct, stars
+from reports.statistics.hypothesis_tests import NAN, Result
+from reports.text import count, listing, style
 
 MIXED_LIMIT = 40
 OVER_ITEMS = ("crossed", "mixed", "bootstrap", "item_means")
@@ -148,7 +149,7 @@ def _row(name: str, reference: str, rows: pd.DataFrame, pair: Overlap | None, st
     ragged = shown.empty and not own.empty  # no target and track is in all runs
     runs = run_scores(own if ragged else shown).get(name, {})
     values = list(runs.values())
-    sd = math.sqrt(stats.variance(values)) if len(values) > 1 and not ragged else NAN
+    sd = math.sqrt(hypothesis_tests.variance(values)) if len(values) > 1 and not ragged else NAN
     planned = len([t for t in study.trials if t.variant == name]) or len(study.declaration.seeds) or len(values)
     mean = float(np.mean(values)) if values else NAN
     return Row(name, name == reference, runs, planned, mean, sd, sd / math.sqrt(len(values)) if values else NAN)
@@ -170,12 +171,12 @@ def _tests(
     the naive one.
     """
     x, y = list(a.values()), list(b.values())
-    found: dict[str, Result] = {"welch": stats.welch(x, y, alpha)}
+    found: dict[str, Result] = {"welch": hypothesis_tests.welch(x, y, alpha)}
     if not brief or primary not in found:
-        found["student"] = stats.student(x, y, alpha)
-        found["paired"] = stats.paired(a, b, alpha)
-        found["wilcoxon"] = stats.wilcoxon(a, b, alpha)
-        found["permutation"] = stats.permutation(x, y, alpha, rng)
+        found["student"] = hypothesis_tests.student(x, y, alpha)
+        found["paired"] = hypothesis_tests.paired(a, b, alpha)
+        found["wilcoxon"] = hypothesis_tests.wilcoxon(a, b, alpha)
+        found["permutation"] = hypothesis_tests.permutation(x, y, alpha, rng)
     if items_a is not None and items_b is not None:
         if not brief or primary in OVER_ITEMS:
             found["crossed"] = crossed.crossed(items_a, items_b, alpha, item)
@@ -201,15 +202,19 @@ def _contrast(
     alpha = study.declaration.alpha
     if comparability.refusal:
         label = next((r.label for r in results if r.test == test), test)
-        results = (stats.not_possible(test, label, (0, 0), 0, "refused"),)
-    none = stats.not_possible(test, test, (0, 0), 0, absent or f"the test {test} does not apply to these scores")
+        results = (hypothesis_tests.not_possible(test, label, (0, 0), 0, "refused"),)
+    none = hypothesis_tests.not_possible(
+        test, test, (0, 0), 0, absent or f"the test {test} does not apply to these scores"
+    )
     primary = next((r for r in results if r.test == test), none)
     wide = (NAN, NAN)
     if primary.se >= 0 and not math.isnan(primary.low):
-        again = stats.from_se(test, "", primary.difference, primary.se, primary.df, primary.n, alpha=alpha / family)
+        again = hypothesis_tests.from_se(
+            test, "", primary.difference, primary.se, primary.df, primary.n, alpha=alpha / family
+        )
         wide = (again.low, again.high) if not math.isnan(primary.df) or primary.se == 0 else (NAN, NAN)
     a, b = (list(runs.values()) for runs in pair.runs)
-    no_effect = stats.Effect(NAN, NAN, NAN)
+    no_effect = hypothesis_tests.Effect(NAN, NAN, NAN)
     return Contrast(
         variant=name,
         reference=reference,
@@ -218,8 +223,8 @@ def _contrast(
         p_corrected=NAN,
         stars="",
         simultaneous=wide,
-        effect=no_effect if comparability.refusal else stats.hedges(a, b, alpha),
-        equivalence=stats.tost(primary, alpha, study.declaration.margin),
+        effect=no_effect if comparability.refusal else hypothesis_tests.hedges(a, b, alpha),
+        equivalence=hypothesis_tests.tost(primary, alpha, study.declaration.margin),
         naive=next((r for r in results if r.test == "naive"), None),
         tests=(primary, *(r for r in results if r is not primary)),
         devices=tuple(declared.devices(study, name, reference)),

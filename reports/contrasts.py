@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .study import Declaration, Study, Variant
-from .text import listing
+from reports.inputs.study import Declaration, Study, Variant
+from reports.text import listing
 
 ABSENT = "(absent)"
 

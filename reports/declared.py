@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from . import prose
-from .findings import Comparison
-from .study import Study
-from .table import Scores
-from .text import count, listing
+from reports import prose
+from reports.findings import Comparison
+from reports.inputs.study import Study
+from reports.inputs.tables import Scores
+from reports.text import count, listing
 
 WORDS = {"target": ("target",), "track": ("track",), "score": ("track of one target", "tracks of one target")}
 """What a contrast leaves out, as `count` takes it."""

@@ -8,10 +8,10 @@ only text.Style scales them for print.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .contrasts import Comparability
-from .stats import Effect, Equivalence, Result
-from .study import Study
-from .text import Style
+from reports.contrasts import Comparability
+from reports.inputs.study import Study
+from reports.statistics.hypothesis_tests import Effect, Equivalence, Result
+from reports.text import Style
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from .table import item_scores, run_scores, track_scores
-from .text import count
+from reports.inputs.tables import item_scores, run_scores, track_scores
+from reports.text import count
 
 CELL = ["target", "track"]
 

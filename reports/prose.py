@@ -4,9 +4,9 @@ not.
 
 import math
 
-from .findings import Comparison, Contrast, Findings
-from .stats import Result
-from .text import MISSING, count, listing, number, p_phrase
+from reports.findings import Comparison, Contrast, Findings
+from reports.statistics.hypothesis_tests import Result
+from reports.text import MISSING, count, listing, number, p_phrase
 
 ITEM_PLURAL = {"track": "tracks", "tag": "tags", "clip": "clips"}
 

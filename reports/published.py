@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .findings import Findings
+from reports.findings import Findings
 
 DATA = Path(__file__).parent / "data"
 PAPERS = ("msspt", "iass", "aemic", "tagbox", "hmss")

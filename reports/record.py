@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from .findings import Findings
-from .text import duration
+from reports.findings import Findings
+from reports.text import duration
 
 
 def commands(findings: Findings) -> list[str]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from scipy import stats as scipy_stats
 
-from .corrections import correct
-from .published import Printed, Table, paper
+from reports.published import Printed, Table, paper
+from reports.statistics.corrections import correct
 
 FAMILIES = (1, 2, 5, 6, 7, 10, 30, 36)
 

@@ -18,7 +18,7 @@ those of the mixture itself and of an ideal ratio mask stand beside the separato
 """
 
 from mss_core.study import Factor, Search, Study, only_listed, run
-from mss_core.systems.xumx import smoke, transfer
+from mss_core.systems.transfer import smoke, transfer
 from search_spaces.train_stems import train_stems
 
 study = Study(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mss_core import audio, augment, classify, models
+from mss_core import audio, augment, classifiers, models
 from mss_core.augment import Augment, augmented, generator
 from mss_core.data import batches
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, mix
@@ -108,9 +108,9 @@ def test_a_classifier_s_batches_are_crops_of_its_clips(prepared: Path, monkeypat
     """Against reading each clip by itself: one pass without repetition, crops at whole hops, truth of that clip."""
     packed = Packed(materialize(stages(tiny())["prepare_clips"], Store(prepared), Context()))
     clips, kept = packed.split("train"), []
-    monkeypatch.setattr(classify, "fit", lambda module, train, **parts: kept.append(parts))
+    monkeypatch.setattr(classifiers, "fit", lambda module, train, **parts: kept.append(parts))
     train = tiny().train_tail
-    classify.fit_classifier(torch.nn.Identity(), packed, 384, train, Context())
+    classifiers.fit_classifier(torch.nn.Identity(), packed, 384, train, Context())
     steps = kept[0]["epoch_steps"]
     assert steps == len(clips) // train.batch
     used = []
@@ -196,7 +196,7 @@ def test_mistakes(make, message: str) -> None:
 def test_a_classifier_refuses_what_would_spoil_its_labels(prepared: Path) -> None:
     packed = Packed(materialize(stages(tiny())["prepare_clips"], Store(prepared), Context()))
     with pytest.raises(ValueError, match="clips have labels only"):
-        classify.fit_classifier(
+        classifiers.fit_classifier(
             torch.nn.Identity(), packed, 384, tiny().train_tail, Context(), Augment(add_same_source=0.1)
         )
 

@@ -10,81 +10,37 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-BASE = {
-    "naming",
-    "claim",
-    "graph",
-    "recipe",
-    "audio",
-    "losses",
-    "metrics",
-    "runtime",
-    "augment",
-    "decibels",
-    "variants",
-}
 ALLOWED: dict[str, set[str]] = {
     # module or package of mss_core: what of mss_core it may import besides itself
-    "naming": set(),
+    "errors": set(),
     "claim": set(),
+    "runtime": set(),
     "graph": {"claim"},
-    "drivers": {"claim", "graph"},
-    "store": {"claim", "graph", "store_tool"},  # its command line, imported when it is run
-    "store_tool": {"drivers", "graph"},
-    "recipe": {"naming", "graph"},
+    "recipe": {"errors", "graph"},
+    "store": {"claim", "graph"},
     "audio": set(),
     "augment": set(),
-    "classic": set(),
-    "decibels": {"naming"},
-    "variants": {"augment", "naming"},
-    "losses": {"naming"},
     "metrics": set(),
-    "runtime": set(),
-    "pictures": {"audio"},
-    "models": {"audio", "decibels", "naming"},
-    "data": {"audio", "naming", "graph", "runtime"},
+    "losses": {"errors"},
     "apply": {"audio"},
-    "steer": {"apply", "audio", "models", "naming"},
-    "training": {"graph", "losses", "naming"},
-    "gating": {"naming"},
-    "masking": {"audio"},
-    "classify": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
-    "stages": {
-        "classify",
-        *BASE,
-        "models",
-        "data",
-        "apply",
-        "gating",
-        "masking",
-        "training",
-        "pictures",
-        "classic",
-        "steer",
-    }
-    - {"recipe"},
-    "systems": {
-        "audio",
-        "augment",
-        "decibels",
-        "losses",
-        "variants",
-        "naming",
-        "graph",
-        "recipe",
-        "models",
-        "data",
-        "gating",
-        "masking",
-        "stages",
-        "training",
-        "steer",
-    },
-    "study": {"naming", "claim", "graph", "store", "recipe", "runtime", "data", "training", "drivers"},
+    "pictures": {"audio"},
+    "models": {"audio", "errors"},
+    "training": {"errors", "graph"},
+    "data": {"audio", "errors", "graph", "runtime"},
+    "classifiers": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
 }
+TOOLBOX = set(ALLOWED) - {"claim", "recipe", "store"}
+ALLOWED["stages"] = TOOLBOX
+ALLOWED["systems"] = TOOLBOX | {"recipe", "stages"}
+ALLOWED["study"] = {"claim", "data", "errors", "graph", "recipe", "runtime", "store", "training"}
 ONLY_IN = {
-    "ray": {"mss_core/study/launch.py", "mss_core/study/launch_search.py"},
-    "optuna": {"mss_core/study/suggest.py", "mss_core/study/conduct.py", "mss_core/study/journal.py", "search_spaces"},
+    "ray": {"mss_core/study/execution/stages_on_ray.py", "mss_core/study/search/on_ray.py"},
+    "optuna": {
+        "mss_core/study/search/optuna_storage.py",
+        "mss_core/study/search/scheduler.py",
+        "mss_core/study/search/journal.py",
+        "search_spaces",
+    },
     "mlflow": {"mss_core/study/tracking/"},
     "torchaudio": {"mss_core/audio.py", "mss_core/models/released.py"},
     "museval": {"mss_core/metrics"},
@@ -162,10 +118,72 @@ def test_no_cycle_within_a_package(package: str) -> None:
 def test_stages_do_not_import_each_other() -> None:
     stages = {path.stem for path in (ROOT / "mss_core" / "stages").glob("*.py")} - {"__init__"}
     for path in sorted((ROOT / "mss_core" / "stages").glob("*.py")):
-        others = stages - {path.stem}
         for name in imports(path):
             words = name.split(".")
-            assert words[:2] != ["mss_core", "stages"] or words[2] not in others, f"{ids(path)} imports {name}"
+            assert words[:2] != ["mss_core", "stages"] or words[2] == path.stem, f"{ids(path)} imports {name}"
+    assert stages
+
+
+SYSTEMS = {path.name: path for path in (ROOT / "mss_core" / "systems").iterdir() if (path / "recipe.py").exists()}
+
+
+@pytest.mark.parametrize("system", sorted(SYSTEMS))
+def test_systems_do_not_import_each_other(system: str) -> None:
+    for path in sorted(SYSTEMS[system].rglob("*.py")):
+        for name in imports(path):
+            words = name.split(".")
+            assert words[:2] != ["mss_core", "systems"] or words[2] == system, f"{ids(path)} imports {name}"
+
+
+def test_nothing_shared_imports_a_system() -> None:
+    """What only one paper needs lies in its folder, so nothing outside may need it (a study imports its recipe)."""
+    for path in (path for path in FILES if ids(path).startswith("mss_core") and "systems" not in path.parts):
+        assert not any(name.startswith("mss_core.systems.") for name in imports(path)), ids(path)
+
+
+def module_file(name: str) -> Path | None:
+    """The file of the module that an imported name is, or lies in; None outside this project."""
+    while name:
+        for path in (ROOT / (name.replace(".", "/") + ".py"), ROOT / name.replace(".", "/") / "__init__.py"):
+            if path.exists():
+                return path
+        name = name.rpartition(".")[0]
+    return None
+
+
+def users(folder: str) -> dict[str, set[str]]:
+    """``{file of the folder: systems that reach it}``, by imports at any depth and by names of models in recipes."""
+    from mss_core import models
+
+    by_name = {name: module_file(module) for name, (module, _) in models.NAMES.items()}
+    reached: dict[str, set[str]] = {path.stem: set() for path in (ROOT / "mss_core" / folder).glob("*.py")}
+    for system, home in SYSTEMS.items():
+        waiting, seen = sorted(home.rglob("*.py")), set()
+        while waiting:
+            path = waiting.pop()
+            if path in seen:
+                continue
+            seen.add(path)
+            strings = (
+                {
+                    node.value
+                    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                    if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                }
+                if home in path.parents
+                else set()
+            )
+            waiting += [file for name in imports(path) if (file := module_file(name)) and "mss_core" in file.parts]
+            waiting += [file for name, file in by_name.items() if name in strings and file is not None]
+        for path in seen:
+            if path.parent == ROOT / "mss_core" / folder:
+                reached[path.stem].add(system)
+    return {name: systems for name, systems in reached.items() if name != "__init__"}
+
+
+@pytest.mark.parametrize("folder", ["stages", "models"])
+def test_what_is_shared_serves_at_least_two_systems(folder: str) -> None:
+    assert {name: systems for name, systems in users(folder).items() if len(systems) < 2} == {}
 
 
 def test_every_module_of_the_core_has_a_rule() -> None:

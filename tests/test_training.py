@@ -12,13 +12,13 @@ from torch import nn
 from mss_core.graph import Context, read_history
 from mss_core.losses import LOSSES
 from mss_core.recipe import override
-from mss_core.systems import aemic, hmss, iass, msspt, tagbox, xumx
+from mss_core.systems import aemic, hmss, iass, msspt, tagbox, transfer
 from mss_core.systems.aemic import AEMIC
 from mss_core.systems.hmss import HMSS
 from mss_core.systems.iass import IASS, OPEN_UNMIX
 from mss_core.systems.msspt import AST_PHASES, MSSPT
 from mss_core.systems.tagbox import TagBox
-from mss_core.systems.xumx import Transfer
+from mss_core.systems.transfer import Transfer
 from mss_core.training import Phase, TrainConfig, fit
 
 SMOKE = {
@@ -27,7 +27,7 @@ SMOKE = {
     IASS: iass.smoke,
     HMSS: hmss.smoke,
     TagBox: tagbox.smoke,
-    Transfer: xumx.smoke,
+    Transfer: transfer.smoke,
 }
 
 

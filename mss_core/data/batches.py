@@ -20,8 +20,8 @@ from torch import Tensor
 
 from mss_core import runtime
 from mss_core.data.packed import SCALE, Packed, PackedItem, refuse, starts
+from mss_core.errors import choose
 from mss_core.graph import Context
-from mss_core.naming import choose
 
 T = TypeVar("T")
 Pair = tuple[Tensor, Tensor]

@@ -16,7 +16,7 @@ from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.items import AUDIO, SPLITS, Item, Survey
 from mss_core.data.packed import SILENCE, in_order, odd_rows, twins, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
-from mss_core.naming import choose
+from mss_core.errors import choose
 
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
 DISAGREE = 10.0
@@ -68,7 +68,7 @@ def _stems(name: str, root: Path) -> tuple[str, ...]:
     if name == "ms21":
         return ("vocals", "percussion", "bass", "other")
     if name == "slakh2100":
-        from mss_core.data.slakh import PROGRAMS
+        from mss_core.data.loaders.slakh import PROGRAMS
 
         return tuple(PROGRAMS)
     if name == "stems":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mss_core.naming import choose
+from mss_core.errors import choose
 
 TRACKS = ("synthetic", "stems", "musdb18", "musdb18hq", "mm", "ms21", "slakh2100")
 CLIPS = ("synthetic", "clips", "mtat", "fma_medium", "fma_medium_minus_small", "irmas", "mtg_jamendo")

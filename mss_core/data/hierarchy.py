@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mss_core.naming import choose
+from mss_core.errors import choose
 
 FOLDER = Path(__file__).with_name("hierarchies")
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))

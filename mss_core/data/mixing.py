@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mss_core.data.batches import Mapped, Places, places, waveforms
 from mss_core.data.packed import Packed, PackedItem
-from mss_core.naming import choose
+from mss_core.errors import choose
 
 Segment = tuple[PackedItem, int]
 

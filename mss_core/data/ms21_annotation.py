@@ -22,7 +22,7 @@ import yaml
 
 from mss_core.data import hierarchy
 from mss_core.data.items import SPLITS, Note
-from mss_core.naming import nearest
+from mss_core.errors import nearest
 
 UNUSED, AMBIENT = "Unused", "Ambient_Microphone"
 VOCALS = ("lead_vocal", "backing_vocal")

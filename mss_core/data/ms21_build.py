@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
-from mss_core.data import hierarchy, ms21
+from mss_core.data import hierarchy
 from mss_core.data.files import cores
 from mss_core.data.items import SPLITS
+from mss_core.data.loaders import ms21
 from mss_core.data.loudness import gain_to_loudness, gain_to_peak, integrated
 from mss_core.data.ms21_annotation import (
     AMBIENT,
@@ -44,8 +45,8 @@ from mss_core.data.ms21_annotation import (
     statistics,
 )
 from mss_core.data.packed import in_order
+from mss_core.errors import choose
 from mss_core.graph import digest, write_atomically
-from mss_core.naming import choose
 
 LOUDNESS, PEAK = -25.0, -1.0
 PERCUSSIVE = ("drum_set", "nontonal_percussion", "percussion")

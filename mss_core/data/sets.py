@@ -13,23 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mss_core.data import (
-    clips,
-    fma,
-    irmas,
-    medleydb,
-    ms21,
-    mtat,
-    mtg_jamendo,
-    musdb18,
-    slakh,
-    stems,
-    synthetic_sets,
-    weights,
-)
+from mss_core.data import weights
 from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
+from mss_core.data.loaders import clips, fma, irmas, medleydb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
+from mss_core.data.synthetic import loader as synthetic
 
 __all__ = [
     "CLIP_SETS",
@@ -47,7 +36,7 @@ __all__ = [
 ]
 
 TRACK_SETS: dict[str, Callable[..., Survey]] = {
-    "synthetic": synthetic_sets.survey,
+    "synthetic": synthetic.survey,
     "stems": stems.survey,
     "musdb18": musdb18.survey,
     "musdb18hq": musdb18.survey,
@@ -56,7 +45,7 @@ TRACK_SETS: dict[str, Callable[..., Survey]] = {
     "slakh2100": slakh.survey,
 }
 CLIP_SETS: dict[str, Callable[..., Survey]] = {
-    "synthetic": synthetic_sets.survey,
+    "synthetic": synthetic.survey,
     "clips": clips.survey,
     "mtat": mtat.survey,
     "fma_medium": fma.survey,

@@ -7,28 +7,28 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mss_core.naming import choose, nearest
+from mss_core.errors import choose, nearest
 
 NAMES = {
     "unet": ("mss_core.models.unet", "UNet"),
-    "cnn_tail": ("mss_core.models.cnn_tail", "CnnTail"),
-    "ast_tail": ("mss_core.models.ast_tail", "AstTail"),
-    "vqvae": ("mss_core.models.vqvae", "VqVae"),
-    "fcn": ("mss_core.models.taggers", "Fcn"),
-    "harmonic_cnn": ("mss_core.models.taggers", "HarmonicCnn"),
-    "short_chunk_cnn": ("mss_core.models.taggers", "ShortChunkCnn"),
-    "musicnn": ("mss_core.models.taggers", "Musicnn"),
-    "joint_cnn": ("mss_core.models.joint", "JointCnn"),
-    "level_separator": ("mss_core.models.levels", "LevelSeparator"),
-    "mask_inference": ("mss_core.models.mask_inference", "MaskInference"),
+    "cnn_tail": ("mss_core.systems.msspt.cnn_tail", "CnnTail"),
+    "ast_tail": ("mss_core.systems.msspt.ast_tail", "AstTail"),
+    "vqvae": ("mss_core.systems.tagbox.vqvae", "VqVae"),
+    "fcn": ("mss_core.systems.tagbox.taggers", "Fcn"),
+    "harmonic_cnn": ("mss_core.systems.tagbox.taggers", "HarmonicCnn"),
+    "short_chunk_cnn": ("mss_core.systems.tagbox.taggers", "ShortChunkCnn"),
+    "musicnn": ("mss_core.systems.tagbox.taggers", "Musicnn"),
+    "joint_cnn": ("mss_core.systems.msspt.joint", "JointCnn"),
+    "level_separator": ("mss_core.systems.hmss.levels", "LevelSeparator"),
+    "mask_inference": ("mss_core.systems.hmss.mask_inference", "MaskInference"),
     "hdemucs": ("mss_core.models.released", "HDemucs"),
     "xumx": ("mss_core.models.xumx", "XUMX"),
-    "query_mask_inference": ("mss_core.models.mask_inference", "QueryMaskInference"),
-    "joint_ast": ("mss_core.models.joint", "JointAst"),
-    "iass_unet": ("mss_core.models.iass_unet", "IassUNet"),
-    "open_unmix": ("mss_core.models.open_unmix", "OpenUnmix"),
-    "spectrogram_autoencoder": ("mss_core.models.spectrogram_autoencoder", "SpectrogramAutoencoder"),
-    "aemic_classifier": ("mss_core.models.aemic_classifier", "AemicClassifier"),
+    "query_mask_inference": ("mss_core.systems.hmss.mask_inference", "QueryMaskInference"),
+    "joint_ast": ("mss_core.systems.msspt.joint", "JointAst"),
+    "iass_unet": ("mss_core.systems.iass.unet", "IassUNet"),
+    "open_unmix": ("mss_core.systems.iass.open_unmix", "OpenUnmix"),
+    "spectrogram_autoencoder": ("mss_core.systems.aemic.autoencoder", "SpectrogramAutoencoder"),
+    "aemic_classifier": ("mss_core.systems.aemic.classifier", "AemicClassifier"),
 }
 DECIDED_BY_DATA = ("classes", "channels", "sources")
 DECIDED_ALSO = {

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import audio
+from mss_core.errors import choose
 from mss_core.models.layers import POOLS, double, glorot, log10
-from mss_core.naming import choose
 
 
 class UNet(nn.Module):

@@ -11,11 +11,11 @@ import torch
 
 from mss_core import models
 from mss_core.apply import predict_clips
-from mss_core.classify import loss_of
+from mss_core.classifiers import loss_of
 from mss_core.data.packed import Packed
+from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.losses import probabilities
-from mss_core.naming import choose
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from mss_core import models
 from mss_core.data import weights
 from mss_core.data.sets import WeightSet, find_root
+from mss_core.errors import choose
 from mss_core.graph import Context, checksum
 from mss_core.models.released import from_torchaudio
 from mss_core.models.xumx import from_released
-from mss_core.naming import choose
 
 LAYOUTS = {"xumx": from_released, "hdemucs": from_torchaudio}
 """Who reads which layout: X-UMX as its authors publish it for PyTorch, Hybrid Demucs as torchaudio does."""

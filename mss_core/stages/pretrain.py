@@ -15,10 +15,10 @@ from mss_core.augment import Augment, augmented, check
 from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, Mixer, mix
 from mss_core.data.packed import Packed
+from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.losses import LOSSES, MASK_LOSSES
 from mss_core.models.unet import separate
-from mss_core.naming import choose
 from mss_core.runtime import seeded
 from mss_core.training import TrainConfig, fit
 

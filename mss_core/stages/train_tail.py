@@ -8,7 +8,7 @@ from typing import Any
 
 from mss_core import models
 from mss_core.augment import UNCHANGED, Augment
-from mss_core.classify import fit_classifier
+from mss_core.classifiers import fit_classifier
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.runtime import seeded

@@ -2,7 +2,7 @@
 
 from mss_core.study.designs import Factor, Variant, cumulative, full_factorial, one_at_a_time, only_listed, table_cells
 from mss_core.study.run import run
-from mss_core.study.search import Asha, Search
+from mss_core.study.search.declare import Asha, Search
 from mss_core.study.study import Study, Trial
 
 __all__ = [

@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mss_core.claim import Claim
-from mss_core.drivers import Driver
+from mss_core.errors import nearest
 from mss_core.graph import Context
-from mss_core.naming import nearest
 from mss_core.store import Store
-from mss_core.study import searching
-from mss_core.study.board import BLOCKED, FAILED, RUNNING, WAITING, Board
+from mss_core.store.drivers import Driver
+from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.plan import Binder, Plan, data_paths, make_plan
-from mss_core.study.search import overlap
+from mss_core.study.search import phase
+from mss_core.study.search.declare import overlap
 from mss_core.study.study import Study, Trial
-from mss_core.study.view import of_plan
+from mss_core.study.tracking.view import of_plan
 
 if TYPE_CHECKING:
     from mss_core.study.tracking import Tracker
@@ -100,19 +100,19 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     given = dict(settings)
     from mss_core.study import results
 
-    study = searching.wanted(study, options.search, options.smoke, settings, seeds)
+    study = phase.wanted(study, options.search, options.smoke, settings, seeds)
     store = Store(options.store)
     binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
     trials = study.trials(seeds, options.smoke, settings, binder)
     _check_data(options.data, binder, study, trials)
-    arms = searching.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
-    title = (searching.tuned(study, arms, store) if arms else study).title(options.smoke, given)
+    arms = phase.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
+    title = (phase.tuned(study, arms, store) if arms else study).title(options.smoke, given)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
     if arms:
-        _say(searching.summary(arms, store))
+        _say(phase.summary(arms, store))
         if driver is not None:
-            searching.carry_out(arms, store, options.in_process, _context(binder, results.environment()), _say)
-        study = searching.tuned(study, arms, store)
+            phase.carry_out(arms, store, options.in_process, _context(binder, results.environment()), _say)
+        study = phase.tuned(study, arms, store)
         trials = study.trials(seeds, options.smoke, settings, binder)
     plan = make_plan(trials, store, set_aside=driver is not None)
     if driver is None:
@@ -141,7 +141,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             surroundings,
         )
         if arms:
-            searching.collect(folder, study, arms, store)
+            phase.collect(folder, study, arms, store)
         return folder
 
     interrupted = True
@@ -151,7 +151,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         if plan.needed:
             _execute(plan, store, options.in_process, binder, surroundings, board)
         folder = gather()
-        import reports.plain
+        import reports.writers.terminal
 
         found = reports.read(folder)
         written = reports.write(found, folder, tuple(reports.FORMATS), store.root, folder)
@@ -161,7 +161,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     finally:
         if tracker is not None:
             tracker.close(interrupted)
-    print(reports.plain.summary(found))
+    print(reports.writers.terminal.summary(found))
     _say("")
     _say(f"report   {_shown(written['html'])}")
     _say(f"tables   {_shown(folder)}")
@@ -205,10 +205,10 @@ def _execute(
     ctx = _context(binder, surroundings)
     with board:
         if in_process:
-            from mss_core.study.local import execute
+            from mss_core.study.execution.in_process import execute
         else:
             try:
-                from mss_core.study.launch import execute
+                from mss_core.study.execution.stages_on_ray import execute
             except ModuleNotFoundError as error:
                 raise RuntimeError(f"{error.name} is not installed; add --in-process to run without Ray") from None
             _say("starting Ray")
@@ -339,25 +339,25 @@ def _summary(plan: Plan) -> str:
 def _print_plan(
     study: Study, title: str, plan: Plan, binder: Binder, store: Store, seeds: int, options: argparse.Namespace
 ) -> None:
-    from mss_core.study import quote
-    from mss_core.study.price import here
-    from mss_core.study.reach import reach
-    from reports.power import detectable
+    from mss_core.study.dry_run import show
+    from mss_core.study.dry_run.cost import here
+    from mss_core.study.dry_run.power import reach
+    from reports.statistics.power import detectable
 
     cpus, gpus = (
         given if given is not None else found for given, found in zip((options.cpus, options.gpus), here(), strict=True)
     )
     probed = (
-        quote.measure(plan, store, _context(binder, {}), options.probe, binder.absent, _say) if (options.probe) else []
+        show.measure(plan, store, _context(binder, {}), options.probe, binder.absent, _say) if (options.probe) else []
     )
     if probed:
         plan = make_plan(plan.trials, store, set_aside=False)  # data sets that the probe prepared are there now
-    cost = quote.quote(plan, store, cpus, gpus, not options.in_process, probed)
+    cost = show.quote(plan, store, cpus, gpus, not options.in_process, probed)
     found = reach(study, store, seeds, detectable)
     if options.json:
-        print(json.dumps(quote.as_json(title, plan, binder.absent, cost, found, study.test), indent=1))
+        print(json.dumps(show.as_json(title, plan, binder.absent, cost, found, study.test), indent=1))
     else:
-        print(quote.as_text(title, _summary(plan), plan, binder.absent, cost, found, study))
+        print(show.as_text(title, _summary(plan), plan, binder.absent, cost, found, study))
 
 
 def _shown(path: Path) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mss_core.errors import choose, nearest
 from mss_core.graph import Stage, digest
-from mss_core.naming import choose, nearest
 from mss_core.recipe import flatten, has, override, paths
 from mss_core.study.designs import Factor, Variant, one_at_a_time
-from mss_core.study.search import Search
+from mss_core.study.search.declare import Search
 
 SETTINGS = "settings"
 """The factor of a study that has no other: its recipe as given, and as its search left it."""

@@ -6,7 +6,7 @@ A study declares `{"kind": "<module>", **options}`; the module reports/sections/
 
 with `tables`, the study's directory (scores.csv and the other files of docs/formats.md), and `store`, from which an
 artefact's files are read by study.json's `directory`. None leaves the part out. Both the HTML and the Markdown
-report show it; figures are SVG (reports/svg.py) and appear in the HTML alone.
+report show it; figures are SVG (reports/drawing/svg.py) and appear in the HTML alone.
 """
 
 import importlib
@@ -14,8 +14,8 @@ import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..findings import Findings
-from ..study import nearest
+from reports.findings import Findings
+from reports.inputs.study import nearest
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import svg
-from ..findings import Findings
-from ..table import MACRO, read_scores
-from ..text import MISSING, number
-from . import Figure, Section, Table
+from reports.drawing import svg
+from reports.findings import Findings
+from reports.inputs.tables import MACRO, read_scores
+from reports.sections import Figure, Section, Table
+from reports.text import MISSING, number
 
 AUC, FRAME, RATE = "activity_auc_1s", "activity_auc", "activation_rate"
 LEFT, WIDTH, BAR = 210.0, 760.0, 15.0

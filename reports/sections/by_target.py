@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..findings import Findings
-from ..published import paper
-from ..table import MACRO, read_scores
-from ..text import MISSING, Style, number, style
-from . import Section, Table
+from reports.findings import Findings
+from reports.inputs.tables import MACRO, read_scores
+from reports.published import paper
+from reports.sections import Section, Table
+from reports.text import MISSING, Style, number, style
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:

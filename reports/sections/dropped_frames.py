@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..findings import Findings
-from ..table import MACRO, read_scores
-from ..text import MISSING, number, style
-from . import Section, Table
+from reports.findings import Findings
+from reports.inputs.tables import MACRO, read_scores
+from reports.sections import Section, Table
+from reports.text import MISSING, number, style
 
 KINDS = ("frames", "dropped", "silent_reference", "silent_estimate")
 SCORES = ("sdr", "sdr_all", "usdr")

@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from ..auc import auc, curve, d_score, hanley_mcneil
-from ..findings import Findings
-from ..panels import Line, Panel, panels
-from ..published import paper
-from ..stats import variance
-from ..table import read_curves, read_predictions
-from ..tagging import Influence, influences
-from ..text import MISSING, number, p_value
-from . import Figure, Section, Table
-from .separated_stems import by_epoch
+from reports.drawing.panels import Line, Panel, panels
+from reports.findings import Findings
+from reports.inputs.tables import read_curves, read_predictions
+from reports.published import paper
+from reports.sections import Figure, Section, Table
+from reports.sections.separated_stems import by_epoch
+from reports.statistics.auc import auc, curve, d_score, hanley_mcneil
+from reports.statistics.hypothesis_tests import variance
+from reports.statistics.tagging import Influence, influences
+from reports.text import MISSING, number, p_value
 
 STEMS = ("base", "raw", "post")
 COLOURS = {"base": "s7", "raw": "s0", "post": "s1"}

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..findings import Findings
-from ..media import FLOOR, png_uri
-from . import Figure, Section
+from reports.drawing.media import FLOOR, png_uri
+from reports.findings import Findings
+from reports.sections import Figure, Section
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..findings import Findings
-from ..published import PAPERS, paper
-from ..table import read_scores
-from ..text import MISSING, style
-from . import Section, Table
-from .by_target import over_runs
+from reports.findings import Findings
+from reports.inputs.tables import read_scores
+from reports.published import PAPERS, paper
+from reports.sections import Section, Table
+from reports.sections.by_target import over_runs
+from reports.text import MISSING, style
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..findings import Comparison, Findings
-from ..published import PAPERS, paper
-from ..text import MISSING
-from . import Section, Table
+from reports.findings import Comparison, Findings
+from reports.published import PAPERS, paper
+from reports.sections import Section, Table
+from reports.text import MISSING
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from ..findings import Findings
-from ..panels import Line, Panel, panels
-from ..stats import welch
-from ..table import read_curves
-from ..text import MISSING, number, p_value
-from . import Figure, Section, Table
-from .separated_stems import by_epoch
+from reports.drawing.panels import Line, Panel, panels
+from reports.findings import Findings
+from reports.inputs.tables import read_curves
+from reports.sections import Figure, Section, Table
+from reports.sections.separated_stems import by_epoch
+from reports.statistics.hypothesis_tests import welch
+from reports.text import MISSING, number, p_value
 
 PANELS = (
     ("a", "none", "augmentation", "lower with augmentation"),

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import search, svg
-from ..findings import Findings
-from ..search import Arm, Searches
-from ..text import MISSING, count, duration, listing, number, style
-from . import Figure, Section, Table
+from reports.drawing import svg
+from reports.findings import Findings
+from reports.inputs import searches
+from reports.inputs.searches import Arm, Searches
+from reports.sections import Figure, Section, Table
+from reports.text import MISSING, count, duration, listing, number, style
 
 SAMPLERS = {"tpe": "TPE", "gp": "Gaussian process", "cma_es": "CMA-ES", "nsga2": "NSGA-II", "random": "random search"}
 WIDTH = 760.0
@@ -19,7 +20,7 @@ WIDTH = 760.0
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
     """One arm in full where `options` has `variant`, else all arms side by side; None without a search."""
-    found = search.read(tables)
+    found = searches.read(tables)
     if found is None:
         return None
     return arm_section(found, found.arm(options["variant"])) if "variant" in options else overview(found)
@@ -144,10 +145,10 @@ def words(found: Searches) -> list[str]:
 
 def enough(arm: Arm) -> str:
     """What the second half of the budget was worth, as a sentence; empty with too few suggestions."""
-    values = search.scores(arm)
+    values = searches.scores(arm)
     if len(values) < 4:
         return ""
-    means, _ = search.expected_best(values)
+    means, _ = searches.expected_best(values)
     half, whole = means[len(values) // 2 - 1], means[-1]
     spread = float(np.std(values)) or 1.0
     return (
@@ -194,7 +195,7 @@ def arm_section(found: Searches, arm: Arm) -> Section:
             (False, *[True] * (3 + len(names))),
         )
     ]
-    shares = search.importance(arm, np.random.default_rng(0))
+    shares = searches.importance(arm, np.random.default_rng(0))
     if shares:
         tables.append(
             Table(
@@ -208,8 +209,8 @@ def arm_section(found: Searches, arm: Arm) -> Section:
                 (False, True, True),
             )
         )
-    values = search.scores(arm)
-    means, deviations = search.expected_best(values)
+    values = searches.scores(arm)
+    means, deviations = searches.expected_best(values)
     budgets = sorted({1, max(1, len(values) // 4), max(1, len(values) // 2), len(values)}) if values else []
     tables.append(
         Table(
@@ -220,7 +221,7 @@ def arm_section(found: Searches, arm: Arm) -> Section:
         )
     )
     if len(arm.metrics) == 2:
-        ahead = search.front(arm)
+        ahead = searches.front(arm)
         tables.append(
             Table(
                 ("trial", *arm.metrics, *names.values()),
@@ -279,7 +280,7 @@ def arm_section(found: Searches, arm: Arm) -> Section:
     if not shares:
         told.append(
             f"With {count(arm.count('complete'), 'suggestion')} trained to the end, importance is not "
-            f"computed (it takes {search.LEAST})."
+            f"computed (it takes {searches.LEAST})."
         )
     return Section(f"Search: {arm.variant}", tuple(told), tuple(tables), tuple(f for f in figures if f.svg))
 
@@ -337,7 +338,7 @@ def parallel_figure(arm: Arm, names: Mapping[str, str]) -> str:
         parts.append(svg.text(place(index), top - 5, ends[1], "tick", "middle"))
     ahead = set(arm.candidates)
     for t in sorted(rows, key=lambda t: (t.trial == arm.winner, t.trial in ahead)):
-        line = [(place(i), y(search.unit(t.departures[p], arm.ranges[p]))) for i, p in enumerate(arm.ranges)]
+        line = [(place(i), y(searches.unit(t.departures[p], arm.ranges[p]))) for i, p in enumerate(arm.ranges)]
         line.append((place(len(axes) - 1), y((t.values[0] - low) / ((high - low) or 1.0))))
         kind = "series s0" if t.trial == arm.winner else "series fine s1" if t.trial in ahead else "series fine faint"
         parts.append(svg.polyline(line, kind, f"trial {t.trial}: {number(t.values[0], 4)}"))
@@ -362,7 +363,7 @@ def importance_figure(shares: Mapping[str, tuple[float, float, float]], names: M
 
 def expected_figure(arms: Sequence[Arm], band: bool = False) -> str:
     """Expected best against budget, a line an arm; empty with too few suggestions."""
-    curves = [(arm, *search.expected_best(values)) for arm in arms if len(values := search.scores(arm)) >= 2]
+    curves = [(arm, *searches.expected_best(values)) for arm in arms if len(values := searches.scores(arm)) >= 2]
     if not curves:
         return ""
     lines = [(arm, [arm.sign() * m for m in means], deviations) for arm, means, deviations in curves]

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from .. import media
-from ..findings import Findings
-from ..panels import Line, Panel, panels
-from ..published import paper
-from ..stats import Result, paired, student, welch
-from ..table import read_curves, read_scores
-from ..text import MISSING, number, p_value
-from . import Figure, Section, Table
+from reports.drawing import media
+from reports.drawing.panels import Line, Panel, panels
+from reports.findings import Findings
+from reports.inputs.tables import read_curves, read_scores
+from reports.published import paper
+from reports.sections import Figure, Section, Table
+from reports.statistics.hypothesis_tests import Result, paired, student, welch
+from reports.text import MISSING, number, p_value
 
 STEMS = ("raw", "post")
 RANGE = -80.0

@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from .. import published
-from ..findings import Findings
-from ..study import Study
-from ..table import read_scores
-from ..text import MISSING, number
-from . import Section, Table
+from reports import published
+from reports.findings import Findings
+from reports.inputs.study import Study
+from reports.inputs.tables import read_scores
+from reports.sections import Section, Table
+from reports.text import MISSING, number
 
 COLUMNS = {
     "sdr_improvement": "SDRi",

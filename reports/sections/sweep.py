@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import svg
-from ..findings import Comparison, Findings
-from ..text import MISSING
-from . import Figure, Section, Table
+from reports.drawing import svg
+from reports.findings import Comparison, Findings
+from reports.sections import Figure, Section, Table
+from reports.text import MISSING
 
 LEFT, RIGHT, TOP, BOTTOM, WIDTH = 60.0, 610.0, 14.0, 250.0, 760.0
 

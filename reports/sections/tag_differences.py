@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import svg
-from ..findings import Findings
-from ..table import read_scores, tag_scores
-from ..text import Style, count, style
-from . import Figure, Section, Table
+from reports.drawing import svg
+from reports.findings import Findings
+from reports.inputs.tables import read_scores, tag_scores
+from reports.sections import Figure, Section, Table
+from reports.text import Style, count, style
 
 WIDTH, LEFT, ROW = 760.0, 170.0, 22.0
 

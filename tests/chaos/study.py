@@ -1,7 +1,7 @@
 """The chaos tests' study: two widths with three seeds each, two shared trainings and six of their own."""
 
 from mss_core.study import Factor, Study, run
-from mss_core.study.resources import RESOURCES
+from mss_core.study.execution.resources import RESOURCES
 from tests.chaos.work import Small
 
 RESOURCES.update(

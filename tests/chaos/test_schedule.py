@@ -15,9 +15,9 @@ import pytest
 
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import Store
-from mss_core.study.board import DONE, Board
+from mss_core.study.execution.progress import DONE, Board
+from mss_core.study.execution.resources import RESOURCES
 from mss_core.study.plan import Plan, descendants
-from mss_core.study.resources import RESOURCES
 from tests.chaos.work import sleep_last, sleep_middle, sleep_root
 from tests.conftest import REPOSITORY
 
@@ -92,12 +92,12 @@ def test_no_barrier(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", cluster.stdout.readline().strip())
     import ray
 
-    from mss_core.study import launch
+    from mss_core.study.execution import stages_on_ray
 
     stages = walk(graph())
     board, store = Board(stages, Store(tmp_path / "store"), io.StringIO()), Store(tmp_path / "store")
     try:
-        launch.execute(Plan([], stages, set(), list(stages), {}), store, Context(), board)
+        stages_on_ray.execute(Plan([], stages, set(), list(stages), {}), store, Context(), board)
     finally:
         ray.shutdown()
         cluster.communicate("", timeout=60)

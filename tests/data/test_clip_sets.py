@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mss_core.data import mtat
 from mss_core.data.check import check
 from mss_core.data.files import facts
+from mss_core.data.loaders import mtat
 from mss_core.data.sets import ClipSet, survey
 from tests.data import trees
 

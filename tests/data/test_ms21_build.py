@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 from mss_core import audio
-from mss_core.data import hierarchy, ms21
+from mss_core.data import hierarchy
+from mss_core.data.loaders import ms21
 from mss_core.data.loudness import integrated
 from mss_core.data.ms21_annotation import (
     AMBIENT,

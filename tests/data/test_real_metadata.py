@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mss_core.data import activity, irmas, medleydb, mtat, mtg_jamendo, slakh, stem_mp4
+from mss_core.data import activity
 from mss_core.data.files import facts, read_lines
-from mss_core.data.midi import onsets
-from mss_core.data.ms21 import nodes
+from mss_core.data.loaders import irmas, medleydb, mtat, mtg_jamendo, slakh, stem_mp4
+from mss_core.data.loaders.midi import onsets
+from mss_core.data.loaders.ms21 import nodes
 from mss_core.data.sets import TrackSet, survey
 
 

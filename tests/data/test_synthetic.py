@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import istft, stft
 
-from mss_core.data import composition, synthetic
-from mss_core.data.synthetic import ACTIVITY_RATE, GENRES, SOURCES, TAGS, compose, render
+from mss_core.data.synthetic import composition, synthesis
+from mss_core.data.synthetic.synthesis import ACTIVITY_RATE, GENRES, SOURCES, TAGS, compose, render
 
 RATE = 16000
 
@@ -51,7 +51,7 @@ def test_golden_track(index):
     # fails because the sound was changed on purpose, raise VERSION too.
     track = render(index, seconds=4.0)
     coarse = np.rint(np.stack([*track.stems.values(), track.mixture]) * 2**10).astype("<i2")
-    assert synthetic.VERSION == 1
+    assert synthesis.VERSION == 1
     assert hashlib.sha256(coarse.tobytes()).hexdigest() == GOLDEN[index]
 
 
@@ -163,10 +163,10 @@ def test_activity_agrees_with_energy(tracks):
 def test_activity_finds_a_tone_between_silences():
     sound = np.zeros(RATE)
     sound[4000:8000] = np.sin(2 * np.pi * 440 * np.arange(4000) / RATE)
-    frame = synthetic.activity(sound, RATE)
+    frame = synthesis.activity(sound, RATE)
     # Frames 12.5 to 25 hold it; a frame counts with neighbours up to three away.
     assert np.flatnonzero(frame).tolist() == list(range(12 - 3, 25 + 3))
-    assert not synthetic.activity(np.zeros(RATE), RATE).any()
+    assert not synthesis.activity(np.zeros(RATE), RATE).any()
 
 
 # ---- music -------------------------------------------------------------------------------------

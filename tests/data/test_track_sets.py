@@ -10,18 +10,18 @@ import pytest
 import soundfile
 import yaml
 
-from mss_core.data import slakh, stem_mp4
 from mss_core.data.activity import Confidences, confidence, window_of
 from mss_core.data.files import facts
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.medleydb import target_of
-from mss_core.data.midi import onsets
+from mss_core.data.loaders import slakh, stem_mp4
+from mss_core.data.loaders.medleydb import target_of
+from mss_core.data.loaders.midi import onsets
+from mss_core.data.loaders.ms21 import files_of, nodes
 from mss_core.data.mixing import AccompanimentMixer
-from mss_core.data.ms21 import files_of, nodes
 from mss_core.data.packed import Packed, pack
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context
-from mss_core.stages.prepare_activity import prepare_activity
+from mss_core.systems.iass.prepare import prepare_activity
 from tests.data import trees
 
 SIX = ("bass", "drums", "vocals", "electric_guitar", "acoustic_guitar", "piano")

@@ -14,8 +14,8 @@ import pytest
 import soundfile
 import yaml
 
-from mss_core.data import synthetic
 from mss_core.data.files import facts
+from mss_core.data.synthetic import synthesis
 
 RATE = 16_000
 SECONDS = 2.0
@@ -24,7 +24,7 @@ SECONDS = 2.0
 @functools.cache
 def song(index: int) -> dict[str, np.ndarray]:
     """Stereo rows (time, 2) of one synthetic track, in which nobody is silent."""
-    track = synthetic.render(index, SECONDS, RATE)
+    track = synthesis.render(index, SECONDS, RATE)
     stems = {
         name: stem + 1e-3 * np.sin(np.arange(len(stem)) * (0.1 + i)).astype(np.float32)
         for i, (name, stem) in enumerate(track.stems.items())

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.io import wavfile
 
-from reports.auc import auc
-from reports.study import declaration_hashes
+from reports.inputs.study import declaration_hashes
+from reports.statistics.auc import auc
 
 TAGS = ("guitar", "vocals", "drums", "techno", "piano", "quiet")
 EFFECTS = {

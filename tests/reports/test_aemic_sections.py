@@ -11,10 +11,10 @@ from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
 import reports
-from reports.auc import hanley_mcneil
 from reports.published import paper
 from reports.sections import instruments, separated_stems
 from reports.sections.separated_stems import paired_published
+from reports.statistics.auc import hanley_mcneil
 
 STEMS = ("base", "raw", "post")
 LABELS = ("cel", "cla", "voi")

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats as oracle
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from reports import auc, tagging
+from reports.statistics import auc, tagging
 
 
 def sample(seed: int, ties: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import ttest_ind
 
 import reports
+from reports.inputs.study import Study
 from reports.sections import Figure, Section, Table, sections
-from reports.study import Study
 
 MEANS = {"cnn, none": 0.60, "cnn, vocals": 0.70, "ast, none": 0.80, "ast, vocals": 0.80}
 
@@ -95,7 +95,7 @@ def test_an_unknown_section_is_named(blocks: Path) -> None:
 
 
 def test_a_section_is_in_both_reports(blocks: Path) -> None:
-    from reports import html, markdown
+    from reports.writers import html, markdown
 
     found = reports.read(blocks)
     part = Section(

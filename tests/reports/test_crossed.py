@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as oracle
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
-from reports import calibration, crossed, mixed
+from reports.statistics import calibration, crossed, mixed
 
 
 def arms(

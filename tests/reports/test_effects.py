@@ -18,10 +18,11 @@ import statsmodels.formula.api as smf
 from statsmodels.stats.anova import anova_lm
 
 import reports
-from reports import figures, power, stats
 from reports.__main__ import main as command
-from reports.effects import variance_by_factor
-from reports.study import read_study
+from reports.drawing import figures
+from reports.inputs.study import read_study
+from reports.statistics import hypothesis_tests, power
+from reports.statistics.effects import variance_by_factor
 from tests.reports.test_edges import study
 
 
@@ -69,17 +70,17 @@ def test_published_examples_of_r() -> None:
     # ?sleep, ?t.test: extra hours of sleep of ten patients under two drugs.
     one = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
     two = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
-    welch = stats.welch(one, two)
+    welch = hypothesis_tests.welch(one, two)
     assert (welch.statistic, welch.df, welch.p) == pytest.approx((-1.8608, 17.776, 0.07939), abs=5e-4)
     assert (welch.low, welch.high) == pytest.approx((-3.3654832, 0.2054832), abs=1e-6)
-    student = stats.student(one, two)
+    student = hypothesis_tests.student(one, two)
     assert (student.df, student.p) == pytest.approx((18, 0.07919), abs=5e-5)
-    paired = stats.paired(dict(enumerate(one)), dict(enumerate(two)))
+    paired = hypothesis_tests.paired(dict(enumerate(one)), dict(enumerate(two)))
     assert (paired.statistic, paired.df, paired.p) == pytest.approx((-4.0621, 9, 0.002833), abs=5e-5)
     # ?wilcox.test: depression scale of nine patients at two visits; V = 40, two-sided p 0.03906.
     first = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
     second = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
-    wilcoxon = stats.wilcoxon(dict(enumerate(first)), dict(enumerate(second)))
+    wilcoxon = hypothesis_tests.wilcoxon(dict(enumerate(first)), dict(enumerate(second)))
     assert wilcoxon.p == pytest.approx(0.03906, abs=5e-6)
     # ?power.t.test: power.t.test(n = 20, delta = 1, sd = 1) and (power = .90, delta = 1): n 22.02.
     assert power.power(1, 1, 20, 0.05) == pytest.approx(0.8689528, abs=1e-6)
@@ -87,7 +88,7 @@ def test_published_examples_of_r() -> None:
 
 
 def test_power_of_the_crossed_design_by_simulation() -> None:
-    from reports import crossed
+    from reports.statistics import crossed
 
     rng = np.random.default_rng(0)
     run_sd, cell_sd, residual, items, runs, effect = 0.15, 0.3, 0.3, 20, 5, 0.35

@@ -11,7 +11,7 @@ import pytest
 import reports
 from reports.published import beside, paper
 from reports.sections import published_columns, sections
-from tests.test_designs import load
+from tests.study.test_designs import load
 
 SI_SDR = {
     "direct": (1.0, 2.0, 6.0),

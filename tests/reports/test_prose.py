@@ -16,8 +16,9 @@ import pytest
 from scipy import stats as oracle
 
 import reports
-from reports import latex, prose
+from reports import prose
 from reports.__main__ import main as command
+from reports.writers import latex
 from tests.reports.test_edges import study
 
 NUMBER = r"([+−]?[\d.]+|–)"

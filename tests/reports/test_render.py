@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 import reports
-from reports import html, media, record
+from reports import record
 from reports.__main__ import main
+from reports.drawing import media
+from reports.writers import html
 
 
 def test_five_files(rendered: dict[str, Path]) -> None:

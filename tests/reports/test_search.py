@@ -8,10 +8,10 @@ import numpy as np
 import optuna
 import pytest
 
-from reports import search
-from reports.markdown import blocks
-from reports.search import Arm, Training, expected_best, front, importance, read, scores
+from reports.inputs import searches
+from reports.inputs.searches import Arm, Training, expected_best, front, importance, read, scores
 from reports.sections.search import arm_section, overview, section
+from reports.writers.markdown import blocks
 
 LR = {"name": "FloatDistribution", "attributes": {"step": None, "low": 1e-4, "high": 1e-1, "log": True}}
 DROPOUT = {"name": "FloatDistribution", "attributes": {"step": None, "low": 0.0, "high": 1.0, "log": False}}
@@ -141,7 +141,7 @@ def test_importance_is_less_sure_with_fewer_suggestions():
         return high - low
 
     assert width(10) > 1.5 * width(80)
-    assert importance(arm_of(search.LEAST - 1), np.random.default_rng(0)) == {}
+    assert importance(arm_of(searches.LEAST - 1), np.random.default_rng(0)) == {}
 
 
 def test_scores_of_pruned_and_diverged_suggestions():

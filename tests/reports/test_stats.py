@@ -10,8 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from reports import power, stats
-from reports.corrections import correct, stars
+from reports.statistics import hypothesis_tests, power
+from reports.statistics.corrections import correct, stars
 
 TABLES = range(60)
 
@@ -25,7 +25,7 @@ def arms(seed: int) -> tuple[list[float], list[float]]:
 @pytest.mark.parametrize("seed", TABLES)
 def test_welch_and_student_are_scipys(seed: int) -> None:
     a, b = arms(seed)
-    for ours, equal in ((stats.welch(a, b), False), (stats.student(a, b), True)):
+    for ours, equal in ((hypothesis_tests.welch(a, b), False), (hypothesis_tests.student(a, b), True)):
         theirs = oracle.ttest_ind(a, b, equal_var=equal)
         interval = theirs.confidence_interval(0.95)
         assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-9)
@@ -41,7 +41,7 @@ def test_paired_tests_use_common_seeds_only(seed: int) -> None:
     b = {int(k): float(rng.normal()) for k in rng.permutation(12)[: rng.integers(8, 12)]}
     seeds = [k for k in range(12) if k in a and k in b]
     x, y = [a[k] for k in seeds], [b[k] for k in seeds]
-    t, w = stats.paired(a, b), stats.wilcoxon(a, b)
+    t, w = hypothesis_tests.paired(a, b), hypothesis_tests.wilcoxon(a, b)
     theirs = oracle.ttest_rel(x, y)
     assert (t.statistic, t.p) == pytest.approx((theirs.statistic, theirs.pvalue), rel=1e-9)
     # By hand: every sign pattern of the ranks is equally likely.
@@ -63,7 +63,7 @@ def test_permutation_is_exact(seed: int) -> None:
         alternative="greater",
         vectorized=True,
     )
-    ours = stats.permutation(a, b)
+    ours = hypothesis_tests.permutation(a, b)
     assert ours.label == "exact permutation"
     assert ours.p == pytest.approx(theirs.pvalue, abs=1e-12)
 
@@ -71,7 +71,7 @@ def test_permutation_is_exact(seed: int) -> None:
 def test_permutation_of_many_runs_is_random_but_seeded() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.8, 1, 14).tolist(), rng.normal(0, 1, 14).tolist()
-    first, again = (stats.permutation(a, b, rng=np.random.default_rng(3)) for _ in range(2))
+    first, again = (hypothesis_tests.permutation(a, b, rng=np.random.default_rng(3)) for _ in range(2))
     assert first == again and "random" in first.label
     assert first.p == pytest.approx(oracle.ttest_ind(a, b).pvalue, abs=0.02)
 
@@ -80,7 +80,7 @@ def test_permutation_of_many_runs_is_random_but_seeded() -> None:
 def test_hedges_interval_inverts_the_noncentral_t(seed: int) -> None:
     a, b = arms(seed)
     df = len(a) + len(b) - 2
-    effect = stats.hedges(a, b)
+    effect = hypothesis_tests.hedges(a, b)
     pooled = math.sqrt((np.var(a, ddof=1) * (len(a) - 1) + np.var(b, ddof=1) * (len(b) - 1)) / df)
     j = math.gamma(df / 2) / (math.sqrt(df / 2) * math.gamma((df - 1) / 2))
     assert effect.g == pytest.approx(j * (np.mean(a) - np.mean(b)) / pooled)
@@ -103,8 +103,8 @@ def test_equivalence_is_statsmodels(seed: int) -> None:
     means = CompareMeans(DescrStatsW(a), DescrStatsW(b))
     for margin in (0.1, 1.0, 3.0):
         theirs = means.ttost_ind(-margin, margin, usevar="unequal")[0]
-        assert stats.tost(stats.welch(a, b), 0.05, margin).p == pytest.approx(theirs, abs=1e-9)
-    smallest = stats.tost(stats.welch(a, b)).smallest
+        assert hypothesis_tests.tost(hypothesis_tests.welch(a, b), 0.05, margin).p == pytest.approx(theirs, abs=1e-9)
+    smallest = hypothesis_tests.tost(hypothesis_tests.welch(a, b)).smallest
     theirs = means.ttost_ind(-smallest, smallest, usevar="unequal")[0]
     assert theirs == pytest.approx(0.05, abs=1e-6)
 
@@ -130,7 +130,7 @@ def test_noncentral_t_is_scipys_where_scipy_has_one(df: float) -> None:
     for t, shift in itertools.product((-3.0, 0.0, 1.0, 4.0, 30.0), (-2.0, 0.0, 0.5, 3.0, 25.0)):
         theirs = oracle.nct.cdf(t, df, shift)
         if not math.isnan(theirs):
-            assert stats.noncentral_cdf(t, df, shift) == pytest.approx(theirs, abs=2e-7)
+            assert hypothesis_tests.noncentral_cdf(t, df, shift) == pytest.approx(theirs, abs=2e-7)
 
 
 @pytest.mark.parametrize("effect, runs, alpha", [(0.5, 5, 0.05), (2.0, 5, 0.005), (1.5, 10, 0.0083), (0.3, 40, 0.05)])
@@ -156,12 +156,12 @@ def test_power_where_runs_do_not_help() -> None:
     [([1.0], [1.0, 2.0], "two runs"), ([1.0, 1.0], [2.0, 2.0], "no spread"), ([1.0, 1.0], [1.0, 1.0], "exactly zero")],
 )
 def test_small_samples_say_why(a: list[float], b: list[float], part: str) -> None:
-    found = stats.welch(a, b)
+    found = hypothesis_tests.welch(a, b)
     assert part in found.note
     assert found.p == 1.0 if part == "exactly zero" else math.isnan(found.p)
 
 
 def test_wilcoxon_says_what_it_cannot_reach() -> None:
     five = {k: float(k) + 0.1 * k**2 for k in range(1, 6)}
-    found = stats.wilcoxon(five, {k: 0.0 for k in five})
+    found = hypothesis_tests.wilcoxon(five, {k: 0.0 for k in five})
     assert found.p == 0.0625 and "cannot reach 0.05" in found.note

@@ -10,7 +10,7 @@ from scipy.stats import ttest_ind
 
 import reports
 from reports.sections import published_table, tag_differences
-from reports.stats import variance, welch
+from reports.statistics.hypothesis_tests import variance, welch
 
 ROWS = ("no U-Net", "bass", "vocals")
 TAGS = ("guitar", "choir", "fast", "slow", "quiet")

@@ -31,12 +31,12 @@ from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
 from mss_core.claim import Claim  # noqa: E402
-from mss_core.drivers import living  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder  # noqa: E402
+from mss_core.store.drivers import living  # noqa: E402
 from mss_core.study.results import read_scores  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
-from mss_core.study.view import StudyView, TrialView, manifest  # noqa: E402
+from mss_core.study.tracking.view import StudyView, TrialView, manifest  # noqa: E402
 
 VIEW = "study"
 """Key of the saved table view that links to a study name."""

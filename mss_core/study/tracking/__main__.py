@@ -23,7 +23,7 @@ from mlflow.tracking import MlflowClient
 
 from mss_core.store import Store
 from mss_core.study.tracking import VIEW, Tracker, database
-from mss_core.study.view import manifest, of_folder
+from mss_core.study.tracking.view import manifest, of_folder
 
 
 def rebuild(store: Store, uri: str | None, say: Callable[[str], None]) -> int:

@@ -1,0 +1,77 @@
+"""IRMAS [Bosch et al. 2012]: 11 instruments; 3-s training excerpts with one label, longer test excerpts with several.
+
+``<root>/IRMAS-TrainingData/<class>/*.wav`` and ``<root>/IRMAS-TestingData-Part{1,2,3}/**/*.wav`` with a ``.txt`` of
+labels beside each. Splits: ``thesis`` [Ligtenberg] trains on the training data and Part 2, tests on Part 3 and holds
+``valid_share`` of the training out; ``part1_valid`` validates on Part 1 instead; ``official`` tests on all three parts.
+The excerpts of one recording (``0189__1`` to ``0189__3``) are near copies: when excerpts are held out by seed, as
+published, they may fall on both sides; ``check`` says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mss_core.data.config import ClipSet, split_policy
+from mss_core.data.files import Clip, clip_items, read_lines
+from mss_core.data.items import Survey, hold_out, require_splits
+from mss_core.errors import choose
+
+LABELS = ("cel", "cla", "flu", "gac", "gel", "org", "pia", "sax", "tru", "vio", "voi")
+PARTS = {
+    "thesis": {2: "train", 3: "test"},
+    "part1_valid": {2: "train", 1: "valid", 3: "test"},
+    "official": {1: "test", 2: "test", 3: "test"},
+}
+
+
+def survey(config: ClipSet, root: Path) -> Survey:
+    """All excerpts of the chosen split."""
+    training = root / "IRMAS-TrainingData"
+    if not training.is_dir():
+        raise ValueError(f"data set 'irmas': no folder IRMAS-TrainingData in {root}")
+    clips = []
+    for folder in sorted(path for path in training.iterdir() if path.is_dir()):
+        choose("class folder of IRMAS-TrainingData", folder.name, LABELS)
+        clips += [
+            Clip(path.relative_to(root).as_posix(), "train", (folder.name,), path, recording(path.stem), 3.0)
+            for path in sorted(folder.glob("*.wav"))
+        ]
+    for part, split in PARTS[split_policy(config)].items():
+        folder = root / f"IRMAS-TestingData-Part{part}"
+        if not folder.is_dir():
+            raise ValueError(f"data set 'irmas': no folder {folder.name} in {root}")
+        clips += [
+            Clip(
+                path.relative_to(root).as_posix(),
+                split,
+                labels_of(path.with_suffix(".txt")),
+                path,
+                f"Part{part}/" + path.stem.rsplit("-", 1)[0],
+            )
+            for path in sorted(folder.rglob("*.wav"))
+        ]
+    items, notes = clip_items("irmas", clips)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "irmas", notes)
+    require_splits(held, "irmas", root, notes)
+    return Survey(held, (*notes, *more), LABELS)
+
+
+def recording(stem: str) -> str:
+    """The recording that a training excerpt was cut from.
+
+    >>> recording("[cel][cla]0058__2")
+    'IRMAS 0058'
+    """
+    return "IRMAS " + stem.rsplit("]", 1)[-1].split("__")[0]
+
+
+def labels_of(path: Path) -> tuple[str, ...]:
+    """Labels of a test excerpt: one a line, with blanks behind them."""
+    if not path.is_file():
+        raise ValueError(f"data set 'irmas': no {path.name} beside its .wav in {path.parent}")
+    labels = tuple(dict.fromkeys(line.strip() for line in read_lines(path) if line.strip()))
+    for label in labels:
+        choose(f"label in {path}", label, LABELS)
+    if not labels:
+        raise ValueError(f"data set 'irmas': {path} names no label")
+    return labels

@@ -1,0 +1,158 @@
+"""MM: MedleyDB 1 and 2 joined with Mixing Secrets [Gururani and Lerch 2017; Hung and Lerch 2020].
+
+Both come in MedleyDB's layout, anywhere below the root: a folder ``<track>/`` with ``<track>_MIX.wav`` and
+``<track>_STEMS/``, and a ``<track>_METADATA.yaml`` there or in another folder (``Metadata/``). The split lists carry
+no licence, so bring your own: ``<root>/train.txt`` and ``<root>/test.txt``, one track name a line (``valid.txt`` where
+you have one).
+
+Sources are the six target instruments and ``"other"`` (all remaining stems). A stem that a METADATA file gives
+several instruments counts for a target only if all of them are that target. A track without a target has a silent
+row. Levels differ widely between tracks: the IASS systems set ``mixture="sum"`` and ``rms_db=-20``.
+
+Activation confidences, ``<track>_ACTIVATION_CONF.lab``, may lie anywhere below the root; of several versions of one
+track's, the last by path is read (``v2/`` after ``original/``).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from mss_core.data.activity import Reader, read_confidence
+from mss_core.data.config import TrackSet
+from mss_core.data.files import Track, facts, once, read_lines, track_items
+from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
+from mss_core.errors import choose, nearest
+from mss_core.graph import checksum
+
+CONFIDENCE = "_ACTIVATION_CONF.lab"
+
+
+def survey(config: TrackSet, root: Path) -> Survey:
+    """Tracks that the split lists name. One that is missing or damaged is a named skip."""
+    for source in config.sources:
+        choose("source of mm", source, (*targets(), "other"))
+    wanted = split_lists(root)
+    folders = once(
+        "mm", ((path.name.removesuffix("_MIX.wav"), path.parent) for path in sorted(root.rglob("*_MIX.wav")))
+    )
+    metadata = _by_track(root, "_METADATA.yaml")
+    if not folders:
+        raise ValueError(f"data set 'mm': no <track>_MIX.wav below {root}")
+    tracks, bad = [], []
+    for name, split in wanted.items():
+        if name not in folders:
+            bad.append(f"{name} (no {name}_MIX.wav; {nearest(name, folders)})")
+        elif name not in metadata:
+            bad.append(f"{name} (no {name}_METADATA.yaml)")
+        else:
+            try:
+                tracks.append(_track(name, split, folders[name], metadata[name], config.sources))
+            except ValueError as error:
+                bad.append(f"{name} ({error})")
+    items, notes = track_items(tracks)
+    if bad:
+        notes.append(Note("skipped", "tracks without their mix or a usable METADATA file", tuple(bad)))
+    unlisted = tuple(sorted(set(folders) - set(wanted)))
+    if unlisted:
+        notes.append(Note("unlisted", "tracks on disk that no split list names; left out", unlisted))
+    held, more = hold_out(items, config.valid_share, config.split_seed, "mm", notes)
+    require_splits(held, "mm", root, notes)
+    hashes = {name: checksum(path) for name, path in _by_track(root, CONFIDENCE).items() if name in wanted}
+    return Survey(held, (*notes, *more), extra={"confidences": hashes} if hashes else {})
+
+
+def confidences(config: TrackSet, root: Path) -> dict[str, Reader]:
+    """For each track with a published file, what reads its times (s) and the activation confidence of each source that
+    it has: the maximum over the stems that make up the source. It raises ValueError for a file that lacks a stem or
+    makes no sense."""
+    metadata = _by_track(root, "_METADATA.yaml")
+    return {
+        name: partial(_confidences, path, metadata[name], config.sources)
+        for name, path in _by_track(root, CONFIDENCE).items()
+        if name in metadata
+    }
+
+
+def _confidences(path: Path, metadata: Path, sources: tuple[str, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    times, found = read_confidence(path)
+    rows = {source: stems for source, stems in _rows(read_metadata(metadata), sources).items() if stems}
+    lacking = sorted({key for stems in rows.values() for key in stems} - set(found))
+    if lacking:
+        raise ValueError(f"{path}: no stem {', '.join(lacking)}, which {metadata.name} has")
+    return times, {source: np.max([found[key] for key in stems], axis=0) for source, stems in rows.items()}
+
+
+def _by_track(root: Path, suffix: str) -> dict[str, Path]:
+    return {path.name.removesuffix(suffix): path for path in sorted(root.rglob(f"*{suffix}"))}
+
+
+def targets() -> dict[str, str]:
+    """Target instrument of each MedleyDB instrument name that has one: keys are targets."""
+    return facts()["mm"]["instruments"]
+
+
+def target_of(instruments: str | list[str]) -> str:
+    """The target that all the instruments of a stem belong to, or ``"other"``.
+
+    >>> target_of("female singer"), target_of(["drum set", "electric bass"])
+    ('vocals', 'other')
+    """
+    names = [instruments] if isinstance(instruments, str) else list(instruments)
+    found = {next((target for target, members in targets().items() if name in members), "other") for name in names}
+    return found.pop() if len(found) == 1 else "other"
+
+
+def split_lists(root: Path) -> dict[str, str]:
+    """Split of each track by the user's lists; ValueError for a missing list or a track that stands in two."""
+    found: dict[str, str] = {}
+    for split in SPLITS:
+        path = root / f"{split}.txt"
+        if not path.is_file():
+            if split == "valid":
+                continue
+            raise ValueError(
+                f"data set 'mm': no {path}; the published split has no licence, so bring your copy of "
+                "the list, one track name a line"
+            )
+        for line in map(str.strip, read_lines(path)):
+            if line and line in found:
+                raise ValueError(f"data set 'mm': {line} stands in {found[line]}.txt and again in {split}.txt")
+            if line:
+                found[line] = split
+    return found
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """A METADATA file; ValueError where it is not one."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict) or not content.get("stems"):
+        raise ValueError(f"{path.name} names no stems")
+    return content
+
+
+def _track(name: str, split: str, folder: Path, metadata: Path, sources: tuple[str, ...]) -> Track:
+    content = read_metadata(metadata)
+    stems = folder / content.get("stem_dir", f"{name}_STEMS")
+    rows = {
+        source: tuple(stems / filename for filename in files.values())
+        for source, files in _rows(content, sources).items()
+    }
+    return Track(name, split, {"mixture": (folder / f"{name}_MIX.wav",), **rows}, str(content.get("artist", "")))
+
+
+def _rows(content: dict[str, Any], sources: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """The stems that make up each source: file names by MedleyDB's stem numbers."""
+    rows: dict[str, dict[str, str]] = {source: {} for source in sources}
+    for key, stem in content["stems"].items():
+        source = target_of(stem["instrument"])
+        if source in rows:
+            rows[source][str(key)] = stem["filename"]
+    return rows

@@ -1,0 +1,82 @@
+"""MUSDB18 [Rafii et al. 2017]: ``.stem.mp4`` files, and MUSDB18-HQ: a folder of WAV files for each track.
+
+``<root>/{train,test}/<track>.stem.mp4`` or ``<root>/{train,test}/<track>/{mixture,vocals,...}.wav``. The 14 published
+validation tracks are taken from train, unless ``split`` is ``"random"``. The mixture is mastered and need not be the
+sum of its stems.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from mss_core.data.config import TrackSet, split_policy
+from mss_core.data.files import facts
+from mss_core.data.items import Item, Note, Sound, Survey, hold_out, require_splits
+from mss_core.data.loaders import stem_mp4, stems
+from mss_core.errors import choose
+
+SOURCES = ("drums", "bass", "other", "vocals")
+
+
+def survey(config: TrackSet, root: Path) -> Survey:
+    """All tracks of either edition, with the published validation split."""
+    for source in config.sources:
+        choose(f"source of {config.name}", source, SOURCES)
+    if config.name == "musdb18":
+        items, notes = _stem_files(root)
+    else:
+        items, notes = stems.tracks(config, root, config.name)
+    items = [replace(item, artist=item.name.split(" - ")[0]) for item in items]
+    if any(item.split == "valid" for item in items):
+        raise ValueError(
+            f"data set {config.name!r}: {root} has a valid/ folder; the published set has train/ and "
+            "test/ only (name it 'stems' to use your own split)"
+        )
+    if split_policy(config) == "random":
+        held, more = hold_out(items, config.valid_share, config.split_seed, config.name, notes)
+    else:
+        held, more = _published(items, config.name)
+    require_splits(held, config.name, root, notes)
+    return Survey(held, (*notes, *more))
+
+
+def _published(items: list[Item], what: str) -> tuple[tuple[Item, ...], list[Note]]:
+    names = set(facts()["musdb18"]["valid"])
+    moved = tuple(
+        replace(item, split="valid") if item.split == "train" and item.name in names else item for item in items
+    )
+    missing = sorted(names - {item.name for item in moved if item.split == "valid"})
+    if len(missing) == len(names):
+        raise ValueError(
+            f"data set {what!r}: train/ holds none of the 14 published validation tracks (such as "
+            f"{missing[0]!r}); split 'random' holds tracks out by seed"
+        )
+    note = Note("split", f"validation tracks of {what} that are not in train/", tuple(missing))
+    return moved, [note] if missing else []
+
+
+def _stem_files(root: Path) -> tuple[list[Item], list[Note]]:
+    items, bad = [], []
+    for split in ("train", "valid", "test"):
+        for path in sorted((root / split).glob("*.stem.mp4")):
+            name = path.name.removesuffix(".stem.mp4")
+            try:
+                streams = stem_mp4.info(path)
+            except ValueError as error:
+                bad.append(f"{name} ({str(error).split(': ', 1)[-1]})")
+                continue
+            if len(streams) != 5:
+                bad.append(f"{name} ({len(streams)} audio streams instead of 5)")
+                continue
+            items.append(Item(name, split, partial(_read, path), files=(path,)))
+    if not items:
+        raise ValueError(f"data set 'musdb18': {root} holds no readable train/*.stem.mp4 or test/*.stem.mp4")
+    note = Note("skipped", "tracks that are not a readable .stem.mp4 with five streams", tuple(bad))
+    return items, [note] if bad else []
+
+
+def _read(path: Path) -> Sound:
+    decoded = stem_mp4.load(path, range(5))
+    return Sound(dict(zip(("mixture", *SOURCES), decoded, strict=True)), stem_mp4.SAMPLERATE)

@@ -1,0 +1,308 @@
+"""The content-addressed store of stage results, and running a stage into it.
+
+An artefact is the directory ``<store>/<stage>/<key>/``. Its ``manifest.json`` is written last and lists every file
+with its checksum: a directory without a manifest is not an artefact, wherever a crash or an object store left it.
+A claim file keeps two workers from computing one key at a time. Work happens in ``<key>.<claim's owner>.partial/``:
+whoever takes a key over renames that directory to a name of its own, which keeps the checkpoint and leaves the earlier
+owner, should it still live, no path to write to. It may still hold files open: results are therefore written to new
+files, and scratch files that stay open while a stage works belong to one attempt only (``data/pieces.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mss_core.claim import Claim, ClaimLost
+from mss_core.graph import (
+    HISTORY,
+    WORK,
+    Clock,
+    Context,
+    Stage,
+    Stopped,
+    checksum,
+    listing,
+    module_of,
+    package,
+    plain,
+    unlisted,
+    write_atomically,
+)
+
+MANIFEST = "manifest.json"
+
+TAKEOVERS = 3
+"""How often one call of ``run_stage`` starts again after its claim was taken over."""
+
+
+class StageFailed(Exception):
+    """A stage raised. ``log`` is the file that holds its traceback."""
+
+    def __init__(self, stage: Stage, message: str, log: Path) -> None:
+        super().__init__(f"{stage.name} {stage.key[:12]} failed: {message} (log: {log})")
+        self.stage, self.message, self.log = stage, message, log
+
+
+class Store:
+    """A directory of artefacts addressed by content; see the module's docstring for its rules."""
+
+    def __init__(self, root: Path | str, claim_seconds: float = 60.0) -> None:
+        self.root = Path(root).absolute()
+        self.claim_seconds = claim_seconds
+        self._verified: dict[str, tuple[int, ...]] = {}
+
+    def directory(self, stage: Stage) -> Path:
+        return self.root / stage.name / stage.key
+
+    def partial(self, stage: Stage, claim: Claim | None = None) -> Path:
+        """Where the owner of ``claim`` works on a stage; without one, where whoever has the claim now does."""
+        return partial_folder(self.root, stage.name, stage.key, claim)
+
+    def partials(self, stage: Stage) -> list[Path]:
+        """What attempts have left, the last one first."""
+        found = (self.root / stage.name).glob(f"{stage.key}.*partial")
+        return sorted(found, key=_changed, reverse=True)
+
+    def log(self, stage: Stage) -> Path:
+        return self.root / stage.name / f"{stage.key}.log"
+
+    def manifest(self, stage: Stage) -> dict[str, Any] | None:
+        """The committed artefact's manifest, or None where there is none (or it cannot be read)."""
+        try:
+            content = json.loads((self.directory(stage) / MANIFEST).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return content if isinstance(content, dict) and content.get("key") == stage.key else None
+
+    def damage(self, stage: Stage) -> str | None:
+        """What is wrong with a committed artefact, or None: its files, or that a function of another package made it.
+        Hashes each version of a file once.
+        """
+        directory, manifest = self.directory(stage), self.manifest(stage)
+        if manifest is None:
+            return "no readable manifest"
+        if not manifest["files"]:
+            return "its manifest lists no file"
+        made_by, module = str(manifest.get("function", "")), module_of(stage.function)
+        if package(made_by) != package(module):
+            return f"it was made by {made_by or 'an unnamed function'}, and this stage is {module}.{stage.name}"
+        for name, facts in manifest["files"].items():
+            path = directory / name
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                return f"{name} is missing"
+            if status.st_size != facts["size"]:
+                return f"{name} has {status.st_size} bytes instead of {facts['size']}"
+            version = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if self._verified.get(str(path)) != version:
+                if checksum(path) != facts["sha256"]:
+                    return f"{name} has another checksum than its manifest"
+                self._verified[str(path)] = version
+        return unlisted(directory, {*manifest["files"], MANIFEST})
+
+    def get(self, stage: Stage) -> Path | None:
+        """The artefact's directory, verified; None where it is absent. A damaged one is set aside first."""
+        directory = self.directory(stage)
+        if not directory.exists():
+            return None
+        if not (directory / MANIFEST).exists():
+            return None
+        if self.damage(stage) is not None:
+            self.set_aside(stage)
+            return None
+        return directory
+
+    def set_aside(self, stage: Stage) -> Path:
+        """Move a damaged artefact out of the way, keeping it for whoever wants to look."""
+        directory = self.directory(stage)
+        target = directory.with_name(f"{stage.key}.damaged-{time.time_ns():x}")
+        with contextlib.suppress(FileNotFoundError):
+            directory.rename(target)
+        return target
+
+    def checkpoint_time(self, stage: Stage) -> int:
+        """When the last checkpoint of unfinished work was written (ns, the storage's clock); 0 where there is none."""
+        times = [0]
+        for partial in self.partials(stage):
+            with contextlib.suppress(OSError):
+                times.append((partial / WORK / "checkpoint.pt").stat().st_mtime_ns)
+        return max(times)
+
+    def begin(self, stage: Stage, claim: Claim | None = None) -> Path:
+        """The partial directory to work in, renamed from an earlier attempt's where there is one."""
+        directory, partial = self.directory(stage), self.partial(stage, claim)
+        left = self.partials(stage)
+        if directory.exists() and not (directory / MANIFEST).exists():
+            left.insert(0, directory)  # a move that was cut short: the work is all there, so go on from it
+        for earlier in left:
+            if earlier != partial and not partial.exists():
+                with contextlib.suppress(FileNotFoundError):
+                    earlier.rename(partial)
+            elif earlier != partial:
+                shutil.rmtree(earlier, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        (partial / WORK).mkdir(exist_ok=True)
+        # Results are written anew. Files that an earlier owner may still hold open must not be the ones written to.
+        for path in [*partial.iterdir(), *(partial / WORK).glob("*.tmp")]:
+            if path.is_dir() and path.name != WORK:
+                shutil.rmtree(path)
+            elif path.is_file() and path.name != HISTORY:
+                path.unlink()
+        return partial
+
+    def commit(self, stage: Stage, facts: Mapping[str, Any], claim: Claim | None = None) -> Path:
+        """Turn the partial directory into the artefact with one rename; its manifest is written last.
+
+        Raises ValueError where the stage has left no file, OSError where one cannot be listed or read.
+        """
+        directory, partial = self.directory(stage), self.partial(stage, claim)
+        files = {
+            name: {"sha256": checksum(partial / name), "size": (partial / name).stat().st_size}
+            for name in listing(partial)
+        }
+        if not files:
+            raise ValueError(f"{stage.name} has left no file in its folder: there is nothing to keep")
+        manifest = {
+            "stage": stage.name,
+            "key": stage.key,
+            "function": f"{module_of(stage.function)}.{stage.name}",
+            "arguments": plain(stage.arguments),
+            "inputs": {name: {"stage": up.name, "key": up.key} for name, up in stage.inputs.items()},
+            "files": files,
+            **facts,
+        }
+        write_atomically(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
+        if claim is not None:
+            claim.check()
+        partial.rename(directory)
+        shutil.rmtree(directory / WORK, ignore_errors=True)
+        for left in self.partials(stage):
+            shutil.rmtree(left, ignore_errors=True)
+        return directory
+
+    def claim(self, stage: Stage) -> Claim:
+        return Claim(self.root / stage.name / f"{stage.key}.claim", seconds=self.claim_seconds)
+
+
+def partial_folder(root: Path, name: str, key: str, claim: Claim | None = None) -> Path:
+    """``Store.partial`` of a stage that is known by name and key alone."""
+    owner = claim.owner if claim is not None else Claim(root / name / f"{key}.claim").holder().get("owner", "")
+    return root / name / ".".join(filter(None, [key, str(owner)[:12], "partial"]))
+
+
+def materialize(stage: Stage, store: Store, ctx: Context) -> Path:
+    """The directory of ``stage``'s artefact, computing it and whatever it needs where the store lacks it.
+
+    Raises StageFailed where a stage function raises; nothing is committed then, and its log keeps the traceback.
+    """
+    found = store.get(stage)
+    if found is not None:
+        return found
+    for upstream in stage.inputs.values():
+        materialize(upstream, store, ctx)
+    return run_stage(stage, store, ctx)
+
+
+def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
+    """Run one stage whose inputs are in the store, under its claim, and commit it.
+
+    Where another worker took the claim over meanwhile, waits for that one's result, or goes on from its checkpoint.
+    Raises StageFailed where the stage raises or the store cannot be written, Stopped where ``ctx`` asked for it.
+    """
+    for attempt in range(TAKEOVERS):
+        try:
+            return _attempt(stage, store, ctx)
+        except ClaimLost:
+            if attempt == TAKEOVERS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
+    claim = store.claim(stage)
+    with _logged_failure(stage, store, claim):
+        (store.root / stage.name).mkdir(parents=True, exist_ok=True)
+        with claim:
+            found = store.get(stage)  # somebody may have finished it while we waited
+            if found is not None:
+                return found
+            partial = store.begin(stage, claim)
+            clock = Clock(partial / WORK / "seconds")
+            here = dataclasses.replace(ctx, out=partial, claim=claim, clock=clock)
+            if not here.checkpoint.exists():
+                here.rewind(-1)
+            arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
+            stage.function(**arguments, out=partial, ctx=here)
+            facts = {
+                "seconds": round(clock.total(), 3),
+                "finished": _now(),
+                "device": ctx.device,
+                "device_name": ctx.device_name,
+                "host": socket.gethostname(),
+                "environment": dict(ctx.environment),
+            }
+            done = store.commit(stage, facts, claim)
+            store.log(stage).unlink(missing_ok=True)
+            return done
+
+
+def _resolve(value: Any, store: Store) -> Any:
+    if isinstance(value, Stage):
+        directory = store.get(value)
+        if directory is None:
+            raise LookupError(
+                f"its input {value} is missing or damaged in the store {store.root}; the same command computes it again"
+            )
+        return directory
+    if isinstance(value, tuple | list) and any(isinstance(item, Stage) for item in value):
+        return tuple(_resolve(item, store) for item in value)
+    return value
+
+
+@contextlib.contextmanager
+def _logged_failure(stage: Stage, store: Store, claim: Claim) -> Iterator[None]:
+    try:
+        yield
+    except (ClaimLost, Stopped):
+        raise
+    except Exception as error:
+        if claim.lost:  # its directory was renamed under it: whatever it raised says nothing about the stage
+            raise ClaimLost(f"another worker took over {stage}") from error
+        log = store.log(stage)
+        with contextlib.suppress(OSError):  # the disk may be what failed
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+        raise StageFailed(stage, _in_short(error, store.root), log) from error
+
+
+def _in_short(error: Exception, root: Path) -> str:
+    """One line about an error; a full disk is named as such, whatever the library that met it made of it."""
+    first = (str(error).splitlines() or [""])[0]
+    with contextlib.suppress(OSError):
+        if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(root).free < 2**16:
+            return f"the disk of the store {root} is full ({type(error).__name__}: {first})"
+    return f"{type(error).__name__}: {first}"
+
+
+def _changed(partial: Path) -> float:
+    """When work in a partial directory was last saved."""
+    times = [0.0]
+    for path in (partial / WORK / "checkpoint.pt", partial / WORK, partial):
+        with contextlib.suppress(OSError):
+            times.append(os.stat(path).st_mtime)
+    return max(times)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

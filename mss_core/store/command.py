@@ -1,0 +1,355 @@
+"""What a store holds, on the command line.
+
+    python -m mss_core.store list                   by study and by stage: artefacts, disk, hours
+    python -m mss_core.store verify                 every file against its checksum
+    python -m mss_core.store prune [--delete]       what no study names: shown, deleted only when asked
+    python -m mss_core.store show KEY               how one artefact was made, and the command that makes it
+    python -m mss_core.store export KEY FILE        trained weights as safetensors
+
+KEY is the start of a key, as long as it needs to be to mean one artefact.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mss_core.graph import checksum, unlisted
+from mss_core.store.drivers import living
+
+MANIFEST = "manifest.json"
+KEY = re.compile(r"[0-9a-f]{64}")
+OTHERS = {"studies", "drivers", "ray", "mlartifacts"}
+"""Folders of a store that hold no artefacts."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One committed artefact."""
+
+    stage: str
+    key: str
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        return sum(file["size"] for file in self.manifest["files"].values())
+
+
+def artefacts(root: Path) -> list[Artefact]:
+    """Every committed artefact of a store, by stage and key."""
+    found = []
+    for folder in _folders(root):
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if KEY.fullmatch(folder.name) and manifest.get("key") == folder.name:
+            found.append(Artefact(folder.parent.name, folder.name, folder, manifest))
+    return found
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    for stage in sorted(path for path in root.iterdir() if path.is_dir() and path.name not in OTHERS):
+        yield from sorted(path for path in stage.iterdir() if path.is_dir())
+
+
+def named(root: Path, held: list[Artefact]) -> dict[str, set[str]]:
+    """By key, the studies that name it in any of their files, or that need what it was made for."""
+    inputs = {each.key: [up["key"] for up in each.manifest.get("inputs", {}).values()] for each in held}
+    found: dict[str, set[str]] = defaultdict(set)
+
+    def name(key: str, study: str) -> None:
+        if study not in found[key]:
+            found[key].add(study)
+            for upstream in inputs.get(key, ()):
+                name(upstream, study)
+
+    for study in sorted(path for path in root.glob("studies/*") if path.is_dir()):
+        for file in study.rglob("*.json"):
+            for key in set(KEY.findall(file.read_text(encoding="utf-8", errors="replace"))):
+                name(key, study.name)
+    return found
+
+
+def find(root: Path, start: str) -> Artefact:
+    """The artefact whose key starts so; ValueError where there is none, or more than one."""
+    fits = [each for each in artefacts(root) if each.key.startswith(start)]
+    if not fits:
+        raise ValueError(
+            f"no artefact in {root} has a key that starts with {start!r}; "
+            "python -m mss_core.store list --keys shows them"
+        )
+    if len(fits) > 1:
+        raise ValueError(
+            f"{len(fits)} artefacts have keys that start with {start!r}: "
+            f"{', '.join(f'{each.stage} {each.key[:12]}' for each in fits[:4])}; give more of it"
+        )
+    return fits[0]
+
+
+# ---- the commands
+
+
+def list_all(root: Path, keys: bool) -> int:
+    """Print a table of studies, one of stages, and with ``keys`` a line for each artefact."""
+    held = artefacts(root)
+    owners = named(root, held)
+    print(f"{'study':<44}{'trials':>12}{'artefacts':>11}{'disk':>10}")
+    for study in sorted({study for each in held for study in owners.get(each.key, ())}):
+        theirs = [each for each in held if study in owners.get(each.key, ())]
+        print(f"{study:<44}{_trials(root / 'studies' / study):>12}{len(theirs):>11}{_size(theirs):>10}")
+    free = [each for each in held if not owners.get(each.key)]
+    if free:
+        print(f"{'(no study)':<44}{'':>12}{len(free):>11}{_size(free):>10}")
+    unfinished, damaged = Counter[str](), Counter[str]()
+    for folder in _folders(root):
+        unfinished[folder.parent.name] += folder.name.endswith(".partial")
+        damaged[folder.parent.name] += ".damaged-" in folder.name
+    print(f"\n{'stage':<24}{'artefacts':>10}{'disk':>10}{'hours':>10}{'unfinished':>12}{'damaged':>9}")
+    for stage in sorted({each.stage for each in held} | set(+unfinished) | set(+damaged)):
+        mine = [each for each in held if each.stage == stage]
+        hours = sum(each.manifest.get("seconds") or 0 for each in mine) / 3600
+        print(f"{stage:<24}{len(mine):>10}{_size(mine):>10}{hours:>10.2f}{unfinished[stage]:>12}{damaged[stage]:>9}")
+    for each in held if keys else ():
+        print(
+            f"{each.stage:<24}{each.key[:16]}  {_size([each]):>9}  {each.manifest.get('finished', ''):<21} "
+            f"{', '.join(sorted(owners.get(each.key, ()))) or '(no study)'}"
+        )
+    return 0
+
+
+def verify(root: Path) -> int:
+    """Check every file of every artefact; 1 where one is damaged."""
+    held, bad = artefacts(root), 0
+    for each in held:
+        wrong = damage(each)
+        if wrong:
+            bad += 1
+            print(f"damaged: {each.stage} {each.key[:16]}: {wrong}")
+    print(
+        f"{len(held)} artefacts, {_size(held)}: {bad} damaged"
+        + (" (the next run of a study that needs one computes it again)" if bad else "")
+    )
+    return 1 if bad else 0
+
+
+def damage(each: Artefact) -> str:
+    """The first thing wrong with an artefact's files, empty where nothing is."""
+    for name, facts in each.manifest["files"].items():
+        path = each.folder / name
+        if not path.exists():
+            return f"{name} is missing"
+        if path.stat().st_size != facts["size"] or checksum(path) != facts["sha256"]:
+            return f"{name} is not what was written"
+    if not each.manifest["files"]:
+        return "its manifest lists no file"
+    return unlisted(each.folder, {*each.manifest["files"], MANIFEST}) or ""
+
+
+def prune(root: Path, delete: bool) -> int:
+    """Show, or delete, what no study names: artefacts, unfinished and damaged ones, logs of failures.
+
+    Raises ValueError where a study is running on the store, or where it holds no study at all.
+    """
+    running = living(root)
+    if running:
+        raise ValueError(
+            f"a study is running on {root} ({', '.join(sorted(running))}): what it makes is named by no "
+            "study until it ends; prune afterwards"
+        )
+    if not any(root.glob("studies/*/study.json")):
+        raise ValueError(f"{root}/studies names no study: everything would go. Delete the folder if you mean that")
+    owners = named(root, artefacts(root))
+    gone: list[tuple[Path, int]] = []
+    for stage in sorted(path for path in root.iterdir() if path.is_dir() and path.name not in OTHERS):
+        for path in sorted(stage.iterdir()):
+            key = path.name[:64]
+            recent = time.time() - path.stat().st_mtime < 3600 and not path.is_dir()
+            if not KEY.fullmatch(key) or (owners.get(key) and ".damaged-" not in path.name) or recent:
+                continue
+            if (stage / f"{key}.claim").exists() and path.suffix != ".claim":
+                continue  # somebody may be at it
+            gone.append((path, _on_disk(path)))
+    for path, amount in gone:
+        print(f"{'deleted' if delete else 'would delete'} {path.relative_to(root)}  {_human(amount)}")
+        if delete and path.is_dir():
+            aside = path.with_name(f".{path.name}.pruned")  # a reader sees all of it or nothing
+            path.rename(aside)
+            shutil.rmtree(aside)
+        elif delete:
+            path.unlink()
+    total = _human(sum(amount for _, amount in gone))
+    print(f"{len(gone)} entries, {total}" + ("" if delete or not gone else ": prune --delete deletes them"))
+    return 0
+
+
+def show(root: Path, start: str) -> int:
+    """Print what one artefact is, what it was made of and by which command."""
+    each = find(root, start)
+    facts = each.manifest
+    print(f"{each.stage} {each.key}\n  {each.folder}")
+    print(
+        f"  {facts.get('finished')}, {facts.get('seconds')} s on {facts.get('device')} ({facts.get('device_name')}), "
+        f"commit {facts.get('environment', {}).get('commit') or 'unknown'}"
+    )
+    print(f"  function {facts['function']}")
+    for path, value in _flat(facts["arguments"]):
+        print(f"    {path} = {json.dumps(value)}")
+    for name, upstream in facts.get("inputs", {}).items():
+        print(f"  input {name}: {upstream['stage']} {upstream['key'][:16]}")
+    for name, file in facts["files"].items():
+        print(f"  file {name}  {_human(file['size'])}  sha256 {file['sha256'][:16]}")
+    readers = [
+        other
+        for other in artefacts(root)
+        if any(up["key"] == each.key for up in other.manifest.get("inputs", {}).values())
+    ]
+    print(f"  read by {', '.join(f'{other.stage} {other.key[:12]}' for other in readers) or 'nothing here'}")
+    commands: dict[str, list[str]] = defaultdict(list)
+    owners = named(root, artefacts(root)).get(each.key, set())
+    for study in sorted(owners):
+        try:
+            told = json.loads((root / "studies" / study / "study.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        below = {other.key for other in _readers_of(each, artefacts(root))} | {each.key}
+        for trial in told["trials"]:
+            if below & set(trial["stages"].values()):
+                commands[trial["command"]].append(f"{study}: {trial['trial']}")
+    for command, trials in commands.items():
+        more = f" and {len(trials) - 3} more" if len(trials) > 3 else ""
+        print(f"  made by: {command}\n    for {'; '.join(trials[:3])}{more}")
+    if not commands:
+        print("  no study names it: nothing says which command made it")
+    return 0
+
+
+def _readers_of(each: Artefact, held: list[Artefact]) -> list[Artefact]:
+    found, keys = [], {each.key}
+    for _ in held:
+        new = [
+            other
+            for other in held
+            if other.key not in keys and any(up["key"] in keys for up in other.manifest.get("inputs", {}).values())
+        ]
+        if not new:
+            break
+        found += new
+        keys |= {other.key for other in new}
+    return found
+
+
+def export(root: Path, start: str, target: Path) -> int:
+    """Write an artefact's weights as safetensors, its model's description and origin in the header.
+
+    Raises ValueError where the artefact holds no weights, or would not load again.
+    """
+    each = find(root, start)
+    if not (each.folder / "weights.pt").exists():
+        raise ValueError(f"{each.stage} {each.key[:16]} holds no weights.pt: it is no trained model")
+    wrong = damage(each)
+    if wrong:
+        raise ValueError(f"{each.stage} {each.key[:16]} is damaged: {wrong}")
+    try:
+        from safetensors.torch import save_file
+    except ModuleNotFoundError:
+        raise ValueError("safetensors is not installed: pip install safetensors") from None
+    import torch
+
+    weights = torch.load(each.folder / "weights.pt", map_location="cpu", weights_only=True)
+    origin = {"stage": each.stage, "key": each.key, "commit": each.manifest.get("environment", {}).get("commit") or ""}
+    described = each.folder / "model.json"
+    if described.exists():
+        origin["model"] = described.read_text(encoding="utf-8")
+    tensors = {name: value.clone().contiguous() for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    if len(tensors) < len(weights):
+        raise ValueError(f"{each.stage} {each.key[:16]}: weights.pt holds more than tensors")
+    save_file(tensors, target, metadata=origin)
+    print(f"{target}: {len(tensors)} tensors, {_human(target.stat().st_size)}")
+    return 0
+
+
+# ---- pieces
+
+
+def _trials(folder: Path) -> str:
+    try:
+        trials = json.loads((folder / "study.json").read_text(encoding="utf-8"))["trials"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return f"{sum(trial['status'] == 'done' for trial in trials)}/{len(trials)}"
+
+
+def _on_disk(path: Path) -> int:
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _size(held: list[Artefact]) -> str:
+    return _human(sum(each.bytes for each in held))
+
+
+def _human(amount: float) -> str:
+    for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if amount >= power:
+            return f"{amount / power:.1f} {unit}"
+    return f"{amount / 1e3:.1f} kB"
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value and "$stage" not in value:
+        for name, part in value.items():
+            yield from _flat(part, f"{prefix}.{name}" if prefix else name)
+    elif isinstance(value, list) and any(isinstance(part, dict | list) for part in value):
+        for number, part in enumerate(value):
+            yield from _flat(part, f"{prefix}.{number}")
+    else:
+        yield prefix, value["$stage"][:16] if isinstance(value, dict) and "$stage" in value else value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m mss_core.store``; exits 2 for a mistake."""
+    parser = argparse.ArgumentParser(prog="python -m mss_core.store", description="What a store holds")
+    commands = parser.add_subparsers(dest="command", required=True)
+    held = commands.add_parser("list", help="artefacts by study and by stage")
+    held.add_argument("--keys", action="store_true", help="a line for each artefact too")
+    commands.add_parser("verify", help="check every file against its checksum")
+    cut = commands.add_parser("prune", help="what no study names: shown, and deleted only when asked")
+    cut.add_argument("--delete", action="store_true")
+    told = commands.add_parser("show", help="how one artefact was made, and the command that makes it")
+    out = commands.add_parser("export", help="trained weights as safetensors")
+    for command in (told, out):
+        command.add_argument("key", metavar="KEY")
+    out.add_argument("file", type=Path, metavar="FILE")
+    for command in commands.choices.values():
+        command.add_argument("--store", type=Path, default=Path(os.environ.get("MSS_STORE", "store")))
+    options = parser.parse_args(arguments)
+    root = options.store.absolute()
+    try:
+        if not root.is_dir():
+            raise ValueError(f"{options.store} is no folder: name the store with --store")
+        if options.command == "list":
+            return list_all(root, options.keys)
+        if options.command == "verify":
+            return verify(root)
+        if options.command == "prune":
+            return prune(root, options.delete)
+        if options.command == "show":
+            return show(root, options.key)
+        return export(root, options.key, options.file)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

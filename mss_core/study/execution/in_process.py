@@ -1,0 +1,66 @@
+"""Executing a plan in this process, one stage after another: no Ray needed, same scores."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from mss_core import runtime
+from mss_core.graph import Context, Stopped
+from mss_core.store import StageFailed, Store, run_stage
+from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, Board
+from mss_core.study.plan import Plan
+
+
+def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
+    """Run every needed stage; a failed one blocks only what needs it.
+
+    SIGTERM lets a running training write its checkpoint, then raises KeyboardInterrupt.
+    """
+    runtime.prepare_process()
+    asked = threading.Event()
+    here = dataclasses.replace(ctx, stop=asked.is_set)
+    with _sigterm_sets(asked):
+        for key in sorted(plan.needed, key=lambda key: bool(plan.stages[key].inputs)):  # data first
+            if board.state[key] == BLOCKED:
+                continue
+            if asked.is_set():
+                raise KeyboardInterrupt
+            board.set(key, RUNNING)
+            try:
+                run_stage(plan.stages[key], store, here)
+            except Stopped:
+                raise KeyboardInterrupt from None
+            except StageFailed as failure:
+                board.set(key, FAILED, f"{failure.message} (log: {failure.log})")
+                board.block(key, everything=plan.stages[key].name.startswith("prepare_"))
+            else:
+                board.set(key, DONE)
+
+
+@contextlib.contextmanager
+def _sigterm_sets(asked: threading.Event) -> Iterator[None]:
+    """SIGTERM sets ``asked``; what is not a training, and so does not ask, is interrupted after MSS_STOP_SECONDS."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    def ask(number: int, frame: Any) -> None:
+        asked.set()
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.alarm(max(1, round(float(os.environ.get("MSS_STOP_SECONDS", "30")))))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGTERM, before)

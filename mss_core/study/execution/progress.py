@@ -1,0 +1,233 @@
+"""The progress display: what is running, what waits, and when it may be over; readable in a log file too."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import TextIO
+
+from mss_core.graph import WORK, Stage, read_history, walk
+from mss_core.store import Store
+from mss_core.study.execution.resources import resources
+
+SHOWN = 12
+"""At most so many running stages have a line of their own."""
+
+WAITING, RUNNING, DONE, FAILED, BLOCKED = "waiting", "running", "done", "failed", "blocked"
+
+
+class Board:
+    """The state of every stage of a run; told by whatever executes, shown by a thread.
+
+    On a terminal (ssh's too) a table and the running stages are rewritten twice a second; in a log file there is a line
+    when a stage ends and at least every ten seconds, and the table once a minute.
+
+    Attributes:
+        gpus: of the cluster, where whoever executes knows them.
+    """
+
+    def __init__(self, stages: Mapping[str, Stage], store: Store, out: TextIO = sys.stderr) -> None:
+        self.stages, self.store, self.out = stages, store, out
+        self.state = dict.fromkeys(stages, WAITING)
+        self.errors: dict[str, str] = {}
+        self.started: dict[str, float] = {}
+        self.seconds: dict[str, list[float]] = {}
+        self._first: dict[str, tuple[float, int]] = {}  # seconds and step of a running stage when first looked at
+        self.gpus = 0.0
+        self.begun = time.monotonic()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._drawn = 0
+        self._thread: threading.Thread | None = None
+
+    def set(self, key: str, state: str, error: str = "") -> None:
+        """Record that a stage is now in ``state``."""
+        with self._lock:
+            self.state[key] = state
+            if state == RUNNING:
+                self.started.setdefault(key, time.monotonic())
+            elif state == DONE:
+                spent = time.monotonic() - self.started.get(key, time.monotonic())
+                self.seconds.setdefault(self.stages[key].name, []).append(spent)
+            if error:
+                self.errors[key] = error
+        if state in (DONE, FAILED):
+            self._line(self._ended(key))
+
+    def block(self, failed: str, everything: bool = False) -> None:
+        """Mark all that needs a failed stage; with ``everything``, all that has not begun (bad data stop a study)."""
+        lost = {failed}
+        for key, stage in self.stages.items():
+            if everything or any(upstream.key in lost for upstream in stage.inputs.values()):
+                lost.add(key)
+                if key != failed and self.state[key] == WAITING:
+                    self.set(key, BLOCKED, f"{self.stages[failed].name} {failed[:8]} failed")
+
+    def __enter__(self) -> Board:
+        self._thread = threading.Thread(target=self._show, name="board", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._erase()
+
+    def status(self) -> str:
+        """One line: counts, percentage and an estimate of what is left."""
+        counts = Counter(self.state.values())
+        total = len(self.state)
+        parts = [f"{counts[DONE]}/{total} stages done"]
+        parts += [f"{counts[state]} {state}" for state in (RUNNING, WAITING, FAILED, BLOCKED) if counts[state]]
+        left = self._seconds_left()
+        parts.append(f"{_clock(time.monotonic() - self.begun)} gone")
+        if left is not None:
+            end = time.strftime("%a %H:%M", time.localtime(time.time() + left))
+            parts.append(f"about {_clock(left)} to go, until {end}")
+        if self.gpus:
+            used = sum(
+                resources(self.stages[key].name, self.gpus).get("GPU", 0.0)
+                for key, state in list(self.state.items())
+                if state == RUNNING
+            )
+            parts.append(f"{used:g} of {self.gpus:g} GPUs in use")
+        return ", ".join(parts)
+
+    def table(self) -> list[str]:
+        """A line for each kind of stage: how many are in which state, and what one takes."""
+        counts: dict[str, Counter[str]] = {}
+        for key, state in list(self.state.items()):
+            counts.setdefault(self.stages[key].name, Counter())[state] += 1
+        shown = [
+            state
+            for state in (DONE, RUNNING, WAITING, FAILED, BLOCKED)
+            if state in (DONE, RUNNING, WAITING) or any(row[state] for row in counts.values())
+        ]
+        lines = [f"  {'stage':<20}" + "".join(f"{state:>9}" for state in shown) + f"{'each':>9}"]
+        for name, row in counts.items():
+            times = self.seconds.get(name)
+            each = _clock(sum(times) / len(times)) if times else ""
+            lines.append(f"  {name:<20.20}" + "".join(f"{row[state] or '.':>9}" for state in shown) + f"{each:>9}")
+        return lines
+
+    def running(self) -> list[str]:
+        """A line for each running stage: what it is, how far, its last figures."""
+        lines = []
+        running = [key for key, state in list(self.state.items()) if state == RUNNING]
+        for key in running[:SHOWN]:
+            stage = self.stages[key]
+            spent = _clock(time.monotonic() - self.started.get(key, time.monotonic()))
+            bar = _bar(*self._progress(stage))
+            lines.append(f"  {describe(stage):<36.36} {bar} {spent:>6}  {self._figures(stage)}")
+        return lines + ([f"  and {len(running) - SHOWN} more"] if len(running) > SHOWN else [])
+
+    def _progress(self, stage: Stage) -> tuple[int, int]:
+        partial = self.store.partial(stage)
+        history = read_history(partial)
+        step, total = (history[-1]["step"], history[-1]["total"]) if history else (0, 0)
+        try:
+            at, of = (partial / WORK / "step").read_text().split()
+            step, total = max(step, int(at)), int(of)
+        except (OSError, ValueError):
+            pass
+        return step, total
+
+    def _figures(self, stage: Stage) -> str:
+        history = read_history(self.store.partial(stage))
+        if not history:
+            return ""
+        return " ".join(
+            f"{name} {value:.4g}" for name, value in history[-1].items() if name in ("train_loss", "valid_loss")
+        )
+
+    def _seconds_left(self) -> float | None:
+        """Of each kind the mean duration of those that ended, else the running one's own pace, spread over as many as
+        run now; None while neither is known."""
+        left, running = 0.0, 0
+        for key, state in list(self.state.items()):
+            if state not in (WAITING, RUNNING):
+                continue
+            times = self.seconds.get(self.stages[key].name)
+            usual = sum(times) / len(times) if times else None
+            spent = time.monotonic() - self.started[key] if state == RUNNING and key in self.started else 0.0
+            running += state == RUNNING
+            if state == RUNNING and (usual is None or spent > usual):
+                pace = self._pace(key, spent)
+                usual = usual if pace is None else pace
+            if usual is None:
+                return None
+            left += max(0.0, usual - spent)
+        return left / max(1, running)
+
+    def _pace(self, key: str, spent: float) -> float | None:
+        """How long a running stage will have taken, by its steps since it was first looked at: those before may be
+        another attempt's."""
+        step, total = self._progress(self.stages[key])
+        since, first = self._first.setdefault(key, (spent, step))
+        return spent + (spent - since) * (total - step) / (step - first) if step > first else None
+
+    def _ended(self, key: str) -> str:
+        stage = self.stages[key]
+        spent = _clock(time.monotonic() - self.started.get(key, time.monotonic()))
+        if self.state[key] == FAILED:
+            return f"FAILED {describe(stage)} after {spent}: {self.errors.get(key, '')}"
+        counts = Counter(self.state.values())
+        return f"[{counts[DONE]}/{len(self.state)}] {describe(stage)} done in {spent}"
+
+    def _show(self) -> None:
+        live = self.out.isatty()
+        last = table = time.monotonic()
+        while not self._stop.wait(0.5 if live else 1.0):
+            if live:
+                with self._lock:
+                    self._erase()
+                    lines = [self.status(), *self.table(), *self.running()]
+                    width = shutil.get_terminal_size().columns - 1
+                    self.out.write("\n".join(line[:width] for line in lines) + "\n")
+                    self.out.flush()
+                    self._drawn = len(lines)
+            elif time.monotonic() - last > 10:
+                last = time.monotonic()
+                self._line("  ".join([self.status() + ";", *(line.strip() for line in self.running()[:2])]))
+                if last - table > 60:
+                    table = last
+                    self._line("\n".join(self.table()))
+
+    def _line(self, text: str) -> None:
+        with self._lock:
+            self._erase()
+            self.out.write(text + "\n")
+            self.out.flush()
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self.out.write(f"\x1b[{self._drawn}F\x1b[J")
+            self._drawn = 0
+
+
+def describe(stage: Stage) -> str:
+    """A stage in a few words: its name, the sources behind it, its seed and the start of its key."""
+    upstream = walk([stage]).values()
+    sources = dict.fromkeys("+".join(s.arguments["sources"]) for s in upstream if s.name == "pretrain")
+    seeds = [getattr(s.arguments.get("train"), "seed", None) for s in upstream if s.name != "pretrain" or s is stage]
+    seed = next((seed for seed in reversed(seeds) if seed is not None), None)
+    parts = [stage.label, *sources, f"seed {seed}" if seed is not None else "", stage.key[:8]]
+    return " ".join(part for part in parts if part)
+
+
+def _bar(step: int, total: int, width: int = 12) -> str:
+    if not total:
+        return " " * (width + 5)
+    share = min(1.0, step / total)
+    return f"{'#' * round(share * width):.<{width}} {share:4.0%}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

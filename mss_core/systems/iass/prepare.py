@@ -1,0 +1,38 @@
+"""Stages ``prepare_activity`` and ``prepare_statistics``: what all trainings of separators of one instrument share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mss_core.data.activity import track_confidences
+from mss_core.data.packed import Packed
+from mss_core.data.sets import TrackSet, published_confidences
+from mss_core.graph import Context
+from mss_core.systems.iass.masking import Transform
+
+
+def prepare_activity(*, data: Path, tracks: TrackSet, version: int = 2, out: Path, ctx: Context) -> None:
+    """Leaves the activation confidence of every source of every track: the published one where ``tracks``, the set
+    that was packed, comes with it, else by MedleyDB's energy tracking. For a set that may, notes.json says which tracks
+    have which."""
+    track_confidences(Packed(data), out, ctx, published_confidences(tracks, ctx.data))
+
+
+def prepare_statistics(*, data: Path, transform: Transform, version: int = 1, out: Path, ctx: Context) -> None:
+    """Leaves statistics.npy, float64 (2, bin): mean and standard deviation of the training mixtures' magnitudes over
+    all their frames, which networks start their input scaling from."""
+    packed = Packed(data)
+    tracks = packed.split("train")
+    count, total, squares = 0, np.zeros(transform.bins), np.zeros(transform.bins)
+    for number, track in enumerate(tracks, start=1):
+        magnitude = transform.track(packed.read(track), ctx.device).abs().to(torch.float64)
+        count += len(magnitude)
+        total += magnitude.sum(0).cpu().numpy()
+        squares += magnitude.square().sum(0).cpu().numpy()
+        if number % 20 == 0 or number == len(tracks):
+            ctx.report(step=number, total=len(tracks))
+    mean = total / count
+    np.save(out / "statistics.npy", np.stack([mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))]))

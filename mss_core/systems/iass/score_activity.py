@@ -1,0 +1,65 @@
+"""Stage ``score_activity``: how well the classifiers detect their instruments [Hung and Lerch 2020, Fig. 4]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mss_core.data.activity import Confidences
+from mss_core.data.packed import Packed
+from mss_core.graph import Context
+from mss_core.metrics.classification import activity_auc, macro, merge_columns, roc_auc
+from mss_core.systems.iass.masking import Masks, Transform
+
+
+def score_activity(
+    *,
+    data: Path,
+    activity: Path,
+    masks: tuple[Path, ...],
+    targets: tuple[str, ...],
+    groups: dict[str, tuple[str, ...]],
+    transform: Transform,
+    label_threshold: float,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
+    """Leaves scores.csv: ROC-AUC over all frames of all test tracks and over their seconds (medians; also as a mean
+    over targets), by target, each beside the same score of the mixture's energy; and the share of active frames.
+
+    ``groups`` joins sub-categories: a group is as active as its most active member, and replaces them.
+    """
+    packed = Packed(data)
+    labels = Confidences(activity, packed, label_threshold)
+    estimates = [Masks(path) for path in masks]
+    truths, scores, energies = [], [], []
+    names: list[str] = []
+    for track in packed.split("test"):
+        centres = transform.track_centres(track.length)
+        truth = np.stack([labels.labels(track, target, centres) for target in targets], 1)
+        score = np.stack([found.activity(track.name) for found in estimates], 1)
+        truth, names = merge_columns(truth, targets, groups)
+        truths.append(truth)
+        scores.append(merge_columns(score, targets, groups)[0])
+        power = transform.track(packed.read(track)).abs().square().sum(1).numpy().astype(np.float64)
+        energies.append(np.repeat(power[:, None], len(names), 1))
+    rate = packed.samplerate / transform.hop
+    every = np.concatenate(truths)
+    columns = {
+        ("activity_auc", "over frames"): roc_auc(every, np.concatenate(scores)),
+        ("activity_auc_energy", "over frames"): roc_auc(every, np.concatenate(energies)),
+        ("activity_auc_1s", "over seconds"): activity_auc(truths, scores, rate),
+        ("activity_auc_1s_energy", "over seconds"): activity_auc(truths, energies, rate),
+        ("activation_rate", "over frames"): every.mean(0),
+    }
+    rows = []
+    for (metric, aggregation), values in columns.items():
+        rows += [("", name, metric, aggregation, float(value)) for name, value in zip(names, values, strict=True)]
+        if metric == "activity_auc_1s":
+            rows.append(("", "macro", metric, f"{aggregation}, mean over targets", macro(values)))
+    table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
+    table.to_csv(out / "scores.csv", index=False)
+    ctx.report(step=1, total=1)

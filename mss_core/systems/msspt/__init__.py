@@ -1,0 +1,3 @@
+from mss_core.systems.msspt.recipe import AST, AST_PHASES, FULL_TAIL, MSSPT, SOURCES, msspt_cnn, smoke
+
+__all__ = ["AST", "AST_PHASES", "FULL_TAIL", "MSSPT", "SOURCES", "msspt_cnn", "smoke"]

@@ -1,0 +1,310 @@
+"""TagBox: separation by steering frozen models [Manilow, O'Reilly, Seetharaman and Pardo 2022].
+
+::
+
+    prepare_tracks ---------------------------------------------------+------------------------+
+    (train_vqvae | prepare_vqvae) ------------+                       v                        v
+    (train_tail | prepare_tagger), a tagger --+-> infer_steered, a target ----------> score_estimates
+                                                  (or infer_classic, infer_separated)
+
+Nothing in it is trained for separation. Where no released weights are given, VQ-VAE and taggers are trained here, on
+the training tracks' mixtures and on labelled clips, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mss_core import audio
+from mss_core.data.sets import ClipSet, TrackSet, WeightSet
+from mss_core.errors import choose
+from mss_core.graph import Stage
+from mss_core.models import check, model
+from mss_core.stages.prepare import prepare_clips, prepare_tracks
+from mss_core.stages.prepare_separator import LAYOUTS, prepare_separator
+from mss_core.stages.train_tail import train_tail
+from mss_core.systems.tagbox.infer_classic import METHODS, infer_classic
+from mss_core.systems.tagbox.infer_separated import infer_separated
+from mss_core.systems.tagbox.infer_steered import infer_steered
+from mss_core.systems.tagbox.released import prepare_tagger, prepare_vqvae
+from mss_core.systems.tagbox.score import score_estimates
+from mss_core.systems.tagbox.steering import TAGGER_RATE, SteerConfig
+from mss_core.systems.tagbox.train_vqvae import train_vqvae
+from mss_core.training import Phase, TrainConfig
+
+TAGGERS = ("fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn")
+TAGS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mtat": {
+        "vocals": (
+            "vocal",
+            "female",
+            "male",
+            "singing",
+            "vocals",
+            "woman",
+            "male vocal",
+            "man",
+            "choir",
+            "voice",
+            "male voice",
+            "female vocal",
+            "female voice",
+            "choral",
+        ),
+        "drums": ("drums", "beat", "beats"),
+        "guitar": ("guitar",),
+        "piano": ("piano", "harpsichord"),
+        "strings": ("strings", "violin", "cello"),
+    },
+    "mtg_jamendo": {
+        "vocals": ("instrument---voice",),
+        "bass": ("instrument---bass",),
+        "drums": ("instrument---drums", "instrument---drummachine"),
+        "guitar": ("instrument---acousticguitar", "instrument---electricguitar", "instrument---guitar"),
+        "piano": ("instrument---piano",),
+        "strings": ("instrument---strings", "instrument---violin"),
+    },
+    "synthetic": {
+        "vocals": ("vocals", "female voice", "male voice"),
+        "drums": ("drums",),
+        "bass": ("bass",),
+        "other": ("guitar", "piano", "organ", "strings", "saxophone"),
+    },
+}
+"""What says a target, by the set a tagger was trained on. MTAT's are the released presets, which have no bass; the
+paper does not print MTG-Jamendo's, so they are the tags of the instrument."""
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """One that listens: its name, and the folder of its released weights (None: it is trained here)."""
+
+    name: str = "fcn"
+    weights: WeightSet | None = WeightSet("fcn_mtg_jamendo")
+
+
+@dataclass(frozen=True)
+class TagBox:
+    """The recipe.
+
+    Attributes:
+        tracks: what is separated (its test split).
+        targets: stems to estimate, each on its own.
+        limit: test tracks at most; None: all.
+        method: ``"steer"``; or one of ``hpss``, ``repet_sim``, ``attenuated``, which need no model; or a supervised
+            separator with released weights, ``xumx`` or ``hdemucs``.
+        taggers: who listens (their losses are averaged).
+        vocabulary: set that the taggers were trained on, which names the tags of each target.
+        wanted: other tags for a target than those of TAGS, e.g. a genre.
+        clips: labelled clips to train taggers on that have no released weights.
+        vqvae_weights: folder of the released VQ-VAE; None: one is trained on the tracks' training split.
+        separator_weights: folder of a supervised separator's.
+        vqvae, models: every argument of the VQ-VAE and of each tagger.
+        train_vqvae, vqvae_seconds, train_tagger: how they are trained where they are not released.
+        steer: how latents are moved.
+        output: ``"masked"`` is the estimate, or ``"residual"``: what the mask left.
+    """
+
+    tracks: TrackSet = TrackSet("musdb18hq", samplerate=44_100)
+    targets: tuple[str, ...] = ("vocals", "bass", "drums")
+    limit: int | None = None
+    method: str = "steer"
+    taggers: tuple[Tagger, ...] = (Tagger(),)
+    vocabulary: str = "mtg_jamendo"
+    wanted: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    clips: ClipSet | None = None
+    vqvae_weights: WeightSet | None = WeightSet("jukebox")
+    separator_weights: WeightSet = WeightSet("hdemucs")
+    vqvae: dict[str, Any] = field(default_factory=lambda: model("vqvae"))
+    models: dict[str, dict[str, Any]] = field(default_factory=lambda: {name: model(name) for name in TAGGERS})
+    train_vqvae: TrainConfig = TrainConfig((Phase("adam", lr=3e-4, epochs=100, eps=1e-8),), batch=16, epoch_steps=1000)
+    vqvae_seconds: float = 1.5
+    train_tagger: TrainConfig = TrainConfig(
+        (
+            Phase("adam", lr=1e-4, epochs=200, patience=20, eps=1e-8),
+            Phase("sgd", lr=1e-3, patience=20, momentum=0.9),
+            Phase("sgd", lr=1e-4, patience=20, momentum=0.9),
+        ),
+        batch=16,
+        max_epochs=200,
+    )
+    steer: SteerConfig = SteerConfig()
+    output: str = "masked"
+
+    def __post_init__(self) -> None:
+        choose("method", self.method, ("steer", *METHODS, *LAYOUTS))
+        choose("output", self.output, ("masked", "residual"))
+        if not self.targets:
+            raise ValueError("'targets' is empty: name at least one stem")
+        for target in self.targets:
+            choose("target ('tracks.sources' lack it)", target, self.tracks.sources)
+        only = METHODS.get(self.method, ())
+        if only and any(target not in only for target in self.targets):
+            raise ValueError(
+                f"method {self.method!r} estimates {', '.join(only)} and nothing else; 'targets' names "
+                f"{', '.join(self.targets)}"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"'limit' must be at least 1 track (or None), not {self.limit}")
+        if not self.taggers:
+            raise ValueError("'taggers' is empty: steering needs one to listen")
+        for index, tagger in enumerate(self.taggers):
+            choose(f"tagger in 'taggers.{index}.name'", tagger.name, self.models)
+            check({**self.models[tagger.name], "classes": 50}, f"models.{tagger.name}")
+            if tagger.weights is None and self.clips is None:
+                raise ValueError(
+                    f"tagger {tagger.name!r} has neither released weights ('taggers.{index}.weights') nor "
+                    "clips to be trained on ('clips')"
+                )
+        check(self.vqvae, "vqvae")
+        for target in self.targets:
+            self.tags_of(target)
+        if self.clips is not None and self.clips.samplerate != TAGGER_RATE:
+            raise ValueError(
+                f"'clips.samplerate' must be {TAGGER_RATE} Hz, what the taggers are made for; "
+                f"not {self.clips.samplerate}"
+            )
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Fields whose files a plan of this recipe does not need."""
+        models = ("taggers", "vqvae_weights", "clips")
+        if self.method == "steer":
+            return ("separator_weights",)
+        return models if self.method in LAYOUTS else (*models, "separator_weights")
+
+    def tags_of(self, target: str) -> tuple[str, ...]:
+        """The tags that say a target; ValueError where the vocabulary has none for it."""
+        if target in self.wanted:
+            return tuple(self.wanted[target])
+        known = TAGS.get(self.vocabulary, {})
+        if target not in known:
+            raise ValueError(
+                f"no tags of {self.vocabulary!r} for target {target!r} (it has some for "
+                f"{', '.join(known) or 'none'}); set 'wanted' to {{{target!r}: [its tags]}}"
+            )
+        return known[target]
+
+    def pipeline(self) -> Stage:
+        """The stage graph: one search a target, one score stage."""
+        tracks = Stage(prepare_tracks, data=self.tracks, segment=self.tracks.samplerate)
+        if self.method == "steer":
+            taggers = tuple(self._tagger(tagger) for tagger in self.taggers)
+            vqvae = self._vqvae(tracks)
+            estimates = tuple(
+                Stage(
+                    infer_steered,
+                    data=tracks,
+                    vqvae=vqvae,
+                    taggers=taggers,
+                    target=target,
+                    tracks=self.limit,
+                    tags=tuple(self.tags_of(target) for _ in taggers),
+                    config=self.steer.effective(),
+                )
+                for target in self.targets
+            )
+        elif self.method in LAYOUTS:
+            separator = Stage(prepare_separator, data=self.separator_weights, layout=self.method)
+            estimates = tuple(
+                Stage(infer_separated, data=tracks, separator=separator, target=target, tracks=self.limit)
+                for target in self.targets
+            )
+        else:
+            estimates = tuple(
+                Stage(infer_classic, data=tracks, method=self.method, target=target, tracks=self.limit)
+                for target in self.targets
+            )
+        output = self.output if self.method == "steer" else "masked"
+        return Stage(score_estimates, data=tracks, estimates=estimates, output=output)
+
+    def _vqvae(self, tracks: Stage) -> Stage:
+        if self.vqvae_weights is not None:
+            return Stage(prepare_vqvae, data=self.vqvae_weights, vqvae=self.vqvae)
+        return Stage(
+            train_vqvae, data=tracks, vqvae=self.vqvae, segment_seconds=self.vqvae_seconds, train=self.train_vqvae
+        )
+
+    def _tagger(self, tagger: Tagger) -> Stage:
+        described = self.models[tagger.name]
+        if tagger.weights is not None:
+            return Stage(prepare_tagger, data=tagger.weights, tagger=described)
+        frames = audio.frames_of(round(described["seconds"] * TAGGER_RATE))
+        clips = Stage(prepare_clips, data=self.clips, segment=audio.samples_of(frames))
+        return Stage(train_tail, data=clips, tail=described, frames=frames, train=self.train_tagger)
+
+
+def tagbox(targets: tuple[str, ...] = ("vocals", "bass", "drums")) -> TagBox:
+    """The paper's settings: MTG-Jamendo's FCN (what its Table 1 holds by the numbers), 10 steps of 5.0, FFT 1024."""
+    return TagBox(targets=targets)
+
+
+def listening(vocabulary: str, *names: str) -> dict[str, Any]:
+    """Departures: these released taggers, trained on that set; none where it is the baseline's one."""
+    if (vocabulary, names) == ("mtg_jamendo", ("fcn",)):
+        return {}
+    return {
+        "vocabulary": vocabulary,
+        "taggers": tuple(Tagger(name, WeightSet(f"{name}_{vocabulary}")) for name in names),
+    }
+
+
+def stem(tracks: str, target: str) -> dict[str, Any]:
+    """Departures: one target of MUSDB18, or of the 50 Slakh songs with 100 onsets of each of five instruments."""
+    if tracks != "slakh2100":
+        return {"targets": (target,)}
+    sources = ("bass", "drums", "guitar", "piano", "strings")
+    return {
+        "targets": (target,),
+        "tracks.name": tracks,
+        "tracks.sources": sources,
+        "tracks.subset": "onsets100",
+        "tracks.mixture": "sum",
+    }
+
+
+def supervised(name: str) -> dict[str, Any]:
+    """Departures: a separator with released weights, ``"xumx"`` or ``"hdemucs"``, in place of steering."""
+    return {"method": name, "separator_weights.name": name}
+
+
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "fcn": {"widths": (8, 16, 16, 32, 32), "pools": ((2, 4), (2, 4), (2, 4), (3, 3), (4, 1)), "seconds": 4.0},
+    "harmonic_cnn": {"width": 8},
+    "short_chunk_cnn": {"width": 8},
+    "musicnn": {"timbre": 16, "rhythm": 8, "width": 8, "dense": 32},
+}
+
+
+def smoke(recipe: TagBox) -> TagBox:
+    """Small models trained on the synthetic music in place of the released ones; a few short tracks are steered.
+
+    Guitar, piano and strings become the synthetic set's "other"; MTAT and MTG-Jamendo become one set of clips, so
+    their rows are equal. Raises ValueError for a supervised separator, of which there is no small one.
+    """
+    if recipe.method in LAYOUTS:
+        raise ValueError(f"a smoke run has no released weights for {recipe.method!r}")
+    targets = tuple(dict.fromkeys(t if t in TAGS["synthetic"] else "other" for t in recipe.targets))
+    return replace(
+        recipe,
+        tracks=TrackSet("synthetic", samplerate=16_000, size=40),
+        targets=targets,
+        limit=8,
+        vocabulary="synthetic",
+        wanted={},
+        taggers=tuple(replace(tagger, weights=None) for tagger in recipe.taggers),
+        clips=ClipSet("synthetic", labels="tags", size=200),
+        models={name: {**described, **SMALL[name]} for name, described in recipe.models.items()},
+        vqvae_weights=None,
+        vqvae=model("vqvae", downs=((3,),), widths=(16,), depths=(3,), embedding=16, codes=128),
+        vqvae_seconds=0.5,
+        train_vqvae=TrainConfig(
+            (Phase("adam", lr=1e-3, epochs=6, eps=1e-8),), batch=8, epoch_steps=50, seed=recipe.train_vqvae.seed
+        ),
+        train_tagger=TrainConfig(
+            (Phase("adam", lr=2e-3, epochs=12, eps=1e-8),), batch=16, seed=recipe.train_tagger.seed
+        ),
+        steer=replace(recipe.steer, segment_seconds=8.0, lr=recipe.steer.lr / 50),
+    )

@@ -1,0 +1,63 @@
+"""Stages ``prepare_vqvae`` and ``prepare_tagger``: released weights, checked against the model and renamed to ours.
+
+The folder of a set of weights holds the one released file; a tagger's also ``labels.txt``, one tag a line in the order
+of its outputs, since no checkpoint holds their names and orders differ between releases.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mss_core import models
+from mss_core.data import weights
+from mss_core.data.sets import WeightSet, find_root
+from mss_core.graph import Context, checksum
+from mss_core.systems.tagbox.taggers import from_released
+
+
+def prepare_vqvae(*, data: WeightSet, vqvae: dict[str, Any], version: int = 1, out: Path, ctx: Context) -> None:
+    """Jukebox's VQ-VAE (``vqvae.pth.tar`` of the 5b release) as an artefact; ValueError where it is another model's."""
+    path = weights.find(data, find_root(data.name, ctx.data))
+    module = models.build(vqvae)
+    _load(module, weights.read(path), f"weights {data.name!r} ({path.name})")
+    models.save(out, vqvae, module)
+    _note(out, data, path)
+
+
+def prepare_tagger(*, data: WeightSet, tagger: dict[str, Any], version: int = 1, out: Path, ctx: Context) -> None:
+    """A released tagger as an artefact with its labels; ValueError where file, labels and model do not fit."""
+    root = find_root(data.name, ctx.data)
+    path = weights.find(data, root)
+    names = root / "labels.txt"
+    if not names.exists():
+        raise ValueError(
+            f"weights {data.name!r}: {names} is missing: one tag a line, in the order of the tagger's "
+            "outputs (checkpoints do not name them, and releases differ in their order)"
+        )
+    labels = [line.strip() for line in names.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"weights {data.name!r}: {names} names a tag twice")
+    described = {**tagger, "classes": len(labels)}
+    module = models.build(described)
+    _load(module, from_released(weights.read(path)), f"weights {data.name!r} ({path.name})")
+    models.save(out, described, module)
+    (out / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+    _note(out, data, path)
+
+
+def _load(module: Any, state: dict[str, Any], what: str) -> None:
+    kept = models.take(module, state, what)
+    if kept:
+        raise ValueError(f"{what}: no {sorted(kept)[0]!r}, which the model has ({len(kept)} tensors are missing)")
+
+
+def _note(out: Path, data: WeightSet, path: Path) -> None:
+    note = {
+        "kind": "weights",
+        "text": f"released weights {data.name!r}",
+        "count": 1,
+        "items": [f"{path.name}, sha256 {checksum(path)}"],
+    }
+    (out / "notes.json").write_text(json.dumps([note]), encoding="utf-8")

@@ -1,0 +1,108 @@
+"""Stage ``score_estimates``: SDR and SI-SDR improvements of stored estimates, beside what needs no separation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mss_core.data.packed import Packed
+from mss_core.errors import choose
+from mss_core.graph import Context
+from mss_core.metrics.bss_eval import bss_eval
+from mss_core.metrics.separation import best_scalar, si_sdr
+from mss_core.pictures import example
+
+EXAMPLES = 2
+
+
+def score_estimates(
+    *, data: Path, estimates: Sequence[Path], output: str, version: int = 1, out: Path, ctx: Context
+) -> None:
+    """Leaves scores.csv: a row a track, target and metric, and the mean over targets as target ``macro``.
+
+    Args:
+        estimates: artefacts of ``infer_*`` stages, one a target.
+        output: ``"masked"``, or ``"residual"``: the masked reference taken from the reference.
+
+    Metrics: ``sdr_improvement``, BSS Eval v4 with the rest of the mixture as second source, median over the frames of
+    one second, estimate minus mixture [the aggregation is not published]; ``sdr_improvement_mean``, means over frames
+    instead; ``si_sdr_improvement`` over the whole track; the first and last also for the mixture 60 dB down
+    (``_silence``) and for the best scalar times the mixture (``_best_scalar``). A target that is silent in a track has
+    no score there; an estimate of pure silence has no SI-SDR.
+    """
+    choose("output", output, ("masked", "residual"))
+    packed = Packed(data)
+    by_name = {item.name: item for item in packed.split("test")}
+    rows: list[tuple[str, str, str, str, float]] = []
+    examples: list[dict[str, str]] = []
+    told = sum(len(_index(folder)["tracks"]) for folder in estimates)
+    for folder in estimates:
+        index = _index(folder)
+        target = index["target"]
+        for track in index["tracks"]:
+            item = by_name[track]
+            masked, reference = (np.load(folder / track / f"{kind}.npy") for kind in ("masked", "reference"))
+            estimate = masked if output == "masked" else reference - masked
+            ctx.report(step=len({(r[0], r[1]) for r in rows}), total=told)
+            if target in item.silent:
+                continue
+            source, mixture = packed.read(item, target), packed.read(item)
+            rows += [
+                (track, target, metric, how, score)
+                for (metric, how), score in scores(source, estimate, mixture, packed.samplerate).items()
+            ]
+            number = 1 + sum(example["target"] == target for example in examples)
+            if number <= EXAMPLES:
+                name = f"examples/{number}/{target}"
+                example(out / name, mixture, source, estimate, packed.samplerate)
+                examples.append({"track": track, "target": target, "folder": name})
+    table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
+    means = table.groupby(["track", "metric", "aggregation"], sort=False, as_index=False)["score"].mean()
+    means.insert(1, "target", "macro")
+    pd.concat([table, means]).to_csv(out / "scores.csv", index=False)
+    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
+
+
+def scores(
+    source: np.ndarray, estimate: np.ndarray, mixture: np.ndarray, samplerate: int
+) -> dict[tuple[str, str], float]:
+    """All metrics of one estimate by (metric, aggregation), dB; NaN where undefined. Shape: (time,) each."""
+    gain = float(best_scalar(source, mixture))
+    candidates = {"": estimate, "_silence": mixture * 1e-3, "_best_scalar": gain * mixture}
+    framed = {name: _frames(source, x, mixture, samplerate) for name, x in (*candidates.items(), ("_mixture", mixture))}
+    before = float(si_sdr(source, mixture))
+    found = {}
+    for name, x in candidates.items():
+        found[f"sdr_improvement{name}", "median over frames"] = _median(framed[name]) - _median(framed["_mixture"])
+        found[f"si_sdr_improvement{name}", ""] = float(si_sdr(source, x)) - before
+    found["sdr_improvement_mean", "mean over frames"] = _mean(framed[""]) - _mean(framed["_mixture"])
+    found["mixture_sdr", "median over frames"] = _median(framed["_mixture"])
+    return found
+
+
+def _frames(source: np.ndarray, estimate: np.ndarray, mixture: np.ndarray, samplerate: int) -> np.ndarray:
+    """SDR a frame of one second; NaN where museval would have none."""
+    if not np.any(estimate):
+        return np.full(1, np.nan)
+    references = np.stack([source, mixture - source])
+    estimates = np.stack([estimate, mixture - estimate])
+    if not np.any(references[1]) or not np.any(estimates[1]):
+        return bss_eval(references[:1], estimates[:1], samplerate).sdr[0]
+    return bss_eval(references, estimates, samplerate).sdr[0]
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _mean(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def _index(folder: Path) -> dict[str, object]:
+    return dict(json.loads((folder / "estimates.json").read_text(encoding="utf-8")))

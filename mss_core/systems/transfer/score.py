@@ -1,0 +1,145 @@
+"""Stage ``score_songs``: global and framewise SDR of whole songs, for any separator of stems [Zhang, Sec. 5.4]."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from mss_core import models
+from mss_core.apply import separate_stems
+from mss_core.data.sets import TrackSet, survey
+from mss_core.errors import choose
+from mss_core.graph import Context
+from mss_core.metrics.aggregate import aggregate
+from mss_core.metrics.bss_eval import frame_sdr
+from mss_core.metrics.separation import global_sdr, oracle, si_sdr
+from mss_core.pictures import example
+
+COLUMNS = ["track", "target", "metric", "aggregation", "score"]
+
+
+@dataclass(frozen=True)
+class StemScoring:
+    """How songs are scored.
+
+    Attributes:
+        window, hop: of the framewise SDR, seconds (Table 8: 30 and 15).
+        frames, tracks: ``"median"`` or ``"mean"`` over a track's frames and over tracks.
+    """
+
+    window: float = 30.0
+    hop: float = 15.0
+    frames: str = "median"
+    tracks: str = "median"
+
+    def __post_init__(self) -> None:
+        choose("'frames' of the scoring", self.frames, ("median", "mean"))
+        choose("'tracks' of the scoring", self.tracks, ("median", "mean"))
+        if self.window <= 0 or self.hop <= 0:
+            raise ValueError(f"'window' and 'hop' are seconds above 0, not {self.window:g} and {self.hop:g}")
+
+
+def score_songs(
+    *,
+    data: TrackSet,
+    rows: dict[str, str],
+    model: Path,
+    scoring: StemScoring,
+    version: int = 1,
+    out: Path,
+    ctx: Context,
+) -> None:
+    """Leaves scores.csv, examples.json and notes.json; songs are read and scored at their own rate and in all their
+    channels.
+
+    ``rows`` says which source of the data set each stem of the separator is compared with. Metrics: ``global_sdr``
+    (over the whole song, as the demixing challenges), beside it that of the mixture and of an ideal ratio mask, since
+    songs differ; ``sdr`` (framewise) and ``si_sdr``. A silent stem is left out of its song and named. Rows without a
+    track are over all tracks, and target ``macro`` is their mean over the stems.
+    """
+    tracks = [item for item in survey(data, ctx.data).items if item.split == "test"]
+    module = models.load(model).to(ctx.device)
+    scores: list[tuple[str, str, str, str, float]] = []
+    examples: list[dict[str, str]] = []
+    silent = []
+    framewise = f"{scoring.frames} over frames of {scoring.window:g} s"
+    for number, item in enumerate(tracks, start=1):
+        sound = item.read()
+        mixture = sound.rows["mixture"]
+        references = np.stack([np.broadcast_to(sound.rows[source], mixture.shape) for source in rows.values()])
+        estimates = _estimates(module, tuple(rows), mixture, sound.samplerate, ctx.device)
+        ideal = np.asarray(oracle(references, mixture, "irm"))
+        sdr = frame_sdr(
+            references.transpose(0, 2, 1),
+            estimates.transpose(0, 2, 1),
+            sound.samplerate,
+            scoring.window,
+            scoring.hop,
+            silent="drop",
+            track=item.name,
+        )
+        for index, stem in enumerate(rows):
+            if not references[index].any():
+                silent.append(f"{item.name}: {stem}")
+                continue
+            scores += [
+                (item.name, stem, "global_sdr", "", float(global_sdr(references[index], estimates[index]))),
+                (item.name, stem, "global_sdr_mixture", "", float(global_sdr(references[index], mixture))),
+                (item.name, stem, "global_sdr_ideal_mask", "", float(global_sdr(references[index], ideal[index]))),
+                (item.name, stem, "sdr", framewise, aggregate(sdr[index], scoring.frames)),
+                (item.name, stem, "si_sdr", "", float(si_sdr(references[index], estimates[index], axis=(-2, -1)))),
+            ]
+            if number == 1:
+                folder = f"examples/1/{stem}"
+                example(
+                    out / folder, mixture.mean(0), references[index].mean(0), estimates[index].mean(0), sound.samplerate
+                )
+                examples.append({"track": item.name, "target": stem, "folder": folder})
+        ctx.report(step=number, total=len(tracks))
+    summarise(pd.DataFrame(scores, columns=COLUMNS), scoring).to_csv(out / "scores.csv", index=False)
+    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
+    notes = (
+        []
+        if not silent
+        else [
+            {
+                "kind": "silent",
+                "text": "stems silent in a song, left out of its scores",
+                "items": silent,
+                "count": len(silent),
+            }
+        ]
+    )
+    (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+
+
+def _estimates(module: nn.Module, stems: tuple[str, ...], mixture: np.ndarray, rate: int, device: str) -> np.ndarray:
+    """Shape: (channel, time) -> (stem, channel, time)."""
+    with torch.inference_mode():
+        found = separate_stems(module, mixture, rate, device, stems)
+    for stem in stems:
+        choose("stem of the separator", stem, found)
+    return np.stack([found[stem] for stem in stems])
+
+
+def summarise(tracks: pd.DataFrame, scoring: StemScoring) -> pd.DataFrame:
+    """The scores of tracks with, for each stem, their median or mean, and the mean of that over the stems."""
+    lines = []
+    for (metric, before), group in tracks.groupby(["metric", "aggregation"], sort=False):
+        over = f"{before}, {scoring.tracks} over tracks".removeprefix(", ")
+        found = {
+            stem: aggregate(rows.score.to_numpy(), scoring.tracks) for stem, rows in group.groupby("target", sort=False)
+        }
+        lines += [("", stem, metric, over, score) for stem, score in found.items()]
+        lines.append(("", "macro", metric, f"{over}, mean over stems", float(np.mean(list(found.values())))))
+        lines += [
+            (track, "macro", metric, "mean over stems", float(rows.score.mean()))
+            for track, rows in group.groupby("track", sort=False)
+        ]
+    return pd.concat([tracks, pd.DataFrame(lines, columns=COLUMNS)], ignore_index=True)

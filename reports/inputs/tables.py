@@ -1,0 +1,216 @@
+"""The long tables a report reads: scores.csv, predictions.parquet and curves.csv, checked when
+read.
+
+One row of scores.csv is one score; columns are those of docs/formats.md. Anybody's own table
+needs less: a column for the factor, `seed`, `score`, and optionally `track`, `target` and
+    `metric`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reports.inputs.study import Declaration, Study, Variant, nearest
+
+KEYS = ["variant", "seed", "track", "target", "metric"]
+MACRO = ("macro", "")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A checked score table.
+
+    Attributes:
+        frame: columns variant, seed, track, target, metric, aggregation, score and one a factor;
+            NaN scores are gone.
+        undefined: rows whose score was empty or not finite, left out of `frame`.
+    """
+
+    frame: pd.DataFrame
+    undefined: pd.DataFrame
+
+    def metrics(self) -> list[str]:
+        """Metric names in order of first appearance."""
+        return list(dict.fromkeys(self.frame["metric"]))
+
+    def variants(self) -> list[str]:
+        """Variant names in order of first appearance."""
+        return list(dict.fromkeys(self.frame["variant"]))
+
+
+def _read_text_table(path: Path) -> pd.DataFrame:
+    # Every cell as text: a variant may be called "None" or "NA", and pandas would read those as
+    # missing.
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
+
+
+def read_scores(path: Path, factor: str | None = None) -> Scores:
+    """The score table at `path`.
+
+    Args:
+        path: a CSV file.
+        factor: the column that names the variant; default `variant`.
+
+    Raises:
+        ValueError: a column is missing, a score or seed is no number, or a score appears twice.
+    """
+    frame = _read_text_table(path)
+    column = factor or "variant"
+    for needed in (column, "seed", "score"):
+        if needed not in frame.columns:
+            raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
+    frame = frame.assign(variant=frame[column])
+    for optional in ("track", "target", "metric", "aggregation"):
+        if optional not in frame.columns:
+            frame[optional] = "score" if optional == "metric" else ""
+    frame["seed"] = _numbers(frame["seed"], path, "seed", empty=False).astype(int)
+    frame["score"] = _numbers(frame["score"], path, "score", empty=True)
+    twice = frame.duplicated(KEYS, keep="first")
+    if twice.any():
+        row = int(np.flatnonzero(twice.to_numpy())[0])
+        cell = ", ".join(f"{key} {str(frame[key].iloc[row])!r}" for key in KEYS)
+        raise ValueError(f"{path} line {row + 2}: a second score for {cell}; each may appear once")
+    finite = np.isfinite(frame["score"].to_numpy())
+    return Scores(frame[finite].reset_index(drop=True), frame[~finite].reset_index(drop=True))
+
+
+def _numbers(column: pd.Series, path: Path, name: str, empty: bool) -> pd.Series:
+    text = column.str.strip()
+    values = pd.to_numeric(text, errors="coerce")
+    blank = text.str.lower().isin(["", "nan", "na", "none", "null"])
+    bad = values.isna() & ~(blank if empty else False)
+    if bad.any():
+        row = int(np.flatnonzero(bad.to_numpy())[0])
+        raise ValueError(f"{path} line {row + 2}: {name} is {column.iloc[row]!r}, which is no number")
+    return values.astype(float)
+
+
+def select(scores: Scores, metric: str, target: str = "") -> pd.DataFrame:
+    """The rows of one metric and target.
+
+    An empty or `macro` target selects `macro` rows, else rows without a target; where a metric
+    has neither, the rows of all its targets, whose mean `track_scores` and `run_scores` take.
+
+    Raises:
+        ValueError: no such metric, or no such target in it.
+    """
+    rows = scores.frame[scores.frame["metric"] == metric]
+    if rows.empty:
+        known = scores.metrics()
+        raise ValueError(f"the score table has no metric {metric!r}; {nearest(metric, known)}")
+    if target not in MACRO:
+        chosen = rows[rows["target"] == target]
+        if chosen.empty:
+            known = sorted(set(rows["target"]))
+            raise ValueError(f"metric {metric!r} has no target {target!r}; {nearest(target, known)}")
+        return _of_tracks(chosen)
+    for name in MACRO:
+        chosen = rows[rows["target"] == name]
+        if not chosen.empty:
+            return _of_tracks(chosen)
+    return rows
+
+
+def _of_tracks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of single tracks where there are any, else all: never a track and a split mixed."""
+    single = rows[rows["track"] != ""]
+    return rows if single.empty else single
+
+
+def without(scores: Scores, names: tuple[str, ...]) -> Scores:
+    """The scores without the tracks, targets and trials that were declared to be left out."""
+    if not names:
+        return scores
+
+    def kept(frame: pd.DataFrame) -> pd.DataFrame:
+        trials = frame["variant"] + "/seed" + frame["seed"].astype(str)
+        gone = frame["track"].isin(names) | frame["target"].isin(names) | trials.isin(names)
+        return frame[~gone].reset_index(drop=True)
+
+    return Scores(kept(scores.frame), kept(scores.undefined))
+
+
+def track_scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """One score for each run and track: the mean over the targets of the rows."""
+    return rows.groupby(["variant", "seed", "track"], sort=False, as_index=False)["score"].mean()
+
+
+def run_scores(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """One score for each run: variant -> seed -> mean over tracks of the mean over targets."""
+    means = track_scores(rows).groupby(["variant", "seed"], sort=False)["score"].mean()
+    out: dict[str, dict[int, float]] = {}
+    for (variant, seed), score in means.items():
+        out.setdefault(str(variant), {})[int(seed)] = float(score)
+    return {variant: dict(sorted(runs.items())) for variant, runs in out.items()}
+
+
+def item_scores(rows: pd.DataFrame, item: str = "track") -> dict[str, pd.DataFrame]:
+    """Scores an item: variant -> table (seed x item), NaN where a score is undefined; empty
+    without items.
+    """
+    rows = rows[(rows[item] != "") & (rows[item] != "macro")] if item in rows else rows.iloc[:0]
+    return {
+        str(variant): group.pivot(index="seed", columns=item, values="score").sort_index()
+        for variant, group in rows.groupby("variant", sort=False)
+    }
+
+
+def tag_scores(scores: Scores, metric: str) -> dict[str, pd.DataFrame]:
+    """Scores a tag of a split-level metric (no track): variant -> table (seed x tag)."""
+    rows = scores.frame[(scores.frame["metric"] == metric) & (scores.frame["track"] == "")]
+    return item_scores(rows, "target")
+
+
+def read_predictions(path: Path) -> pd.DataFrame | None:
+    """predictions.parquet, or None where there is no such file.
+
+    Raises:
+        ValueError: a column is missing or a truth is neither 0 nor 1.
+    """
+    if not path.exists():
+        return None
+    frame = pd.read_parquet(path)
+    for needed in ("variant", "seed", "item", "target", "truth", "score"):
+        if needed not in frame.columns:
+            raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
+    wrong = ~frame["truth"].isin([0, 1])
+    if wrong.any():
+        raise ValueError(f"{path}: truth holds {frame['truth'][wrong].iloc[0]!r}; it must be 0 or 1")
+    return frame
+
+
+def read_curves(path: Path) -> pd.DataFrame | None:
+    """curves.csv (stage, key, step, metric, value), or None where there is none."""
+    if not path.exists():
+        return None
+    frame = _read_text_table(path)
+    for needed in ("stage", "key", "step", "metric", "value"):
+        if needed not in frame.columns:
+            raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
+    frame["step"] = _numbers(frame["step"], path, "step", empty=False)
+    frame["value"] = _numbers(frame["value"], path, "value", empty=True)
+    return frame[np.isfinite(frame["value"].to_numpy())]
+
+
+def bare_study(scores: Scores, title: str, factor: str, reference: str, metric: str, target: str) -> Study:
+    """A study for a table that came without study.json: its variants and seeds are those found in
+    the table.
+
+    Raises:
+        ValueError: the reference is no level of the factor.
+    """
+    names = scores.variants()
+    if reference not in names:
+        raise ValueError(f"--reference {reference!r} is no level of {factor!r}; {nearest(reference, names)}")
+    seeds = tuple(sorted(set(int(seed) for seed in scores.frame["seed"])))
+    return Study(
+        title=title,
+        name=title,
+        declaration=Declaration(seeds=seeds, reference=reference, metric=metric, target=target),
+        variants=tuple(Variant(name, {factor: name}) for name in names),
+    )

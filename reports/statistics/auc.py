@@ -1,0 +1,94 @@
+"""ROC curves and tests of their area: DeLong, Hanley-McNeil, and the D score of Ligtenberg's
+thesis.
+"""
+
+import math
+
+import numpy as np
+from scipy import stats as scipy_stats
+
+from reports.statistics.hypothesis_tests import NAN, Result, from_se, not_possible, variance
+
+
+def auc(truth: np.ndarray, score: np.ndarray) -> float:
+    """Area under the ROC curve, ties counted half; NaN with one class only.
+
+    >>> auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
+    0.75
+    """
+    positive = truth.astype(bool)
+    n1, n0 = int(positive.sum()), int((~positive).sum())
+    if not n1 or not n0:
+        return NAN
+    ranks = scipy_stats.rankdata(score)
+    return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+
+
+def placements(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """DeLong's structural components, one an item: the share of the other class it is ranked
+    right against.
+
+    Ties count half. The mean over positives, and over negatives, is the AUC [DeLong et al. 1988;
+    Sun and Xu 2014].
+    """
+    positive = truth.astype(bool)
+    out = np.empty(len(score))
+    out[positive] = _share_below(score[~positive], score[positive])
+    out[~positive] = 1 - _share_below(score[positive], score[~positive])
+    return out
+
+
+def _share_below(of: np.ndarray, value: np.ndarray) -> np.ndarray:
+    ordered = np.sort(of)
+    below, up_to = (np.searchsorted(ordered, value, side) for side in ("left", "right"))
+    return np.asarray((below + up_to) / 2 / len(of))
+
+
+def delong(truth: np.ndarray, a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> Result:
+    """DeLong's test of two AUCs on the same items: sampling of items only, the two models taken
+    as given.
+    """
+    positive = truth.astype(bool)
+    n1, n0 = int(positive.sum()), int((~positive).sum())
+    if min(n1, n0) < 2:
+        why = "needs two positive and two negative examples"
+        return not_possible("delong", "DeLong z", (1, 1), len(truth), why)
+    d = placements(truth, a) - placements(truth, b)
+    se = math.sqrt(variance(d[positive].tolist()) / n1 + variance(d[~positive].tolist()) / n0)
+    return from_se("delong", "DeLong z", float(d[positive].mean()), se, math.inf, (1, 1), alpha=alpha, items=len(truth))
+
+
+def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
+    """Standard error of an AUC from its value and the class sizes alone [Hanley and McNeil 1982].
+
+    >>> round(hanley_mcneil(0.89, 51, 58), 3)
+    0.033
+    """
+    if min(positives, negatives) < 1:
+        return NAN
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    square = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    return math.sqrt(max(0.0, square) / (positives * negatives))
+
+
+def d_score(a: float, b: float, half_a: float, half_b: float) -> float:
+    """D = a - (b + half_a + half_b): positive when two intervals do not overlap [Ligtenberg,
+    section 4.2].
+
+    >>> round(d_score(0.839, 0.722, 0.044, 0.052), 3)
+    0.021
+    """
+    return a - (b + half_a + half_b)
+
+
+def curve(truth: np.ndarray, score: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """True-positive rate at each false-positive rate of `grid`; NaN with one class only."""
+    positive = truth.astype(bool)
+    n1, n0 = int(positive.sum()), int((~positive).sum())
+    if not n1 or not n0:
+        return np.full(len(grid), NAN)
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.diff(score[order]) != 0, True)
+    hits = np.append(0, np.cumsum(positive[order])[last]) / n1
+    false = np.append(0, np.cumsum(~positive[order])[last]) / n0
+    return np.asarray(np.interp(grid, false, hits))

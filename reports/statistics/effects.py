@@ -1,0 +1,160 @@
+"""Effects beside the main comparison: by tag and track, of the separators themselves, and
+variance by factor.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats as scipy_stats
+
+from reports.findings import Comparison, FactorVariance, Separation, TargetEffect
+from reports.inputs.study import Study
+from reports.inputs.tables import Scores
+from reports.statistics.hypothesis_tests import NAN, welch
+from reports.text import STYLES, style
+
+BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture", "_wiener": "fixed filter"}
+SEPARATION = ("l1", "sdr", "si_sdr", "usdr", "csdr", "sir", "sar", "isr")
+
+
+def by_item(
+    arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], main: Comparison, alpha: float
+) -> dict[str, tuple[TargetEffect, ...]]:
+    """For each contrast, the difference on each tag or track over the runs that have it; largest
+    gain first.
+
+    Args:
+        arms: variant -> its table (seed x item) and its reference's, of contrasts that were made.
+    """
+    out: dict[str, tuple[TargetEffect, ...]] = {}
+    for variant, (table, reference) in arms.items():
+        effects = []
+        for name in [c for c in table.columns if c in reference.columns]:
+            a, b = (arm[name].dropna().tolist() for arm in (table, reference))
+            if a and b:
+                found = welch(a, b, alpha)
+                effects.append(TargetEffect(str(name), found.difference, found.low, found.high, found.p))
+        sign = -1.0 if main.style.higher_is_better else 1.0
+        if effects:
+            out[variant] = tuple(sorted(effects, key=lambda e: (sign * e.difference, e.target)))
+    return out
+
+
+def separation(scores: Scores, primary: str) -> tuple[Separation, ...]:
+    """One row for each variant, source and separation metric that has scores.
+
+    The primary metric appears only if there are baselines to show beside it.
+    """
+    frame = scores.frame
+    metrics = scores.metrics()
+    names = [
+        m for m in metrics if any(m + suffix in metrics for suffix in BASELINES) or (m in SEPARATION and m != primary)
+    ]
+    found = []
+    for metric in names:
+        rows = frame[(frame["metric"] == metric) & (frame["target"] != "")]
+        for (variant, target), group in rows.groupby(["variant", "target"], sort=False):
+            baselines = {}
+            for suffix, label in BASELINES.items():
+                beside = frame[
+                    (frame["metric"] == metric + suffix) & (frame["variant"] == variant) & (frame["target"] == target)
+                ]
+                if not beside.empty:
+                    baselines[label] = _mean_of_runs(beside)
+            model = _mean_of_runs(group)
+            printed = style(metric, None, [model, *baselines.values()])
+            sign = 1.0 if printed.higher_is_better else -1.0
+            beats = all(sign * model > sign * other for other in baselines.values()) if baselines else None
+            tracks = group["track"][group["track"] != ""].nunique()
+            aggregation = next((a for a in group["aggregation"] if a), "")
+            found.append(Separation(str(variant), str(target), printed, model, tracks, baselines, beats, aggregation))
+    return tuple(found)
+
+
+def _mean_of_runs(rows: pd.DataFrame) -> float:
+    """Mean over runs of the score over all tracks where there is one, else of the mean over tracks."""
+    whole = rows[rows["track"] == ""]
+    rows = rows if whole.empty else whole
+    return float(rows.groupby("seed")["score"].mean().mean())
+
+
+def known(metric: str) -> bool:
+    """Whether the metric has a style of its own."""
+    return metric in STYLES
+
+
+def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, ...]:
+    """Sums of squares of run scores by factor, each after all others (type II), with eta and
+    omega squared.
+
+    Runs are the observations and the spread between runs of one variant is the error. Where the
+    variants are not a factorial, each factor is measured by how much worse the additive model
+    fits without it.
+    """
+    factors = [f.name for f in study.declaration.factors] or ["variant"]
+    levels = {v.name: v.levels for v in study.variants}
+    observations = [
+        (score, [str(levels.get(variant, {}).get(name, variant)) for name in factors], variant)
+        for variant, runs in main.balanced.items()
+        for score in runs.values()
+    ]
+    if len(observations) < 3:
+        return ()
+    scores = np.array([score for score, _, _ in observations])
+    cells = _dummies([variant for _, _, variant in observations])
+    error, error_df = _residual(cells, scores)
+    total = float(((scores - scores.mean()) ** 2).sum())
+    if total <= 0:
+        return ()
+    columns = {name: _dummies([given[i] for _, given, _ in observations]) for i, name in enumerate(factors)}
+    additive, additive_df = _residual(np.hstack(list(columns.values())), scores)
+    found = []
+    for name in factors:
+        rest = [columns[other] for other in factors if other != name]
+        without, without_df = _residual(np.hstack(rest) if rest else np.ones((len(scores), 1)), scores)
+        found.append(_share(name, without - additive, without_df - additive_df, error, error_df, total))
+    if additive_df > error_df:
+        found.append(_share("interactions", additive - error, additive_df - error_df, error, error_df, total))
+    found.append(FactorVariance("seeds (within a variant)", error, error_df, error / total, NAN, NAN))
+    return tuple(found)
+
+
+def _share(name: str, squares: float, df: int, error: float, error_df: int, total: float) -> FactorVariance:
+    squares = max(0.0, squares)
+    if df < 1 or error_df < 1 or error <= 0:
+        return FactorVariance(name, squares, df, squares / total, NAN, NAN)
+    mean_error = error / error_df
+    f = squares / df / mean_error
+    omega = (squares - df * mean_error) / (total + mean_error)
+    return FactorVariance(name, squares, df, squares / total, max(0.0, omega), float(scipy_stats.f.sf(f, df, error_df)))
+
+
+def _dummies(labels: list[str]) -> np.ndarray:
+    names = list(dict.fromkeys(labels))
+    return np.array([[1.0 if label == name else 0.0 for name in names] for label in labels])
+
+
+def _residual(columns: np.ndarray, scores: np.ndarray) -> tuple[float, int]:
+    design = np.hstack([np.ones((len(scores), 1)), columns])
+    solution, _, rank, _ = np.linalg.lstsq(design, scores, rcond=None)
+    left = scores - design @ solution
+    squares = float((left**2).sum())
+    if squares < 1e-24 * max(1.0, float((scores**2).sum())):
+        squares = 0.0
+    return squares, int(len(scores) - rank)
+
+
+def quantile_drivers(effects: tuple[TargetEffect, ...], many: int = 10) -> tuple[TargetEffect, ...]:
+    """The largest gains and losses, at most `many` of each, in order."""
+    if len(effects) <= 2 * many:
+        return effects
+    return (*effects[:many], *effects[-many:])
+
+
+def agreement(effects: tuple[TargetEffect, ...], higher_is_better: bool) -> tuple[int, int]:
+    """How many tags or tracks gained, and how many were counted."""
+    sign = 1 if higher_is_better else -1
+    gained = sum(1 for effect in effects if not math.isnan(effect.difference) and sign * effect.difference > 0)
+    return gained, len(effects)

@@ -1,0 +1,401 @@
+"""What goes wrong with a store, and what is said and kept then: lost claims, full and read-only disks, two drivers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mss_core.claim import Claim, ClaimLost
+from mss_core.graph import WORK, Context, Stage, Stopped, read_history
+from mss_core.store import MANIFEST, StageFailed, Store, run_stage
+from mss_core.study.run import run
+from mss_core.training import Phase, TrainConfig
+from tests.chaos.study import study
+from tests.chaos.work import finetune_small, prepare_numbers, pretrain_small
+from tests.conftest import REPOSITORY
+
+SHORT = TrainConfig(phases=(Phase(epochs=2),), batch=4, epoch_steps=10)
+DATA = Stage(prepare_numbers)
+TRAIN = Stage(pretrain_small, data=DATA, width=4, train=SHORT)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    found = Store(tmp_path / "store", claim_seconds=1.0)
+    run_stage(DATA, found, Context())
+    return found
+
+
+def take_over(stage: Stage, store: Store) -> Claim:
+    """What another machine does once this one has been silent for too long."""
+    other = Claim(store.root / stage.name / f"{stage.key}.claim", seconds=1.0)
+    other.path.unlink()
+    assert other.acquire()
+    store.begin(stage, other)
+    return other
+
+
+def careless(*, wait: str = "", out: Path, ctx: Context) -> None:
+    """A stage that writes without asking whether it may; it is taken over while it works."""
+    if not TAKEN:
+        TAKEN.append(take_over(Stage(careless, wait=wait), STORES[0]))
+        (out / "result.txt").write_text("late")  # its directory is gone
+    (out / "result.txt").write_text("right")
+
+
+TAKEN: list[Claim] = []
+STORES: list[Store] = []
+
+
+def test_a_worker_that_lost_its_claim_has_nowhere_to_write(store: Store) -> None:
+    """It waits for the other's result and uses that; nothing of its own gets into the store."""
+    TAKEN.clear()
+    STORES[:] = [store]
+    stage = Stage(careless)
+
+    def other_finishes() -> None:
+        while not TAKEN:
+            time.sleep(0.02)
+        (store.partial(stage, TAKEN[0]) / "result.txt").write_text("the other's")
+        time.sleep(0.3)
+        store.commit(stage, {}, TAKEN[0])
+        TAKEN[0].release()
+
+    thread = threading.Thread(target=other_finishes)
+    thread.start()
+    found = run_stage(stage, store, Context())
+    thread.join()
+    assert (found / "result.txt").read_text() == "the other's"
+    assert {path.name for path in (store.root / "careless").iterdir()} == {stage.key}
+
+
+@pytest.mark.parametrize("when", ["checkpoint", "report", "weights", "commit"])
+def test_whatever_a_training_writes_fails_once_it_is_taken_over(store: Store, when: str, monkeypatch) -> None:
+    from mss_core import training
+
+    taken: list[Claim] = []
+    files: dict[str, bytes] = {}
+
+    def take() -> None:
+        if not taken:
+            taken.append(take_over(TRAIN, store))
+            partial = store.partial(TRAIN, taken[0])
+            files.update({str(p.relative_to(partial)): p.read_bytes() for p in partial.rglob("*") if p.is_file()})
+
+    def before(module, name, condition=lambda *a, **k: True):
+        old = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, **k: (take() if condition(*a, **k) else None, old(*a, **k))[1])
+
+    if when == "checkpoint":
+        before(training, "_save")  # after the guard: as if the process had slept in between
+    elif when == "report":
+        before(Context, "rewind")
+    elif when == "weights":
+        before(torch, "save", lambda content, file: "weights" in str(file))
+    else:
+        monkeypatch.setattr(
+            Claim,
+            "check",
+            lambda self, old=Claim.check: (
+                take() if (store.partial(TRAIN, self) / MANIFEST).exists() else None,
+                old(self),
+            )[1],
+        )
+    monkeypatch.setattr("mss_core.store.artefacts.TAKEOVERS", 1)
+    with pytest.raises(ClaimLost):
+        run_stage(TRAIN, store, Context(checkpoint_seconds=0))
+    partial = store.partial(TRAIN, taken[0])
+    after = {str(p.relative_to(partial)): p.read_bytes() for p in partial.rglob("*") if p.is_file()}
+    assert after == files and not store.directory(TRAIN).exists()
+    assert [p.name for p in (store.root / TRAIN.name).glob("*.partial")] == [partial.name]
+
+
+def test_a_commit_without_the_claim_is_refused_even_if_the_claim_was_not_looked_at(store: Store, monkeypatch) -> None:
+    """Between looking and renaming a process may sleep: the rename itself must fail."""
+    stage = Stage(prepare_numbers, size=64)
+    claim = store.claim(stage)
+    with pytest.raises(FileNotFoundError), claim:
+        (store.begin(stage, claim) / "a.txt").write_text("a")
+        monkeypatch.setattr(Claim, "check", lambda self: take_over(stage, store))
+        store.commit(stage, {}, claim)
+    assert store.manifest(stage) is None
+
+
+def test_the_work_of_a_dead_worker_is_gone_on_from(store: Store) -> None:
+    stopped = iter([False] * 13)
+    with pytest.raises(Stopped, match="stopped at step 14 of 20"):
+        run_stage(TRAIN, store, Context(stop=lambda: next(stopped, True)))
+    (left,) = (store.root / TRAIN.name).glob("*.partial")
+    assert torch.load(left / WORK / "checkpoint.pt")["position"]["step"] == 14
+    steps: list[int] = []
+    found = run_stage(TRAIN, store, Context(listen=lambda row: steps.append(row["step"])))
+    assert steps == [20]
+    whole = Store(store.root.with_name("whole"))
+    run_stage(DATA, whole, Context())
+    straight = run_stage(TRAIN, whole, Context())
+    assert (found / "weights.pt").read_bytes() == (straight / "weights.pt").read_bytes()
+    assert read_history(found) == read_history(straight)
+
+
+# ---- claims between machines
+
+
+def as_seen_elsewhere(path: Path) -> None:
+    """Make a claim look like one of another machine's, where no process can be looked up."""
+    content = json.loads(path.read_text())
+    stamp = path.stat().st_mtime
+    path.write_text(json.dumps(content | {"machine": "elsewhere"}))
+    os.utime(path, (stamp, stamp))
+
+
+@pytest.mark.parametrize("offset", [-3600.0, 3600.0])
+def test_clocks_of_other_machines_do_not_matter(tmp_path: Path, offset: float) -> None:
+    """A living owner keeps its claim, a silent one loses it in time, an hour's difference notwithstanding."""
+    owner = Claim(tmp_path / "key.claim", seconds=1.2)
+    assert owner._create()
+    as_seen_elsewhere(owner.path)
+    waiting = Claim(tmp_path / "key.claim", seconds=1.2, poll=0.05)
+    begun = time.monotonic()
+    while time.monotonic() - begun < 2.4:
+        shifted = time.time() + offset
+        os.utime(owner.path, (shifted, shifted))
+        assert not waiting.acquire()
+        time.sleep(0.05)
+    silent = time.monotonic()
+    with waiting:
+        assert 1.0 < time.monotonic() - silent < 3.0
+
+
+def test_two_containers_of_one_name_do_not_judge_each_other_by_process_number(tmp_path: Path) -> None:
+    owner = Claim(tmp_path / "key.claim", seconds=60)
+    assert owner._create()
+    content = json.loads(owner.path.read_text())
+    owner.path.write_text(json.dumps(content | {"machine": f"{socket.gethostname()} other", "pid": 2**22 + 1}))
+    assert not Claim(owner.path)._is_stale()
+
+
+def test_a_full_disk_leaves_no_empty_claim(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mss_core.claim.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        Claim(tmp_path / "key.claim").acquire()
+    assert not list(tmp_path.iterdir())
+
+
+# ---- one study, two drivers
+
+
+def chaos_flags(store: Path, *more: str) -> list[str]:
+    return [
+        "--store",
+        str(store),
+        "--in-process",
+        "--seeds",
+        "1",
+        "--set",
+        "pretrain.phases.0.epochs=1",
+        "--set",
+        "finetune.phases.0.epochs=1",
+        *more,
+    ]
+
+
+def test_a_second_driver_on_the_same_study_is_told_so(tmp_path: Path, capsys) -> None:
+    import shlex
+
+    from mss_core.study.run import _setting
+
+    flags = chaos_flags(tmp_path)
+    settings = dict(_setting(word) for word in flags if word.startswith(("pretrain.", "finetune.")))
+    other = Claim(tmp_path / f".{study.title(False, settings)}.claim")
+    assert other.acquire(), shlex.join(flags)
+    with pytest.raises(SystemExit) as stopped:
+        run(study, flags)
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert f"process {os.getpid()} on {socket.gethostname()} is running study 'chaos-" in said
+    assert not list(tmp_path.glob("*/*/manifest.json"))
+    other.release()
+
+
+def test_drivers_started_at_once_train_nothing_twice(tmp_path: Path) -> None:
+    """Whoever comes while another runs is refused; whoever comes after finds all of it done."""
+    command = [sys.executable, str(REPOSITORY / "tests" / "chaos" / "study.py"), *chaos_flags(tmp_path)]
+    drivers = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "CHAOS_PAUSE": "0.005"},
+        )
+        for _ in range(3)
+    ]
+    outcomes = [(driver.communicate(timeout=240), driver.returncode) for driver in drivers]
+    executed = [
+        int(number)
+        for (_, told), code in outcomes
+        if code == 0
+        for number in re.findall(r"(\d+) stages executed", told)
+    ]
+    assert sorted(executed)[:-1] == [0] * (len(executed) - 1) and max(executed) == 7
+    assert all(code == 2 and "is running study" in said for (_, said), code in outcomes if code)
+    assert len(list(tmp_path.glob("*/*/manifest.json"))) == 7
+
+
+def test_the_claim_of_a_dead_driver_is_taken_at_once_and_a_silent_one_in_time(tmp_path: Path) -> None:
+    dead = Claim(tmp_path / "a.claim", seconds=1.0)
+    assert dead._create()
+    as_seen_elsewhere(dead.path)
+    begun = time.monotonic()
+    assert Claim(dead.path, seconds=1.0, poll=0.05).acquire_or_refuse()
+    assert 0.9 < time.monotonic() - begun < 5
+    owner = Claim(tmp_path / "b.claim", seconds=0.6)
+    assert owner.acquire()
+    as_seen_elsewhere(owner.path)
+    assert not Claim(owner.path, seconds=0.6, poll=0.05).acquire_or_refuse()  # it is renewed: alive
+    owner.release()
+
+
+# ---- disks
+
+NEEDS_MOUNT = pytest.mark.skipif(
+    shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0,
+    reason="mounting a small disk needs a mount namespace (unshare -rm), which this system does not allow",
+)
+
+
+def on_a_disk(options: str, script: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run a Python script in a mount namespace where ``folder`` is a tmpfs of its own."""
+    folder.mkdir()
+    shell = f"mount -t tmpfs -o size=2m tmpfs {folder} && {sys.executable} - && mount -o remount,{options} {folder}"
+    return subprocess.run(
+        ["unshare", "-rm", "sh", "-c", shell],
+        input=textwrap.dedent(script),
+        text=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+
+@NEEDS_MOUNT
+def test_a_full_disk_is_named_loses_nothing_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    done = on_a_disk(
+        "rw",
+        f"""
+        import errno, pathlib
+        from mss_core.graph import Context
+        from mss_core.store import StageFailed, Store, run_stage
+        from tests.test_faults import DATA, SHORT, TRAIN
+        from mss_core.graph import Stage
+        from tests.chaos.work import pretrain_small
+        root = pathlib.Path({str(tmp_path / "disk")!r})
+        store = Store(root)
+        run_stage(DATA, store, Context())
+        ballast = root / "ballast"
+        def fill():
+            with open(ballast, "wb", buffering=0) as file:
+                try:
+                    while file.write(bytes(4096)) == 4096: pass
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC
+        wide = Stage(pretrain_small, data=DATA, width=256, train=SHORT)
+        for place in ("begin", "checkpoint"):
+            def listen(row):
+                fill()
+            if place == "begin":
+                fill()
+            try:
+                run_stage(wide, store, Context(checkpoint_seconds=0.0, listen=listen))
+                raise SystemExit("it wrote to a full disk")
+            except StageFailed as failure:
+                assert f"the disk of the store {{root}} is full" in failure.message, failure.message
+            assert store.get(wide) is None and store.get(DATA) is not None
+            assert not list(root.glob("*/*.claim")), list(root.glob("*/*.claim"))
+            ballast.unlink()
+        again = run_stage(wide, store, Context())
+        fresh = Store(root / "fresh")
+        run_stage(DATA, fresh, Context())
+        assert (run_stage(wide, fresh, Context()) / "weights.pt").read_bytes() == (again / "weights.pt").read_bytes()
+        print("checked")
+        """,
+        tmp_path / "disk",
+    )
+    assert done.stdout == "checked\n", done.stderr
+
+
+@NEEDS_MOUNT
+def test_a_read_only_store_is_one_clear_line(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    flags = " ".join(chaos_flags(disk / "store"))
+    shell = (
+        f"mount -t tmpfs -o size=2m tmpfs {disk} && mkdir {disk}/store && mount -o remount,ro {disk} && "
+        f"exec {sys.executable} {REPOSITORY}/tests/chaos/study.py {flags}"
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", shell],
+        text=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last == (
+        f"error: the store {disk / 'store'} cannot be written to (Read-only file system); name another with --store"
+    )
+
+
+def test_a_damaged_input_is_set_aside_and_named(store: Store) -> None:
+    """Found while the study runs: what was computed from it is not, and the same command computes both."""
+    base = run_stage(TRAIN, store, Context())
+    (base / "weights.pt").write_bytes(b"wrong")
+    tuned = Stage(finetune_small, data=DATA, base=TRAIN, width=4, train=SHORT)
+    with pytest.raises(StageFailed, match="its input <pretrain_small .*> is missing or damaged in the store"):
+        run_stage(tuned, Store(store.root), Context())
+    assert len(list(base.parent.glob("*.damaged-*"))) == 1
+    run_stage(TRAIN, store, Context())
+    assert run_stage(tuned, store, Context()).is_dir()
+
+
+# ---- SIGTERM
+
+
+def test_sigterm_leaves_a_checkpoint_of_the_last_step(tmp_path: Path) -> None:
+    flags = chaos_flags(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "CHAOS_PAUSE": "0.1", "MSS_CHECKPOINT_SECONDS": "1000"}
+    study_file = REPOSITORY / "tests" / "chaos" / "study.py"
+    driver = subprocess.Popen(
+        [sys.executable, str(study_file), *flags],
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(f"pretrain_small/*.partial/{WORK}/step")):
+        assert time.monotonic() < deadline and driver.poll() is None
+        time.sleep(0.05)
+    driver.send_signal(signal.SIGTERM)
+    said = driver.communicate(timeout=60)[1]
+    assert driver.returncode == 130 and "the same command goes on from here" in said
+    (checkpoint,) = tmp_path.glob(f"pretrain_small/*.partial/{WORK}/checkpoint.pt")
+    assert 0 < torch.load(checkpoint)["position"]["step"] < 100
+    assert not list(tmp_path.glob("*/*.claim")) and not list(tmp_path.glob(".*.claim"))

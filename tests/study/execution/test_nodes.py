@@ -1,0 +1,147 @@
+"""What is asked of a cluster before a study starts: how many nodes, one store, room for every stage, GPU shares."""
+
+from __future__ import annotations
+
+import ast
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mss_core import runtime
+from mss_core.study.execution import nodes
+from mss_core.study.execution.resources import RESOURCES, memory_share, out_of_memory, resources, warm
+from tests.conftest import REPOSITORY
+
+LOCAL = {
+    "provider": {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["10.0.0.2", "10.0.0.3"]},
+    "max_workers": 2,
+    "head_node_type": "local.cluster.node",
+    "available_node_types": {"local.cluster.node": {"min_workers": 2, "max_workers": 2}},
+}
+CLOUD = {
+    "provider": {"type": "aws"},
+    "max_workers": 8,
+    "head_node_type": "head",
+    "available_node_types": {
+        "head": {"resources": {"CPU": 8}},
+        "gpu": {"resources": {"CPU": 8, "GPU": 1}, "min_workers": 2, "max_workers": 8},
+        "spot": {"resources": {"CPU": 16, "GPU": 4}, "max_workers": 4},
+    },
+}
+
+
+@pytest.mark.parametrize(("cluster", "expected"), [(LOCAL, 3), (LOCAL | {"max_workers": 1}, 2), (CLOUD, 3), ({}, 0)])
+def test_a_study_waits_for_the_nodes_that_the_cluster_file_starts_with(monkeypatch, cluster, expected) -> None:
+    monkeypatch.delenv("MSS_NODES", raising=False)
+    assert nodes.expected_nodes(cluster) == expected
+    monkeypatch.setenv("MSS_NODES", "5")
+    assert nodes.expected_nodes(cluster) == 5
+    monkeypatch.setenv("MSS_NODES", "all")
+    with pytest.raises(ValueError, match="MSS_NODES=all is not a number of nodes"):
+        nodes.expected_nodes(cluster)
+
+
+def test_gpus_that_an_autoscaler_may_add_count_as_room() -> None:
+    assert nodes.possible_nodes(CLOUD) == [{"CPU": 8, "GPU": 1}, {"CPU": 16, "GPU": 4}]
+    assert nodes.possible_nodes(LOCAL) == [] == nodes.possible_nodes({})
+
+
+def test_missing_nodes_are_named() -> None:
+    said = nodes.too_few(["10.0.0.1", "10.0.0.3"], 3, LOCAL)
+    assert "2 of 3 nodes have joined the cluster (10.0.0.1, 10.0.0.3; not 10.0.0.2)" in said and "auth_token" in said
+
+
+def test_the_probe_tells_a_shared_folder_from_others(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(nodes, "appears", lambda path: path.exists())
+    store, other = tmp_path / "store", tmp_path / "other"
+    mark = nodes.leave_mark(store)
+    assert nodes.answer_mark(store, mark, "a", {}) == ""
+    assert nodes.answer_mark(store, mark, "b", {"stems": tmp_path / "nowhere"}) == (
+        f"it does not have data set 'stems' ({tmp_path / 'nowhere'})"
+    )
+    assert nodes.answer_mark(other, mark, "c", {}) == f"there is no such folder as {other}"
+    other.mkdir()
+    assert nodes.answer_mark(other, mark, "c", {}) == f"{other} is another folder there"
+    nodes.leave_mark(other)
+    assert nodes.answer_mark(other, mark, "c", {}) == f"{other} is another folder there"
+    assert nodes.read_answers(store, mark, ["a", "b", "c"]) == ["c"]
+    assert not list((store / nodes.MARKS).iterdir())
+    said = nodes.unshared(store, {"gpu2 (10.0.0.2)": "there is no such folder"})
+    assert f"every node must see the store {store} as one folder" in said
+    assert "\n  node gpu2 (10.0.0.2): there is no such folder" in said
+
+
+def test_a_late_listing_is_waited_for(tmp_path: Path) -> None:
+    timer = threading.Timer(0.5, (tmp_path / "late").touch)
+    timer.start()
+    assert nodes.appears(tmp_path / "late", seconds=20)
+    assert not nodes.appears(tmp_path / "never", seconds=0.1)
+
+
+# ---- what a stage asks for
+
+
+def test_every_stage_has_a_line_in_the_table() -> None:
+    """Without one it would be run on a CPU."""
+    missing = []
+    for path in sorted((REPOSITORY / "mss_core" / "stages").glob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and {"out", "ctx"} <= {a.arg for a in node.args.kwonlyargs}:
+                if not node.name.startswith("_") and node.name not in RESOURCES:
+                    missing.append(f"{path.name}: {node.name}")
+    assert not missing
+
+
+def test_only_what_trains_nothing_shares_a_process() -> None:
+    assert {name for name in ("prepare_tracks", "pretrain", "train_tail", "finetune") if warm(name)} == set()
+    assert warm("infer") and warm("score_separator") and warm("evaluate") and not warm("unknown")
+
+
+def test_a_share_of_a_gpu_is_a_share_of_its_memory(monkeypatch) -> None:
+    monkeypatch.setitem(RESOURCES, "third", {"cpu": 2, "gpu": 0.33})
+    monkeypatch.setitem(RESOURCES, "small", {"cpu": 1, "gpu": 0.5, "gpu_memory": 0.1})
+    monkeypatch.setitem(RESOURCES, "two", {"cpu": 1, "gpu": 2})
+    assert resources("third", 4) == {"CPU": 2, "GPU": 0.33} and resources("third", 0) == {"CPU": 2}
+    assert resources("two", 1) == {"CPU": 1, "GPU": 1}
+    assert [memory_share(name) for name in ("third", "small", "two", "evaluate")] == [0.33, 0.1, 1.0, 1.0]
+    limits: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+    runtime.limit_memory("cpu", 0.33)
+    runtime.limit_memory("cuda", 0.33)
+    runtime.limit_memory("cuda:0", 1.0)  # a warm process that ran something smaller before
+    assert limits == [0.33, 1.0]
+
+
+def test_out_of_memory_says_which_line_to_change(monkeypatch) -> None:
+    assert runtime.is_out_of_memory(torch.OutOfMemoryError("full")) and not runtime.is_out_of_memory(MemoryError())
+    monkeypatch.setitem(RESOURCES, "third", {"cpu": 2, "gpu": 0.33})
+    assert out_of_memory("third") == (
+        "not enough GPU memory: 'third' asks for 0.33 of a GPU and may use 33% of its memory; raise 'gpu' (or "
+        "'gpu_memory') of 'third' in mss_core/study/execution/resources.py, or make its batch smaller"
+    )
+    assert "it had the whole GPU: make its batch smaller" in out_of_memory("pretrain")
+
+
+# ---- the cluster files
+
+
+@pytest.mark.parametrize(
+    "path",
+    [REPOSITORY / "ray_cluster.yaml", *sorted((REPOSITORY / "cluster").glob("*.yaml"))],
+    ids=lambda path: path.name,
+)
+def test_cluster_files_are_what_ray_accepts(path: Path, monkeypatch) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    validate_config(prepare_config(content))
+    assert "~/.ray/auth_token" in content["file_mounts"]
+    assert {"**/.git", "**/.venv", "/store*"} <= set(content["rsync_exclude"])
+    assert any("RAY_AUTH_MODE=token" in line for line in content["setup_commands"])
+    if content["provider"]["type"] != "local":
+        monkeypatch.delenv("MSS_NODES", raising=False)
+        assert nodes.possible_nodes(content) and nodes.expected_nodes(content) >= 1
+        assert any("GPU" in node for node in nodes.possible_nodes(content))

@@ -1,0 +1,224 @@
+"""Stages on a Ray cluster of one machine with four fake GPUs: processes, shares, queue, signals, errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mss_core.graph import WORK, Context, Stage, walk
+from mss_core.store import Store
+from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, Board
+from mss_core.study.execution.resources import RESOURCES
+from mss_core.study.plan import Plan
+from tests.chaos.work import out_of_gpu_memory, process_number, process_number_training, wait_for
+from tests.conftest import REPOSITORY
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
+
+
+@contextlib.contextmanager
+def cluster(**environment: str) -> Iterator[str]:
+    """The address of a cluster of one machine, 8 cores and four GPUs that are only numbers; its workers have this
+    environment."""
+    folder = tempfile.mkdtemp(prefix="gpus")
+    script = (
+        "import sys; from ray.cluster_utils import Cluster; c = Cluster(initialize_head=True, head_node_args="
+        "dict(num_cpus=8, num_gpus=4, include_dashboard=False, object_store_memory=80 * 2**20)); "
+        "print(c.address, flush=True); sys.stdin.read(); c.shutdown()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "RAY_TMPDIR": folder, "PYTHONPATH": str(REPOSITORY), **environment},
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.communicate("", timeout=60)
+
+
+@pytest.fixture(scope="module")
+def four_gpus() -> Iterator[str]:
+    with cluster() as address:
+        yield address
+
+
+@pytest.fixture
+def run(four_gpus: str, tmp_path: Path, monkeypatch):
+    """Execute stages on that cluster; returns their board and store."""
+    monkeypatch.setenv("RAY_ADDRESS", four_gpus)
+    for name, request in {
+        "process_number": {"cpu": 1, "gpu": 1, "warm": 1},
+        "wait_for": {"cpu": 1, "gpu": 1, "warm": 1},
+        "process_number_training": {"cpu": 1, "gpu": 0.5},
+        "out_of_gpu_memory": {"cpu": 1, "gpu": 0.25},
+    }.items():
+        monkeypatch.setitem(RESOURCES, name, request)
+
+    def execute(roots: list[Stage]) -> tuple[Board, Store, str]:
+        import ray
+
+        from mss_core.study.execution import stages_on_ray
+
+        stages = walk(roots)
+        store = Store(tmp_path / "store")
+        board = Board(stages, store, io.StringIO())
+        try:
+            stages_on_ray.execute(Plan([], stages, set(), list(stages), {}), store, Context(), board)
+        finally:
+            ray.shutdown()
+        return board, store, board.out.getvalue()
+
+    return execute
+
+
+def test_trainings_have_processes_of_their_own_and_inference_shares_warm_ones(run) -> None:
+    """Two trainings to a GPU, all four GPUs used."""
+    roots = [Stage(kind, number=n) for kind in (process_number_training, process_number) for n in range(8)]
+    board, store, _ = run(roots)
+    assert set(board.state.values()) == {DONE}
+    left = {
+        kind: [(store.directory(s) / "process.txt").read_text().split() for s in roots if s.name == kind]
+        for kind in ("process_number", "process_number_training")
+    }
+    trained, inferred = ({pid for pid, _ in left[kind]} for kind in ("process_number_training", "process_number"))
+    assert len(trained) == 8 and len(inferred) <= 4 and not trained & inferred
+    assert {gpu for rows in left.values() for _, gpu in rows} == {"0", "1", "2", "3"}
+    assert not list((store.root / "ray").iterdir())
+
+
+def test_all_that_is_ready_waits_where_an_autoscaler_can_see_it(run, four_gpus: str, tmp_path: Path) -> None:
+    """20 stages of one GPU each on four: 16 placement groups wait at once."""
+    seen = tmp_path / "seen"
+    script = f"""
+import ray, time
+from pathlib import Path
+from ray.util import placement_group_table
+ray.init(address={four_gpus!r}, log_to_driver=False)
+most = 0
+while not Path({str(seen)!r}).exists():
+    waiting = sum(row["state"] == "PENDING" for row in placement_group_table().values())
+    if waiting >= 16:
+        Path({str(seen)!r}).write_text(str(waiting))
+    time.sleep(0.3)
+"""
+    watcher = subprocess.Popen(
+        [sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.DEVNULL
+    )
+    # The stages end when the watcher has seen the queue: were they handed out one at a time, this would never end.
+    board, _, _ = run([Stage(wait_for, file=f"{tmp_path}/{'./' * number}seen") for number in range(20)])
+    assert watcher.wait(timeout=60) == 0
+    assert set(board.state.values()) == {DONE} and int(seen.read_text()) == 16
+
+
+def test_a_node_that_died_unnoticed_is_passed_over(four_gpus: str, tmp_path: Path, monkeypatch) -> None:
+    import ray
+
+    from mss_core.study.execution import stages_on_ray
+
+    ray.init(address=four_gpus, log_to_driver=False)
+    try:
+        dead = {"NodeID": "ab" * 28, "NodeManagerHostname": "gone", "NodeManagerAddress": "192.0.2.9"}
+        monkeypatch.setattr(stages_on_ray, "_alive", lambda alive=stages_on_ray._alive: [dead, *alive()])
+        stages_on_ray.check_store(tmp_path, {})
+        with pytest.raises(RuntimeError, match="does not have data set 'mtat'") as caught:
+            stages_on_ray.check_store(tmp_path, {"mtat": tmp_path / "absent"})
+        assert "192.0.2.9" not in str(caught.value)
+    finally:
+        ray.shutdown()
+
+
+def test_out_of_memory_names_the_share_and_the_table(run) -> None:
+    board, store, said = run([Stage(out_of_gpu_memory), Stage(process_number, number=0)])
+    failed = [key for key, state in board.state.items() if state == FAILED]
+    assert [board.stages[key].name for key in failed] == ["out_of_gpu_memory"]
+    log = store.log(board.stages[failed[0]])
+    assert board.errors[failed[0]] == (
+        "not enough GPU memory: 'out_of_gpu_memory' asks for 0.25 of a GPU and may use 25% of its memory; raise 'gpu' "
+        "(or 'gpu_memory') of 'out_of_gpu_memory' in mss_core/study/execution/resources.py, or make its batch smaller "
+        f"(log: {log})"
+    )
+    assert "CUDA out of memory" in log.read_text() and "FAILED out_of_gpu_memory" in said
+
+
+def test_what_no_node_can_hold_is_an_error_at_once(run, monkeypatch) -> None:
+    monkeypatch.setitem(RESOURCES, "process_number", {"cpu": 1, "gpu": 8})
+    monkeypatch.setitem(RESOURCES, "wait_for", {"cpu": 64})
+    with pytest.raises(RuntimeError, match="stage 'wait_for' asks for {'CPU': 64}; no node of the cluster has that"):
+        run([Stage(wait_for, file="never")])
+
+
+@pytest.mark.parametrize("who", ["driver", "worker"])
+def test_sigterm_writes_checkpoints_before_anything_ends(tmp_path: Path, who: str) -> None:
+    """With checkpoints an hour apart, what is there after SIGTERM was written because of it."""
+    with cluster(CHAOS_PAUSE="0.1", CHAOS_TRACE=str(tmp_path)) as address:
+        _sigterm(address, tmp_path, who)
+
+
+def _sigterm(address: str, tmp_path: Path, who: str) -> None:
+    flags = [
+        "--store",
+        str(tmp_path),
+        "--seeds",
+        "1",
+        "--set",
+        "pretrain.phases.0.epochs=2",
+        "--set",
+        "finetune.phases.0.epochs=1",
+    ]
+    driver = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "tests" / "chaos" / "study.py"), *flags],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "RAY_ADDRESS": address, "MSS_CHECKPOINT_SECONDS": "3600"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 480
+        while len(list(tmp_path.glob(f"pretrain_small/*.partial/{WORK}/step"))) < 2:
+            assert time.monotonic() < deadline and driver.poll() is None
+            time.sleep(0.05)
+        if who == "driver":
+            driver.send_signal(signal.SIGTERM)
+            said = driver.communicate(timeout=120)[1]
+            assert driver.returncode == 130 and "2 running stages write their checkpoints" in said
+            assert len(list(tmp_path.glob(f"pretrain_small/*.partial/{WORK}/checkpoint.pt"))) == 2
+            assert not list(tmp_path.glob("*/*.claim"))
+        else:
+            traces = sorted(path for path in tmp_path.glob("*.*") if path.suffix[1:].isdigit())
+            os.kill(int(traces[0].suffix[1:]), signal.SIGTERM)
+            said = driver.communicate(timeout=400)[1]
+            assert driver.returncode == 0, said
+            steps = {
+                path.name: [int(line.split()[1]) for line in path.read_text().splitlines()]
+                for path in tmp_path.glob(f"{traces[0].stem}.*")
+            }
+            first, second = steps.pop(traces[0].name), *steps.values()
+            assert first + second == list(range(200))  # no step twice, none left out
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def test_bad_data_stop_what_has_not_begun(run, monkeypatch) -> None:
+    """A failed preparation blocks everything, also what Tune has in its queue already."""
+    from tests.chaos import work
+
+    monkeypatch.setitem(RESOURCES, "prepare_broken", {"cpu": 1})
+    monkeypatch.setitem(RESOURCES, "process_number_training", {"cpu": 8})
+    roots = [Stage(work.prepare_broken), *(Stage(process_number_training, number=n) for n in range(3))]
+    board, store, _ = run(roots)
+    assert sorted(board.state.values()).count(BLOCKED) >= 2
+    assert len(list(store.root.glob("process_number_training/*/manifest.json"))) <= 1

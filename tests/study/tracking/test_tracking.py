@@ -1,0 +1,381 @@
+"""MLflow as a view: found again by tags, no duplicates, no orphans, curves thinned."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from mss_core.graph import walk
+from mss_core.store import Store
+from mss_core.store.drivers import Driver, living
+from mss_core.study import tracking
+from mss_core.study.plan import make_plan
+from mss_core.study.results import collect
+from mss_core.study.tracking import Tracker, database
+from mss_core.study.tracking.__main__ import main, ui
+from mss_core.study.tracking.points import POINTS, allowed, curve_points
+from mss_core.study.tracking.view import of_plan
+from tests.study.test_designs import STUDY, bind
+
+ENVIRONMENT = {"commit": "c0ffee"}
+
+
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory):
+    """MLflow's tables, made once: that takes seconds."""
+    folder = tmp_path_factory.mktemp("empty")
+    MlflowClient(database(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def tables(tmp_path, empty_database):
+    for name in ("mlflow.db", "other.db", "server.db", "store/mlflow.db"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(empty_database, tmp_path / name)
+
+
+@pytest.fixture
+def plan(tmp_path):
+    return make_plan(STUDY.trials([0], True, {}, bind), Store(tmp_path))
+
+
+def view(plan):
+    return of_plan(STUDY, "title", plan, ENVIRONMENT)
+
+
+def track(plan, store: Store, driver: str = "me", uri: str | None = None, said: list[str] | None = None) -> Tracker:
+    tracker = Tracker(uri, store, "title", driver, (said if said is not None else []).append)
+    tracker.begin(view(plan))
+    return tracker
+
+
+def statuses(client: MlflowClient) -> dict[str, str]:
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    assert len({run.info.run_name for run in runs}) == len(runs)
+    return {run.info.run_name: run.info.status for run in runs}
+
+
+def points(client: MlflowClient) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """run -> metric -> (step, value) of every run of every experiment."""
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return {
+        run.info.run_name: {
+            name: [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        }
+        for run in runs
+    }
+
+
+def row(step: int) -> str:
+    return json.dumps({"step": step, "total": 9, "train_loss": 1 / step}) + "\n"
+
+
+def commit(store: Store, stage, rows: int = 3) -> None:
+    """An artefact as a stage leaves it."""
+    out = store.begin(stage)
+    (out / "history.jsonl").write_text("".join(row(step) for step in range(1, rows + 1)))
+    (out / "scores.csv").write_text("track,target,metric,aggregation,score\n,macro,roc_auc,,0.75\n")
+    store.commit(stage, {"seconds": 1.0, "device": "cpu", "device_name": "cpu"})
+
+
+def study_folder(plan, store: Store):
+    for stage in plan.stages.values():
+        commit(store, stage)
+    return collect(STUDY, "title", plan, store, STUDY.declaration([0], True, {}), True, {}, "again", ENVIRONMENT)
+
+
+def test_runs_are_found_again_and_orphans_closed(tmp_path, plan) -> None:
+    first = track(plan, plan_store := Store(tmp_path), "dead")
+    assert first.flush()
+    client = MlflowClient(database(plan_store.root))
+    assert len(statuses(client)) == 1 + len(plan.trials) and set(statuses(client).values()) == {"RUNNING"}
+    first._stop.set()
+    # The driver dies here. The next one asks for fewer trials: what is left over will never finish.
+    fewer = make_plan([t for t in plan.trials if t.variant.levels["clip score"] == "mean"], plan_store)
+    second = track(fewer, plan_store)
+    assert second.flush() and second.runs.items() <= first.runs.items()
+    found = statuses(client)
+    assert {name for name, status in found.items() if status == "KILLED"} == {
+        t.name for t in plan.trials if t.variant.levels["clip score"] == "max"
+    }
+    second.close(interrupted=True)
+    assert set(statuses(client).values()) == {"KILLED"}
+
+
+def test_two_drivers_on_one_store_leave_each_other_s_runs_alone(tmp_path, plan) -> None:
+    store, other = Store(tmp_path), Driver(tmp_path)
+    other.start()
+    theirs = track(plan, store, other.name)
+    assert theirs.flush()
+    more = make_plan(STUDY.trials([1], True, {}, bind), store)
+    ours = track(more, store)
+    assert ours.flush()
+    client = MlflowClient(database(tmp_path))
+    assert len(statuses(client)) == 1 + 2 * len(plan.trials) and set(statuses(client).values()) == {"RUNNING"}
+    ours.close(interrupted=True)  # ours are KILLED, theirs and the parent they opened are not
+    found = statuses(client)
+    assert {name for name, status in found.items() if status == "KILLED"} == {t.name for t in more.trials}
+    theirs.close(interrupted=False)
+    other.stop()
+    assert living(tmp_path) == set()
+
+
+def test_curves_show_while_a_stage_trains_and_are_not_repeated(tmp_path, plan) -> None:
+    store = Store(tmp_path)
+    stage = next(stage for stage in plan.stages.values() if stage.name == "train_tail")
+    tracker = track(plan, store)
+    (tmp_path / stage.name).mkdir()
+    with store.claim(stage) as claim, open(store.begin(stage, claim) / "history.jsonl", "w") as file:
+        file.write(row(1))
+        file.flush()
+        assert tracker.flush()
+        client = MlflowClient(database(tmp_path))
+        shown = {run: metrics for run, metrics in points(client).items() if metrics}
+        assert shown and all(metrics == {"train_tail/train_loss": [(1, 1.0)]} for metrics in shown.values())
+        file.write(row(2) + row(3))
+    assert tracker.flush()
+    tracker.close(interrupted=False)
+    commit(store, stage)
+    again = track(plan, store)  # another driver knows nothing of what the first one sent
+    assert again.flush()
+    again.close(interrupted=False)
+    after = {run: metrics["train_tail/train_loss"] for run, metrics in points(client).items() if metrics}
+    assert len(after) > 1 and all(curve == [(1, 1.0), (2, 0.5), (3, 1 / 3)] for curve in after.values())
+
+
+def test_rebuilt_from_the_store_it_is_what_the_study_showed(tmp_path, plan) -> None:
+    store = Store(tmp_path)
+    tracker = track(plan, store)
+    folder = study_folder(plan, store)
+    tracker.finish(folder, {})
+    tracker.close(interrupted=False)
+    client = MlflowClient(database(tmp_path))
+    told, status = points(client), statuses(client)
+    assert set(status.values()) == {"FINISHED"} and all(told[t.name]["roc_auc"] == [(0, 0.75)] for t in plan.trials)
+    assert main(["rebuild", "--store", str(tmp_path)]) == 0  # nothing is written twice
+    assert points(client) == told and statuses(client) == status
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    assert main(["rebuild", "--store", str(tmp_path), "--tracking-uri", uri]) == 0
+    assert points(MlflowClient(uri)) == told and statuses(MlflowClient(uri)) == status
+
+    def facts(client: MlflowClient) -> dict:
+        runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+        names = {run.info.run_id: run.info.run_name for run in runs}
+        return {
+            run.info.run_name: (
+                run.data.params,
+                {tag: names.get(value, value) for tag, value in run.data.tags.items() if tag != "mss.driver"},
+            )
+            for run in runs
+        }
+
+    assert facts(MlflowClient(uri)) == facts(client)
+
+
+def test_rebuild_says_what_is_missing(tmp_path, capsys) -> None:
+    assert main(["rebuild", "--store", str(tmp_path)]) == 2
+    assert "studies holds no study: run one first" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def postgresql():
+    """The URI of a PostgreSQL of this test's own; skipped where there is none, or no driver for it."""
+    pytest.importorskip("pg8000")
+    found = shutil.which("pg_ctl") or next(iter(sorted(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl"))), None)
+    if found is None or (os.getuid() == 0 and not shutil.which("runuser")):
+        pytest.skip("no PostgreSQL here")
+    port, bin_folder = free_port(), os.path.dirname(os.path.realpath(found))
+    as_user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+    # Not in pytest's folder: that one is closed to the user that PostgreSQL insists on.
+    with tempfile.TemporaryDirectory(prefix="postgresql-") as folder:
+        if as_user:
+            shutil.chown(folder, "postgres")
+
+        def do(name: str, *words: str) -> None:
+            subprocess.run(
+                [*as_user, f"{bin_folder}/{name}", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL
+            )
+
+        do("initdb", "-A", "trust", "-U", "mss", "-D", f"{folder}/data")
+        do(
+            "pg_ctl",
+            "-D",
+            f"{folder}/data",
+            "-w",
+            "-t",
+            "120",
+            "-l",
+            f"{folder}/log",
+            "-o",
+            f"-p {port} -h 127.0.0.1 -k {folder}",
+            "start",
+        )
+        yield f"postgresql+pg8000://mss@127.0.0.1:{port}/postgres"
+        do("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path, plan, kind, request) -> None:
+    """SIGKILL of a real server while stages report and end; nothing waits for it, and afterwards it shows all."""
+    store, said = Store(tmp_path / "store"), []
+    port = free_port()
+    backend = f"sqlite:///{tmp_path / 'server.db'}" if kind == "sqlite" else request.getfixturevalue("postgresql")
+    uri = f"http://127.0.0.1:{port}"
+    server = serve(backend, port, tmp_path)
+    try:
+        stages = list(plan.stages.values())
+        tracker = track(plan, store, uri=uri, said=said)
+        for stage in stages[:4]:
+            commit(store, stage)
+        assert tracker.flush(120) and not said
+        stop(server)
+        start = time.monotonic()
+        for stage in stages[4:]:
+            commit(store, stage)
+        assert time.monotonic() - start < 10  # the study does not wait
+        wait_until(lambda: any("does not answer" in text for text in said))
+        server = serve(backend, port, tmp_path)
+        folder = collect(STUDY, "title", plan, store, STUDY.declaration([0], True, {}), True, {}, "x", ENVIRONMENT)
+        tracker.finish(folder, {})
+        tracker.close(interrupted=False)
+        assert ["is back, and" in text for text in said] == [False, True]
+        client = MlflowClient(uri)
+        assert set(statuses(client).values()) == {"FINISHED"} and len(statuses(client)) == 1 + len(plan.trials)
+        told = points(client)
+        for trial in plan.trials:
+            curves = {f"{stage.name}/train_loss" for stage in walk([trial.root]).values()}
+            assert curves <= set(told[trial.name]) and told[trial.name]["roc_auc"] == [(0, 0.75)]
+            assert all(told[trial.name][curve] == [(1, 1.0), (2, 0.5), (3, 1 / 3)] for curve in curves)
+        parent = next(
+            r for r in client.search_runs([tracker.experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags
+        )
+        assert "study.json" in {a.path for a in client.list_artifacts(parent.info.run_id)}
+    finally:
+        stop(server)
+
+
+def test_a_server_that_never_answers_stops_nothing(tmp_path, plan, monkeypatch) -> None:
+    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    store, said = Store(tmp_path), []
+    tracker = track(plan, store, uri=f"http://127.0.0.1:{free_port()}", said=said)
+    folder = study_folder(plan, store)
+    start = time.monotonic()
+    tracker.finish(folder, {})
+    tracker.close(interrupted=False)
+    assert time.monotonic() - start < 30
+    assert "does not answer" in said[0] and "tracking rebuild --store" in said[-1] and len(said) == 2
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def serve(backend: str, port: int, folder) -> subprocess.Popen:
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            backend,
+            "--artifacts-destination",
+            str(folder / "artifacts"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: answers(port), 180)
+    return server
+
+
+def answers(port: int) -> bool:
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200
+    except OSError:
+        return False
+
+
+def stop(server: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_changed_recipe_is_another_run(tmp_path, plan) -> None:
+    store = Store(tmp_path)
+    first = track(plan, store)
+    assert first.flush()
+    changed = make_plan(STUDY.trials([0], True, {"train_tail.batch": 8}, bind), store)
+    second = track(changed, store)
+    assert second.flush() and second.parent == first.parent
+    assert not set(first.runs.values()) & set(second.runs.values())
+
+
+def test_the_page_opens_with_the_study_s_columns(tmp_path, plan) -> None:
+    tracker = track(plan, Store(tmp_path))
+    assert tracker.flush()
+    tags = tracker.client.get_experiment(tracker.experiment.experiment_id).tags
+    assert "params.`source`" in tags["mlflow.sharedViewState.study"]
+    assert "metrics.`roc_auc`" in tags["mlflow.sharedViewState.study"]
+
+
+def test_names_that_mlflow_refuses_are_spelled_otherwise(tmp_path) -> None:
+    assert allowed("pr_auc/R&B (drum's), x+y") == "pr_auc/R_B _drum_s__ x_y"
+    client = MlflowClient(database(tmp_path))
+    run = client.create_run(client.create_experiment("x"))
+    client.log_metric(run.info.run_id, allowed("R&B, (drum's)"), 1.0)
+    assert client.get_run(run.info.run_id).data.metrics == {"R_B_ _drum_s_": 1.0}
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, POINTS, POINTS + 1, 12_345])
+def test_curves_are_thinned_evenly_and_keep_both_ends(rows: int) -> None:
+    history = [{"step": 10 * i, "total": 1, "loss": float(i)} for i in range(rows)]
+    points = curve_points("pretrain", history)
+    assert len(points) == min(rows, POINTS)
+    assert {point.key for point in points} <= {"pretrain/loss"}
+    steps = [point.step for point in points]
+    assert steps == sorted(set(steps))
+    if rows:
+        assert steps[0] == 0 and steps[-1] == 10 * (rows - 1)
+        gaps = {b - a for a, b in zip(steps, steps[1:], strict=False)}
+        assert max(gaps, default=0) - min(gaps, default=0) <= 10
+
+
+def test_ui_says_what_is_missing(tmp_path) -> None:
+    (tmp_path / "mlflow.db").unlink()
+    with pytest.raises(ValueError, match="holds no mlflow.db: run a study first"):
+        ui(tmp_path, 1)
