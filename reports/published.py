@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from importlib import resources
 from typing import Any
 
 from reports.findings import Findings
+from reports.inputs.study import nearest
 
-DATA = Path(__file__).parent / "data"
-PAPERS = ("msspt", "iass", "aemic", "tagbox", "hmss")
+PAPERS = ("msspt", "aemic", "iass", "tagbox", "hmss")
 CELL = re.compile(r"(-?\d+(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?(\*?)$")
 
 
@@ -70,6 +70,25 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """One published claim.
+
+    Attributes:
+        paper: short name.
+        claim: what is printed.
+        recomputed: what the printed summaries give.
+        reproduced: whether the two agree within rounding.
+        why: what does not fit; empty if all does.
+    """
+
+    paper: str
+    claim: str
+    recomputed: str
+    reproduced: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Beside:
     """One published figure beside ours, in the unit of the print."""
 
@@ -114,10 +133,25 @@ def printed(text: str) -> Printed | None:
     return Printed(float(found[1]), spread, bool(found[3]), text)
 
 
+def package(name: str) -> str:
+    """The package that holds a paper's tables.json: one of `PAPERS`, or any package by its dotted name."""
+    return f"reports.papers.{name}" if name in PAPERS else name
+
+
 @cache
 def paper(name: str) -> Paper:
-    """A paper by its short id, one of PAPERS."""
-    raw = json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+    """A paper by its short id, one of `PAPERS`, or by the name of the package that holds its tables.json.
+
+    Raises:
+        ValueError: there is no such paper, or its package has no tables.json.
+    """
+    try:
+        text = (resources.files(package(name)) / "tables.json").read_text(encoding="utf-8")
+    except (ModuleNotFoundError, FileNotFoundError, ValueError) as error:
+        raise ValueError(
+            f"no paper {name!r}: {error}; {nearest(name, PAPERS)} Or name a package that holds a tables.json."
+        ) from error
+    raw = json.loads(text)
     tables = []
     for table in raw["tables"]:
         columns = tuple(table["columns"])

@@ -1,6 +1,7 @@
 """Parts of a report that a study asks for by name, beside the usual.
 
-A study declares `{"kind": "<module>", **options}`; the module reports/sections/<module>.py has
+A study declares `{"kind": name, **options}`; the name is one of `KINDS`, or, with a dot, a module of any package
+(`my_paper.report`). The module has
 
     section(findings, options, tables, store) -> Section | None
 
@@ -10,12 +11,29 @@ report show it; figures are SVG (reports/drawing/svg.py) and appear in the HTML 
 """
 
 import importlib
-import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from reports.findings import Findings
 from reports.inputs.study import nearest
+
+KINDS = {
+    "by_target": "reports.sections.by_target",
+    "published_columns": "reports.sections.published_columns",
+    "published_table": "reports.sections.published_table",
+    "search": "reports.sections.search",
+    "sweep": "reports.sections.sweep",
+    "tag_differences": "reports.papers.msspt.tag_differences",
+    "activity_detection": "reports.papers.iass.activity_detection",
+    "dropped_frames": "reports.papers.iass.dropped_frames",
+    "masked_spectrograms": "reports.papers.iass.masked_spectrograms",
+    "instruments": "reports.papers.aemic.instruments",
+    "regularisation_curves": "reports.papers.aemic.regularisation_curves",
+    "separated_stems": "reports.papers.aemic.separated_stems",
+    "steering": "reports.papers.tagbox.steering",
+}
+"""Module of each kind of section that has a short name."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +70,21 @@ class Section:
         return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
 
 
-def kinds() -> list[str]:
-    """Names of the sections there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+def module(kind: str) -> ModuleType:
+    """The module of a kind of section.
+
+    Raises:
+        ValueError: no such kind, no such module, or a module without a function `section`.
+    """
+    if kind not in KINDS and "." not in kind:
+        raise ValueError(f"no report section {kind!r}; {nearest(kind, KINDS)}")
+    try:
+        found = importlib.import_module(KINDS.get(kind, kind))
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the report section {kind!r} cannot be imported: {error}") from error
+    if not hasattr(found, "section"):
+        raise ValueError(f"the module {kind!r} is no report section: it has no function `section`")
+    return found
 
 
 def sections(findings: Findings, tables: Path | None, store: Path) -> list[Section]:
@@ -63,14 +93,11 @@ def sections(findings: Findings, tables: Path | None, store: Path) -> list[Secti
     Raises:
         ValueError: a kind that does not exist.
     """
-    found = []
+    made = []
     for declared in findings.study.declaration.sections:
         options = dict(declared)
-        kind = str(options.pop("kind", ""))
-        if kind not in kinds():
-            raise ValueError(f"no report section {kind!r}; {nearest(kind, kinds())}")
+        part = module(str(options.pop("kind", "")))
         if tables is not None:
-            module = importlib.import_module(f"{__name__}.{kind}")
-            section = module.section(findings, options, tables, store)
-            found += [section] if section is not None else []
-    return found
+            section = part.section(findings, options, tables, store)
+            made += [section] if section is not None else []
+    return made

@@ -1,6 +1,6 @@
 """Scores by target instrument, in the layout of a published table and beside it.
 
-Options: `paper` and `table`, of reports/data; `metrics`; `printed`, for each row of ours the row and column of the
+Options: `paper` and `table`, of reports/papers; `metrics`; `printed`, for each row of ours the row and column of the
 published table, where {target} and {metric} stand for what the paper calls them (its "targets" and "metrics"); `by`,
 the factor whose level names our row (the variant without it); `within`, {factor: level} to show a part of the study.
 """

@@ -1,8 +1,8 @@
 """Our scores by level or stem as columns, beside those of the paper's own table: a table a metric.
 
-No options: reports/data says which printed row a variant repeats (the study's "variants") and which printed columns
-hold a metric of ours (the table's "layout": its columns by metric, where {target} stands for the print's name of a
-target).
+No options: the paper's tables.json says which printed row a variant repeats (the study's "variants") and which printed
+columns hold a metric of ours (the table's "layout": its columns by metric, where {target} stands for the print's name
+of a target).
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Our scores in the layout of the paper's own table, beside what it printed.
 
 Options: `rows`, the factors that tell rows apart; `columns`, for each factor that tells columns apart the level that
-is meant where the study does not vary it. Which row and column a level is printed as stands in reports/data.
+is meant where the study does not vary it. Which row and column a level is printed as stands in the paper's tables.json.
 """
 
 import math

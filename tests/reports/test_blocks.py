@@ -94,6 +94,25 @@ def test_an_unknown_section_is_named(blocks: Path) -> None:
         reports.render(blocks)
 
 
+def test_a_section_of_a_package_elsewhere(blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "some_package").mkdir()
+    (tmp_path / "some_package" / "report.py").write_text(
+        "from reports.sections import Section\n\n"
+        "def section(findings, options, tables, store):\n    return Section('Mine', (options['words'],))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    raw = json.loads((blocks / "study.json").read_text())
+    raw["declaration"]["sections"] = [{"kind": "some_package.report", "words": "Said elsewhere."}]
+    (blocks / "study.json").write_text(json.dumps(raw))
+    written = reports.render(blocks)
+    assert "Said elsewhere." in written["html"].read_text() and "## Mine" in written["md"].read_text()
+    for kind, message in (("some_package.reprot", "cannot be imported"), ("json.decoder", "no function `section`")):
+        raw["declaration"]["sections"] = [{"kind": kind}]
+        (blocks / "study.json").write_text(json.dumps(raw))
+        with pytest.raises(ValueError, match=f"{kind}.*{message}"):
+            reports.render(blocks)
+
+
 def test_a_section_is_in_both_reports(blocks: Path) -> None:
     from reports.writers import html, markdown
 

@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import ttest_ind
 
 import reports
-from reports.sections import published_table, tag_differences
+from reports.papers.msspt import tag_differences
+from reports.sections import published_table
 from reports.statistics.hypothesis_tests import variance, welch
 
 ROWS = ("no U-Net", "bass", "vocals")

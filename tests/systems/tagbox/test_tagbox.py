@@ -513,7 +513,7 @@ def test_near_silence_earns_sdr_and_no_si_sdr(level: int, silence: float, best: 
 
 
 def test_verdicts_in_words() -> None:
-    from reports.sections.steering import verdict
+    from reports.papers.tagbox.steering import verdict
 
     base = {"sdr_improvement": 7.0, "si_sdr_improvement": -0.2, "sdr_improvement_best_scalar": 7.0}
     assert "explained by attenuation" in verdict(base)

@@ -11,9 +11,9 @@ from scipy import stats as scipy_stats
 from sklearn.metrics import roc_auc_score
 
 import reports
+from reports.papers.aemic import claims, instruments, separated_stems
+from reports.papers.aemic.separated_stems import paired_published
 from reports.published import paper
-from reports.sections import instruments, separated_stems
-from reports.sections.separated_stems import paired_published
 from reports.statistics.auc import hanley_mcneil
 
 STEMS = ("base", "raw", "post")
@@ -219,7 +219,7 @@ def test_the_report_shows_it_all(home: Path) -> None:
 
 
 def test_curves_of_figure_4_1(home: Path, tmp_path: Path) -> None:
-    from reports.sections import regularisation_curves
+    from reports.papers.aemic import regularisation_curves
 
     levels = ("none", "augmentation", "augmentation, dropout")
     other = tmp_path / "studies" / "reg"
@@ -274,3 +274,28 @@ def test_curves_of_figure_4_1(home: Path, tmp_path: Path) -> None:
     assert float("0" + first[5]) == pytest.approx(found.pvalue, rel=0.1)
     assert all(row[3] == "–" for row in rest) and "dropout" in second[1]
     assert made.figures[0].svg
+
+
+def test_aemic_t() -> None:
+    tests = claims.aemic_t()
+    assert tests["table, Student"] == pytest.approx((2.680, 98, 0.0086), abs=6e-4)
+    assert tests["table, Welch"] == pytest.approx((2.680, 91.31, 0.0087), abs=6e-3)
+    assert tests["text, Student"] == pytest.approx((2.450, 98, 0.0160), abs=6e-4)
+    low, high = claims.rounding_range()
+    assert (low, high) == pytest.approx((2.664, 2.697), abs=6e-4)
+
+
+def test_aemic_d_scores() -> None:
+    scores = claims.aemic_d()
+    assert len(scores) == 24
+    assert all((printed > 0) == (ours > 0) for _, _, printed, ours in scores)
+    off = [(row, arm) for row, arm, printed, ours in scores if abs(printed - ours) > 0.0015]
+    assert off == [("sax", "post")]
+    assert sum(printed == ours for _, _, printed, ours in scores) == 15
+
+
+def test_aemic_half_widths_are_hanley_mcneil_of_an_inflated_sample() -> None:
+    widths = claims.aemic_half_widths()
+    assert len(widths) == 33
+    assert all(abs(printed - ours) < 0.0011 for _, _, printed, ours in widths)
+    assert sum(printed == ours for _, _, printed, ours in widths) == 31

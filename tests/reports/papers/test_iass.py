@@ -11,6 +11,7 @@ import pytest
 
 import reports
 from reports.findings import Findings
+from reports.papers.iass import claims
 from reports.sections import Section, sections
 
 VARIANTS = {"off": "none", "median 3": "3", "median 21": "21"}
@@ -235,3 +236,30 @@ def test_published_names_of_targets_and_metrics() -> None:
     assert found.targets["electric_guitar"] == "Elecgtr" and found.metrics["avg"] == "Avg"
     printed = found.table("Table 4").rows
     assert all(f"{name}, train no, test no" in printed for name in set(found.targets.values()) - {"Other"})
+
+
+def test_iass_averages_and_the_rows_whose_two_are_swapped() -> None:
+    means = claims.iass_averages()
+    assert len(means) == 18
+    off = {row: (printed, ours) for row, printed, ours in means if abs(printed - ours) > 0.0101}
+    assert off == {
+        "Elecgtr, train no, test no": (2.46, pytest.approx((1.75 + 0.61 + 4.94) / 3)),
+        "Elecgtr, train yes, test no": (2.43, pytest.approx((1.82 + 1.27 + 4.29) / 3)),
+        "Piano, train no, test no": (2.31, pytest.approx((1.55 + 2.97 + 2.13) / 3)),
+        "Piano, train yes, test no": (2.22, pytest.approx((1.70 + 3.16 + 2.06) / 3)),
+    }
+    for target in ("Elecgtr", "Piano"):  # each is the other's within rounding
+        without, with_labels = (off[f"{target}, train {word}, test no"] for word in ("no", "yes"))
+        assert without[0] == pytest.approx(with_labels[1], abs=0.0051)
+        assert with_labels[0] == pytest.approx(without[1], abs=0.0051)
+    cut = {row for row, printed, ours in means if 0.0051 < abs(printed - ours) <= 0.0101}
+    assert cut == {"Bass, train no, test no", "Bass, train yes, test yes"}  # cut off, not rounded
+    average, repeats = claims.claims()
+    assert average.claim == "Table 4: Avg is the mean of SDR, SIR and SAR" and not average.reproduced
+    assert average.recomputed == "14 of 18 rows agree"
+    assert "of Elecgtr and Piano the averages of two rows are swapped" in average.why
+    for row, printed, ours in means:
+        assert (f"{row}: {printed:.2f} printed, {ours:.3f} recomputed" in average.why) == (row in off)
+    assert repeats.claim == "Table 4: the last row of each target repeats Table 3"
+    assert not repeats.reproduced and repeats.recomputed == "5 of 6 agree"
+    assert repeats.why == "differs: Bass (5.26 and 4.34)"

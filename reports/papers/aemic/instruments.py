@@ -17,9 +17,9 @@ from scipy import stats as scipy_stats
 from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
 from reports.inputs.tables import read_curves, read_predictions
+from reports.papers.aemic.separated_stems import by_epoch
 from reports.published import paper
 from reports.sections import Figure, Section, Table
-from reports.sections.separated_stems import by_epoch
 from reports.statistics.auc import auc, curve, d_score, hanley_mcneil
 from reports.statistics.hypothesis_tests import variance
 from reports.statistics.tagging import Influence, influences

@@ -13,8 +13,8 @@ import pandas as pd
 from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
 from reports.inputs.tables import read_curves
+from reports.papers.aemic.separated_stems import by_epoch
 from reports.sections import Figure, Section, Table
-from reports.sections.separated_stems import by_epoch
 from reports.statistics.hypothesis_tests import welch
 from reports.text import MISSING, number, p_value
 

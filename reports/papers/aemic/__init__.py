@@ -1,0 +1,1 @@
+"""AE-MIC: published tables, claims, and sections of its studies' reports."""

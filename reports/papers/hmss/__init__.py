@@ -1,0 +1,1 @@
+"""HMSS: published tables, claims, and sections of its studies' reports."""

@@ -1,0 +1,1 @@
+"""IASS: published tables, claims, and sections of its studies' reports."""

@@ -1,0 +1,1 @@
+"""MSSPT: published tables, claims, and sections of its studies' reports."""

@@ -1,0 +1,1 @@
+"""TagBox: published tables, claims, and sections of its studies' reports."""
