@@ -22,7 +22,6 @@ from mss_core.graph import Context, Stage
 from mss_core.store import Store
 from mss_core.study.execution import stages_on_ray
 from mss_core.study.execution.progress import Board
-from mss_core.study.execution.resources import RESOURCES
 from mss_core.study.plan import Plan
 from mss_core.study.tracking import Tracker, database
 from mss_core.study.tracking.view import StudyView, TrialView
@@ -53,8 +52,7 @@ def infer_nothing(*, number: int, out: Path, ctx: Context) -> None:
     ctx.report(step=1, total=1, loss=0.5)
 
 
-RESOURCES["train_nothing"] = {"cpu": 1}
-RESOURCES["infer_nothing"] = {"cpu": 1, "warm": 1}
+STAGE_RESOURCES = {"infer_nothing": {"warm": 1}}
 
 
 def ours(folder: Path, trials: int, warm: bool) -> float:

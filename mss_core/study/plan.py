@@ -15,6 +15,7 @@ from mss_core.data.sets import ClipSet, TrackSet, WeightSet, survey
 from mss_core.graph import Stage, walk
 from mss_core.recipe import children
 from mss_core.store import Store
+from mss_core.study.facts import reported
 from mss_core.study.study import Trial
 
 ABSENT = "absent"
@@ -50,10 +51,6 @@ class Plan:
         }
 
 
-REPORTED = ("prepare_", "score_", "infer")
-"""Stages (by the start of their name) whose artefacts a study's tables are made of, beside those that trials end in."""
-
-
 def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> Plan:
     """Compare the trials' graph with the store.
 
@@ -83,11 +80,8 @@ def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> 
         for upstream in stage.inputs.values():
             want(upstream)
 
-    for trial in trials:
-        want(trial.root)
-    for stage in stages.values():
-        if stage.name.startswith(REPORTED):
-            want(stage)
+    for stage in reported((trial.root for trial in trials), stages):
+        want(stage)
     for key in damaged:
         want(stages[key])
     return Plan(trials, stages, done, [key for key in stages if key in wanted], damaged)

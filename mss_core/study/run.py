@@ -24,6 +24,7 @@ from mss_core.graph import Context
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
 from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
+from mss_core.study.execution.resources import taken_from
 from mss_core.study.plan import Binder, Plan, data_paths, make_plan
 from mss_core.study.search import phase
 from mss_core.study.search.declare import overlap
@@ -68,6 +69,7 @@ def parser(study: Study) -> argparse.ArgumentParser:
     )
     flags.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: an SQLite file in the store)")
     flags.add_argument("--search", metavar="SCOPE", help="search hyperparameters first (each_variant or baseline)")
+    flags.add_argument("--resources", type=Path, metavar="FILE", help="what stages ask of this cluster (TOML)")
     flags.add_argument("--in-process", action="store_true", help="no Ray: one stage after another, same scores")
     return flags
 
@@ -78,6 +80,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     options = parser(study).parse_args(words)
     try:
         with contextlib.ExitStack() as held:
+            held.enter_context(taken_from(options.resources))
             status = _run(study, options, words, held)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

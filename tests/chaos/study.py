@@ -1,17 +1,7 @@
 """The chaos tests' study: two widths with three seeds each, two shared trainings and six of their own."""
 
 from mss_core.study import Factor, Study, run
-from mss_core.study.execution.resources import RESOURCES
 from tests.chaos.work import Small
-
-RESOURCES.update(
-    {
-        "prepare_numbers": {"cpu": 1},
-        "pretrain_small": {"cpu": 1, "gpu": 1},
-        "finetune_small": {"cpu": 1, "gpu": 1},
-        "score_small": {"cpu": 1, "warm": 1},
-    }
-)
 
 study = Study(
     name="chaos",

@@ -16,7 +16,6 @@ import pytest
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import Store
 from mss_core.study.execution.progress import DONE, Board
-from mss_core.study.execution.resources import RESOURCES
 from mss_core.study.plan import Plan, descendants
 from tests.chaos.work import sleep_last, sleep_middle, sleep_root
 from tests.conftest import REPOSITORY
@@ -69,12 +68,6 @@ def test_no_barrier(tmp_path: Path, monkeypatch) -> None:
     """From the first stage's start to the last one's end, with a fresh process for each of 48 stages."""
     trace = tmp_path / "trace"
     trace.mkdir()
-    for name, request in {
-        "sleep_root": {"cpu": 1, "gpu": 1},
-        "sleep_middle": {"cpu": 1, "gpu": 1},
-        "sleep_last": {"cpu": 1, "gpu": 1, "warm": 1},
-    }.items():
-        monkeypatch.setitem(RESOURCES, name, request)
     folder = tempfile.mkdtemp(prefix="gpus")
     script = (
         "import sys; from ray.cluster_utils import Cluster; c = Cluster(initialize_head=True, head_node_args="

@@ -24,6 +24,18 @@ from mss_core.training import Phase, TrainConfig, fit
 TRAINING = TrainConfig(phases=(Phase(lr=3e-3, epochs=8),), batch=16, epoch_steps=100)
 
 
+STAGE_RESOURCES = {
+    "score_small": {"warm": 1},
+    "sleep_root": {"gpu": 1},
+    "sleep_middle": {"gpu": 1},
+    "sleep_last": {"gpu": 1, "warm": 1},
+    "process_number": {"gpu": 1, "warm": 1},
+    "wait_for": {"gpu": 1, "warm": 1},
+    "process_number_training": {"gpu": 0.5},
+    "out_of_gpu_memory": {"gpu": 0.25},
+}
+
+
 def prepare_numbers(*, size: int = 256, version: int = 1, out: Path, ctx: Context) -> None:
     """Leaves numbers.npz: inputs and a target that a small network can learn."""
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ from typing import Any
 from mss_core.graph import Stage, digest, plain, read_history, walk
 from mss_core.store import MANIFEST, Store
 from mss_core.study.execution.resources import resources, warm
+from mss_core.study.facts import described_data
 from mss_core.study.plan import Plan, descendants
 
 FREE = {
@@ -129,9 +130,9 @@ def outline(arguments: Mapping[str, Any], inputs: Mapping[str, Mapping[str, str]
     def reduced(value: Any, deep: bool) -> Any:
         if isinstance(value, dict) and "$stage" in value:
             name = names.get(value["$stage"], "")
-            if deep and not name.startswith("prepare_"):
-                return None  # what an input's own inputs were does not change what reads it
             found = look(name, value["$stage"])
+            if deep and not (name and found and described_data(found[1])):
+                return None  # what an input's own inputs were does not change what reads it
             return [name] if found is None else [found[0], reduced(found[1], True)]
         if isinstance(value, dict):
             if "phases" in value:
@@ -232,7 +233,7 @@ def timing(
     )
 
 
-def estimates(plan: Plan, measured: Sequence[Timing], device: Callable[[str], str]) -> dict[str, Estimate]:
+def estimates(plan: Plan, measured: Sequence[Timing], device: Callable[[Stage], str]) -> dict[str, Estimate]:
     """For every stage of a plan what it may take, from stages of its kind, else from the one most like it."""
     by_name: dict[str, list[Timing]] = defaultdict(list)
     for known in measured:
@@ -254,7 +255,7 @@ def estimates(plan: Plan, measured: Sequence[Timing], device: Callable[[str], st
         if not candidates:
             found[key] = UNKNOWN
             continue
-        here = [known for known in candidates if known.device == device(stage.name)] or candidates
+        here = [known for known in candidates if known.device == device(stage)] or candidates
         drawn, planned = outline(arguments(stage), _inputs(stage), look), length(arguments(stage))
         kind = digest([stage.name, drawn])
         if (kind, planned) not in remembered:
@@ -309,26 +310,25 @@ def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> int:
 
 def price(plan: Plan, found: Mapping[str, Estimate], cpus: int, gpus: int, ray: bool = True) -> Price:
     """Hours, disk and wall-clock of a plan on this many CPUs and GPUs (one slot for all without Ray)."""
-    requests = {name: resources(name, gpus) for name in {stage.name for stage in plan.stages.values()}}
+    requests = {key: resources(stage, gpus) for key, stage in plan.stages.items()}
     needed = {key: found[key].seconds for key in plan.needed}
     wall = makespan(plan, needed, requests, {"CPU": float(cpus), "GPU": float(gpus)} if ray else None)
-    calls = [(stage.name, found[key]) for trial in plan.trials for key, stage in walk([trial.root]).items()]
+    calls = [key for trial in plan.trials for key in walk([trial.root])]
 
-    def hours(stages: Iterable[tuple[str, Estimate]], unit: str) -> float:
-        return sum(each.seconds * requests[name].get(unit, 0) for name, each in stages) / 3600
+    def hours(keys: Iterable[str], unit: str) -> float:
+        return sum(found[key].seconds * requests[key].get(unit, 0) for key in keys) / 3600
 
-    ours = [(plan.stages[key].name, found[key]) for key in plan.needed]
     naive = {
         "gpu_hours": hours(calls, "GPU"),
         "cpu_hours": hours(calls, "CPU"),
         "stages": float(len(calls)),
-        "disk_bytes": float(sum(each.bytes for _, each in calls)),
+        "disk_bytes": float(sum(found[key].bytes for key in calls)),
     }
     slots = [naive["gpu_hours"] / gpus] if gpus else []
     naive["wall_seconds"] = 3600 * max(slots + [naive["cpu_hours"] / (cpus if ray else 1)])  # without a gap: at best
     unknown: dict[str, int] = defaultdict(int)
     rows: dict[str, dict[str, Any]] = {}
-    for name, each in ours:
+    for name, each in ((plan.stages[key].name, found[key]) for key in plan.needed):
         unknown[name] += each.basis == "unknown"
         row = rows.setdefault(name, {"stages": 0, "seconds": 0.0, "disk_bytes": 0, "basis": []})
         row["stages"] += 1
@@ -340,9 +340,9 @@ def price(plan: Plan, found: Mapping[str, Estimate], cpus: int, gpus: int, ray: 
         cpus,
         gpus,
         found,
-        hours(ours, "GPU"),
-        hours(ours, "CPU"),
-        sum(each.bytes for _, each in ours),
+        hours(plan.needed, "GPU"),
+        hours(plan.needed, "CPU"),
+        sum(found[key].bytes for key in plan.needed),
         wall,
         naive,
         {name: count for name, count in unknown.items() if count},
@@ -359,6 +359,7 @@ def makespan(
     """Seconds until all needed stages are done: whatever is ready and fits is started, what holds up most first.
 
     Args:
+        requests: of each stage, by key.
         room: what the cluster has of each resource; None: one stage at a time and no start-up.
     """
     if not plan.needed:
@@ -372,38 +373,42 @@ def makespan(
     if room is None:
         return sum(seconds.values())
     free = dict(room)
-    ready: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    alike = {
+        key: frozenset(requests[key].items()) for key in plan.needed
+    }  # stages that ask for the same wait in one row
+    ready: dict[frozenset[tuple[str, float]], list[tuple[int, int, str]]] = defaultdict(list)
     order = {key: number for number, key in enumerate(plan.needed)}
     for key in plan.needed:
         if not waits[key]:
-            heapq.heappush(ready[plan.stages[key].name], (-below[key], order[key], key))
+            heapq.heappush(ready[alike[key]], (-below[key], order[key], key))
     now, running = START, list[tuple[float, int, str]]()
     while running or any(ready.values()):
         while True:
             fits = [
                 queue
-                for name, queue in ready.items()
-                if queue and all(free.get(unit, 0) + 1e-9 >= amount for unit, amount in requests[name].items())
+                for request, queue in ready.items()
+                if queue and all(free.get(unit, 0) + 1e-9 >= amount for unit, amount in request)
             ]
             if not fits:
                 break
             _, number, key = heapq.heappop(min(fits))
-            for unit, amount in requests[plan.stages[key].name].items():
+            for unit, amount in alike[key]:
                 free[unit] -= amount
-            overhead = WARM if warm(plan.stages[key].name) else OWN
+            overhead = WARM if warm(plan.stages[key]) else OWN
             heapq.heappush(running, (now + seconds[key] + overhead, number, key))
         if not running:
-            names = [name for name, queue in ready.items() if queue]
+            waiting = next(queue[0][2] for queue in ready.values() if queue)
             raise ValueError(
-                f"stage {names[0]!r} asks for {dict(requests[names[0]])}; the priced cluster has {dict(room)}"
+                f"stage {plan.stages[waiting].name!r} asks for {dict(requests[waiting])}; the priced cluster has "
+                f"{dict(room)}"
             )
         now, _, done = heapq.heappop(running)
-        for unit, amount in requests[plan.stages[done].name].items():
+        for unit, amount in alike[done]:
             free[unit] += amount
         for key in readers[done]:
             waits[key].discard(done)
             if not waits[key]:
-                heapq.heappush(ready[plan.stages[key].name], (-below[key], order[key], key))
+                heapq.heappush(ready[alike[key]], (-below[key], order[key], key))
     return now
 
 

@@ -19,6 +19,7 @@ from mss_core import runtime
 from mss_core.graph import WORK, Context, Stage, plain, read_history
 from mss_core.store import Store, run_stage
 from mss_core.study.dry_run.cost import Timing, length, timing, timings
+from mss_core.study.facts import reads_data, trains
 from mss_core.study.plan import Plan
 from mss_core.training import TrainConfig
 
@@ -106,7 +107,7 @@ def probe(plan: Plan, store: Store, ctx: Context, seconds: float, say: Callable[
             if wanted:
                 say(f"probing {stage.name} on {ctx.device}")
             out = scratch / f"{len(tried)}"
-            if stage.name.startswith("prepare_"):
+            if reads_data(stage) and not trains(stage):
                 left[kind] = run_stage(stage, store, ctx)
                 continue
             taken, steps = (

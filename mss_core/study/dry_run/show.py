@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mss_core.graph import Context, walk
+from mss_core.graph import Context, Stage, walk
 from mss_core.store import Store
 from mss_core.study.dry_run.cost import Price, Timing, estimates, price, timings
 from mss_core.study.dry_run.power import Reach
@@ -26,8 +26,8 @@ BASIS = {
 def quote(plan: Plan, store: Store, cpus: int, gpus: int, ray: bool, probed: Sequence[Timing]) -> Price:
     """The price of a plan on this many CPUs and GPUs."""
 
-    def device(name: str) -> str:
-        return "cuda" if resources(name, gpus).get("GPU") else "cpu"
+    def device(stage: Stage) -> str:
+        return "cuda" if resources(stage, gpus).get("GPU") else "cpu"
 
     measured = [*timings(store, dict.fromkeys(stage.name for stage in plan.stages.values())), *probed]
     return price(plan, estimates(plan, measured, device), cpus, gpus, ray)

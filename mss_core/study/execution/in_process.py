@@ -38,7 +38,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
                 raise KeyboardInterrupt from None
             except StageFailed as failure:
                 board.set(key, FAILED, f"{failure.message} (log: {failure.log})")
-                board.block(key, everything=plan.stages[key].name.startswith("prepare_"))
+                board.block(key)
             else:
                 board.set(key, DONE)
 

@@ -13,6 +13,8 @@ from typing import TextIO
 from mss_core.graph import WORK, Stage, read_history, walk
 from mss_core.store import Store
 from mss_core.study.execution.resources import resources
+from mss_core.study.facts import trains
+from mss_core.training import TrainConfig
 
 SHOWN = 12
 """At most so many running stages have a line of their own."""
@@ -58,11 +60,11 @@ class Board:
         if state in (DONE, FAILED):
             self._line(self._ended(key))
 
-    def block(self, failed: str, everything: bool = False) -> None:
-        """Mark all that needs a failed stage; with ``everything``, all that has not begun (bad data stop a study)."""
+    def block(self, failed: str) -> None:
+        """Mark all that needs a failed stage."""
         lost = {failed}
         for key, stage in self.stages.items():
-            if everything or any(upstream.key in lost for upstream in stage.inputs.values()):
+            if any(upstream.key in lost for upstream in stage.inputs.values()):
                 lost.add(key)
                 if key != failed and self.state[key] == WAITING:
                     self.set(key, BLOCKED, f"{self.stages[failed].name} {failed[:8]} failed")
@@ -91,7 +93,7 @@ class Board:
             parts.append(f"about {_clock(left)} to go, until {end}")
         if self.gpus:
             used = sum(
-                resources(self.stages[key].name, self.gpus).get("GPU", 0.0)
+                resources(self.stages[key], self.gpus).get("GPU", 0.0)
                 for key, state in list(self.state.items())
                 if state == RUNNING
             )
@@ -213,9 +215,10 @@ class Board:
 def describe(stage: Stage) -> str:
     """A stage in a few words: its name, the sources behind it, its seed and the start of its key."""
     upstream = walk([stage]).values()
-    sources = dict.fromkeys("+".join(s.arguments["sources"]) for s in upstream if s.name == "pretrain")
-    seeds = [getattr(s.arguments.get("train"), "seed", None) for s in upstream if s.name != "pretrain" or s is stage]
-    seed = next((seed for seed in reversed(seeds) if seed is not None), None)
+    trained = [s.arguments for s in upstream if trains(s)]
+    sources = dict.fromkeys("+".join(map(str, of["sources"])) for of in trained if isinstance(of.get("sources"), tuple))
+    seeds = [value.seed for of in trained for value in of.values() if isinstance(value, TrainConfig)]
+    seed = seeds[-1] if seeds else None
     parts = [stage.label, *sources, f"seed {seed}" if seed is not None else "", stage.key[:8]]
     return " ".join(part for part in parts if part)
 

@@ -1,91 +1,155 @@
-"""What each stage asks of the cluster. Edit this table for your machines: hardware is no part of a result.
+"""What each stage asks of the cluster; hardware is no part of a result.
+
+A stage with a ``TrainConfig`` among its arguments asks for one core and one GPU, any other for one core. Where that is
+wrong, it is said, in this order, each over the one before:
+
+1. in RESOURCES, for the stages of this package;
+2. in ``STAGE_RESOURCES`` of the module that a stage function is from, ``{"name of the stage": {"gpu": 0.5}}``;
+3. in a file for one's own machines, given with ``--resources FILE`` or in the variable MSS_RESOURCES: TOML, one table
+   for each stage, by name (``[finetune]``) or by module and name (``["my_paper.stages:train"]``).
 
 ``cpu``         cores to reserve.
 ``gpu``         GPUs, used only where the cluster has any; a fraction lets several stages share one.
 ``gpu_memory``  the share of the GPU's memory a stage may use; the same as ``gpu`` where it is not given.
-``warm``        1: trains nothing, so one process may run many such stages one after another. Each other stage gets a
-                process of its own, because what a training leaves behind must not reach the next.
+``warm``        1: one process may run many such stages one after another. Each other stage gets a process of its own,
+                and so does each that trains, because what a training leaves behind must not reach the next.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mss_core.errors import choose
+from mss_core.graph import OURS, Stage, module_of, package
+from mss_core.study.facts import trains
+
 RESOURCES: dict[str, dict[str, float]] = {
-    "prepare_tracks": {"cpu": 1},
-    "prepare_clips": {"cpu": 1},
-    "pretrain": {"cpu": 1, "gpu": 1},
-    "train_tail": {"cpu": 1, "gpu": 1},
-    "finetune": {"cpu": 1, "gpu": 1},
-    "infer": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "score_separator": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "train_levels": {"cpu": 1, "gpu": 1},
-    "train_stems": {"cpu": 1, "gpu": 1},
-    "score_levels": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "score_songs": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "evaluate": {"cpu": 1, "warm": 1},
-    "train_target": {"cpu": 1, "gpu": 1},
-    "infer_target": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "train_autoencoder": {"cpu": 1, "gpu": 1},
-    "train_classifier": {"cpu": 1, "gpu": 1},
-    "separate_clips": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "separate_tracks": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "train_vqvae": {"cpu": 1, "gpu": 1},
-    "infer_steered": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "infer_classic": {"cpu": 1, "warm": 1},
-    "infer_separated": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "score_estimates": {"cpu": 1, "warm": 1},
-    "infer_ideal": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "infer_gate": {"cpu": 1, "warm": 1},
-    "score_target": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "score_activity": {"cpu": 1, "warm": 1},
-    "evaluate_targets": {"cpu": 1, "warm": 1},
-    "prepare_activity": {"cpu": 1},
-    "prepare_statistics": {"cpu": 1, "gpu": 0.25},
-    "prepare_weights": {"cpu": 1},
-    "prepare_levels": {"cpu": 1},
-    "prepare_stems": {"cpu": 1},
-    "prepare_separator": {"cpu": 1},
-    "prepare_vqvae": {"cpu": 1},
-    "prepare_tagger": {"cpu": 1},
-    "cut_tracks": {"cpu": 1},
-    "cut_clips": {"cpu": 1},
-    "remove_soft": {"cpu": 1},
-    "reconstruct": {"cpu": 1, "gpu": 0.25, "warm": 1},
-    "score_stems": {"cpu": 1, "warm": 1},
+    "infer": {"gpu": 0.25, "warm": 1},
+    "score_separator": {"gpu": 0.25, "warm": 1},
+    "score_levels": {"gpu": 0.25, "warm": 1},
+    "score_songs": {"gpu": 0.25, "warm": 1},
+    "evaluate": {"warm": 1},
+    "infer_target": {"gpu": 0.25, "warm": 1},
+    "separate_clips": {"gpu": 0.25, "warm": 1},
+    "separate_tracks": {"gpu": 0.25, "warm": 1},
+    "infer_steered": {"gpu": 0.25, "warm": 1},
+    "infer_classic": {"warm": 1},
+    "infer_separated": {"gpu": 0.25, "warm": 1},
+    "score_estimates": {"warm": 1},
+    "infer_ideal": {"gpu": 0.25, "warm": 1},
+    "infer_gate": {"warm": 1},
+    "score_target": {"gpu": 0.25, "warm": 1},
+    "score_activity": {"warm": 1},
+    "evaluate_targets": {"warm": 1},
+    "prepare_statistics": {"gpu": 0.25},
+    "reconstruct": {"gpu": 0.25, "warm": 1},
+    "score_stems": {"warm": 1},
 }
-DEFAULT: dict[str, float] = {"cpu": 1}
-TABLE = "mss_core/study/execution/resources.py"
+"""What stages of this package ask for otherwise than by rule."""
+
+DECLARED = "STAGE_RESOURCES"
+VARIABLE = "MSS_RESOURCES"
+FIELDS = ("cpu", "gpu", "gpu_memory", "warm")
 
 
-def resources(stage: str, gpus: float) -> dict[str, float]:
+def asked(stage: Stage) -> dict[str, float]:
+    """All that a stage asks for. Raises ValueError for a declaration or file that cannot be."""
+    name, module = stage.name, module_of(stage.function)
+    facts = inspect.unwrap(stage.function).__globals__
+    declared = facts.get(DECLARED, {})
+    rule = {"cpu": 1.0, "gpu": 1.0} if trains(stage) else {"cpu": 1.0}
+    own = RESOURCES.get(name, {}) if package(module) == OURS else {}
+    stated = _checked(declared, f"{DECLARED} of {module}").get(name, {})
+    file = os.environ.get(VARIABLE)
+    local = _read(file) if file else {}
+    return {**rule, **own, **stated, **local.get(name, {}), **local.get(f"{module}:{name}", {})}
+
+
+def resources(stage: Stage, gpus: float) -> dict[str, float]:
     """Ray's request for one stage on a cluster with this many GPUs."""
-    asked = RESOURCES.get(stage, DEFAULT)
-    request = {"CPU": asked["cpu"]}
-    if gpus and asked.get("gpu"):
-        request["GPU"] = min(asked["gpu"], gpus)
+    amounts = asked(stage)
+    request = {"CPU": amounts["cpu"]}
+    if gpus and amounts.get("gpu"):
+        request["GPU"] = min(amounts["gpu"], gpus)
     return request
 
 
-def warm(stage: str) -> bool:
+def warm(stage: Stage) -> bool:
     """Whether one process may run several of these stages."""
-    return bool(RESOURCES.get(stage, DEFAULT).get("warm"))
+    return bool(asked(stage).get("warm")) and not trains(stage)
 
 
-def memory_share(stage: str) -> float:
+def memory_share(stage: Stage) -> float:
     """The part of one GPU's memory that a stage may use, at most 1."""
-    asked = RESOURCES.get(stage, DEFAULT)
-    return min(1.0, asked.get("gpu_memory", asked.get("gpu", 1.0)) or 1.0)
+    amounts = asked(stage)
+    return min(1.0, amounts.get("gpu_memory", amounts.get("gpu", 1.0)) or 1.0)
 
 
-def out_of_memory(stage: str) -> str:
+def where_to_change() -> str:
+    """The file in force, or how to give one."""
+    return os.environ.get(VARIABLE) or f"a file given with --resources FILE (or {VARIABLE}=FILE)"
+
+
+def out_of_memory(stage: Stage) -> str:
     """What to do where a stage found too little GPU memory."""
-    asked = RESOURCES.get(stage, DEFAULT)
-    share = memory_share(stage)
+    share, gpu = memory_share(stage), asked(stage).get("gpu", 0)
     change = (
-        f"raise 'gpu' (or 'gpu_memory') of {stage!r} in {TABLE}, or make its batch smaller"
+        f"raise 'gpu' (or 'gpu_memory') of {stage.name!r} in {where_to_change()}, or make its batch smaller"
         if share < 1
         else "it had the whole GPU: make its batch smaller, or use a GPU with more memory"
     )
     return (
-        f"not enough GPU memory: {stage!r} asks for {asked.get('gpu', 0):g} of a GPU and may use {share:.0%} of "
-        f"its memory; {change}"
+        f"not enough GPU memory: {stage.name!r} asks for {gpu:g} of a GPU and may use {share:.0%} "
+        f"of its memory; {change}"
     )
+
+
+@contextlib.contextmanager
+def taken_from(file: Path | None) -> Iterator[None]:
+    """The requests of a file are in force, those of MSS_RESOURCES where none is given.
+
+    Raises ValueError for what is not such a file, naming the table and the nearest field.
+    """
+    before = os.environ.get(VARIABLE)
+    if file is not None:
+        os.environ[VARIABLE] = str(file)
+    try:
+        if os.environ.get(VARIABLE):
+            _read(os.environ[VARIABLE])
+        yield
+    finally:
+        if file is not None:
+            os.environ.pop(VARIABLE)
+            os.environ.update({VARIABLE: before} if before is not None else {})
+
+
+@functools.cache
+def _read(file: str) -> Mapping[str, Mapping[str, float]]:
+    try:
+        content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the file of resources {file} cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"the file of resources {file} is not TOML: {error}") from None
+    return _checked(content, file)
+
+
+def _checked(tables: Any, place: str) -> Mapping[str, Mapping[str, float]]:
+    """Requests by stage; ValueError naming ``place`` where they are none."""
+    if not isinstance(tables, Mapping):
+        raise ValueError(f"{place} must hold one table of requests for each stage, not {tables!r}")
+    for stage, request in tables.items():
+        if not isinstance(request, Mapping):
+            raise ValueError(f"{place}: {stage!r} must be a table such as {{'gpu': 0.5}}, not {request!r}")
+        for name, amount in request.items():
+            choose(f"field of {stage!r} in {place}:", name, FIELDS)
+            if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < float("inf"):
+                raise ValueError(f"{place}: {name!r} of {stage!r} must be a number of at least 0, not {amount!r}")
+    return tables

@@ -40,7 +40,7 @@ from mss_core.graph import Context, Stage, Stopped  # noqa: E402
 from mss_core.store import StageFailed, Store, run_stage  # noqa: E402
 from mss_core.study.execution import nodes  # noqa: E402
 from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board  # noqa: E402
-from mss_core.study.execution.resources import TABLE, memory_share, out_of_memory, resources, warm  # noqa: E402
+from mss_core.study.execution.resources import memory_share, out_of_memory, resources, warm, where_to_change  # noqa: E402
 from mss_core.study.plan import Plan, descendants  # noqa: E402
 
 RETRIES = 2
@@ -128,14 +128,14 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     with joined(store, ctx, board.out) as cluster:
         board.gpus = cluster.gpus
         stages = {key: plan.stages[key] for key in plan.needed}
-        requests = {key: resources(stage.name, cluster.gpus) for key, stage in stages.items()}
+        requests = {key: resources(stage, cluster.gpus) for key, stage in stages.items()}
         check_fit({stages[key].name: request for key, request in requests.items()}, cluster.room)
         scratch = cluster.scratch
         searcher = GraphSearcher(plan, board, store, scratch)
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_Worker, stages=stages, root=str(store.root), ctx=ctx, folder=str(scratch)),
-                lambda config: _request(config, requests[config["key"]]),
+                lambda config: _request(config, stages[config["key"]], requests[config["key"]]),
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
@@ -161,9 +161,9 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
             cluster.clean()
 
 
-def _request(config: Mapping[str, Any], amounts: Mapping[str, float]) -> tune.PlacementGroupFactory:
+def _request(config: Mapping[str, Any], stage: Stage, amounts: Mapping[str, float]) -> tune.PlacementGroupFactory:
     """Tune reuses a process for trials of equal requests: a training's has a name of its own, so it shares none."""
-    own = "" if warm(config["stage"]) else f"{config['stage']} {config['key'][:12]} {config['attempt']}"
+    own = "" if warm(stage) else f"{config['stage']} {config['key'][:12]} {config['attempt']}"
     return tune.PlacementGroupFactory([dict(amounts)], name=own)
 
 
@@ -246,8 +246,6 @@ class _Worker(tune.Trainable):
         stage = self.stages[self.config["key"]]
         if not nodes.appears(self.run_folder):  # a node that joined after the others were probed
             return {"failed": f"node {socket.gethostname()} does not see the store {self.store.root}", "done": True}
-        if (self.run_folder / stage.key).exists():
-            return {"skipped": True, "done": True}
         device = runtime.device() if ray.get_gpu_ids() else "cpu"
         runtime.limit_memory(device, self.config["gpu_memory"])
         here = dataclasses.replace(
@@ -316,8 +314,13 @@ class GraphSearcher(Searcher):
                 self.pending.remove(key)
                 self.running[trial_id] = key
                 self.attempts[key] += 1
-                name = self.stages[key].name
-                return {"key": key, "stage": name, "attempt": self.attempts[key], "gpu_memory": memory_share(name)}
+                stage = self.stages[key]
+                return {
+                    "key": key,
+                    "stage": stage.name,
+                    "attempt": self.attempts[key],
+                    "gpu_memory": memory_share(stage),
+                }
         return None
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
@@ -326,10 +329,8 @@ class GraphSearcher(Searcher):
             self.pending.insert(0, key)
             self.board.set(key, WAITING)
             return
-        if (result or {}).get("skipped"):
-            return
         result = result or {"failed": "it reported nothing"}
-        message = out_of_memory(self.stages[key].name) if result.get("out_of_memory") else result["failed"]
+        message = out_of_memory(self.stages[key]) if result.get("out_of_memory") else result["failed"]
         message += f" (log: {result['log']})" if "log" in result else ""
         if error:
             self.died = True
@@ -338,10 +339,7 @@ class GraphSearcher(Searcher):
             )
         if message:
             self.board.set(key, FAILED, message)
-            self.board.block(key, everything=self.stages[key].name.startswith("prepare_"))
-            for waiting in self.running.values():  # Tune has them in its queue already
-                if self.board.state[waiting] == BLOCKED:
-                    (self.logs / waiting).touch()
+            self.board.block(key)
         else:
             self.missing.discard(key)
             self.board.set(key, DONE)
@@ -386,7 +384,8 @@ def check_fit(requests: Mapping[str, Mapping[str, float]], room: list[dict[str, 
     for stage, request in requests.items():
         if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in room):
             raise RuntimeError(
-                f"stage {stage!r} asks for {dict(request)}; no node of the cluster has that much (edit {TABLE})"
+                f"stage {stage!r} asks for {dict(request)}; no node of the cluster has that much; change it in "
+                f"{where_to_change()}"
             )
 
 

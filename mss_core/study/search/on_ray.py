@@ -38,7 +38,8 @@ def execute(conductor: scheduler.Conductor, store: Store, ctx: Context) -> None:
     where workers do not start.
     """
     with stages_on_ray.joined(store, ctx, sys.stderr) as cluster:
-        requests = [resources(arm.trained, cluster.gpus) for arm in conductor.arms]
+        judged = [arm.stages({}, arm.search.seed)[0] for arm in conductor.arms]
+        requests = [resources(stage, cluster.gpus) for stage in judged]
         stages_on_ray.check_fit(
             {arm.trained: request for arm, request in zip(conductor.arms, requests, strict=True)}, cluster.room
         )
@@ -46,6 +47,7 @@ def execute(conductor: scheduler.Conductor, store: Store, ctx: Context) -> None:
             (
                 list(conductor.arms),
                 [conductor.where(arm) for arm in conductor.arms],
+                [memory_share(stage) for stage in judged],
                 str(store.root),
                 ctx,
                 str(cluster.scratch),
@@ -73,7 +75,7 @@ class _Worker:
         from mss_core import runtime
 
         runtime.prepare_process()
-        self.arms, self.places, root, self.ctx, scratch = given
+        self.arms, self.places, self.shares, root, self.ctx, scratch = given
         self.store = Store(root)
         self.stop_asked = stages_on_ray.stop_asked(Path(scratch) / stages_on_ray.STOP, threading.Event())
 
@@ -85,7 +87,7 @@ class _Worker:
 
         arm = self.arms[job.arm]
         device = runtime.device() if ray.get_gpu_ids() else "cpu"
-        runtime.limit_memory(device, memory_share(arm.trained))
+        runtime.limit_memory(device, self.shares[job.arm])
         here = dataclasses.replace(
             self.ctx, device=device, device_name=runtime.device_name(device), stop=self.stop_asked
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import sys
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,6 @@ from mss_core.study import run
 from mss_core.study.dry_run.cost import OWN, START, WARM, estimates, makespan, price, timings
 from mss_core.study.dry_run.power import reach, smallest_p
 from mss_core.study.dry_run.show import brief, spans
-from mss_core.study.execution.resources import RESOURCES
 from mss_core.study.plan import Plan, make_plan
 from mss_core.training import Phase
 from reports.statistics.power import detectable, power
@@ -39,7 +39,7 @@ def graph(edges: list[list[int]]) -> Plan:
 def taken(plan: Plan, seconds: list[float], cpus: int) -> float:
     """Makespan on so many CPUs, without the seconds that starting takes."""
     durations = {key: value - OWN for key, value in zip(plan.needed, seconds, strict=True)}
-    return makespan(plan, durations, {"step": {"CPU": 1.0}}, {"CPU": float(cpus)}) - START
+    return makespan(plan, durations, dict.fromkeys(plan.needed, {"CPU": 1.0}), {"CPU": float(cpus)}) - START
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,11 @@ def test_wall_clock_lies_within_the_bounds_of_every_list_schedule(data) -> None:
 
 
 def test_a_stage_that_never_fits_is_named() -> None:
+    plan = graph([[]])
     with pytest.raises(ValueError, match="stage 'step' asks for"):
-        makespan(graph([[]]), dict.fromkeys(graph([[]]).needed, 1.0), {"step": {"GPU": 1.0}}, {"CPU": 1.0, "GPU": 0.0})
+        makespan(
+            plan, dict.fromkeys(plan.needed, 1.0), dict.fromkeys(plan.needed, {"GPU": 1.0}), {"CPU": 1.0, "GPU": 0.0}
+        )
 
 
 SECONDS = {
@@ -220,11 +223,11 @@ def test_values_of_a_recipe_in_few_words() -> None:
     assert [spans(seeds) for seeds in ([0, 1, 2], [3], [1, 5, 7])] == ["seeds 0-2", "seed 3", "seeds 1, 5, 7"]
 
 
-@pytest.mark.parametrize(("asked", "each"), [({"cpu": 1}, OWN), ({"cpu": 1, "warm": 1}, WARM)])
+@pytest.mark.parametrize(("asked", "each"), [({}, OWN), ({"warm": 1}, WARM)])
 def test_a_process_of_its_own_costs_its_start(monkeypatch, asked: dict[str, float], each: float) -> None:
-    monkeypatch.setitem(RESOURCES, "step", asked)
+    monkeypatch.setattr(sys.modules[__name__], "STAGE_RESOURCES", {"step": asked}, raising=False)
     plan = graph([[], [0]])
-    wall = makespan(plan, dict.fromkeys(plan.needed, 10.0), {"step": {"CPU": 1.0}}, {"CPU": 1.0})
+    wall = makespan(plan, dict.fromkeys(plan.needed, 10.0), dict.fromkeys(plan.needed, {"CPU": 1.0}), {"CPU": 1.0})
     assert wall == pytest.approx(START + 2 * (10 + each))
 
 

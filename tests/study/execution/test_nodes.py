@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import threading
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
-from mss_core import runtime
 from mss_core.study.execution import nodes
-from mss_core.study.execution.resources import RESOURCES, memory_share, out_of_memory, resources, warm
 from tests.conftest import REPOSITORY
 
 LOCAL = {
@@ -79,50 +75,6 @@ def test_a_late_listing_is_waited_for(tmp_path: Path) -> None:
     timer.start()
     assert nodes.appears(tmp_path / "late", seconds=20)
     assert not nodes.appears(tmp_path / "never", seconds=0.1)
-
-
-# ---- what a stage asks for
-
-
-def test_every_stage_has_a_line_in_the_table() -> None:
-    """Without one it would be run on a CPU."""
-    missing = []
-    for path in sorted((REPOSITORY / "mss_core" / "stages").glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and {"out", "ctx"} <= {a.arg for a in node.args.kwonlyargs}:
-                if not node.name.startswith("_") and node.name not in RESOURCES:
-                    missing.append(f"{path.name}: {node.name}")
-    assert not missing
-
-
-def test_only_what_trains_nothing_shares_a_process() -> None:
-    assert {name for name in ("prepare_tracks", "pretrain", "train_tail", "finetune") if warm(name)} == set()
-    assert warm("infer") and warm("score_separator") and warm("evaluate") and not warm("unknown")
-
-
-def test_a_share_of_a_gpu_is_a_share_of_its_memory(monkeypatch) -> None:
-    monkeypatch.setitem(RESOURCES, "third", {"cpu": 2, "gpu": 0.33})
-    monkeypatch.setitem(RESOURCES, "small", {"cpu": 1, "gpu": 0.5, "gpu_memory": 0.1})
-    monkeypatch.setitem(RESOURCES, "two", {"cpu": 1, "gpu": 2})
-    assert resources("third", 4) == {"CPU": 2, "GPU": 0.33} and resources("third", 0) == {"CPU": 2}
-    assert resources("two", 1) == {"CPU": 1, "GPU": 1}
-    assert [memory_share(name) for name in ("third", "small", "two", "evaluate")] == [0.33, 0.1, 1.0, 1.0]
-    limits: list[float] = []
-    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
-    runtime.limit_memory("cpu", 0.33)
-    runtime.limit_memory("cuda", 0.33)
-    runtime.limit_memory("cuda:0", 1.0)  # a warm process that ran something smaller before
-    assert limits == [0.33, 1.0]
-
-
-def test_out_of_memory_says_which_line_to_change(monkeypatch) -> None:
-    assert runtime.is_out_of_memory(torch.OutOfMemoryError("full")) and not runtime.is_out_of_memory(MemoryError())
-    monkeypatch.setitem(RESOURCES, "third", {"cpu": 2, "gpu": 0.33})
-    assert out_of_memory("third") == (
-        "not enough GPU memory: 'third' asks for 0.33 of a GPU and may use 33% of its memory; raise 'gpu' (or "
-        "'gpu_memory') of 'third' in mss_core/study/execution/resources.py, or make its batch smaller"
-    )
-    assert "it had the whole GPU: make its batch smaller" in out_of_memory("pretrain")
 
 
 # ---- the cluster files

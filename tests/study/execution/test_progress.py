@@ -11,6 +11,8 @@ from mss_core.graph import WORK, Stage
 from mss_core.store import Store
 from mss_core.study.execution.progress import DONE, FAILED, RUNNING, SHOWN, WAITING, Board
 
+STAGE_RESOURCES = {"train_tail": {"gpu": 1}}
+
 
 def train_tail(*, number: int, out: Path, ctx) -> None: ...
 

@@ -17,9 +17,9 @@ import pytest
 
 from mss_core.graph import WORK, Context, Stage, walk
 from mss_core.store import Store
-from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, Board
-from mss_core.study.execution.resources import RESOURCES
+from mss_core.study.execution.progress import DONE, FAILED, Board
 from mss_core.study.plan import Plan
+from tests.chaos import work
 from tests.chaos.work import out_of_gpu_memory, process_number, process_number_training, wait_for
 from tests.conftest import REPOSITORY
 
@@ -59,13 +59,6 @@ def four_gpus() -> Iterator[str]:
 def run(four_gpus: str, tmp_path: Path, monkeypatch):
     """Execute stages on that cluster; returns their board and store."""
     monkeypatch.setenv("RAY_ADDRESS", four_gpus)
-    for name, request in {
-        "process_number": {"cpu": 1, "gpu": 1, "warm": 1},
-        "wait_for": {"cpu": 1, "gpu": 1, "warm": 1},
-        "process_number_training": {"cpu": 1, "gpu": 0.5},
-        "out_of_gpu_memory": {"cpu": 1, "gpu": 0.25},
-    }.items():
-        monkeypatch.setitem(RESOURCES, name, request)
 
     def execute(roots: list[Stage]) -> tuple[Board, Store, str]:
         import ray
@@ -147,15 +140,15 @@ def test_out_of_memory_names_the_share_and_the_table(run) -> None:
     log = store.log(board.stages[failed[0]])
     assert board.errors[failed[0]] == (
         "not enough GPU memory: 'out_of_gpu_memory' asks for 0.25 of a GPU and may use 25% of its memory; raise 'gpu' "
-        "(or 'gpu_memory') of 'out_of_gpu_memory' in mss_core/study/execution/resources.py, or make its batch smaller "
-        f"(log: {log})"
+        "(or 'gpu_memory') of 'out_of_gpu_memory' in a file given with --resources FILE (or MSS_RESOURCES=FILE), or "
+        f"make its batch smaller (log: {log})"
     )
     assert "CUDA out of memory" in log.read_text() and "FAILED out_of_gpu_memory" in said
 
 
 def test_what_no_node_can_hold_is_an_error_at_once(run, monkeypatch) -> None:
-    monkeypatch.setitem(RESOURCES, "process_number", {"cpu": 1, "gpu": 8})
-    monkeypatch.setitem(RESOURCES, "wait_for", {"cpu": 64})
+    monkeypatch.setitem(work.STAGE_RESOURCES, "process_number", {"cpu": 1, "gpu": 8})
+    monkeypatch.setitem(work.STAGE_RESOURCES, "wait_for", {"cpu": 64})
     with pytest.raises(RuntimeError, match="stage 'wait_for' asks for {'CPU': 64}; no node of the cluster has that"):
         run([Stage(wait_for, file="never")])
 
@@ -212,13 +205,7 @@ def _sigterm(address: str, tmp_path: Path, who: str) -> None:
         driver.wait()
 
 
-def test_bad_data_stop_what_has_not_begun(run, monkeypatch) -> None:
-    """A failed preparation blocks everything, also what Tune has in its queue already."""
-    from tests.chaos import work
-
-    monkeypatch.setitem(RESOURCES, "prepare_broken", {"cpu": 1})
-    monkeypatch.setitem(RESOURCES, "process_number_training", {"cpu": 8})
-    roots = [Stage(work.prepare_broken), *(Stage(process_number_training, number=n) for n in range(3))]
-    board, store, _ = run(roots)
-    assert sorted(board.state.values()).count(BLOCKED) >= 2
-    assert len(list(store.root.glob("process_number_training/*/manifest.json"))) <= 1
+def test_a_failed_preparation_blocks_only_what_reads_it(run) -> None:
+    board, store, _ = run([Stage(work.prepare_broken), *(Stage(process_number_training, number=n) for n in range(3))])
+    assert sorted(board.state.values()) == [DONE] * 3 + [FAILED]
+    assert len(list(store.root.glob("process_number_training/*/manifest.json"))) == 3

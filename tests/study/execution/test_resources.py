@@ -1,0 +1,148 @@
+"""What a stage asks for: by rule, by its module's word, by a file for one's own machines."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mss_core import runtime
+from mss_core.graph import Stage, walk
+from mss_core.study.execution.resources import (
+    RESOURCES,
+    VARIABLE,
+    asked,
+    memory_share,
+    out_of_memory,
+    resources,
+    taken_from,
+    warm,
+)
+from mss_core.training import TrainConfig
+from tests.conftest import REPOSITORY
+from tests.golden import STUDIES
+
+
+def infer(*, number: int = 0, out, ctx) -> None: ...
+
+
+def learn(*, data: Stage | None = None, train: TrainConfig | None, out, ctx) -> None: ...
+
+
+def third(*, out, ctx) -> None: ...
+
+
+STAGE_RESOURCES = {"third": {"cpu": 2, "gpu": 0.33}}
+TRAIN = TrainConfig()
+
+
+def test_a_training_asks_for_a_gpu_and_a_process_whatever_it_is_called() -> None:
+    assert resources(Stage(learn, train=TRAIN), 8) == {"CPU": 1, "GPU": 1} and not warm(Stage(learn, train=TRAIN))
+    assert resources(Stage(learn, train=None), 8) == {"CPU": 1}
+    assert resources(Stage(learn, train=TRAIN), 0) == {"CPU": 1}
+
+
+def test_the_table_of_this_package_is_not_for_stages_of_another() -> None:
+    """An outside ``infer`` may train for all we know."""
+    assert RESOURCES["infer"] and asked(Stage(infer)) == {"cpu": 1} and not warm(Stage(infer))
+
+
+def test_a_module_says_what_its_stages_ask_for(monkeypatch) -> None:
+    assert resources(Stage(third), 4) == {"CPU": 2, "GPU": 0.33} and resources(Stage(third), 0) == {"CPU": 2}
+    here = sys.modules[__name__]
+    monkeypatch.setattr(here, "STAGE_RESOURCES", {"third": {"gpus": 1}})
+    with pytest.raises(ValueError, match="no field of 'third' in STAGE_RESOURCES of .*test_resources: 'gpus'.*'gpu'"):
+        asked(Stage(third))
+    monkeypatch.setattr(here, "STAGE_RESOURCES", ["third"])
+    with pytest.raises(ValueError, match="STAGE_RESOURCES of .* must hold one table of requests for each stage"):
+        asked(Stage(third))
+
+
+def test_a_file_changes_what_is_asked_for_while_it_is_in_force(tmp_path: Path, monkeypatch) -> None:
+    file, other = tmp_path / "mine.toml", tmp_path / "other.toml"
+    file.write_text(f'third.gpu = 0.5\n[learn]\ngpu = 0.25\nwarm = 1\n["{__name__}:infer"]\ncpu = 3\n')
+    other.write_text("[third]\ncpu = 7\n")
+    monkeypatch.setenv(VARIABLE, str(other))
+    with taken_from(file):
+        assert asked(Stage(third)) == {"cpu": 2, "gpu": 0.5}
+        assert resources(Stage(infer), 1) == {"CPU": 3}
+        training = Stage(learn, train=TRAIN)
+        assert resources(training, 1) == {"CPU": 1, "GPU": 0.25} and not warm(training)  # a training is never warm
+        assert f"raise 'gpu' (or 'gpu_memory') of 'learn' in {file}" in out_of_memory(training)
+    assert os.environ[VARIABLE] == str(other) and asked(Stage(third))["cpu"] == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[learn]\ngpuu = 1\n", "no field of 'learn' in .*mine.toml: 'gpuu'; did you mean 'gpu'"),
+        ("[learn]\ngpu = 'all'\n", "'gpu' of 'learn' must be a number of at least 0, not 'all'"),
+        ("[learn]\ngpu = -1\n", "must be a number of at least 0, not -1"),
+        ("learn = 1\n", "'learn' must be a table"),
+        ("[learn", "is not TOML"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "mine.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ValueError, match=message), taken_from(file):
+        pass
+    assert VARIABLE not in os.environ
+
+
+def test_a_share_of_a_gpu_is_a_share_of_its_memory(monkeypatch) -> None:
+    assert memory_share(Stage(third)) == 0.33 and memory_share(Stage(infer)) == 1.0
+    monkeypatch.setattr(sys.modules[__name__], "STAGE_RESOURCES", {"third": {"gpu": 0.5, "gpu_memory": 0.1}})
+    assert memory_share(Stage(third)) == 0.1
+    monkeypatch.setattr(sys.modules[__name__], "STAGE_RESOURCES", {"third": {"gpu": 2}})
+    assert memory_share(Stage(third)) == 1.0 and resources(Stage(third), 1) == {"CPU": 1, "GPU": 1}
+    limits: list[float] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+    runtime.limit_memory("cpu", 0.33)
+    runtime.limit_memory("cuda", 0.33)
+    runtime.limit_memory("cuda:0", 1.0)  # a warm process that ran something smaller before
+    assert limits == [0.33, 1.0]
+
+
+def test_out_of_memory_says_which_file_to_write() -> None:
+    assert runtime.is_out_of_memory(torch.OutOfMemoryError("full")) and not runtime.is_out_of_memory(MemoryError())
+    assert out_of_memory(Stage(third)) == (
+        "not enough GPU memory: 'third' asks for 0.33 of a GPU and may use 33% of its memory; raise 'gpu' (or "
+        "'gpu_memory') of 'third' in a file given with --resources FILE (or MSS_RESOURCES=FILE), or make its "
+        "batch smaller"
+    )
+    assert "it had the whole GPU: make its batch smaller" in out_of_memory(Stage(learn, train=TRAIN))
+
+
+def test_no_row_of_the_table_is_for_a_stage_that_no_study_has() -> None:
+    """And each says something that the rule does not."""
+    assert all(
+        set(request) & {"gpu", "warm", "gpu_memory"} or request.get("cpu", 1) != 1 for request in RESOURCES.values()
+    )
+    golden = (REPOSITORY / "tests" / "golden_keys.json").read_text()
+    assert [name for name in RESOURCES if f'"{name}"' not in golden and name != "reconstruct"] == []
+
+
+def test_the_stages_of_a_study_ask_for_what_they_did() -> None:
+    assert "source_ablation" in STUDIES
+    study = runpy.run_path(str(REPOSITORY / "studies" / "source_ablation.py"))["study"]
+    trials = study.trials([0], False, {}, bind=lambda recipe: recipe)
+    requests = {stage.name: (resources(stage, 8), warm(stage)) for stage in walk(t.root for t in trials).values()}
+    whole, share, core = {"CPU": 1, "GPU": 1}, {"CPU": 1, "GPU": 0.25}, {"CPU": 1}
+    assert requests == {
+        "prepare_tracks": (core, False),
+        "prepare_clips": (core, False),
+        "prepare_weights": (core, False),
+        "pretrain": (whole, False),
+        "train_tail": (whole, False),
+        "finetune": (whole, False),
+        "infer": (share, True),
+        "score_separator": (share, True),
+        "evaluate": (core, True),
+    }
