@@ -1,5 +1,5 @@
 """Reports of studies, from their tables alone: `render(directory)` writes them,
-`summary(directory)` prints one.
+`summary(findings)` prints one.
 
 Nothing of mss_core is imported; docs/formats.md says what is read. Inference takes training runs
 as the replicates: scores of one run on many tracks are not independent evidence about a method.
@@ -10,27 +10,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reports.findings import Findings
+    from reports.inputs.directory import Tables
 
 FORMATS = {"html": "report.html", "md": "report.md", "csv": "report.csv", "tex": "report.tex", "json": "report.json"}
 
 
-def read(directory: Path) -> "Findings":
-    """The findings of a study directory (study.json, scores.csv, and predictions.parquet where
-    there is one).
-    """
-    from reports.ablation import analyse
-    from reports.inputs.study import read_study
-    from reports.inputs.tables import read_predictions, read_scores
+def study_tables(directory: Path) -> "Tables":
+    """What a study directory (study.json, scores.csv, and what else there is) holds, read when it is asked for."""
+    from reports.inputs.directory import Tables
 
-    directory = Path(directory)
-    for name in ("study.json", "scores.csv"):
-        if not (directory / name).exists():
-            raise ValueError(f"{directory} has no {name}: it is no study directory, or the study has not run yet")
-    return analyse(
-        read_scores(directory / "scores.csv"),
-        read_study(directory / "study.json"),
-        read_predictions(directory / "predictions.parquet"),
-    )
+    return Tables(Path(directory), Path(directory).parent.parent)
+
+
+def read(place: "Path | Tables") -> "Findings":
+    """The findings of a study directory, or of its tables."""
+    from reports.ablation import analyse
+
+    tables = study_tables(place) if isinstance(place, (str, Path)) else place
+    return analyse(tables.scores, tables.study, tables.predictions)
 
 
 def render(directory: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> dict[str, Path]:
@@ -43,42 +40,35 @@ def render(directory: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> dict[s
     Returns:
         format -> path of the file written.
     """
-    directory = Path(directory)
-    return write(read(directory), directory, formats, store=directory.parent.parent, tables=directory)
+    tables = study_tables(directory)
+    return write(read(tables), tables, Path(directory), formats)
 
 
 def write(
-    found: "Findings", out: Path, formats: tuple[str, ...], store: Path, tables: Path | None = None
+    findings: "Findings", tables: "Tables", out: Path, formats: tuple[str, ...] = tuple(FORMATS)
 ) -> dict[str, Path]:
-    """Write findings in the formats asked for below `out`; curves and predictions are read from
-    `tables`.
-    """
-    from reports.inputs.tables import read_curves, read_predictions
+    """Write findings in the formats asked for below `out`, with what the tables they were made from hold beside."""
     from reports.sections import sections
     from reports.writers import html, latex, markdown, terminal
 
-    extra = sections(found, tables, store)
+    extra = sections(findings, tables)
     paths = {}
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"unknown format {name!r}; choose from {', '.join(FORMATS)}")
         if name == "html":
-            predictions = read_predictions(tables / "predictions.parquet") if tables else None
-            curves = read_curves(tables / "curves.csv") if tables else None
-            text = html.to_html(found, predictions, curves, store, extra)
+            text = html.to_html(findings, tables, extra)
         elif name == "md":
-            text = markdown.to_markdown(found, extra)
+            text = markdown.to_markdown(findings, extra)
         else:
-            text = {"csv": terminal.to_csv, "tex": latex.to_latex, "json": terminal.to_json}[name](found)
+            text = {"csv": terminal.to_csv, "tex": latex.to_latex, "json": terminal.to_json}[name](findings)
         paths[name] = out / FORMATS[name]
         paths[name].write_text(text, encoding="utf-8")
     return paths
 
 
-def summary(directory: Path) -> str:
-    """The table to print at the end of a run: a row a variant, the family, and the finding in a
-    sentence.
-    """
+def summary(place: "Path | Findings") -> str:
+    """The table to print at the end of a run: one row per variant, the family, and the finding in a sentence."""
     from reports.writers import terminal
 
-    return terminal.summary(read(Path(directory)))
+    return terminal.summary(read(place) if isinstance(place, (str, Path)) else place)

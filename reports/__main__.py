@@ -12,9 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-from reports import FORMATS, read, write
+from reports import FORMATS, read, study_tables, summary, write
 from reports.ablation import analyse
 from reports.findings import Findings
+from reports.inputs.directory import Tables
 from reports.inputs.study import CORRECTIONS, TESTS, nearest, with_declaration
 from reports.inputs.tables import bare_study, read_scores
 from reports.writers import terminal
@@ -82,10 +83,12 @@ def main(argv: list[str] | None = None) -> int:
             if not table.is_file():
                 raise ValueError(f"there is no table {table}")
             home, found = table.parent, of_table(table, args)
+            tables = Tables(None, home)
             formats: tuple[str, ...] = ()
         else:
             home = study_directory(args.study, args.store)
-            found, formats = read(home), tuple(FORMATS)
+            tables = study_tables(home)
+            found, formats = read(tables), tuple(FORMATS)
         contrasts = [c for comparison in found.comparisons for c in terminal.contrast_objects(comparison)]
         if args.json:
             text = json.dumps(contrasts, indent=1, ensure_ascii=False, allow_nan=False)
@@ -100,10 +103,9 @@ def main(argv: list[str] | None = None) -> int:
         out = args.out or home
         if formats:
             out.mkdir(parents=True, exist_ok=True)
-            is_table = table.suffix == ".csv"
-            paths = write(found, out, formats, store=home.parent.parent, tables=None if is_table else home)
+            paths = write(found, tables, out, formats)
         if args.json != "-":
-            print(terminal.summary(found))
+            print(summary(found))
             for path in paths.values() if formats else ():
                 print(path)
     except ValueError as error:

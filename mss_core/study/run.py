@@ -154,17 +154,18 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         if plan.needed:
             _execute(plan, store, options.in_process, binder, surroundings, board)
         folder = gather()
-        import reports.writers.terminal
+        import reports
 
-        found = reports.read(folder)
-        written = reports.write(found, folder, tuple(reports.FORMATS), store.root, folder)
+        tables = reports.study_tables(folder)
+        found = reports.read(tables)
+        written = reports.write(found, tables, folder)
         if tracker is not None:
             tracker.finish(folder, board.errors)
         interrupted = False
     finally:
         if tracker is not None:
             tracker.close(interrupted)
-    print(reports.writers.terminal.summary(found))
+    print(reports.summary(found))
     _say("")
     _say(f"report   {_shown(written['html'])}")
     _say(f"tables   {_shown(folder)}")

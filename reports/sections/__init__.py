@@ -3,19 +3,17 @@
 A study declares `{"kind": name, **options}`; the name is one of `KINDS`, or, with a dot, a module of any package
 (`my_paper.report`). The module has
 
-    section(findings, options, tables, store) -> Section | None
+    section(findings, options, tables) -> Section | None
 
-with `tables`, the study's directory (scores.csv and the other files of docs/formats.md), and `store`, from which an
-artefact's files are read by study.json's `directory`. None leaves the part out. Both the HTML and the Markdown
-report show it; figures are SVG (reports/drawing/svg.py) and appear in the HTML alone.
-"""
+with `tables` (reports/inputs/directory.py), the study's scores, predictions, curves and searches, each read once, and
+the store, below which an artefact's files"""
 
 import importlib
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 from reports.findings import Findings
+from reports.inputs.directory import Tables
 from reports.inputs.study import nearest
 
 KINDS = {
@@ -87,7 +85,7 @@ def module(kind: str) -> ModuleType:
     return found
 
 
-def sections(findings: Findings, tables: Path | None, store: Path) -> list[Section]:
+def sections(findings: Findings, tables: Tables) -> list[Section]:
     """The parts that the study declared, in its order.
 
     Raises:
@@ -97,7 +95,6 @@ def sections(findings: Findings, tables: Path | None, store: Path) -> list[Secti
     for declared in findings.study.declaration.sections:
         options = dict(declared)
         part = module(str(options.pop("kind", "")))
-        if tables is not None:
-            section = part.section(findings, options, tables, store)
-            made += [section] if section is not None else []
+        section = part.section(findings, options, tables)
+        made += [section] if section is not None else []
     return made

@@ -6,22 +6,22 @@ the factor whose level names our row (the variant without it); `within`, {factor
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reports.findings import Findings
-from reports.inputs.tables import MACRO, read_scores
+from reports.inputs.directory import Tables
+from reports.inputs.tables import MACRO
 from reports.published import paper
 from reports.sections import Section, Table
 from reports.text import MISSING, Style, number, style
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """The table; None where the study has no score of a target."""
-    scores = read_scores(tables / "scores.csv").frame
+    scores = tables.scores.frame
     split = scores[(scores["track"] == "") & ~scores["target"].isin(MACRO)]
     found, printed = paper(options["paper"]), options.get("printed", {})
     published = found.table(options["table"])

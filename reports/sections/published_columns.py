@@ -6,18 +6,17 @@ of a target).
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from reports.findings import Findings
-from reports.inputs.tables import read_scores
+from reports.inputs.directory import Tables
 from reports.published import PAPERS, paper
 from reports.sections import Section, Table
 from reports.sections.by_target import over_runs
 from reports.text import MISSING, style
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """The tables; None for a study that repeats no row of such a table, or has no score of one."""
     study = findings.study
     found = next((p for p in map(paper, PAPERS) if study.name in p.studies), None)
@@ -25,7 +24,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Path, store:
         return None
     match = found.studies[study.name]
     published = found.table(match["table"])
-    scores = read_scores(tables / "scores.csv").frame
+    scores = tables.scores.frame
     split = scores[scores["track"] == ""]
     rows = {v.name: match["variants"][v.name] for v in study.variants if v.name in match["variants"]}
     parts, repeated = [], set()

@@ -6,16 +6,16 @@ is meant where the study does not vary it. Which row and column a level is print
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from reports.findings import Comparison, Findings
+from reports.inputs.directory import Tables
 from reports.published import PAPERS, paper
 from reports.sections import Section, Table
 from reports.text import MISSING
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """The table, or None for a study that repeats none."""
     for name in PAPERS:
         found = paper(name)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from reports.drawing import svg
 from reports.findings import Findings
 from reports.inputs import searches
+from reports.inputs.directory import Tables
 from reports.inputs.searches import Arm, Searches
 from reports.sections import Figure, Section, Table
 from reports.text import MISSING, count, duration, listing, number, style
@@ -18,9 +18,9 @@ SAMPLERS = {"tpe": "TPE", "gp": "Gaussian process", "cma_es": "CMA-ES", "nsga2":
 WIDTH = 760.0
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """One arm in full where `options` has `variant`, else all arms side by side; None without a search."""
-    found = searches.read(tables)
+    found = tables.searches
     if found is None:
         return None
     return arm_section(found, found.arm(options["variant"])) if "variant" in options else overview(found)

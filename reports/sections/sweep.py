@@ -5,18 +5,18 @@ Options: `factor`; `metrics`, one drawing each; `lines`, variants drawn as horiz
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from reports.drawing import svg
 from reports.findings import Comparison, Findings
+from reports.inputs.directory import Tables
 from reports.sections import Figure, Section, Table
 from reports.text import MISSING
 
 LEFT, RIGHT, TOP, BOTTOM, WIDTH = 60.0, 610.0, 14.0, 250.0, 760.0
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """A table of mean and interval, and a drawing a metric; None where the study has none of the metrics."""
     factor = options["factor"]
     points = {v.name: float(v.levels[factor]) for v in findings.study.variants if _is_number(v.levels.get(factor))}

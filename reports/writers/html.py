@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
 from reports import prose, published, record
 from reports.ablation import describe_design
 from reports.drawing import figures, media
 from reports.findings import Comparison, Findings
+from reports.inputs.directory import Tables
 from reports.inputs.study import Example
 from reports.sections import Section
 from reports.statistics import calibration
@@ -200,16 +200,10 @@ def template() -> jinja2.Template:
     return env.get_template("report.html")
 
 
-def to_html(
-    findings: Findings,
-    predictions: pd.DataFrame | None,
-    curves: pd.DataFrame | None,
-    store: Path,
-    extra: Sequence[Section] = (),
-) -> str:
+def to_html(findings: Findings, tables: Tables, extra: Sequence[Section] = ()) -> str:
     """The whole page."""
     main = findings.main
-    shown, lost = examples(findings, store)
+    shown, lost = examples(findings, tables.store)
     order = sorted(
         main.contrasts, key=lambda c: -abs(c.primary.difference) if not math.isnan(c.primary.difference) else 0
     )
@@ -227,9 +221,9 @@ def to_html(
         separation=separation_lines(findings) if findings.separation else None,
         forest=figures.forest(main),
         seeds=figures.seeds(main),
-        roc=figures.roc(predictions, findings),
+        roc=figures.roc(tables.predictions, findings),
         interaction=figures.interaction(findings),
-        curves=figures.learning_curves(curves, findings.study),
+        curves=figures.learning_curves(tables.curves, findings.study),
         by_item=item_panels(findings),
         area_lines=area_lines,
         examples=shown,

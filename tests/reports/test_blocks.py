@@ -98,7 +98,7 @@ def test_a_section_of_a_package_elsewhere(blocks: Path, tmp_path: Path, monkeypa
     (tmp_path / "some_package").mkdir()
     (tmp_path / "some_package" / "report.py").write_text(
         "from reports.sections import Section\n\n"
-        "def section(findings, options, tables, store):\n    return Section('Mine', (options['words'],))\n"
+        "def section(findings, options, tables):\n    return Section('Mine', (options['words'],))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     raw = json.loads((blocks / "study.json").read_text())
@@ -123,12 +123,12 @@ def test_a_section_is_in_both_reports(blocks: Path) -> None:
         (Table(("a", "b|c"), (("x", "1.5"),), "A caption."),),
         (Figure(svg="<svg id='drawn'></svg>", caption="A figure."),),
     )
-    page = html.to_html(found, None, None, blocks, [part])
+    page = html.to_html(found, reports.study_tables(blocks), [part])
     assert 'id="sweep-over-length"' in page and "Sweep over &lt;length&gt;" in page and "<svg id='drawn'>" in page
     text = markdown.to_markdown(found, [part])
     assert "## Sweep over <length>" in text and r"| a | b\|c |" in text and "A figure." in text
     assert markdown.blocks(part)[0].startswith("## Sweep")
-    assert sections(found, None, blocks) == [] and isinstance(found.study, Study)
+    assert sections(found, reports.study_tables(blocks)) == [] and isinstance(found.study, Study)
 
 
 def test_blocks_have_tracks_of_their_own_and_songs_may_be_the_sample(blocks: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_task_without_a_score_is_said(tables: Path) -> None:
 
 
 def test_scores_stand_beside_the_printed_table(tables: Path) -> None:
-    part = published_table.section(reports.read(tables), TABLE, tables, tables)
+    part = published_table.section(reports.read(tables), TABLE, reports.study_tables(tables))
     assert part is not None and part.title == "Table I as printed"
     (table,) = part.tables
     assert table.head[0] == "source"
@@ -162,7 +162,7 @@ def test_the_second_table_s_rows_are_pairs_of_levels(tables: Path) -> None:
     raw["declaration"] |= {"metrics": {}, "within": ["backend"], "factors": []}
     (tables / "study.json").write_text(json.dumps(raw))
     options = {"rows": ["backend", "stage 2"], "columns": {}}
-    part = published_table.section(reports.read(tables), options, tables, tables)
+    part = published_table.section(reports.read(tables), options, reports.study_tables(tables))
     assert part is not None
     assert [row[0] for row in part.tables[0].rows] == [
         f"{backend}, tail pre-trained: {word}" for backend in ("CNN", "AST") for word in ("no", "yes")
@@ -171,7 +171,7 @@ def test_the_second_table_s_rows_are_pairs_of_levels(tables: Path) -> None:
 
 
 def test_differences_by_tag_are_means_over_blocks(tables: Path) -> None:
-    found, blocks = tag_differences.differences(reports.read(tables), FIGURE, tables)
+    found, blocks = tag_differences.differences(reports.read(tables), FIGURE, reports.study_tables(tables))
     assert blocks == 2 and set(found.columns) == {"bass", "vocals"} and set(found.index) == set(TAGS)
     for source in ("bass", "vocals"):
         for tag in TAGS:
@@ -181,7 +181,7 @@ def test_differences_by_tag_are_means_over_blocks(tables: Path) -> None:
                 for b in ("CNN", "AST")
             ]
             assert found.at[tag, source] == pytest.approx(np.nanmean(each), abs=1e-12)
-    part = tag_differences.section(reports.read(tables), FIGURE, tables, tables)
+    part = tag_differences.section(reports.read(tables), FIGURE, reports.study_tables(tables))
     assert part is not None
     ranked = found.sort_values("vocals", ascending=False).index
     assert [row[0] for row in part.tables[0].rows] == [*ranked[:2], *ranked[-2:]]

@@ -7,7 +7,6 @@ Options: `factor`, the factor whose levels are `base`, `raw` and `post`; a block
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from scipy import stats as scipy_stats
 
 from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
-from reports.inputs.tables import read_curves, read_predictions
+from reports.inputs.directory import Tables
 from reports.papers.aemic.separated_stems import by_epoch
 from reports.published import paper
 from reports.sections import Figure, Section, Table
@@ -52,10 +51,10 @@ class Area:
         return float(np.mean(self.runs))
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """None without predictions of a base classifier and another."""
     factor = options.get("factor", "stem")
-    predictions = read_predictions(tables / "predictions.parquet")
+    predictions = tables.predictions
     if predictions is None:
         return None
     blocks: dict[str, dict[str, str]] = {}
@@ -238,9 +237,9 @@ def roc_curves(predictions: pd.DataFrame, blocks: Mapping[str, Mapping[str, str]
     )
 
 
-def epochs(findings: Findings, tables: Path, blocks: Mapping[str, Mapping[str, str]]) -> Figure:
+def epochs(findings: Findings, tables: Tables, blocks: Mapping[str, Mapping[str, str]]) -> Figure:
     """Figure 4.5: the AUC that training was stopped by, epoch by epoch; a panel a stem and block."""
-    curves = read_curves(tables / "curves.csv")
+    curves = tables.curves
     if curves is None:
         return Figure()
     rows = curves[(curves["stage"] == "train_classifier") & (curves["metric"] == "valid_auc")]

@@ -5,14 +5,13 @@ Options: `factor`, the factor whose levels are compared.
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
-from reports.inputs.tables import read_curves
+from reports.inputs.directory import Tables
 from reports.papers.aemic.separated_stems import by_epoch
 from reports.sections import Figure, Section, Table
 from reports.statistics.hypothesis_tests import welch
@@ -27,10 +26,10 @@ PANELS = (
 """Panel of Figure 4.1, the two settings it draws, and what the thesis reads from their validation loss."""
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """None without the separators' curves."""
     factor = options.get("factor", "regularisation")
-    curves = read_curves(tables / "curves.csv")
+    curves = tables.curves
     rows = None if curves is None else curves[curves["stage"] == "train_autoencoder"]
     if rows is None or rows.empty:
         return None

@@ -15,7 +15,7 @@ from scipy import stats as scipy_stats
 from reports.drawing import media
 from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
-from reports.inputs.tables import read_curves, read_scores
+from reports.inputs.directory import Tables
 from reports.published import paper
 from reports.sections import Figure, Section, Table
 from reports.statistics.hypothesis_tests import Result, paired, student, welch
@@ -25,17 +25,17 @@ STEMS = ("raw", "post")
 RANGE = -80.0
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """None where no separated stem was scored."""
     factor, metric = options.get("factor", "stem"), options.get("metric", "spectrogram_sdr")
-    frame = read_scores(tables / "scores.csv").frame
+    frame = tables.scores.frame
     levels = {v.name: v.levels.get(factor, "") for v in findings.study.variants}
     songs = {stem: by_song(frame, levels, stem, metric) for stem in STEMS}
     if any(series.empty for series in songs.values()):
         return None
     mixture = by_song(frame, levels, "raw", f"{metric}_mixture")
     found = [table_4_1(songs), tests(songs)]
-    figures = [per_song(songs, mixture), *losses(findings, tables), *spectra(findings, levels, store)]
+    figures = [per_song(songs, mixture), *losses(findings, tables), *spectra(findings, levels, tables.store)]
     table = training(findings, tables)
     return Section(
         "Separated stems",
@@ -159,9 +159,9 @@ def per_song(songs: Mapping[str, pd.Series], mixture: pd.Series) -> Figure:
     )
 
 
-def losses(findings: Findings, tables: Path) -> list[Figure]:
+def losses(findings: Findings, tables: Tables) -> list[Figure]:
     """Figure 4.2: the separator's loss by epoch."""
-    curves = read_curves(tables / "curves.csv")
+    curves = tables.curves
     rows = None if curves is None else curves[curves["stage"] == "train_autoencoder"]
     if rows is None or rows.empty:
         return []
@@ -188,9 +188,9 @@ def by_epoch(run: pd.DataFrame) -> tuple[tuple[float, float], ...]:
     return tuple((float(epoch), float(value)) for epoch, value in enumerate(ordered["value"], 1))
 
 
-def training(findings: Findings, tables: Path) -> Table | None:
+def training(findings: Findings, tables: Tables) -> Table | None:
     """The separator's best epoch, published beside ours."""
-    curves = read_curves(tables / "curves.csv")
+    curves = tables.curves
     rows = None if curves is None else curves[curves["stage"] == "train_autoencoder"]
     if rows is None or rows.empty:
         return None

@@ -4,14 +4,14 @@ One row a target and training that has a classifier; rows that differ in what co
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from reports.drawing import svg
 from reports.findings import Findings
-from reports.inputs.tables import MACRO, read_scores
+from reports.inputs.directory import Tables
+from reports.inputs.tables import MACRO
 from reports.sections import Figure, Section, Table
 from reports.text import MISSING, number
 
@@ -19,9 +19,9 @@ AUC, FRAME, RATE = "activity_auc_1s", "activity_auc", "activation_rate"
 LEFT, WIDTH, BAR = 210.0, 760.0, 15.0
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """A table and bars; None where no classifier was trained."""
-    scores = read_scores(tables / "scores.csv").frame
+    scores = tables.scores.frame
     rows = scores[(scores["track"] == "") & ~scores["target"].isin(MACRO)]
     rows = rows[rows["metric"].str.startswith("activ")]
     if rows.empty:

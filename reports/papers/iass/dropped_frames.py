@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 
 from reports.findings import Findings
-from reports.inputs.tables import MACRO, read_scores
+from reports.inputs.directory import Tables
+from reports.inputs.tables import MACRO
 from reports.sections import Section, Table
 from reports.text import MISSING, number, style
 
@@ -20,12 +21,12 @@ KINDS = ("frames", "dropped", "silent_reference", "silent_estimate")
 SCORES = ("sdr", "sdr_all", "usdr")
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """The table; None where no trial left counts."""
-    counts = frame_counts(findings, store)
+    counts = frame_counts(findings, tables.store)
     if counts.empty:
         return None
-    scores = read_scores(tables / "scores.csv").frame
+    scores = tables.scores.frame
     split = scores[(scores["track"] == "") & ~scores["target"].isin(MACRO)]
     means = split.groupby(["target", "variant", "metric"])["score"].mean()
     shown = [m for m in SCORES if m in set(split["metric"])]

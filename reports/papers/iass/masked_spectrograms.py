@@ -12,13 +12,14 @@ import numpy as np
 
 from reports.drawing.media import FLOOR, png_uri
 from reports.findings import Findings
+from reports.inputs.directory import Tables
 from reports.sections import Figure, Section
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """One row of pictures a target; None where no trial left any."""
     figures = []
-    panels = {variant: _panels(findings, variant, store) for variant in options["variants"]}
+    panels = {variant: _panels(findings, variant, tables.store) for variant in options["variants"]}
     for target in dict.fromkeys(name for found in panels.values() for name in found):
         shown = {variant: found[target] for variant, found in panels.items() if target in found}
         track = str(next(iter(shown.values()))["track"])

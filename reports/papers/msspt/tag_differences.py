@@ -6,7 +6,6 @@ count; `many`, tags at either end.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,15 @@ import pandas as pd
 
 from reports.drawing import svg
 from reports.findings import Findings
-from reports.inputs.tables import read_scores, tag_scores
+from reports.inputs.directory import Tables
+from reports.inputs.tables import tag_scores
 from reports.sections import Figure, Section, Table
 from reports.text import Style, count, style
 
 WIDTH, LEFT, ROW = 760.0, 170.0, 22.0
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """The figure and its table, or None where no tag has scores of the level and its reference."""
     factor, level, many = options["factor"], options["level"], int(options.get("many", 10))
     found, blocks = differences(findings, options, tables)
@@ -49,10 +49,10 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Path, store:
     )
 
 
-def differences(findings: Findings, options: Mapping[str, Any], tables: Path) -> tuple[pd.DataFrame, int]:
+def differences(findings: Findings, options: Mapping[str, Any], tables: Tables) -> tuple[pd.DataFrame, int]:
     """Difference to its reference of each level on each tag, mean over blocks: (tag x level), and how many blocks
     there are. A tag counts in a block where both have a score."""
-    by_variant = tag_scores(read_scores(tables / "scores.csv"), options["metric"])
+    by_variant = tag_scores(tables.scores, options["metric"])
     where = dict(options.get("where", {}))
     declaration = findings.study.declaration
     parts: dict[str, list[pd.Series]] = {}

@@ -12,8 +12,8 @@ import pandas as pd
 
 from reports import published
 from reports.findings import Findings
+from reports.inputs.directory import Tables
 from reports.inputs.study import Study
-from reports.inputs.tables import read_scores
 from reports.sections import Section, Table
 from reports.text import MISSING, number
 
@@ -28,16 +28,16 @@ LEAST = 0.1
 """Improvements below this many dB are taken for none."""
 
 
-def section(findings: Findings, options: Mapping[str, Any], tables: Path, store: Path) -> Section | None:
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """A row a variant and target, a sentence for each improvement that attenuation explains."""
     study, name = findings.study, str(options.get("table", ""))
-    frame = read_scores(tables / "scores.csv").frame
+    frame = tables.scores.frame
     frame = frame[frame["metric"].isin(list(COLUMNS)) & (frame["target"] != "macro")]
     if frame.empty:
         return None
     by_run = frame.groupby(["variant", "target", "metric", "seed"], sort=False)["score"].mean()
     means = by_run.groupby(level=["variant", "target", "metric"], sort=False).mean().unstack()
-    rise = _rise(study, store)
+    rise = _rise(study, tables.store)
     rows, told = [], []
     for (variant, target), line in means.iterrows():
         values = {metric: float(line.get(metric, float("nan"))) for metric in COLUMNS}

@@ -95,7 +95,7 @@ def home(tmp_path_factory) -> Path:
 
 
 def section(kind, home: Path):
-    return kind.section(reports.read(home), {}, home, home.parent.parent)
+    return kind.section(reports.read(home), {}, reports.study_tables(home))
 
 
 def value(text: str) -> float:

@@ -115,7 +115,7 @@ def made(home: Path, kind: str, **options: object) -> tuple[Section, Findings]:
     raw["declaration"]["sections"] = [{"kind": kind, **options}]
     (home / "study.json").write_text(json.dumps(raw))
     findings = reports.read(home)
-    (found,) = sections(findings, home, home.parents[1])
+    (found,) = sections(findings, reports.study_tables(home))
     return found, findings
 
 
@@ -179,7 +179,7 @@ def test_a_sweep_is_drawn_over_its_numbers(study: Path) -> None:
     assert "SDR: 3" in section.paragraphs[0]
     (figure,) = section.figures
     assert figure.svg.count("<circle") == 2 and "dashed" in figure.svg
-    assert sections(reports.read(study), study, study.parents[1])
+    assert sections(reports.read(study), reports.study_tables(study))
 
 
 def test_pictures_of_what_gates_leave(study: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_study_without_such_scores_has_no_such_section(tmp_path: Path, kind: s
             }
         )
     )
-    assert sections(reports.read(home), home, tmp_path) == []
+    assert sections(reports.read(home), reports.study_tables(home)) == []
 
 
 def test_published_names_of_targets_and_metrics() -> None:

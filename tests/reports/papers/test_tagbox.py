@@ -67,7 +67,7 @@ def made(home: Path, **options: object) -> Section:
     raw = json.loads((home / "study.json").read_text())
     raw["declaration"]["sections"] = [{"kind": "steering", **options}]
     (home / "study.json").write_text(json.dumps(raw))
-    (found,) = sections(reports.read(home), home, home.parents[1])
+    (found,) = sections(reports.read(home), reports.study_tables(home))
     return found
 
 

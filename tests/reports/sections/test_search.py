@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 import pytest
 
+import reports
 from reports.inputs import searches
 from reports.inputs.searches import Arm, Training, expected_best, front, importance, read, scores
 from reports.sections.search import arm_section, overview, section
@@ -193,13 +194,13 @@ def test_unequal_budgets_are_said(tmp_path):
 
 
 def test_without_a_search_there_is_no_section(tmp_path):
-    assert section(None, {}, tmp_path, tmp_path) is None
+    assert section(None, {}, reports.study_tables(tmp_path)) is None
 
 
 def test_mistakes_name_what_is_near(tmp_path):
     write(tmp_path, [arm_of(8, "bass")])
     with pytest.raises(ValueError, match="no search of variant 'bas'; did you mean 'bass'"):
-        section(None, {"variant": "bas"}, tmp_path, tmp_path)
+        section(None, {"variant": "bas"}, reports.study_tables(tmp_path))
     table = (tmp_path / "search.csv").read_text().replace("epochs", "epoch")
     (tmp_path / "search.csv").write_text(table)
     with pytest.raises(ValueError, match="has no column 'epochs'; did you mean 'epoch'"):
