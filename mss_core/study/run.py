@@ -32,7 +32,7 @@ from mss_core.study.study import Study, Trial
 from mss_core.study.tracking.view import of_plan
 
 if TYPE_CHECKING:
-    from mss_core.study.tracking import Tracker
+    from mss_core.study.tracking.tracker import Tracker
 
 
 def parser(study: Study) -> argparse.ArgumentParser:
@@ -237,7 +237,7 @@ def _context(binder: Binder, surroundings: dict[str, Any]) -> Context:
 
 def _tracker(options: argparse.Namespace, store: Store, title: str, driver: str) -> Tracker | None:
     try:
-        from mss_core.study.tracking import Tracker
+        from mss_core.study.tracking.tracker import Tracker
     except ModuleNotFoundError as error:
         if options.tracking_uri or not options.in_process:
             raise RuntimeError(f"{error.name} is not installed: MLflow tracking needs it") from None

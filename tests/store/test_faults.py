@@ -302,7 +302,7 @@ def test_a_full_disk_is_named_loses_nothing_and_the_same_command_goes_on(tmp_pat
         import errno, pathlib
         from mss_core.graph import Context
         from mss_core.store import StageFailed, Store, run_stage
-        from tests.test_faults import DATA, SHORT, TRAIN
+        from tests.store.test_faults import DATA, SHORT, TRAIN
         from mss_core.graph import Stage
         from tests.chaos.work import pretrain_small
         root = pathlib.Path({str(tmp_path / "disk")!r})

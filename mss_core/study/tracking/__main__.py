@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from mss_core.store import Store
-from mss_core.study.tracking import VIEW, Tracker, database
+from mss_core.study.tracking.tracker import VIEW, Tracker, database
 from mss_core.study.tracking.view import manifest, of_folder
 
 

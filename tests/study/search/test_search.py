@@ -47,7 +47,7 @@ def fast(tmp_path: Path):
 @pytest.fixture(autouse=True)
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow has tests of its own; a database for every little study would take most of the time here."""
-    monkeypatch.setitem(sys.modules, "mss_core.study.tracking", None)
+    monkeypatch.setitem(sys.modules, "mss_core.study.tracking.tracker", None)
 
 
 def arms_of(study, store: Store) -> dict[str, Arm]:

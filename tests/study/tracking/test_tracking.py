@@ -21,12 +21,12 @@ from mlflow.tracking import MlflowClient
 from mss_core.graph import walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver, living
-from mss_core.study import tracking
 from mss_core.study.plan import make_plan
 from mss_core.study.results import collect
-from mss_core.study.tracking import Tracker, database
+from mss_core.study.tracking import tracker as tracking
 from mss_core.study.tracking.__main__ import main, ui
 from mss_core.study.tracking.points import POINTS, allowed, curve_points
+from mss_core.study.tracking.tracker import Tracker, database
 from mss_core.study.tracking.view import of_plan
 from tests.study.test_designs import STUDY, bind
 

@@ -1,0 +1,433 @@
+"""MLflow as a view of the store; nothing else imports mlflow.
+
+One writer: a thread of the process that runs the study. Workers write only to the store, whose histories are the
+journal: this thread mirrors them into a parent run a study and a child run a trial, a little later than they are
+written. So a tracking server that is away stops no training and loses no point: the thread tries again until the
+server is back, then writes what is missing; what is still missing when the study ends, ``rebuild`` writes.
+
+Writing is idempotent. Runs are found again by tags (study, trial, content key), a point has the same step, value and
+time stamp however often it is sent, and an experiment's runs are created under a claim in the store. A run that is
+RUNNING although its driver is gone is closed as KILLED; one whose driver lives is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+# This module tries again by itself, looking first at what arrived: MLflow's own retries would repeat a request whose
+# answer was lost, and so create a run twice.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType  # noqa: E402
+from mlflow.exceptions import MlflowException, RestException  # noqa: E402
+from mlflow.tracking import MlflowClient  # noqa: E402
+
+from mss_core.claim import Claim  # noqa: E402
+from mss_core.graph import digest, read_history  # noqa: E402
+from mss_core.store import Store, partial_folder  # noqa: E402
+from mss_core.store.drivers import living  # noqa: E402
+from mss_core.study.results import read_scores  # noqa: E402
+from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
+from mss_core.study.tracking.view import StudyView, TrialView, manifest  # noqa: E402
+
+VIEW = "study"
+"""Key of the saved table view that links to a study name."""
+
+LIVE = 8
+"""A stage that many trials share shows its curve while it trains in this many of them; in all when it has ended."""
+
+PATIENCE = float(os.environ.get("MSS_TRACKING_SECONDS", "60"))
+"""Seconds that the end of a study waits for a tracking server that does not answer."""
+
+FILES = ("report.html", "report.md", "report.csv", "report.tex", "report.json", "scores.csv", "study.json")
+"""Files of a study's folder that its parent run shows."""
+
+
+class Tracker:
+    """Mirrors one study into MLflow.
+
+    Args:
+        uri: tracking URI; None for an SQLite file in the store.
+        store: where artefacts are read from.
+        title: of the study; names the experiment.
+        driver: name of this process, as in ``drivers.Driver``.
+        say: told once when the server stops answering, and once when it is back.
+
+    Raises MlflowException for a URI that MLflow cannot use, or a server that refuses us; a server that does not
+    answer raises nothing.
+    """
+
+    def __init__(
+        self,
+        uri: str | None,
+        store: Store,
+        title: str,
+        driver: str = "",
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.uri = uri or database(store.root)
+        self.store, self.title, self.driver, self.say = store, title, driver, say
+        store.root.mkdir(parents=True, exist_ok=True)
+        self.artifacts = None if uri else (store.root / "mlartifacts").as_uri()
+        self.client = MlflowClient(self.uri)
+        self.experiment: Experiment | None = None
+        self.view: StudyView | None = None
+        self.runs: dict[str, str] = {}
+        self.parent = ""
+        self.open: set[str] = set()
+        self.away = ""
+        self._ours: set[str] = set()
+        self._logged: dict[str, set[str]] = {}
+        self._live: dict[tuple[str, str], int] = {}
+        self._committed: set[str] = set()
+        self._folder: Path | None = None
+        self._errors: dict[str, str] = {}
+        self._killed = False
+        self._asked = self._served = 0
+        self._progress = time.monotonic()
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        try:
+            self._find_experiment()
+        except MlflowException as error:
+            if isinstance(error, RestException) or not self.uri.startswith("http"):
+                raise
+            self._went_away(error)
+
+    # ---- the life of a study; none of these waits for the server longer than it says
+
+    def begin(self, view: StudyView) -> None:
+        """Start to mirror a study, from a thread of this process."""
+        self.view = view
+        self._thread = threading.Thread(target=self._loop, name="tracking", daemon=True)
+        self._thread.start()
+
+    def flush(self, seconds: float | None = None) -> bool:
+        """Wait until everything now in the store is mirrored.
+
+        Returns False where nothing could be written for so many seconds (PATIENCE).
+        """
+        seconds = PATIENCE if seconds is None else seconds
+        self._progress = time.monotonic()
+        with self._changed:
+            self._asked += 1
+            mine = self._asked
+            self._wake.set()
+            while self._served < mine:
+                if self._thread is None or time.monotonic() - self._progress > seconds:
+                    return False
+                self._changed.wait(0.5)
+        return True
+
+    def finish(self, folder: Path, errors: Mapping[str, str]) -> None:
+        """Attach the report and its tables to the parent run and end every run."""
+        self._folder, self._errors = folder, dict(errors)
+        if not self.flush():
+            self.say(
+                f"tracking: {self.uri} does not answer. Nothing is lost; write it later with:\n"
+                f"  python -m mss_core.study.tracking rebuild --store {self.store.root} "
+                f"--tracking-uri {self.uri}"
+            )
+
+    def close(self, interrupted: bool) -> None:
+        """Leave no run RUNNING that this process started, as far as the server can be told within seconds."""
+        if interrupted and not self.away:
+            self._killed = True
+            self.flush(20)
+        self._stop.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=25)
+
+    def write(self, view: StudyView, folder: Path) -> None:
+        """Write a finished study, trying again while the server does not answer.
+
+        Raises RuntimeError where it does not take everything in ten times PATIENCE.
+        """
+        self.view, self._folder, begun = view, folder, time.monotonic()
+        while True:
+            try:
+                self.sync()
+                return
+            except (MlflowException, OSError) as error:
+                self._went_away(error)
+                if time.monotonic() - begun > 10 * PATIENCE:
+                    raise RuntimeError(f"{self.uri} does not answer: {error}") from None
+                time.sleep(2)
+
+    def how_to_open(self) -> str:
+        """A shell line that shows this study."""
+        return f"python -m mss_core.study.tracking ui --store {self.store.root}"
+
+    # ---- the thread
+
+    def _loop(self) -> None:
+        pause = 1.0
+        while not self._stop.is_set():
+            asked = self._asked
+            try:
+                self.sync()
+            except Exception as error:  # the view may fail; the study goes on, and the next time tries again
+                self._went_away(error)
+                pause = min(2 * pause, 15.0)
+            else:
+                if self.away:
+                    self.away = ""
+                    self.say(f"tracking: {self.uri} is back, and shows what it missed")
+                pause = 1.0
+                with self._changed:
+                    self._served = asked
+                    self._changed.notify_all()
+            self._wake.wait(1.0 if self._served < self._asked else pause)
+            self._wake.clear()
+
+    def _went_away(self, error: Exception) -> None:
+        if not self.away:
+            first = (str(error).splitlines() or [""])[0][:200]
+            self.say(
+                f"tracking: {self.uri} does not answer ({first}); the study goes on, and what is missing there is "
+                "written when it is back"
+            )
+        self.away = str(error) or type(error).__name__
+        self.runs, self.experiment = {}, None  # what was created without an answer is found again, not created twice
+        self._live.clear()
+
+    def sync(self) -> None:
+        """Write to MLflow what the store has and MLflow does not show; may raise whatever MLflow raises."""
+        assert self.view is not None
+        if not self.runs:
+            self._adopt_all(self.view)
+        present = {name: self._listing(name) for name in {n for t in self.view.trials for n in t.stages.values()}}
+        shown_live: dict[str, int] = {}
+        for trial in self.view.trials:
+            run_id = self.runs[trial.name]
+            if run_id in self.open:
+                self._mirror(run_id, trial, present, shown_live)
+                self._progress = time.monotonic()
+        if self._folder is not None:
+            self._end_all(self.view, self._folder)
+        elif self._killed:
+            for run_id in self.open & self._ours:
+                self.client.set_terminated(run_id, "KILLED")
+            self.open -= self._ours
+
+    def _listing(self, name: str) -> set[str]:
+        try:
+            return set(os.listdir(self.store.root / name))
+        except OSError:
+            return set()
+
+    def _mirror(self, run_id: str, trial: TrialView, present: Mapping[str, set[str]], live: dict[str, int]) -> None:
+        labels, logged = trial.labels(), self._logged.setdefault(run_id, set())
+        for key, name in trial.stages.items():
+            if key in logged:
+                continue
+            if key in self._committed or (key in present[name] and manifest(self.store.root, name, key) is not None):
+                self._committed.add(key)
+                self._log_stage(run_id, name, key, labels[key])
+                logged.add(key)
+            elif f"{key}.claim" in present[name] and live.get(key, 0) < LIVE:
+                live[key] = live.get(key, 0) + 1
+                self._log_live(run_id, name, key, labels[key])
+        if trial.root in logged:
+            self._log_scores(run_id, trial)
+            self._end(run_id, "FINISHED")
+
+    def _log_live(self, run_id: str, name: str, key: str, label: str) -> None:
+        rows = read_history(partial_folder(self.store.root, name, key))[:POINTS]
+        last = self._live.get((run_id, key), -1)
+        new = [row for row in rows if row["step"] > last]
+        if new:
+            self._log_points(run_id, curve_points(label, new))
+            self._live[run_id, key] = new[-1]["step"]
+
+    def _end_all(self, view: StudyView, folder: Path) -> None:
+        for trial in view.trials:
+            run_id = self.runs[trial.name]
+            if run_id in self.open:
+                failed = [self._errors[key] for key in trial.stages if key in self._errors]
+                if failed:
+                    self.client.set_tag(run_id, "error", failed[0][:5000])
+                if failed or run_id in self._ours:  # what another driver works on, it ends
+                    self._end(run_id, "FAILED")
+        if self.parent in self.open & self._ours:
+            for path in (folder / name for name in FILES):
+                if path.exists():
+                    self.client.log_artifact(self.parent, str(path))
+            self._end(self.parent, "FAILED" if self._errors else "FINISHED")
+
+    # ---- finding and creating
+
+    def _find_experiment(self) -> Experiment:
+        found = self.client.get_experiment_by_name(self.title)
+        if found is None:
+            with self._creating():
+                found = self.client.get_experiment_by_name(self.title) or self.client.get_experiment(
+                    self.client.create_experiment(self.title, artifact_location=self.artifacts)
+                )
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        self.experiment = found
+        return found
+
+    def _creating(self) -> Claim:
+        """One process at a time looks what is missing on a tracking server and creates it."""
+        folder = self.store.root / "drivers"
+        folder.mkdir(parents=True, exist_ok=True)
+        return Claim(folder / f"tracking-{digest(self.uri)[:16]}.claim")
+
+    def _adopt_all(self, view: StudyView) -> None:
+        """Find or create the parent run and a child for each trial; close runs that nobody will finish."""
+        experiment = (self.experiment or self._find_experiment()).experiment_id
+        with self._creating():
+            self.open.clear()
+            existing, alive = self._existing(experiment), living(self.store.root)
+            tags = {"mlflow.note.content": view.question, "mss.study": self.title, "git commit": view.commit}
+            self.parent = self._adopt(existing, alive, digest(["study", self.title]), self.title, tags, {})
+            found = {}
+            for trial in view.trials:
+                tags = {
+                    "mlflow.parentRunId": self.parent,
+                    "mss.study": self.title,
+                    "mss.trial": trial.name,
+                    "seed": str(trial.seed),
+                    "git commit": view.commit,
+                    **{f"key {label}": key for key, label in trial.labels().items()},
+                }
+                found[trial.name] = self._adopt(existing, alive, trial.key, trial.name, tags, trial.params())
+            for run in existing.values():
+                theirs = run.data.tags.get("mss.driver", "") in alive - {self.driver}
+                known = run.info.run_id == self.parent or run.info.run_id in found.values()
+                if not known and not theirs and run.info.status == "RUNNING":
+                    self.client.set_terminated(run.info.run_id, "KILLED")
+        self._show_columns(view, experiment)
+        self.runs = found
+
+    def _existing(self, experiment: str) -> dict[str, Run]:
+        """Runs by their key. Of two with one key (made by something else than this module) the older one counts."""
+        found: dict[str, Run] = {}
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [experiment],
+                run_view_type=ViewType.ACTIVE_ONLY,
+                max_results=1000,
+                page_token=token,
+                order_by=["attributes.start_time ASC"],
+            )
+            for run in page:
+                found.setdefault(run.data.tags.get("mss.key", run.info.run_id), run)
+            token = page.token
+            if not token:
+                return found
+
+    def _adopt(
+        self,
+        existing: Mapping[str, Run],
+        alive: set[str],
+        key: str,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+    ) -> str:
+        run = existing.get(key)
+        if run is None:
+            mine = {"mss.key": key, "mss.driver": self.driver, "mlflow.source.name": f"studies/{self.title}", **tags}
+            run = self.client.create_run(
+                experiment_id=(self.experiment or self._find_experiment()).experiment_id, run_name=name, tags=mine
+            )
+            self._ours.add(run.info.run_id)
+            self.open.add(run.info.run_id)
+        else:
+            self._logged.setdefault(run.info.run_id, set()).update(
+                value for tag, value in run.data.tags.items() if tag.startswith("logged ")
+            )
+            if run.info.status != "FINISHED" or name == self.title:
+                self.open.add(run.info.run_id)
+                if run.info.run_id in self._ours or (run.data.tags.get("mss.driver", "") not in alive - {self.driver}):
+                    self._ours.add(run.info.run_id)
+                    self.client.set_tag(run.info.run_id, "mss.driver", self.driver)
+                    self.client.update_run(run.info.run_id, status="RUNNING")
+        self._progress = time.monotonic()
+        missing = [
+            Param(allowed(name), value[:6000]) for name, value in params.items() if allowed(name) not in run.data.params
+        ]
+        if missing:
+            self.client.log_batch(run.info.run_id, params=missing)
+        return str(run.info.run_id)
+
+    # ---- writing
+
+    def _log_stage(self, run_id: str, name: str, key: str, label: str) -> None:
+        facts, directory = manifest(self.store.root, name, key) or {}, self.store.root / name / key
+        self._log_points(run_id, curve_points(label, read_history(directory)))
+        for file in sorted((directory / "examples" / "1").rglob("*.*")):
+            source = file.stem if file.suffix == ".png" else file.parent.name
+            self.client.log_artifact(run_id, str(file), f"audio/{source}")
+        tags = {
+            f"logged {label}": key,
+            f"{label} seconds": f"{facts.get('seconds', 0):.1f}",
+            f"{label} device": f"{facts.get('device')} ({facts.get('device_name')})",
+        }
+        self.client.log_batch(run_id, tags=[RunTag(tag, value) for tag, value in tags.items()])
+
+    def _log_points(self, run_id: str, points: list[Metric]) -> None:
+        for first in range(0, len(points), 1000):
+            self.client.log_batch(run_id, metrics=points[first : first + 1000])
+
+    def _log_scores(self, run_id: str, trial: TrialView) -> None:
+        directory = self.store.root / trial.stages[trial.root] / trial.root
+        table = read_scores(directory).dropna(subset=["score"])
+        whole = table["track"] == ""  # a score over all tracks is taken where there is one
+        table = table[
+            whole
+            | ~table.set_index(["metric", "target"]).index.isin(table[whole].set_index(["metric", "target"]).index)
+        ]
+        means = table.groupby(["metric", "target"], sort=True)["score"].mean()
+        self._log_points(
+            run_id,
+            [
+                Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)
+                for (metric, target), value in means.items()
+            ],
+        )
+
+    def _end(self, run_id: str, status: str) -> None:
+        self.client.set_terminated(run_id, status)
+        self.open.discard(run_id)
+
+    def _show_columns(self, view: StudyView, experiment: str) -> None:
+        """Save with the experiment which columns its page opens with, and that it trains models."""
+        columns = [
+            *(f"params.`{allowed(factor)}`" for factor in view.factors),
+            "tags.`seed`",
+            *(f"metrics.`{metric}`" for metric in dict.fromkeys((view.metric, "pr_auc"))),
+        ]
+        shown = {
+            "orderByKey": f"metrics.`{view.metric}`",
+            "orderByAsc": not view.higher_is_better,
+            "selectedColumns": columns,
+            "runListHidden": False,
+        }
+        tags = {
+            f"mlflow.sharedViewState.{VIEW}": json.dumps(shown),
+            "mlflow.note.content": view.question,
+            "mlflow.experimentKind": "custom_model_development",
+        }
+        for name, value in tags.items():
+            self.client.set_experiment_tag(experiment, name, value)
+
+
+def database(root: Path) -> str:
+    """The tracking URI of a store's own SQLite file."""
+    return f"sqlite:///{root.absolute() / 'mlflow.db'}"
