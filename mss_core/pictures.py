@@ -46,21 +46,10 @@ def spectrograms(path: Path, waveforms: Mapping[str, np.ndarray], samplerate: in
     figure.savefig(path, dpi=90, metadata={"Software": None})
 
 
-def example(
-    folder: Path, mixture: np.ndarray, reference: np.ndarray, estimate: np.ndarray, rate: int, picture: bool = True
-) -> None:
-    """Write the stretch where a source is loudest as ``mixture.wav``, ``reference.wav`` and ``estimate.wav``, and a
-    picture of their spectra beside the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+def loudest(reference: np.ndarray, rate: int) -> slice:
+    """The stretch of up to EXAMPLE_SECONDS, from a whole second on, where a waveform (time,) has most energy."""
     length = min(len(reference), round(EXAMPLE_SECONDS * rate))
     energy = np.cumsum(np.concatenate([[0.0], np.square(reference, dtype=np.float64)]))
     starts = np.arange(0, len(reference) - length + 1, rate)
     start = int(starts[np.argmax(energy[starts + length] - energy[starts])]) if len(starts) else 0
-    excerpts = {
-        name: waveform[start : start + length]
-        for name, waveform in (("mixture", mixture), ("reference", reference), ("estimate", estimate))
-    }
-    for name, waveform in excerpts.items():
-        audio.save(folder / f"{name}.wav", waveform, rate)
-    if picture:
-        spectrograms(folder.with_suffix(".png"), excerpts, rate)
+    return slice(start, start + length)

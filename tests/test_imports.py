@@ -25,14 +25,15 @@ ALLOWED: dict[str, set[str]] = {
     "apply": {"audio"},
     "pictures": {"audio"},
     "models": {"audio", "errors"},
+    "artefact": {"audio", "models", "pictures"},
     "training": {"errors", "graph"},
-    "data": {"audio", "errors", "graph", "runtime"},
+    "data": {"artefact", "audio", "errors", "graph", "runtime"},
     "classifiers": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
 }
 TOOLBOX = set(ALLOWED) - {"claim", "recipe", "store"}
 ALLOWED["stages"] = TOOLBOX
 ALLOWED["systems"] = TOOLBOX | {"recipe", "stages"}
-ALLOWED["study"] = {"claim", "data", "errors", "graph", "recipe", "runtime", "store", "training"}
+ALLOWED["study"] = {"artefact", "claim", "data", "errors", "graph", "recipe", "runtime", "store", "training"}
 ONLY_IN = {
     "ray": {"mss_core/study/execution/stages_on_ray.py", "mss_core/study/search/on_ray.py"},
     "optuna": {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from scipy import signal
 
+from mss_core.artefact import note, write_notes
 from mss_core.data.files import reason
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.graph import Context
@@ -134,12 +134,7 @@ def track_confidences(packed: Packed, out: Path, ctx: Context, published: Mappin
             "tracks labelled by energy tracking": tracked,
             "published activation confidences that could not be used": bad,
         }
-        notes = [
-            {"kind": "activity", "text": text, "items": names, "count": len(names)}
-            for text, names in told.items()
-            if names
-        ]
-        (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+        write_notes(out, [note("activity", text, names) for text, names in told.items()])
 
 
 def _on_frames(reader: Reader, rows: list[str], length: int, samplerate: int) -> dict[str, np.ndarray]:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
+from mss_core.artefact import note, write_notes
 from mss_core.data import pieces
 from mss_core.data.files import cores, progress, reason
 from mss_core.data.items import Item, Note, Sound, Survey
@@ -130,11 +131,6 @@ def starts(item: PackedItem, length: int) -> range:
     return range(0, item.length - length + 1, length) or range(1)
 
 
-def notes_of(directory: Path) -> list[dict[str, Any]]:
-    """The notes of a packed set, as report notes (kind, text, count, items)."""
-    return list(json.loads((directory / "notes.json").read_text(encoding="utf-8")))
-
-
 # ---- building
 
 
@@ -171,8 +167,7 @@ def pack(
         "items": [asdict(item) for item in items],
     }
     (out / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    told = [{**asdict(note), "count": len(note.items)} for note in notes]
-    (out / "notes.json").write_text(json.dumps(told), encoding="utf-8")
+    write_notes(out, [note(told.kind, told.text, told.items) for told in notes])
 
 
 def in_order(function: Callable[[Any], Any], values: Iterable[Any], workers: int) -> Iterator[Any]:

@@ -37,6 +37,11 @@ def survey(config: WeightSet, root: Path) -> Survey:
     return Survey((Item(path.name, "train", _silent, files=(path,)),))
 
 
+def note(text: str, path: Path, facts: str = "") -> dict[str, Any]:
+    """What a stage notes of the file it took its weights from, with ``facts`` about it."""
+    return {"kind": "weights", "text": text, "count": 1, "items": [f"{path.name}, {facts}sha256 {checksum(path)}"]}
+
+
 def _silent() -> Sound:
     raise AssertionError("weights are not audio")
 

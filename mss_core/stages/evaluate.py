@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mss_core.artefact import Score, read_scores, table, write_scores
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.classification import accuracy, macro, pr_auc, roc_auc, weighted_accuracy
-
-COLUMNS = ["track", "target", "metric", "aggregation", "score"]
 
 
 def evaluate(
@@ -22,10 +21,10 @@ def evaluate(
 
     A tag without both positive and negative clips has no AUC: its score is empty and the mean is over the others.
     """
-    table = pd.read_parquet(predictions / "predictions.parquet")
-    truth = table.pivot(index="item", columns="target", values="truth")
-    score = table.pivot(index="item", columns="target", values="score")
-    rows: list[tuple[str, str, str, str, float]] = []
+    predicted = pd.read_parquet(predictions / "predictions.parquet")
+    truth = predicted.pivot(index="item", columns="target", values="truth")
+    score = predicted.pivot(index="item", columns="target", values="score")
+    rows: list[Score] = []
     for metric, values in (
         ("roc_auc", roc_auc(truth.values, score.values)),
         ("pr_auc", pr_auc(truth.values, score.values)),
@@ -38,13 +37,6 @@ def evaluate(
         index = np.argmax(truth.values, axis=1)
         rows.append(("", "", "accuracy", "", float(accuracy(index, score.values))))
         rows.append(("", "", "weighted_accuracy", "mean over classes", float(weighted_accuracy(index, score.values))))
-    scores = pd.DataFrame(rows, columns=COLUMNS)
-    if separation is not None:
-        scores = pd.concat([scores, _read(separation)[COLUMNS]])
-    scores.to_csv(out / "scores.csv", index=False)
+    scores = table(rows) if separation is None else pd.concat([table(rows), read_scores(separation)])
+    write_scores(out, scores)
     ctx.report(step=1, total=1)
-
-
-def _read(separation: Path) -> pd.DataFrame:
-    names = {"track": str, "target": str}  # a track named 001 stays that
-    return pd.read_csv(separation / "scores.csv", keep_default_na=False, dtype=names)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from mss_core import models
+from mss_core.artefact import write_notes
 from mss_core.data import weights
 from mss_core.data.sets import WeightSet, find_root
 from mss_core.errors import choose
-from mss_core.graph import Context, checksum
+from mss_core.graph import Context
 from mss_core.models.released import from_torchaudio
 from mss_core.models.xumx import from_released
 
@@ -23,10 +23,4 @@ def prepare_separator(*, data: WeightSet, layout: str, version: int = 1, out: Pa
     path = weights.find(data, find_root(data.name, ctx.data))
     described, module = LAYOUTS[layout](weights.read(path), f"weights {data.name!r} ({path.name})")
     models.save(out, described, module)
-    note = {
-        "kind": "weights",
-        "text": f"released weights {data.name!r}",
-        "count": 1,
-        "items": [f"{path.name}, sha256 {checksum(path)}"],
-    }
-    (out / "notes.json").write_text(json.dumps([note]), encoding="utf-8")
+    write_notes(out, [weights.note(f"released weights {data.name!r}", path)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from mss_core import audio, models
+from mss_core.artefact import write_trained
 from mss_core.augment import Augment, augmented, check
 from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, Mixer, mix
@@ -100,8 +100,7 @@ def pretrain(
 
         epoch_steps = train.epoch_steps or max(1, mixer.items // train.batch)
         best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
-    models.save(out, described, module)
-    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    write_trained(out, described, module, best)
 
 
 def _losses(module: nn.Module, mixtures: torch.Tensor, references: torch.Tensor, loss: str) -> torch.Tensor:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mss_core import models
+from mss_core.artefact import write_json, write_trained
 from mss_core.augment import UNCHANGED, Augment
 from mss_core.classifiers import fit_classifier
 from mss_core.data.packed import Packed
@@ -36,6 +36,5 @@ def train_tail(
         if pretrained is not None:
             models.take_backbone(module, models.state(pretrained), "published weights")
         best = fit_classifier(module, packed, frames, train, ctx, augment)
-    models.save(out, described, module)
-    (out / "labels.json").write_text(json.dumps(packed.labels), encoding="utf-8")
-    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    write_trained(out, described, module, best)
+    write_json(out, "labels.json", packed.labels)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from mss_core.artefact import read_examples, read_notes, read_scores
 from mss_core.graph import Stage, digest, plain, read_history, walk, write_atomically
 from mss_core.recipe import flatten
 from mss_core.store import Store
@@ -121,13 +122,6 @@ def _labelled(tables: Sequence[pd.DataFrame], labels: Sequence[Mapping[str, Any]
     return pd.concat([pd.DataFrame(front), pd.concat(tables, ignore_index=True)], axis=1)
 
 
-def read_scores(directory: Path) -> pd.DataFrame:
-    """A stage's scores.csv; an empty score is NaN, an empty track or target stays text."""
-    return pd.read_csv(
-        directory / "scores.csv", keep_default_na=False, na_values={"score": [""]}, dtype={"track": str, "target": str}
-    )
-
-
 def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
     tables, labels = [], []
     for trial in trials:
@@ -197,7 +191,7 @@ def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
         {**note, "data": stage.name.removeprefix("prepare_")}
         for stage in plan.stages.values()
         if store.manifest(stage)
-        for note in _left(store, stage, "notes.json")
+        for note in read_notes(store.directory(stage))
     ]
     return list({digest(note): note for note in told}.values())  # what many stages say alike is told once
 
@@ -211,7 +205,7 @@ def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
             if stage.key in seen:
                 continue
             seen.add(stage.key)
-            for example in _left(store, stage, "examples.json"):
+            for example in read_examples(store.directory(stage)):
                 if told.setdefault((trial.variant.name, example["track"], example["target"]), trial.seed) != trial.seed:
                     continue
                 here = store.directory(stage).relative_to(store.root) / example["folder"]
@@ -224,14 +218,6 @@ def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
                     }
                 )
     return found
-
-
-def _left(store: Store, stage: Stage, name: str) -> list[dict[str, Any]]:
-    """A list that a stage left in its artefact for reports; empty where it left none."""
-    try:
-        return list(json.loads((store.directory(stage) / name).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return []
 
 
 def _hardware(manifests: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:

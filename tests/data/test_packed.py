@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from mss_core import audio
+from mss_core.artefact import read_notes
 from mss_core.claim import ClaimLost
 from mss_core.data import packed as module
 from mss_core.data.batches import Feed, Resident, Segments, places, stream, waveforms
-from mss_core.data.packed import Packed, notes_of, pack
+from mss_core.data.packed import Packed, pack
 from mss_core.data.sets import ClipSet, Item, Sound, Survey, TrackSet, survey
 from mss_core.graph import Context, Stage, read_history
 from mss_core.stages.prepare import prepare_tracks
@@ -197,7 +198,7 @@ def test_clipping_is_counted(tmp_path: Path) -> None:
     items = tuple(Item(name, name, lambda: Sound({"mixture": loud}, 16_000)) for name in ("train", "valid", "test"))
     opened = build(Survey(items), tmp_path / "out", rows=("mixture",))
     assert opened.read(opened.items[0]).max() == 1.0
-    clipped = next(note for note in notes_of(tmp_path / "out") if note["kind"] == "clipped")
+    clipped = next(note for note in read_notes(tmp_path / "out") if note["kind"] == "clipped")
     assert clipped["items"] == ["train: 7", "valid: 7", "test: 7"]
 
 
@@ -208,7 +209,7 @@ def test_items_unlike_the_others_and_truncated_ones_are_counted(tmp_path: Path) 
 
     items = (item("a"), item("b"), item("mono", 1), item("slow", rate=11_025), item("cut", seconds=1.0))
     build(Survey(items), tmp_path / "out", rows=("mixture",))
-    notes = {note["kind"]: note["items"] for note in notes_of(tmp_path / "out")}
+    notes = {note["kind"]: note["items"] for note in read_notes(tmp_path / "out")}
     assert notes["odd"] == ["mono: 1 channels, 16000 Hz", "slow: 2 channels, 11025 Hz"]
     assert notes["skipped"] == ["cut (stops after 0.5 of 1 s (truncated))"]
 
@@ -220,7 +221,7 @@ def test_the_same_audio_in_two_splits_and_a_mono_stem_are_counted(tmp_path: Path
 
     items = (item("x", "train", 0), item("y", "train", 0), item("z", "test", 0), item("w", "valid", 1, channels=1))
     build(Survey(items), tmp_path / "out", rows=("mixture", "a", "b"))
-    notes = {note["kind"]: note["items"] for note in notes_of(tmp_path / "out")}
+    notes = {note["kind"]: note["items"] for note in read_notes(tmp_path / "out")}
     assert notes["leak"] == ["x (train) and y (train) and z (test)"]
     assert notes["odd"] == ["w: a has 1 channel(s), the mixture 2"]
 
@@ -232,7 +233,7 @@ def test_half_an_mp3_is_a_counted_skip_in_training(tmp_path: Path) -> None:
     found = survey(ClipSet("mtg_jamendo", labels="top50"), {"mtg_jamendo": root})
     opened = build(found, tmp_path / "out", rows=("mixture",))
     assert len(opened.items) == 5
-    skipped = [item for note in notes_of(tmp_path / "out") if note["kind"] == "skipped" for item in note["items"]]
+    skipped = [item for note in read_notes(tmp_path / "out") if note["kind"] == "skipped" for item in note["items"]]
     assert len(skipped) == 1 and skipped[0].startswith("02/102.mp3 (stops after")
 
 

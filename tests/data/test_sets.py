@@ -11,10 +11,11 @@ import pytest
 import soundfile
 import torch
 
+from mss_core.artefact import read_notes
 from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.mixing import IncoherentMixer, segments
-from mss_core.data.packed import Packed, notes_of, pack
+from mss_core.data.packed import Packed, pack
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, ClipSet, TrackSet, survey
 from mss_core.graph import Context
 from tests.conftest import FREQUENCIES, write_clips, write_track
@@ -108,7 +109,7 @@ def test_a_silent_source_is_named(stems_tree: Path, tmp_path: Path) -> None:
     soundfile.write(folder / "bass.wav", np.zeros_like(mixture), rate, subtype="PCM_16")
     packed = packed_tracks(stems_tree, tmp_path / "out")
     assert [item.silent for item in packed.split("test")] == [("bass",), ()]
-    silent = [note for note in notes_of(tmp_path / "out") if note["kind"] == "silent"]
+    silent = [note for note in read_notes(tmp_path / "out") if note["kind"] == "silent"]
     assert silent[0]["items"] == ["f: bass"]
 
 
@@ -135,7 +136,7 @@ def test_a_bad_file_is_a_named_skip(stems_tree: Path, tmp_path: Path, harm: str)
         (folder / "bass.flac").write_bytes(content[: len(content) // 2])
     packed = packed_tracks(stems_tree, tmp_path / "out")
     assert [item.name for item in packed.split("train")] == ["a", "c", "d"]
-    skipped = [note for note in notes_of(tmp_path / "out") if note["kind"] == "skipped"]
+    skipped = [note for note in read_notes(tmp_path / "out") if note["kind"] == "skipped"]
     assert len(skipped) == 1 and skipped[0]["count"] == 1 and "b (" in skipped[0]["items"][0]
 
 
@@ -199,7 +200,7 @@ def test_clips_are_packed_with_labels(clips_tree: Path, tmp_path: Path) -> None:
     packed = packed_clips(clips_tree, tmp_path / "out")
     assert packed.labels == ("flute", "violin") and packed.single_label
     assert packed.truth(packed.split("valid")).tolist() == [[1, 0], [0, 1]]
-    padded = [note for note in notes_of(tmp_path / "out") if note["kind"] == "padded"]
+    padded = [note for note in read_notes(tmp_path / "out") if note["kind"] == "padded"]
     assert padded[0]["items"] == ["train0.wav"]
 
 

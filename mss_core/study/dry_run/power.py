@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pandas as pd
-
+from mss_core.artefact import read_scores
 from mss_core.store import Store
 from mss_core.study.study import Study
 
@@ -66,7 +65,7 @@ def spread(store: Store, name: str, metric: str, target: str) -> tuple[float, st
     for path in sorted(store.root.glob("studies/*/scores.csv")):
         if path.parent.name != name and not path.parent.name.startswith(f"{name}-"):
             continue
-        table = pd.read_csv(path, keep_default_na=False, na_values={"score": [""]}, dtype={"target": str})
+        table = read_scores(path.parent)
         table = table[(table["metric"] == metric) & (table["target"] == target)].dropna(subset=["score"])
         runs = table.groupby(["variant", "seed"])["score"].mean()
         groups = [group for _, group in runs.groupby("variant") if len(group) > 1]

@@ -6,15 +6,15 @@ does so on what an inference stage made of them. A spectrogram is stored flat, a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from mss_core.artefact import read_notes, write_notes
 from mss_core.data.items import Item, Sound, Survey
-from mss_core.data.packed import Packed, PackedItem, notes_of, pack
+from mss_core.data.packed import Packed, PackedItem, pack
 from mss_core.graph import Context
 
 Rows = Mapping[str, np.ndarray]
@@ -39,8 +39,7 @@ def derive(
     ]
     survey = Survey(tuple(found), labels=source.labels, single_label=source.single_label)
     pack(survey, rows, source.samplerate, 0, out, ctx, workers)
-    told = [note for note in notes_of(out) if note["kind"] == "clipped"]
-    (out / "notes.json").write_text(json.dumps(told), encoding="utf-8")
+    write_notes(out, [note for note in read_notes(out) if note["kind"] == "clipped"])
 
 
 def _sound(compute: Callable[[], Rows], samplerate: int) -> Sound:

@@ -7,19 +7,16 @@ in each segment, and silence (0 dB).
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-from mss_core import audio
+from mss_core.artefact import example, note, write_examples, write_notes, write_scores
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.graph import Context
 from mss_core.metrics.separation import spectrogram_sdr
-from mss_core.pictures import spectrograms
 from mss_core.systems.aemic.decibels import (
     Grid,
     Reconstruction,
@@ -79,23 +76,14 @@ def score_stems(
         for track, metrics in tables.items()
         for metric, values in metrics.items()
     ]
-    table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
-    table.to_csv(out / "scores.csv", index=False)
+    write_scores(out, rows)
     examples = []
     for index, (track, (_, item)) in enumerate(list(loudest.items())[:EXAMPLES], start=1):
-        folder = f"examples/{index}/{target}"
-        _example(
-            out / folder, packed, references[item.name], _values(separated, item, grid, removal), grid, reconstruction
-        )
-        examples.append({"track": track, "target": target, "folder": folder})
-    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
-    note = {
-        "kind": "silent",
-        "text": "segments whose target is silent, left out of their song's score",
-        "items": silent,
-        "count": len(silent),
-    }
-    (out / "notes.json").write_text(json.dumps([note] if silent else []), encoding="utf-8")
+        values = _values(separated, item, grid, removal)
+        sounds = _sounds(packed, references[item.name], values, grid, reconstruction)
+        examples.append(example(out, f"examples/{index}/{target}", track, target, sounds, packed.samplerate))
+    write_examples(out, examples)
+    write_notes(out, [note("silent", "segments whose target is silent, left out of their song's score", silent)])
 
 
 def _values(separated: Packed, item: PackedItem, grid: Grid, removal: SoftBins | None) -> torch.Tensor:
@@ -122,16 +110,9 @@ def _scores(reference: torch.Tensor, mixture: torch.Tensor, values: torch.Tensor
     }
 
 
-def _example(
-    folder: Path, packed: Packed, item: PackedItem, values: torch.Tensor, grid: Grid, reconstruction: Reconstruction
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _sounds(
+    packed: Packed, item: PackedItem, values: torch.Tensor, grid: Grid, reconstruction: Reconstruction
+) -> dict[str, np.ndarray]:
     mixture = packed.read(item, "mixture")
-    sounds = {
-        "mixture": mixture,
-        "reference": packed.read(item, "target"),
-        "estimate": waveforms(values, grid, reconstruction, torch.from_numpy(mixture)).numpy(),
-    }
-    for name, waveform in sounds.items():
-        audio.save(folder / f"{name}.wav", waveform, packed.samplerate)
-    spectrograms(folder.with_suffix(".png"), sounds, packed.samplerate)
+    estimate = waveforms(values, grid, reconstruction, torch.from_numpy(mixture)).numpy()
+    return {"mixture": mixture, "reference": packed.read(item, "target"), "estimate": estimate}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import models
+from mss_core.artefact import write_trained
 from mss_core.augment import generator
 from mss_core.data.batches import Feed, Segments, places, waveforms
 from mss_core.data.packed import Packed
@@ -81,5 +81,4 @@ def train_autoencoder(
             return {"loss": float(torch.cat(losses).mean()), "mae": float(torch.cat(errors).mean())}
 
         best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
-    models.save(out, described, module)
-    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    write_trained(out, described, module, best)

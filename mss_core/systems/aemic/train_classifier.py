@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from mss_core import models
 from mss_core.apply import inputs
+from mss_core.artefact import note, write_notes, write_trained
 from mss_core.classifiers import loss_of
 from mss_core.data.batches import Feed, Segments, places, waveforms
 from mss_core.data.packed import Packed
@@ -108,12 +108,10 @@ def train_classifier(
             return {"loss": 1 - area, "auc": area, name: float(torch.cat(losses).mean())}
 
         best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
-    models.save(out, described, module)
-    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    write_trained(out, described, module, best)
     if learning.select_on == "test":
         text = "a classifier's epoch was chosen by its AUC on the test clips, as published: its scores are too high"
-        note = {"kind": "selected on test", "text": text, "items": [], "count": 1}
-        (out / "notes.json").write_text(json.dumps([note]), encoding="utf-8")
+        write_notes(out, [note("selected on test", text, [], count=1)])
 
 
 def item_weights(truth: Tensor) -> Tensor:

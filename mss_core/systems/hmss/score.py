@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from mss_core import audio, models
+from mss_core import models
+from mss_core.artefact import COLUMNS, example, note, write_examples, write_notes, write_scores
 from mss_core.data.batches import spread
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.separation import si_sdr
+from mss_core.pictures import EXAMPLE_SECONDS
 from mss_core.systems.hmss.saliency import Chunk, ChunkReader, Sampling, chunks
 
-COLUMNS = ["track", "target", "metric", "aggregation", "score"]
-EXAMPLE_SECONDS = 6.0
 BATCH = 8
 
 
@@ -71,22 +70,12 @@ def score_levels(
     table = pd.DataFrame(rows, columns=["track", "leaf", "level", "si_sdr", "si_sdr_mixture"])
     table["si_sdr_improvement"] = table.si_sdr - table.si_sdr_mixture
     finite = np.isfinite(table[["si_sdr", "si_sdr_mixture"]]).all(axis=1)
-    summarise(table[finite], several=len(paths) > 1).to_csv(out / "scores.csv", index=False)
-    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
+    write_scores(out, summarise(table[finite], several=len(paths) > 1))
+    write_examples(out, examples)
     dropped = table[~finite]
-    notes = (
-        []
-        if dropped.empty
-        else [
-            {
-                "kind": "silent",
-                "text": "chunks without a finite SI-SDR (something in them is silent), left out",
-                "items": sorted({f"{row.track}: level {row.level + 1}" for row in dropped.itertuples()}),
-                "count": len(dropped),
-            }
-        ]
-    )
-    (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+    places = sorted({f"{row.track}: level {row.level + 1}" for row in dropped.itertuples()})
+    text = "chunks without a finite SI-SDR (something in them is silent), left out"
+    write_notes(out, [note("silent", text, places, len(dropped))])
 
 
 def summarise(table: pd.DataFrame, several: bool) -> pd.DataFrame:
@@ -127,10 +116,7 @@ def _examples(
     cut = round(EXAMPLE_SECONDS * samplerate)
     examples = []
     for level, node in enumerate(path):
-        name = f"examples/{chunk.item.name}-{chunk.start}/{node}".replace(" ", "_")
-        folder = out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, waveform in (("mixture", mixture), ("reference", references[level]), ("estimate", estimates[level])):
-            audio.save(folder / f"{kind}.wav", waveform[:cut], samplerate)
-        examples.append({"track": chunk.item.name, "target": node, "folder": name})
+        folder = f"examples/{chunk.item.name}-{chunk.start}/{node}".replace(" ", "_")
+        sounds = {"mixture": mixture[:cut], "reference": references[level][:cut], "estimate": estimates[level][:cut]}
+        examples.append(example(out, folder, chunk.item.name, node, sounds, samplerate, picture=False))
     return examples

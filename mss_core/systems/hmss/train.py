@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mss_core import models
+from mss_core.artefact import write_trained
 from mss_core.data.batches import Feed, spread, waveforms
 from mss_core.data.packed import Packed
 from mss_core.errors import choose
@@ -96,8 +96,7 @@ def train_levels(
             validate=validate,
             ctx=ctx,
         )
-    models.save(out, described, module)
-    (out / "best.json").write_text(json.dumps({**best, "chunks": len(reader.found)}), encoding="utf-8")
+    write_trained(out, described, module, best, chunks=len(reader.found))
 
 
 def value(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from mss_core.artefact import read_scores, table, write_scores
 from mss_core.graph import Context
 from mss_core.metrics.aggregate import aggregate
 
-COLUMNS = ["track", "target", "metric", "aggregation", "score"]
 AVERAGED = ("sdr", "sir", "sar")
 """What Table 4 of [Hung and Lerch 2020] averages."""
 
@@ -31,18 +31,18 @@ def evaluate_targets(
     Where a target has no defined score the mean over targets has none either: a gate that silences one instrument
     altogether must not raise the mean by taking it out.
     """
-    tracks = pd.concat([_read(path) for path in scores])
+    tracks = pd.concat([read_scores(path) for path in scores])
     rows = []
     for (target, metric, aggregation), group in tracks.groupby(["target", "metric", "aggregation"], sort=False):
         named = ", ".join(filter(None, [aggregation, f"{over_tracks} over tracks"]))
         rows.append(("", target, metric, named, aggregate(group.score, over_tracks)))
-    split = pd.DataFrame(rows, columns=COLUMNS)
+    split = table(rows)
     averages = []
     for target in targets:
         parts = split[(split.target == target) & split.metric.isin(AVERAGED)]
         if not parts.empty:
             averages.append(("", target, "avg", parts.aggregation.iloc[0], parts.score.mean(skipna=False)))
-    split = pd.concat([split, pd.DataFrame(averages, columns=COLUMNS)])
+    split = pd.concat([split, table(averages)])
     means = [
         (
             "",
@@ -53,19 +53,13 @@ def evaluate_targets(
         )
         for (metric, aggregation), group in split.groupby(["metric", "aggregation"], sort=False)
     ]
-    tables = [split, pd.DataFrame(means, columns=COLUMNS), tracks]
+    tables = [split, table(means), tracks]
     if activity is not None:
-        tables.insert(2, _read(activity))
-    pd.concat(tables).to_csv(out / "scores.csv", index=False)
+        tables.insert(2, read_scores(activity))
+    write_scores(out, pd.concat(tables))
     pd.concat([pd.read_csv(path / "frames.csv") for path in scores]).to_csv(out / "frames.csv", index=False)
     for target, path in zip(targets, scores, strict=True):
         if (path / "panel.npz").exists():
             (out / "panels").mkdir(exist_ok=True)
             shutil.copyfile(path / "panel.npz", out / "panels" / f"{target}.npz")
     ctx.report(step=1, total=1)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    names = {"track": str, "target": str}  # a track named 001 stays that
-    table = pd.read_csv(path / "scores.csv", keep_default_na=False, na_values={"score": [""]}, dtype=names)
-    return table[COLUMNS]

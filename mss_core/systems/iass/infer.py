@@ -6,13 +6,13 @@ it, so the network runs once.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from mss_core import models
+from mss_core.artefact import read_json
 from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
@@ -28,7 +28,7 @@ def infer_target(
     """Masks of the test tracks that hold the target and, where the classifier was trained, the activity of all."""
     packed = Packed(data)
     module = models.load(model).to(ctx.device)
-    classified = bool(json.loads((model / "best.json").read_text(encoding="utf-8"))["classified"])
+    classified = bool(read_json(model, "best.json")["classified"])
     tracks = packed.split("test")
     for number, track in enumerate(tracks):
         sounds = target not in track.silent

@@ -7,7 +7,6 @@ logit of being active in each frame, (batch, frame), or None.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import audio
+from mss_core.artefact import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Masks:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        content: dict[str, Any] = json.loads((directory / "tracks.json").read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(directory, "tracks.json")
         self.classified: bool = content["classified"]
         self._numbers = {name: number for number, name in enumerate(content["tracks"])}
 
@@ -145,7 +145,7 @@ class Masks:
 
 def write_index(out: Path, tracks: list[str], classified: bool) -> None:
     """Write what :class:`Masks` reads first."""
-    (out / "tracks.json").write_text(json.dumps({"classified": classified, "tracks": tracks}), encoding="utf-8")
+    write_json(out, "tracks.json", {"classified": classified, "tracks": tracks})
 
 
 def write_track(out: Path, number: int, mask: np.ndarray | None, activity: np.ndarray | None) -> None:

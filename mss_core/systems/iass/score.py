@@ -6,7 +6,6 @@ takes that second out of its own score. The stage counts such seconds, and gives
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mss_core.artefact import Score, add_example, write_examples, write_scores
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.aggregate import aggregate
 from mss_core.metrics.bss_eval import bss_eval
 from mss_core.metrics.separation import best_scalar, sdr
-from mss_core.pictures import example
 from mss_core.systems.iass.masking import Masks, Transform, apply_mask
 
-EXAMPLES = 1
 PANEL_FRAMES, PANEL_BANDS, PANEL_RANGE = 400, 128, 80.0
 
 
@@ -75,10 +73,11 @@ def score_target(
     packed, estimates = Packed(data), Masks(masks)
     gates = {} if gate is None else dict(np.load(gate / "gates.npz"))
     tracks = [(number, track) for number, track in enumerate(packed.split("test")) if target not in track.silent]
-    rows: list[tuple[str, str, str, float]] = []
+    rows: list[Score] = []
     counts: list[tuple[str, int, int, int, int]] = []
     examples: list[dict[str, str]] = []
     half = (2.0, -1)
+    framewise = f"{over_frames} over frames"
     for done, (number, track) in enumerate(tracks, start=1):
         mixture, reference = packed.read(track), packed.read(track, target)
         spectrum = transform.track(mixture, ctx.device)
@@ -88,36 +87,28 @@ def score_target(
         both = np.stack([estimate, mixture if remainder == "mixture" else mixture - estimate])
         found = bss_eval(references, both, packed.samplerate, window, hop, silent="drop", track=track.name)
         rows += [
-            (track.name, metric, f"{over_frames} over frames", aggregate(getattr(found, metric)[0], over_frames))
+            (track.name, target, metric, framewise, aggregate(getattr(found, metric)[0], over_frames))
             for metric in ("sdr", "isr", "sir", "sar")
         ]
         starts = np.round(found.start * packed.samplerate).astype(int)
         size = min(int(window * packed.samplerate), track.length)
-        rows.append(
-            (
-                track.name,
-                "sdr_all",
-                f"{over_frames} over frames",
-                aggregate(_sounding(reference, estimate, starts, size), over_frames),
-            )
-        )
-        rows += [(track.name, metric, "", score) for metric, score in _whole(reference, estimate, mixture).items()]
+        every = aggregate(_sounding(reference, estimate, starts, size), over_frames)
+        rows.append((track.name, target, "sdr_all", framewise, every))
+        rows += [
+            (track.name, target, metric, "", score) for metric, score in _whole(reference, estimate, mixture).items()
+        ]
         counts.append((track.name, *_counts(references, both, np.isnan(found.sdr[0]), starts, size)))
         share = _sounding_share(transform.track(reference).abs())
         if abs(share - 0.5) < half[0]:
             half = (abs(share - 0.5), number)
-        if len(examples) < EXAMPLES:
-            folder = f"examples/{len(examples) + 1}/{target}"
-            example(out / folder, mixture, reference, estimate, packed.samplerate, picture=False)
-            examples.append({"track": track.name, "target": target, "folder": folder})
+        sounds = {"mixture": mixture, "reference": reference, "estimate": estimate}
+        add_example(examples, out, track.name, target, sounds, packed.samplerate, most=1, picture=False)
         ctx.report(step=done, total=len(tracks))
-    table = pd.DataFrame(rows, columns=["track", "metric", "aggregation", "score"])
-    table.insert(1, "target", target)
-    table.to_csv(out / "scores.csv", index=False)
+    write_scores(out, rows)
     frames = pd.DataFrame(counts, columns=["track", "frames", "dropped", "silent_reference", "silent_estimate"])
     frames.insert(1, "target", target)
     frames.to_csv(out / "frames.csv", index=False)
-    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
+    write_examples(out, examples)
     if half[1] >= 0:
         track = packed.split("test")[half[1]]
         _panel(

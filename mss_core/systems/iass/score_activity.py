@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from mss_core.artefact import Score, write_scores
 from mss_core.data.activity import Confidences
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -55,11 +55,10 @@ def score_activity(
         ("activity_auc_1s_energy", "over seconds"): activity_auc(truths, energies, rate),
         ("activation_rate", "over frames"): every.mean(0),
     }
-    rows = []
+    rows: list[Score] = []
     for (metric, aggregation), values in columns.items():
         rows += [("", name, metric, aggregation, float(value)) for name, value in zip(names, values, strict=True)]
         if metric == "activity_auc_1s":
             rows.append(("", "macro", metric, f"{aggregation}, mean over targets", macro(values)))
-    table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
-    table.to_csv(out / "scores.csv", index=False)
+    write_scores(out, rows)
     ctx.report(step=1, total=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import models
+from mss_core.artefact import write_trained
 from mss_core.data.activity import Confidences
 from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
 from mss_core.data.mixing import AccompanimentMixer, RemixMixer, mix
@@ -132,10 +132,7 @@ def train_target(
 
         epoch_steps = train.epoch_steps or max(1, mixing.samples_per_track * mixer.items // train.batch)
         best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
-    models.save(out, described, module)
-    (out / "best.json").write_text(
-        json.dumps({**best, "classified": labels is not None, "songs": mixer.items}), encoding="utf-8"
-    )
+    write_trained(out, described, module, best, classified=labels is not None, songs=mixer.items)
 
 
 def _mixer(packed: Packed, target: str, length: int, mixing: Remix, seed: int) -> AccompanimentMixer | RemixMixer:

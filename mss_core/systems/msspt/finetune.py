@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mss_core import models
+from mss_core.artefact import write_trained
 from mss_core.augment import UNCHANGED, Augment
 from mss_core.classifiers import fit_classifier
 from mss_core.data.packed import Packed
@@ -84,5 +84,4 @@ def finetune(
             models.take_backbone(module.tail, inflate(published, module.tail, joining.inflation), "published weights")
             module.begin(published)
         best = fit_classifier(module, packed, frames, train, ctx, augment)
-    models.save(out, described, module)
-    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    write_trained(out, described, module, best)

@@ -6,21 +6,17 @@ gain a frequency fitted on the training tracks.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from mss_core import models
 from mss_core.apply import equalise, separate_track, spectrum_of
+from mss_core.artefact import Score, add_example, write_examples, write_scores
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.separation import si_sdr, static_wiener
-from mss_core.pictures import example
-
-EXAMPLES = 2
 
 
 def score_separator(
@@ -40,7 +36,7 @@ def score_separator(
         )
         for source in sources
     ]
-    rows: list[tuple[str, str, str, float]] = []
+    rows: list[Score] = []
     examples: list[dict[str, str]] = []
     for number, track in enumerate(tracks, start=1):
         mixture = packed.read(track)
@@ -51,19 +47,14 @@ def score_separator(
                 continue
             reference = packed.read(track, source)
             rows += [
-                (track.name, source, metric, score)
+                (track.name, source, metric, "", score)
                 for metric, score in _scores(reference, estimate, mixture, gain).items()
             ]
-            told = sum(example["target"] == source for example in examples)
-            if told < EXAMPLES:
-                folder = f"examples/{told + 1}/{source}"
-                example(out / folder, mixture, reference, estimate, packed.samplerate)
-                examples.append({"track": track.name, "target": source, "folder": folder})
+            sounds = {"mixture": mixture, "reference": reference, "estimate": estimate}
+            add_example(examples, out, track.name, source, sounds, packed.samplerate)
         ctx.report(step=number, total=len(tracks))
-    table = pd.DataFrame(rows, columns=["track", "target", "metric", "score"])
-    table.insert(3, "aggregation", "")
-    table.to_csv(out / "scores.csv", index=False)
-    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
+    write_scores(out, rows)
+    write_examples(out, examples)
 
 
 def _scores(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray, gain: np.ndarray) -> dict[str, float]:

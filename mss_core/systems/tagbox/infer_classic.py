@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.systems.tagbox import classic
+from mss_core.systems.tagbox.estimates import write_estimate, write_index
 
 METHODS = {"hpss": ("drums",), "repet_sim": ("vocals",), "attenuated": ()}
 """Each method with the only targets it can tell; none named: any. ``attenuated`` is the mixture 60 dB down."""
@@ -31,10 +31,6 @@ def infer_classic(
             estimate = classic.foreground(mixture, packed.samplerate)
         else:
             estimate = mixture * np.float32(1e-3)
-        folder = out / item.name
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "masked.npy", estimate)
-        np.save(folder / "reference.npy", mixture)
+        write_estimate(out, item.name, estimate, mixture)
         ctx.report(step=number, total=len(items))
-    index = {"target": target, "tracks": [item.name for item in items], "samplerate": packed.samplerate}
-    (out / "estimates.json").write_text(json.dumps(index), encoding="utf-8")
+    write_index(out, target, items, packed.samplerate)

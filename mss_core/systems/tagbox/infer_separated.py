@@ -3,10 +3,8 @@ is not trained to separate."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mss_core import models
@@ -14,6 +12,7 @@ from mss_core.apply import separate_stems
 from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
+from mss_core.systems.tagbox.estimates import write_estimate, write_index
 
 
 def infer_separated(
@@ -31,10 +30,6 @@ def infer_separated(
         mixture = packed.read(item)
         with torch.inference_mode():
             found = separate_stems(module, mixture[None], packed.samplerate, ctx.device, module.stems)
-        folder = out / item.name
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "masked.npy", found[target][0])
-        np.save(folder / "reference.npy", mixture)
+        write_estimate(out, item.name, found[target][0], mixture)
         ctx.report(step=number, total=len(items))
-    index = {"target": target, "tracks": [item.name for item in items], "samplerate": packed.samplerate}
-    (out / "estimates.json").write_text(json.dumps(index), encoding="utf-8")
+    write_index(out, target, items, packed.samplerate)

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 
 from mss_core import models
+from mss_core.artefact import read_json, write_notes
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.errors import choose
 from mss_core.graph import Context, write_atomically
+from mss_core.systems.tagbox.estimates import write_index
 from mss_core.systems.tagbox.steering import SteerConfig, Wanted, steer
 
 
@@ -75,25 +77,13 @@ def infer_steered(
         (ctx.work / item.name).rename(out / item.name)
     _steps(out, list(done.values()))
     silent = sorted({item.name for item, start in clips if (item, start) not in heard})
-    notes = (
-        [
-            {
-                "kind": "silent",
-                "text": f"clips of silence, not steered towards {target}",
-                "count": len(silent),
-                "items": silent,
-            }
-        ]
-        if silent
-        else []
-    )
-    (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
-    index = {"target": target, "tracks": [item.name for item in items], "samplerate": packed.samplerate}
-    (out / "estimates.json").write_text(json.dumps(index), encoding="utf-8")
+    text = f"clips of silence, not steered towards {target}"
+    write_notes(out, [{"kind": "silent", "text": text, "count": len(silent), "items": silent}])
+    write_index(out, target, items, packed.samplerate)
 
 
 def _wanted(folder: Path, tags: Sequence[str], device: str) -> Wanted:
-    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    labels = read_json(folder, "labels.json")
     target = torch.zeros(len(labels))
     for tag in tags:
         choose("tag of the tagger", tag, labels)

@@ -6,14 +6,14 @@ of its outputs, since no checkpoint holds their names and orders differ between 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mss_core import models
+from mss_core.artefact import write_json, write_notes
 from mss_core.data import weights
 from mss_core.data.sets import WeightSet, find_root
-from mss_core.graph import Context, checksum
+from mss_core.graph import Context
 from mss_core.systems.tagbox.taggers import from_released
 
 
@@ -23,7 +23,7 @@ def prepare_vqvae(*, data: WeightSet, vqvae: dict[str, Any], version: int = 1, o
     module = models.build(vqvae)
     _load(module, weights.read(path), f"weights {data.name!r} ({path.name})")
     models.save(out, vqvae, module)
-    _note(out, data, path)
+    write_notes(out, [weights.note(f"released weights {data.name!r}", path)])
 
 
 def prepare_tagger(*, data: WeightSet, tagger: dict[str, Any], version: int = 1, out: Path, ctx: Context) -> None:
@@ -43,21 +43,11 @@ def prepare_tagger(*, data: WeightSet, tagger: dict[str, Any], version: int = 1,
     module = models.build(described)
     _load(module, from_released(weights.read(path)), f"weights {data.name!r} ({path.name})")
     models.save(out, described, module)
-    (out / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
-    _note(out, data, path)
+    write_json(out, "labels.json", labels)
+    write_notes(out, [weights.note(f"released weights {data.name!r}", path)])
 
 
 def _load(module: Any, state: dict[str, Any], what: str) -> None:
     kept = models.take(module, state, what)
     if kept:
         raise ValueError(f"{what}: no {sorted(kept)[0]!r}, which the model has ({len(kept)} tensors are missing)")
-
-
-def _note(out: Path, data: WeightSet, path: Path) -> None:
-    note = {
-        "kind": "weights",
-        "text": f"released weights {data.name!r}",
-        "count": 1,
-        "items": [f"{path.name}, sha256 {checksum(path)}"],
-    }
-    (out / "notes.json").write_text(json.dumps([note]), encoding="utf-8")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from mss_core.artefact import Score, add_example, table, write_examples, write_scores
 from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.metrics.bss_eval import bss_eval
 from mss_core.metrics.separation import best_scalar, si_sdr
-from mss_core.pictures import example
-
-EXAMPLES = 2
+from mss_core.systems.tagbox.estimates import read_index
 
 
 def score_estimates(
@@ -37,11 +35,11 @@ def score_estimates(
     choose("output", output, ("masked", "residual"))
     packed = Packed(data)
     by_name = {item.name: item for item in packed.split("test")}
-    rows: list[tuple[str, str, str, str, float]] = []
+    rows: list[Score] = []
     examples: list[dict[str, str]] = []
-    told = sum(len(_index(folder)["tracks"]) for folder in estimates)
+    told = sum(len(read_index(folder)["tracks"]) for folder in estimates)
     for folder in estimates:
-        index = _index(folder)
+        index = read_index(folder)
         target = index["target"]
         for track in index["tracks"]:
             item = by_name[track]
@@ -55,16 +53,13 @@ def score_estimates(
                 (track, target, metric, how, score)
                 for (metric, how), score in scores(source, estimate, mixture, packed.samplerate).items()
             ]
-            number = 1 + sum(example["target"] == target for example in examples)
-            if number <= EXAMPLES:
-                name = f"examples/{number}/{target}"
-                example(out / name, mixture, source, estimate, packed.samplerate)
-                examples.append({"track": track, "target": target, "folder": name})
-    table = pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"])
-    means = table.groupby(["track", "metric", "aggregation"], sort=False, as_index=False)["score"].mean()
+            sounds = {"mixture": mixture, "reference": source, "estimate": estimate}
+            add_example(examples, out, track, target, sounds, packed.samplerate)
+    tracks = table(rows)
+    means = tracks.groupby(["track", "metric", "aggregation"], sort=False, as_index=False)["score"].mean()
     means.insert(1, "target", "macro")
-    pd.concat([table, means]).to_csv(out / "scores.csv", index=False)
-    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
+    write_scores(out, pd.concat([tracks, means]))
+    write_examples(out, examples)
 
 
 def scores(
@@ -102,7 +97,3 @@ def _median(values: np.ndarray) -> float:
 def _mean(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else float("nan")
-
-
-def _index(folder: Path) -> dict[str, object]:
-    return dict(json.loads((folder / "estimates.json").read_text(encoding="utf-8")))

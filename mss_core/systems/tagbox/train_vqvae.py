@@ -3,7 +3,6 @@ not at hand."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import models
+from mss_core.artefact import write_trained
 from mss_core.data.packed import Packed, starts
 from mss_core.graph import Context
 from mss_core.runtime import seeded
@@ -65,5 +65,4 @@ def train_vqvae(
         best = fit(
             module, train, epoch_steps=steps, batch=batch, loss=lambda m, x: m.loss(x), validate=validate, ctx=ctx
         )
-    models.save(out, vqvae, module)
-    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    write_trained(out, vqvae, module, best)

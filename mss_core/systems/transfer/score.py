@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +12,13 @@ from torch import nn
 
 from mss_core import models
 from mss_core.apply import separate_stems
+from mss_core.artefact import Score, add_example, note, table, write_examples, write_notes, write_scores
 from mss_core.data.sets import TrackSet, survey
 from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.metrics.aggregate import aggregate
 from mss_core.metrics.bss_eval import frame_sdr
 from mss_core.metrics.separation import global_sdr, oracle, si_sdr
-from mss_core.pictures import example
-
-COLUMNS = ["track", "target", "metric", "aggregation", "score"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def score_songs(
     """
     tracks = [item for item in survey(data, ctx.data).items if item.split == "test"]
     module = models.load(model).to(ctx.device)
-    scores: list[tuple[str, str, str, str, float]] = []
+    scores: list[Score] = []
     examples: list[dict[str, str]] = []
     silent = []
     framewise = f"{scoring.frames} over frames of {scoring.window:g} s"
@@ -96,27 +93,13 @@ def score_songs(
                 (item.name, stem, "si_sdr", "", float(si_sdr(references[index], estimates[index], axis=(-2, -1)))),
             ]
             if number == 1:
-                folder = f"examples/1/{stem}"
-                example(
-                    out / folder, mixture.mean(0), references[index].mean(0), estimates[index].mean(0), sound.samplerate
-                )
-                examples.append({"track": item.name, "target": stem, "folder": folder})
+                channels = {"mixture": mixture, "reference": references[index], "estimate": estimates[index]}
+                sounds = {name: waveform.mean(0) for name, waveform in channels.items()}
+                add_example(examples, out, item.name, stem, sounds, sound.samplerate)
         ctx.report(step=number, total=len(tracks))
-    summarise(pd.DataFrame(scores, columns=COLUMNS), scoring).to_csv(out / "scores.csv", index=False)
-    (out / "examples.json").write_text(json.dumps(examples), encoding="utf-8")
-    notes = (
-        []
-        if not silent
-        else [
-            {
-                "kind": "silent",
-                "text": "stems silent in a song, left out of its scores",
-                "items": silent,
-                "count": len(silent),
-            }
-        ]
-    )
-    (out / "notes.json").write_text(json.dumps(notes), encoding="utf-8")
+    write_scores(out, summarise(table(scores), scoring))
+    write_examples(out, examples)
+    write_notes(out, [note("silent", "stems silent in a song, left out of its scores", silent)])
 
 
 def _estimates(module: nn.Module, stems: tuple[str, ...], mixture: np.ndarray, rate: int, device: str) -> np.ndarray:
@@ -142,4 +125,4 @@ def summarise(tracks: pd.DataFrame, scoring: StemScoring) -> pd.DataFrame:
             (track, "macro", metric, "mean over stems", float(rows.score.mean()))
             for track, rows in group.groupby("track", sort=False)
         ]
-    return pd.concat([tracks, pd.DataFrame(lines, columns=COLUMNS)], ignore_index=True)
+    return pd.concat([tracks, table(lines)], ignore_index=True)

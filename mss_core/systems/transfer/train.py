@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mss_core import models
+from mss_core.artefact import write_trained
 from mss_core.augment import Augment, augmented
 from mss_core.data.batches import Feed, Mapped, waveforms
 from mss_core.data.packed import Packed
@@ -87,8 +87,7 @@ def train_stems(
             validate=validate,
             ctx=ctx,
         )
-    models.save(out, described, module)
-    (out / "best.json").write_text(json.dumps(best), encoding="utf-8")
+    write_trained(out, described, module, best)
 
 
 def value(module: nn.Module, stems: Tensor, training: StemTraining) -> Tensor:

@@ -1,0 +1,129 @@
+"""What a stage leaves in its artefact, beside what only its own system reads: scores.csv, notes.json and examples.json
+for reports, and a trained model with best.json. One writer and one reader for each; docs/formats.md says what a report
+makes of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mss_core import models
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COLUMNS = ["track", "target", "metric", "aggregation", "score"]
+Score = tuple[str, str, str, str, float]
+"""A row of scores.csv; ``track`` is empty for a score of a whole split, ``score`` is NaN where it is undefined."""
+
+
+def write_json(out: Path, name: str, content: Any) -> None:
+    """Write ``content`` as the JSON file ``name`` of an artefact."""
+    (out / name).write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_json(directory: Path, name: str) -> Any:
+    """What :func:`write_json` wrote."""
+    return json.loads((directory / name).read_text(encoding="utf-8"))
+
+
+def table(rows: Iterable[Score]) -> pd.DataFrame:
+    """Rows of scores with the columns of scores.csv."""
+    return pd.DataFrame(list(rows), columns=COLUMNS)
+
+
+def write_scores(out: Path, scores: Iterable[Score] | pd.DataFrame) -> None:
+    """Write scores.csv, of rows or of a table that has COLUMNS."""
+    (scores[COLUMNS] if isinstance(scores, pd.DataFrame) else table(scores)).to_csv(out / "scores.csv", index=False)
+
+
+def read_scores(directory: Path) -> pd.DataFrame:
+    """The scores.csv of a stage or of a study, with all its columns: an empty score is NaN, an empty track or target
+    stays text, and a track named 001 keeps its name."""
+    names = {"track": str, "target": str}
+    return pd.read_csv(directory / "scores.csv", keep_default_na=False, na_values={"score": [""]}, dtype=names)
+
+
+def note(kind: str, text: str, items: Sequence[str], count: int | None = None) -> dict[str, Any]:
+    """Something that a report must say: ``kind`` groups equal cases, ``items`` names them, ``count`` says how many
+    (by default as many as are named)."""
+    return {"kind": kind, "text": text, "items": list(items), "count": len(items) if count is None else count}
+
+
+def write_notes(out: Path, notes: Iterable[Mapping[str, Any]]) -> None:
+    """Write notes.json. A note about no case at all is left out."""
+    write_json(out, "notes.json", [told for told in notes if told["count"]])
+
+
+def read_notes(directory: Path) -> list[dict[str, Any]]:
+    """The notes of an artefact; none where its stage left no file."""
+    return _listed(directory, "notes.json")
+
+
+def example(
+    out: Path, folder: str, track: str, target: str, sounds: Mapping[str, np.ndarray], rate: int, picture: bool = True
+) -> dict[str, str]:
+    """Write one example and return its line of examples.json.
+
+    Args:
+        folder: where below ``out`` the sounds go, as WAV files; the picture of their spectra lies beside it.
+        sounds: ``mixture``, ``reference`` and ``estimate``, in the order of the picture. Shape: (time,) each.
+        rate: samples per second.
+    """
+    from mss_core import audio
+    from mss_core.pictures import spectrograms
+
+    (out / folder).mkdir(parents=True, exist_ok=True)
+    for name, waveform in sounds.items():
+        audio.save(out / folder / f"{name}.wav", waveform, rate)
+    if picture:
+        spectrograms((out / folder).with_suffix(".png"), sounds, rate)
+    return {"track": track, "target": target, "folder": folder}
+
+
+def add_example(
+    examples: list[dict[str, str]],
+    out: Path,
+    track: str,
+    target: str,
+    sounds: Mapping[str, np.ndarray],
+    rate: int,
+    most: int = 2,
+    picture: bool = True,
+) -> None:
+    """Add to ``examples`` the stretch of a track where the reference is loudest, unless ``most`` of the target are
+    there already. See :func:`example` for the arguments."""
+    from mss_core.pictures import loudest
+
+    number = 1 + sum(earlier["target"] == target for earlier in examples)
+    if number <= most:
+        part = loudest(sounds["reference"], rate)
+        cut = {name: waveform[part] for name, waveform in sounds.items()}
+        examples.append(example(out, f"examples/{number}/{target}", track, target, cut, rate, picture))
+
+
+def write_examples(out: Path, examples: Sequence[Mapping[str, str]]) -> None:
+    """Write examples.json."""
+    write_json(out, "examples.json", examples)
+
+
+def read_examples(directory: Path) -> list[dict[str, str]]:
+    """The examples of an artefact; none where its stage left no file."""
+    return _listed(directory, "examples.json")
+
+
+def write_trained(
+    out: Path, described: dict[str, Any], module: Any, best: Mapping[str, float], **facts: bool | int
+) -> None:
+    """Write model.json and weights.pt, and best.json: the metrics of the kept epoch, with ``facts`` of the training."""
+    models.save(out, described, module)
+    write_json(out, "best.json", {**best, **facts})
+
+
+def _listed(directory: Path, name: str) -> list[dict[str, Any]]:
+    return list(read_json(directory, name)) if (directory / name).exists() else []
