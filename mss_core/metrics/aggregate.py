@@ -8,13 +8,9 @@ a perfect one) are left out, as museval does, and counted.
 Tables are pandas DataFrames in museval's words: track, target (a source), metric, score.
 """
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-
-from mss_core.metrics.bss_eval import BssEval
 
 METRICS = ("SDR", "ISR", "SIR", "SAR")
 
@@ -34,27 +30,6 @@ def aggregate(values: ArrayLike, how: str) -> float:
     if not values.size:
         return float("nan")
     return float(values.mean() if how == "mean" else np.median(values))
-
-
-def frame_table(tracks: Mapping[str, BssEval], targets: Sequence[str]) -> pd.DataFrame:
-    """All frames of all tracks: track, target, metric, time, score.
-
-    Args:
-        tracks: name -> scores.
-        targets: names of the sources, in the order of the scores.
-    """
-    rows = []
-    for track, scores in tracks.items():
-        if len(scores.sdr) != len(targets):
-            raise ValueError(
-                f"track {track!r} has scores of {len(scores.sdr)} sources, and targets are {list(targets)}"
-            )
-        for metric in METRICS:
-            values = getattr(scores, metric.lower())
-            for target, row in zip(targets, values, strict=True):
-                frame = {"track": track, "target": target, "metric": metric}
-                rows += [frame | {"time": float(t), "score": float(v)} for t, v in zip(scores.start, row, strict=True)]
-    return pd.DataFrame(rows, columns=["track", "target", "metric", "time", "score"])
 
 
 def over_frames(frames: pd.DataFrame, how: str) -> pd.DataFrame:

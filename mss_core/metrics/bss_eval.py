@@ -82,7 +82,7 @@ def bss_eval(
 ) -> BssEval:
     """BSS Eval v4 of one track, equal to museval 0.4.1 to 1e-6 dB up to about 100 dB.
 
-    Takes one core; for many tracks on many cores see `tracks.bss_eval_tracks`.
+    Takes one core; for many tracks on many cores see `tracks.parallel`.
 
     Args:
         references: true sources, (source, time, channel), or (source, time) for mono.

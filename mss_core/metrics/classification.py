@@ -116,26 +116,6 @@ def weighted_accuracy(truth_index: ArrayLike, scores: ArrayLike) -> float:
     return macro([right[truth_index == c].mean() for c in np.unique(truth_index)])
 
 
-def instrument_auc(truth: ArrayLike, scores: ArrayLike, instruments: Sequence[str]) -> dict[str, float]:
-    """ROC-AUC of each instrument against all others, by name, as [Ligtenberg] and IRMAS do.
-
-    Shape: truth (item, instrument) of 0 / 1, or (item,) of class indices; scores
-    (item, instrument). `macro(result.values())` is the papers' overall figure.
-
-    >>> instrument_auc([0, 1, 1], [[.9, .1], [.2, .8], [.3, .7]], ["cello", "flute"])
-    {'cello': 1.0, 'flute': 1.0}
-    """
-    truth, scores = _array(truth), _array(scores)
-    if scores.ndim != 2 or scores.shape[1] != len(instruments):
-        raise ValueError(
-            f"scores of shape {scores.shape} for {len(instruments)} instruments: should be (item, {len(instruments)})"
-        )
-    if truth.ndim == 1:
-        truth, scores = _checked_index(truth, scores)
-        truth = truth[:, None] == np.arange(len(instruments))
-    return dict(zip(instruments, roc_auc(truth, scores).tolist(), strict=True))
-
-
 def second_medians(values: ArrayLike, frame_rate: float) -> np.ndarray:
     """Median of each second of one track's frame-level values.
 

@@ -155,7 +155,7 @@ def write(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """The frames in a file of museval's, as `aggregate.frame_table` returns them.
+    """The frames in a file of museval's: track, target, metric, time, score.
 
     Raises:
         ValueError: the file is no museval file; the message names it and what is missing.

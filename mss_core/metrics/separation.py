@@ -93,64 +93,6 @@ def spectrogram_sdr(reference: ArrayLike, estimate: ArrayLike) -> ArrayLike:
     return sdr(reference, estimate, axis=(-2, -1), delta=1e-7)
 
 
-def improvements(
-    reference: ArrayLike, estimate: ArrayLike, mixture: ArrayLike, axis: Axis = -1, zero_mean: bool = False
-) -> dict[str, dict[str, ArrayLike]]:
-    """SDR, SI-SDR and their improvements over the mixture, with the baselines they need.
-
-    The rows: "estimate"; "mixture" (as the estimate; improvement 0); "silence" (0 dB of SDR, so
-    an improvement of minus the mixture's SDR: 6 to 10 dB for a quiet source); "best scalar" (the
-    mixture times `best_scalar`, which does better still). An SDR improvement not clearly above
-    the last is no separation. In SI-SDR the scaled mixture gains 0 dB, and silence is undefined.
-
-    Args:
-        reference, estimate, mixture: (..., time), the mixture may lack the source axis.
-        axis: axes one score spans.
-        zero_mean: for SI-SDR.
-
-    Returns:
-        row -> {"sdr", "sdri", "si_sdr", "si_sdri"} -> (...), dB.
-
-    >>> rows = improvements([1., 0., 0.], [1., .1, 0.], [1., 2., 0.])
-    >>> {name: float(row["sdri"].round(2)) for name, row in rows.items()}
-    {'estimate': 26.02, 'mixture': 0.0, 'silence': 6.02, 'best scalar': 6.99}
-    """
-    (s, e, m), back = _tensors(reference=reference, estimate=estimate, mixture=mixture)
-    m = m.expand_as(s)
-    gain = (m * s).sum(axis, keepdim=True) / (m * m).sum(axis, keepdim=True)
-    rows = {"estimate": e, "mixture": m, "silence": torch.zeros_like(s), "best scalar": gain * m}
-    out = {}
-    for name, x in rows.items():
-        plain, invariant = sdr(s, x, axis), si_sdr(s, x, zero_mean, axis)
-        values = {
-            "sdr": plain,
-            "sdri": plain - sdr(s, m, axis),
-            "si_sdr": invariant,
-            "si_sdri": invariant - si_sdr(s, m, zero_mean, axis),
-        }
-        out[name] = {key: back(value) for key, value in values.items()}
-    return out
-
-
-def in_chunks(signal: ArrayLike, samples: int) -> ArrayLike:
-    """The signal cut into chunks, the last partial one left out unless it is all there is.
-
-    For scores by chunk, e.g. SI-SDR without mean on 10 s [Zhang, hierarchical separation]:
-    `aggregate(si_sdr(in_chunks(s, n), in_chunks(e, n), zero_mean=True), "mean")`.
-
-    Shape: (..., time); returns (..., chunk, samples).
-
-    >>> in_chunks([1., 2., 3., 4., 5.], 2).tolist()
-    [[1.0, 2.0], [3.0, 4.0]]
-    """
-    if samples < 1:
-        raise ValueError(f"chunks of {samples} samples, should be at least 1")
-    (x,), back = _tensors(signal=signal)
-    count = max(x.shape[-1] // samples, 1)
-    samples = min(samples, x.shape[-1])
-    return back(x[..., : count * samples].reshape(*x.shape[:-1], count, samples))
-
-
 def oracle(
     references: ArrayLike,
     mixture: ArrayLike | None = None,

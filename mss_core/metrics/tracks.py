@@ -4,47 +4,17 @@ Threads do: torch and numpy leave the interpreter's lock while they work, and ar
 copied between processes. Each item gets one core.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 import torch
-from numpy.typing import ArrayLike
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mss_core.metrics.bss_eval import BssEval, bss_eval
 from mss_core.metrics.threads import one_core
 
 T = TypeVar("T")
-Loaded = tuple[ArrayLike, ArrayLike, float]
-
-
-def bss_eval_tracks(
-    tracks: Mapping[str, Callable[[], Loaded]], jobs: int = 1, progress: bool = True, **settings: object
-) -> dict[str, BssEval]:
-    """`bss_eval` of many tracks, in their order.
-
-    Args:
-        tracks: name -> function returning references, estimates and rate; called when the
-            track's turn comes, so that only `jobs` tracks are in memory.
-        jobs: tracks at a time.
-        progress: show a bar on stderr.
-        settings: further arguments of `bss_eval`.
-
-    Raises:
-        the first error of a track, once all are done; a ValueError names the track.
-    """
-
-    def one(name: str) -> BssEval:
-        references, estimates, rate = tracks[name]()
-        return bss_eval(references, estimates, rate, track=name, **settings)
-
-    done = dict(parallel(one, list(tracks), jobs, "BSS Eval" if progress else ""))
-    for name in tracks:
-        if isinstance(done[name], Exception):
-            raise done[name]
-    return {name: done[name] for name in tracks}
 
 
 def parallel(

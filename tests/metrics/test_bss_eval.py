@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mss_core.metrics import cache, correlation, frames, museval_io, projection, toeplitz
 from mss_core.metrics.bss_eval import bss_eval, frame_sdr, validate
-from mss_core.metrics.tracks import bss_eval_tracks, parallel
+from mss_core.metrics.tracks import parallel
 from tests.metrics.signals import made_up
 
 METRICS = ("sdr", "isr", "sir", "sar")
@@ -309,11 +309,10 @@ def test_where_museval_cannot_solve_ours_is_stable():
 
 def test_many_tracks_are_those_one_by_one():
     made = {f"track {i}": made_up(50 + i, 2, 1, 1.5) for i in range(5)}
-    loaders = {name: (lambda p=pair: (*p, RATE)) for name, pair in made.items()}
     before = torch.get_num_threads()
-    together = bss_eval_tracks(loaders, jobs=3, progress=False)
+    together = dict(parallel(lambda name: bss_eval(*made[name], RATE, track=name), list(made), jobs=3))
     assert torch.get_num_threads() == before
-    assert list(together) == list(made)
+    assert set(together) == set(made)
     for name, (references, estimates) in made.items():
         assert_same(together[name], bss_eval(references, estimates, RATE), 1e-12)
 
@@ -342,15 +341,16 @@ def test_one_core_is_taken_and_given_back(pair, monkeypatch):
 def test_an_error_names_its_track_and_the_others_are_done():
     done = []
 
-    def load(i):
-        done.append(i)
-        references, estimates = made_up(i, 2, 1, 1.0)
-        return references, estimates[: 1 if i == 1 else 2], RATE
+    def scored(name):
+        done.append(name)
+        references, estimates = made_up(int(name[-1]), 2, 1, 1.0)
+        return bss_eval(references, estimates[: 1 if name == "song 1" else 2], RATE, track=name)
 
-    loaders = {f"song {i}": (lambda i=i: load(i)) for i in range(4)}
-    with pytest.raises(ValueError, match="track 'song 1': 1 estimates for 2 references"):
-        bss_eval_tracks(loaders, jobs=2, progress=False)
-    assert sorted(done) == [0, 1, 2, 3]
+    names = [f"song {i}" for i in range(4)]
+    results = dict(parallel(scored, names, jobs=2))
+    assert sorted(done) == names and set(results) == set(names)
+    assert [name for name in names if isinstance(results[name], Exception)] == ["song 1"]
+    assert str(results["song 1"]).startswith("track 'song 1': 1 estimates for 2 references")
     with pytest.raises(ValueError, match="jobs is 0"):
         list(parallel(str, ["a"], jobs=0))
 

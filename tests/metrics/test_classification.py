@@ -88,19 +88,6 @@ def test_always_guessing_the_common_class_is_accurate_but_not_weighted_accurate(
     assert np.isnan(c.weighted_accuracy([], np.zeros((0, 2))))
 
 
-def test_instrument_auc_is_one_against_the_rest():
-    rng = np.random.default_rng(0)
-    names = ["cello", "flute", "voice"]
-    truth = rng.integers(0, 3, 50)
-    scores = rng.random((50, 3))
-    ours = c.instrument_auc(truth, scores, names)
-    for i, name in enumerate(names):
-        assert ours[name] == pytest.approx(oracle.roc_auc_score(truth == i, scores[:, i]))
-    assert c.instrument_auc(np.eye(3, dtype=int)[truth], scores, names) == ours
-    with pytest.raises(ValueError, match=r"3.* for 2 instruments"):
-        c.instrument_auc(truth, scores, names[:2])
-
-
 def test_seconds_of_a_fractional_frame_rate_do_not_drift():
     frames = np.arange(320) / 31.25  # 10.24 s at 16 kHz with hop 512: frame -> its time
     got = c.second_medians(frames, 31.25)

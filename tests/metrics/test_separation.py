@@ -139,31 +139,16 @@ def test_a_scaled_mixture_earns_sdr_but_no_si_sdr(level):
     rest -= (rest @ target) / (target @ target) * target
     rest *= np.linalg.norm(target) / np.linalg.norm(rest) * 10 ** (level / 20)
     mixture = target + rest
-    rows = s.improvements(target, 0.001 * mixture, mixture)
-    assert f"{rows['estimate']['sdri']:.2f}" == f"{level + 0.01:.2f}"
-    assert rows["silence"]["sdri"] == pytest.approx(level, abs=1e-6)
-    assert rows["silence"]["sdr"] == 0 and np.isnan(rows["silence"]["si_sdr"])
-    expected = level + 10 * np.log10(1 + 10 ** (-level / 10))
-    assert rows["best scalar"]["sdri"] == pytest.approx(expected, abs=1e-6)
-    assert rows["best scalar"]["si_sdri"] == pytest.approx(0, abs=1e-9)
-    assert rows["estimate"]["si_sdri"] == pytest.approx(0, abs=1e-9)
-    assert rows["mixture"]["sdri"] == 0
+    before = s.sdr(target, mixture)
+    assert f"{s.sdr(target, 0.001 * mixture) - before:.2f}" == f"{level + 0.01:.2f}"
+    assert s.sdr(target, 0 * mixture) == 0 and before == pytest.approx(-level, abs=1e-6)
+    assert np.isnan(s.si_sdr(target, 0 * mixture))
+    best = s.sdr(target, s.best_scalar(target, mixture) * mixture)
+    assert best - before == pytest.approx(level + 10 * np.log10(1 + 10 ** (-level / 10)), abs=1e-6)
+    assert s.si_sdr(target, 0.001 * mixture) == pytest.approx(s.si_sdr(target, mixture), abs=1e-9)
     for gain in (0.5, 0.9, 1.1, 2):  # no other scalar does better
         scaled = gain * s.best_scalar(target, mixture) * mixture
-        assert s.sdr(target, scaled) < rows["best scalar"]["sdr"]
-
-
-def test_improvements_of_several_sources_of_one_mixture():
-    reference, estimate = pair(6, (3, 2, 500))
-    mixture = reference.sum(0)
-    rows = s.improvements(reference, estimate, mixture, axis=(-2, -1))
-    for j in range(3):
-        alone = s.improvements(reference[j], estimate[j], mixture, axis=(-2, -1))
-        for name, row in rows.items():
-            for key, values in row.items():
-                np.testing.assert_allclose(values[j], alone[name][key])
-    by_hand = s.si_sdr(reference, estimate, axis=(-2, -1)) - s.si_sdr(reference, np.stack([mixture] * 3), axis=(-2, -1))
-    np.testing.assert_allclose(rows["estimate"]["si_sdri"], by_hand)
+        assert s.sdr(target, scaled) < best
 
 
 def sines(seconds=2.0, rate=8000):
@@ -205,14 +190,3 @@ def test_ideal_masks_by_hand():
     np.testing.assert_allclose(s.ideal_mask(spectra, "irm", 2)[:, 0], [0.9, 0.1, 0])
     # |3| > |-1 + 0|; |-1| < |3|; and of 2, 2, 1 none is louder than the rest.
     np.testing.assert_array_equal(s.ideal_mask(spectra, "ibm"), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
-
-
-def test_scores_by_chunk():
-    reference, estimate = pair(7, (2, 1050))
-    scores = s.si_sdr(s.in_chunks(reference, 100), s.in_chunks(estimate, 100), zero_mean=True)
-    assert scores.shape == (2, 10)
-    by_hand = s.si_sdr(reference[1, 300:400], estimate[1, 300:400], zero_mean=True)
-    assert scores[1, 3] == pytest.approx(by_hand)
-    assert s.in_chunks(reference, 2000).shape == (2, 1, 1050)
-    with pytest.raises(ValueError, match="chunks of 0 samples"):
-        s.in_chunks(reference, 0)

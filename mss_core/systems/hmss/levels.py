@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from mss_core import audio
@@ -55,25 +54,3 @@ class LevelSeparator(nn.Module):
         example = None if query is None else self.spectrum(query).abs()
         masks = self.masks(self.own_masks(spectrum.abs(), example))
         return self.waveform(masks * spectrum[:, None])[..., : mixture.shape[-1]]
-
-    def separate(self, waveform: Tensor, seconds: float, samplerate: int) -> Tensor:
-        """A whole track in half-overlapping pieces, joined with triangular weights.
-
-        Shape: (channel, time) -> (level, channel, time); channels are separated one by one.
-        """
-        length = min(waveform.shape[-1], max(2 * self.size, round(seconds * samplerate)))
-        hop = max(1, length // 2)
-        count = max(0, -(-(waveform.shape[-1] - length) // hop)) + 1
-        total = length + (count - 1) * hop
-        padded = nn.functional.pad(waveform, (0, total - waveform.shape[-1]))
-        ramp = torch.arange(1, length + 1, device=waveform.device, dtype=waveform.dtype)
-        weight = torch.minimum(ramp, ramp.flip(0))
-        joined, weights = None, padded.new_zeros(total)
-        for start in range(0, total - length + 1, hop):
-            piece = self(padded[:, start : start + length]).movedim(0, 1)  # (level, channel, time)
-            if joined is None:
-                joined = piece.new_zeros(*piece.shape[:2], total)
-            joined[..., start : start + length] += piece * weight
-            weights[start : start + length] += weight
-        assert joined is not None
-        return (joined / weights)[..., : waveform.shape[-1]]
