@@ -30,11 +30,11 @@ from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType  # 
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
+from mss_core.artefact import read_scores  # noqa: E402
 from mss_core.claim import Claim  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder  # noqa: E402
 from mss_core.store.drivers import living  # noqa: E402
-from mss_core.artefact import read_scores  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
 from mss_core.study.tracking.view import StudyView, TrialView, manifest  # noqa: E402
 
