@@ -16,7 +16,7 @@ import inspect
 import json
 import math
 import shutil
-import textwrap
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -306,13 +306,42 @@ def _trained(recipe: Any, seeded: Sequence[str], departures: Mapping[str, Any], 
 
 
 def _source(space: Space) -> str:
-    """A hash of a space's code, blind to comments, docstring and layout."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(space)))
+    """A hash of a space's code, blind to comments, docstring, layout and whatever stands beside it."""
+    tree = ast.Module([_written(space)], [])
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, ast.FunctionDef) and isinstance(body, list) and ast.get_docstring(node) is not None:
             node.body = body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def _written(space: Space) -> ast.stmt:
+    """The definition of a space in its file, that of a lambda as an expression.
+
+    Raises ValueError where the space is no function, or its file cannot be read or has changed since.
+    """
+    code = getattr(space, "__code__", None)
+    if code is None:
+        raise ValueError(f"a search space must be a function, not {space!r}")
+    try:
+        lines, _ = inspect.findsource(code)
+        tree = ast.parse("".join(lines))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"the source of the search space {space.__name__!r} cannot be read: {error}") from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.Lambda) and _is(node, code):
+            return node if isinstance(node, ast.FunctionDef) else ast.Expr(node)
+    raise ValueError(f"the search space {space.__name__!r} is not in its file {code.co_filename}: was it changed?")
+
+
+def _is(node: ast.FunctionDef | ast.Lambda, code: types.CodeType) -> bool:
+    """Whether a definition is where ``code`` was compiled from; a lambda by where its value begins, since several may
+    stand on one line."""
+    if isinstance(node, ast.FunctionDef):
+        first = min([node.lineno, *(line.lineno for line in node.decorator_list)])
+        return (node.name, first) == (code.co_name, code.co_firstlineno)
+    starts = [(row, column) for row, end, column, last in code.co_positions() if row and (row, column) != (end, last)]
+    return code.co_name == "<lambda>" and (node.body.lineno, node.body.col_offset) == min(starts)
 
 
 # ---- the stage
