@@ -25,6 +25,9 @@ def environment(findings: Findings) -> list[tuple[str, str]]:
             ("commit", str(given.pop("commit")) + (" (with uncommitted changes)" if given.get("dirty") else ""))
         )
     given.pop("dirty", None)
+    for name, facts in given.pop("packages", {}).items():
+        changed = " (with uncommitted changes)" if facts.get("dirty") else ""
+        rows.append((f"package {name}", f"{facts.get('commit') or facts.get('version') or 'unknown'}{changed}"))
     hours = given.pop("hours", None)
     rows += [(name, str(value)) for name, value in given.items() if value not in (None, "")]
     if hours is not None:

@@ -19,12 +19,12 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mss_core.graph import checksum, unlisted
+from mss_core.graph import OURS, checksum, package, unlisted
 from mss_core.store.drivers import living
 
 MANIFEST = "manifest.json"
@@ -202,7 +202,7 @@ def show(root: Path, start: str) -> int:
     print(f"{each.stage} {each.key}\n  {each.folder}")
     print(
         f"  {facts.get('finished')}, {facts.get('seconds')} s on {facts.get('device')} ({facts.get('device_name')}), "
-        f"commit {facts.get('environment', {}).get('commit') or 'unknown'}"
+        f"{_code(facts)}"
     )
     print(f"  function {facts['function']}")
     for path, value in _flat(facts["arguments"]):
@@ -282,6 +282,18 @@ def export(root: Path, start: str, target: Path) -> int:
 
 
 # ---- pieces
+
+
+def _code(facts: Mapping[str, Any]) -> str:
+    """Commits or versions of this project and, where the stage is another package's, of that."""
+    made_by, given = package(facts["function"]), facts.get("environment", {})
+    packages = {"": given, **({f"{made_by} ": given.get("packages", {}).get(made_by, {})} if made_by != OURS else {})}
+    return ", ".join(
+        f"{name}commit {code['commit']}{' with uncommitted changes' if code.get('dirty') else ''}"
+        if code.get("commit")
+        else f"{name}{'version' if code.get('version') else 'commit'} {code.get('version', 'unknown')}"
+        for name, code in packages.items()
+    )
 
 
 def _trials(folder: Path) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,28 +16,6 @@ from mss_core.recipe import flatten
 from mss_core.store import Store
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
-
-
-def environment() -> dict[str, Any]:
-    """Commit and versions, recorded with every artefact and study."""
-    folder = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    import torch
-
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "-uno")),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-    }
 
 
 def collect(

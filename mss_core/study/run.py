@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from mss_core.claim import Claim
 from mss_core.errors import nearest
-from mss_core.graph import Context
+from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
 from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
+from mss_core.study.origin import command as typed
+from mss_core.study.origin import environment, shown
 from mss_core.study.plan import Binder, Plan, data_paths, make_plan
 from mss_core.study.search import phase
 from mss_core.study.search.declare import overlap
@@ -111,10 +112,11 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     arms = phase.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
     title = (phase.tuned(study, arms, store) if arms else study).title(options.smoke, given)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
+    surroundings = environment(walk(trial.root for trial in trials).values())
     if arms:
         _say(phase.summary(arms, store))
         if driver is not None:
-            phase.carry_out(arms, store, options.in_process, _context(binder, results.environment()), _say)
+            phase.carry_out(arms, store, options.in_process, _context(binder, surroundings), _say)
         study = phase.tuned(study, arms, store)
         trials = study.trials(seeds, options.smoke, settings, binder)
     plan = make_plan(trials, store, set_aside=driver is not None)
@@ -126,10 +128,9 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     for key, reason in plan.damaged.items():
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]} ({reason})")
 
-    surroundings = results.environment()
     tracker = _tracker(options, store, title, driver.name)
     board = Board({key: plan.stages[key] for key in plan.needed}, store)
-    command = shlex.join([Path(sys.executable).name, f"studies/{study.name}.py", *words])
+    command = typed(words)
 
     def gather() -> Path:
         folder = results.collect(
@@ -154,6 +155,12 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         if plan.needed:
             _execute(plan, store, options.in_process, binder, surroundings, board)
         folder = gather()
+        if all(store.manifest(trial.root) is None for trial in trials):
+            if tracker is not None:
+                tracker.finish(folder, board.errors)
+            interrupted = False
+            _say("no trial has scores, so there is no report")
+            return _failures(board, command)
         import reports
 
         tables = reports.study_tables(folder)
@@ -167,10 +174,10 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             tracker.close(interrupted)
     print(reports.summary(found))
     _say("")
-    _say(f"report   {_shown(written['html'])}")
-    _say(f"tables   {_shown(folder)}")
+    _say(f"report   {shown(written['html'])}")
+    _say(f"tables   {shown(folder)}")
     if tracker is not None:
-        _say(f"MLflow   make ui STORE={_shown(store.root)}   (or: {tracker.how_to_open()})")
+        _say(f"MLflow   {tracker.how_to_open()}   (in a checkout: make ui STORE={shown(store.root)})")
     _say(f"{len(plan.needed)} stages executed, {len(plan.done)} found in the store, {time.monotonic() - begun:.0f} s")
     return _failures(board, command)
 
@@ -362,11 +369,6 @@ def _print_plan(
         print(json.dumps(show.as_json(title, plan, binder.absent, cost, found, study.test), indent=1))
     else:
         print(show.as_text(title, _summary(plan), plan, binder.absent, cost, found, study))
-
-
-def _shown(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return relative if not relative.startswith("..") else str(path)
 
 
 def _say(text: str) -> None:

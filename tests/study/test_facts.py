@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pytest
 
 from mss_core.data.config import TrackSet
 from mss_core.graph import Context, Stage, plain
 from mss_core.store import Store, materialize
+from mss_core.study import Factor, Study, run
+from mss_core.study.designs import Variant
 from mss_core.study.execution.progress import describe
 from mss_core.study.facts import described_data, reads_data, reported, trains
 from mss_core.study.plan import make_plan
-from mss_core.study.study import Trial, Variant
+from mss_core.study.study import Trial
 from mss_core.training import TrainConfig
 
 
@@ -73,3 +79,64 @@ def test_a_pretraining_of_somebody_else_is_described_without_our_arguments() -> 
     """It raised KeyError: 'sources'."""
     model = graph()["pretrain"]
     assert describe(model) == f"pretrain seed 7 {model.key[:8]}"
+
+
+def prepare_one(*, number: int, out: Path, ctx: Context) -> None:
+    if number == 0:
+        raise ValueError("no such tape")
+    (out / "x").touch()
+
+
+def finish(*, data: Path, out: Path, ctx: Context) -> None:
+    (out / "scores.csv").write_text("track,target,metric,aggregation,score\n,macro,roc_auc,,0.5\n")
+
+
+@dataclass(frozen=True)
+class Tape:
+    number: int = 0
+    seed: int = 0
+
+    def pipeline(self) -> Stage:
+        return Stage(finish, data=Stage(prepare_one, number=self.number))
+
+
+def tapes(*numbers: int) -> Study:
+    levels = {str(number): {} if number == 0 else {"number": number} for number in numbers}
+    return Study(
+        name="tapes",
+        question="Which tape?",
+        baseline=Tape(),
+        factors=[Factor("number", levels)],
+        reference={"number": "0"},
+        metric="roc_auc",
+        smoke=lambda recipe: recipe,
+        seeded=("seed",),
+        seeds=range(1),
+        search=None,
+    )
+
+
+@pytest.fixture
+def untracked(monkeypatch) -> None:
+    """Without MLflow, whose database takes ten seconds to set up."""
+    monkeypatch.setattr(sys.modules["mss_core.study.run"], "_tracker", lambda *given: None)
+
+
+def test_a_failed_preparation_leaves_the_others_alone(tmp_path: Path, capsys, untracked) -> None:
+    """It stopped the whole study, whatever else did not need it."""
+    with pytest.raises(SystemExit) as ended:
+        run(tapes(0, 1, 2), ["--in-process", "--store", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and "1 stages failed, 1 more could not start" in said
+    assert len(list(tmp_path.glob("finish/*/manifest.json"))) == 2 and "report   " in said
+
+
+def test_where_nothing_was_scored_the_failures_are_listed(tmp_path: Path, capsys, untracked) -> None:
+    """It ended with "the score table holds no defined score", status 2."""
+    factor = Factor("seed", {"a": {}, "b": {"seed": 5}})
+    broken = replace(tapes(0, 1), factors=[factor], reference={"seed": "a"}, seeded=())
+    with pytest.raises(SystemExit) as ended:
+        run(broken, ["--in-process", "--store", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and "no trial has scores, so there is no report" in said
+    assert "prepare_one" in said and "no such tape" in said and "try again with the same command" in said

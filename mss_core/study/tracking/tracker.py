@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -342,7 +343,7 @@ class Tracker:
     ) -> str:
         run = existing.get(key)
         if run is None:
-            mine = {"mss.key": key, "mss.driver": self.driver, "mlflow.source.name": f"studies/{self.title}", **tags}
+            mine = {"mss.key": key, "mss.driver": self.driver, "mlflow.source.name": sys.argv[0], **tags}
             run = self.client.create_run(
                 experiment_id=(self.experiment or self._find_experiment()).experiment_id, run_name=name, tags=mine
             )

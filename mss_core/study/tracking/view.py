@@ -11,6 +11,7 @@ from typing import Any
 
 from mss_core.graph import digest, plain, walk
 from mss_core.store import MANIFEST
+from mss_core.study.origin import in_short
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study
 
@@ -82,7 +83,7 @@ def of_plan(study: Study, title: str, plan: Plan, environment: Mapping[str, Any]
     return StudyView(
         title,
         study.question,
-        environment["commit"],
+        in_short(environment),
         tuple(factor.name for factor in study.factors),
         study.metric,
         study.higher_is_better,
@@ -111,7 +112,7 @@ def of_folder(folder: Path) -> StudyView:
     return StudyView(
         told["title"],
         told["question"],
-        told["environment"].get("commit", ""),
+        in_short(told["environment"]),
         tuple(factor["name"] for factor in declared["factors"]),
         declared["metric"],
         declared["higher_is_better"],

@@ -1,0 +1,90 @@
+"""Where the code of a run comes from, and what was typed to run it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import inspect
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mss_core.graph import OURS, Stage, module_of, package
+
+
+def environment(stages: Iterable[Stage] = ()) -> dict[str, Any]:
+    """Commit and versions, recorded with every artefact and study.
+
+    ``commit``, ``dirty`` and, where it was installed from a wheel, ``version`` are this package's; ``packages`` has the
+    same facts of each other package that a function of ``stages`` is from.
+    """
+    import torch
+
+    others = {}
+    for function in {stage.function for stage in stages}:
+        name, file = package(module_of(function)), inspect.unwrap(function).__globals__.get("__file__")
+        if name != OURS and file:
+            others[name] = origin(name, str(Path(file).absolute()))
+    return {
+        "commit": "",
+        "dirty": False,
+        **origin(OURS, __file__),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        **({"packages": dict(sorted(others.items()))} if others else {}),
+    }
+
+
+@functools.lru_cache
+def origin(name: str, file: str) -> dict[str, Any]:
+    """The commit of the repository that a package's file belongs to and whether it, or another file, has changed since;
+    for an installed package the version of its distribution; empty where there is neither."""
+    path = Path(file).resolve()
+    installed = {"site-packages", "dist-packages"} & set(path.parts)
+    commit = None if installed else _git(path, "rev-parse", "HEAD")
+    # Git answers for a file that it ignores, too: an environment that lies within some repository.
+    if commit and _git(path, "check-ignore", str(path)) is None:
+        tracked = _git(path, "ls-files", "--error-unmatch", str(path)) is not None
+        return {"commit": commit, "dirty": not tracked or bool(_git(path, "status", "--porcelain", "-uno"))}
+    distributions = importlib.metadata.packages_distributions().get(name)
+    return {"version": importlib.metadata.version(distributions[0])} if distributions else {}
+
+
+def _git(path: Path, *words: str) -> str | None:
+    """What git says beside a file; None where it fails."""
+    try:
+        done = subprocess.run(["git", "-C", str(path.parent), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def in_short(environment: Mapping[str, Any]) -> str:
+    """Commits, or versions, as a line: this package's, then the others' by name."""
+    others = [f"{name} {_facts(facts)}" for name, facts in environment.get("packages", {}).items()]
+    return "; ".join([_facts(environment), *others])
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    if facts.get("commit"):
+        return str(facts["commit"]) + (" (with uncommitted changes)" if facts.get("dirty") else "")
+    return f"version {facts['version']}" if facts.get("version") else "unknown"
+
+
+def command(words: Sequence[str]) -> str:
+    """The shell line that runs this program with ``words``, from where it was started: its script, or its module."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    script = ["-m", spec.name.removesuffix(".__main__")] if spec else [shown(Path(sys.argv[0]))]
+    return shlex.join([Path(sys.executable).name, *script, *words])
+
+
+def shown(path: Path) -> str:
+    """A path below the working directory from there, any other in full."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path.absolute())
