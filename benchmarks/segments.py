@@ -26,7 +26,7 @@ import torch
 from mss_core import audio
 from mss_core.data.batches import Segments, waveforms
 from mss_core.data.files import read_clip
-from mss_core.data.packed import SCALE, Packed, notes_of, pack
+from mss_core.data.packed import Packed, pack
 from mss_core.data.sets import Item, Survey
 from mss_core.data.synthetic import synthesis
 from mss_core.graph import Context
@@ -71,7 +71,7 @@ def per_second(read: Callable[[int], object], seconds: float, each: int = 1) -> 
 
 
 def worst(cache: Packed, folder: Path, suffix: str, by_seek: bool) -> float:
-    """Largest difference, in steps of int16, of cached segments from the whole file (or from seeking in it)."""
+    """Largest difference, in steps of the row, of cached segments from the whole file (or from seeking in it)."""
     difference = 0.0
     rng = np.random.default_rng(0)
     for item in cache.items:
@@ -85,7 +85,7 @@ def worst(cache: Packed, folder: Path, suffix: str, by_seek: bool) -> float:
             expected = audio.resample(samples, rate, NEW_RATE).mean(0)[start : start + LENGTH]
         found = cache.read(item, "mixture", start, LENGTH)
         inner = slice(MARGIN, -MARGIN) if by_seek else slice(None)
-        difference = max(difference, float(np.abs(found - np.clip(expected, -1, 1))[inner].max()) * SCALE)
+        difference = max(difference, float(np.abs(found - expected)[inner].max()) / float(cache.unit(item, "mixture")))
     return difference
 
 
@@ -104,7 +104,15 @@ def epoch_memory(folder: Path, gigabytes: float) -> tuple[float, int]:
     with open(folder / "mixture.i16", "wb") as file:
         file.truncate(count * item * 2)
     items = [
-        {"name": str(i), "split": "train", "start": i * item, "length": item, "silent": [], "labels": []}
+        {
+            "name": str(i),
+            "split": "train",
+            "start": i * item,
+            "length": item,
+            "units": [1.0],
+            "silent": [],
+            "labels": [],
+        }
         for i in range(count)
     ]
     (folder / "index.json").write_text(
@@ -154,12 +162,6 @@ def measure(clips: int, seconds: float, gigabytes: float) -> dict[str, float | i
             "steps_from_whole_mp3": worst(from_mp3, folder, ".mp3", by_seek=False),
             "steps_from_whole_wav": worst(from_wav, folder, ".wav", by_seek=False),
             "steps_from_seek_in_wav": worst(from_wav, folder, ".wav", by_seek=True),
-            "clipped_samples": sum(
-                int(item.split(": ")[1])
-                for note in notes_of(folder / "wav")
-                if note["kind"] == "clipped"
-                for item in note["items"]
-            ),
         }
         found["packed_over_mp3"] = found["packed"] / found["mp3_seek"]
         found["packed_over_wav"] = found["packed"] / found["wav_seek"]

@@ -8,11 +8,14 @@ frequency)``, time first, the layout of the MSSPT tables.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
+
+from mss_core.errors import BadFile
 
 HOP = 160
 """Samples between STFT frames of the MSSPT transform, at 16 kHz."""
@@ -24,28 +27,28 @@ EPSILON = 1e-4
 def load(path: Path | str) -> tuple[np.ndarray, int]:
     """A whole audio file as float32 (channel, time) and its sample rate in Hz.
 
-    Raises ValueError naming the file where it is not audio, or holds fewer frames than its header says.
+    Raises BadFile naming the file where it is not audio, or holds fewer frames than its header says.
     """
     try:
         with soundfile.SoundFile(str(path)) as file:
             frames, rate = file.frames, file.samplerate
             samples = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path}: not a readable audio file ({error.error_string.rstrip('.')})") from None
+        raise BadFile(f"{path}: not a readable audio file ({error.error_string.rstrip('.')})") from None
     if len(samples) < frames:
-        raise ValueError(f"{path}: stops after {len(samples)} of {frames} frames (truncated)")
+        raise BadFile(f"{path}: stops after {len(samples)} of {frames} frames (truncated)")
     return samples.T, rate
 
 
 def info(path: Path | str) -> tuple[int, int, int]:
-    """``(frames, sample rate in Hz, channels)`` from a file's header; ValueError where it is not audio."""
+    """``(frames, sample rate in Hz, channels)`` from a file's header; BadFile where it is not audio."""
     try:
         header = soundfile.info(str(path), verbose=True)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless formats
         reason = getattr(error, "error_string", "no header").rstrip(".")
-        raise ValueError(f"{path}: not a readable audio file ({reason})") from None
+        raise BadFile(f"{path}: not a readable audio file ({reason})") from None
     if _cut(header.extra_info):
-        raise ValueError(f"{path}: holds less audio than its header says (truncated)")
+        raise BadFile(f"{path}: holds less audio than its header says (truncated)")
     return header.frames, header.samplerate, header.channels
 
 
@@ -67,6 +70,15 @@ def save(path: Path | str, waveform: np.ndarray | torch.Tensor, samplerate: int)
 def save_float(path: Path | str, waveform: np.ndarray, samplerate: int) -> None:
     """Write a 32-bit float WAV, which may exceed full scale; ``waveform`` is (channel, time)."""
     soundfile.write(str(path), np.asarray(waveform, dtype=np.float32).T, samplerate, subtype="FLOAT")
+
+
+def added(waveforms: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of waveforms (channel, time) of any numbers of channels: one channel goes into all of the others'; where
+    more than one differ, their means are added, so that the mean over channels is that of the sum in every case."""
+    waveforms = list(waveforms)
+    if len({len(waveform) for waveform in waveforms} - {1}) > 1:
+        waveforms = [waveform.mean(0, keepdims=True) for waveform in waveforms]
+    return sum(waveforms[1:], waveforms[0])
 
 
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:

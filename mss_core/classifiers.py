@@ -47,7 +47,7 @@ def fit_classifier(
         values = []
         for first in range(0, len(slices), 32):
             group = slices[first : first + 32]
-            waves = waveforms(feed.read(places([(item, start) for item, start, _ in group], 1, crop))[:, 0])
+            waves = waveforms(feed.read(places([(item, start) for item, start, _ in group], 1, crop)))[:, 0]
             labels = held_truth[[row for _, _, row in group]]
             values.append(loss(module(inputs(module, waves)).float(), labels))
         return {"loss": float(torch.cat(values).mean())}

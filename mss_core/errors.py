@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+class BadFile(ValueError):
+    """A file of a user's that cannot be read as what it should be: the item that needs it is skipped by name."""
+
+
 def nearest(value: object, choices: Iterable[object]) -> str:
     """The tail of an error message: the closest choice, or all of them.
 

@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "graph": {"claim"},
     "recipe": {"errors", "graph"},
     "store": {"claim", "graph"},
-    "audio": set(),
+    "audio": {"errors"},
     "augment": set(),
     "metrics": set(),
     "losses": {"errors"},

@@ -11,6 +11,7 @@ from scipy import signal
 from mss_core.artefact import note, write_notes
 from mss_core.data.files import reason
 from mss_core.data.packed import Packed, PackedItem
+from mss_core.errors import BadFile
 from mss_core.graph import Context
 
 WINDOW = 4096
@@ -62,16 +63,16 @@ def read_confidence(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     names = lines[0].split(",") if lines else []
     if names[:1] != ["time"] or len(names) < 2:
-        raise ValueError(f"{path}: not an activation confidence file (its first line must be time,S01,...)")
+        raise BadFile(f"{path}: not an activation confidence file (its first line must be time,S01,...)")
     try:
         table = np.array([[float(word) for word in line.split(",")] for line in lines[1:]])
         times, values = table[:, 0], {name: table[:, column] for column, name in enumerate(names[1:], start=1)}
     except (ValueError, IndexError):
-        raise ValueError(f"{path}: a line does not hold {len(names)} numbers") from None
+        raise BadFile(f"{path}: a line does not hold {len(names)} numbers") from None
     if not (np.diff(times) > 0).all() or not all(
         (0 <= value).all() and (value <= 1).all() for value in values.values()
     ):
-        raise ValueError(f"{path}: times do not rise, or confidences lie outside [0, 1]")
+        raise BadFile(f"{path}: times do not rise, or confidences lie outside [0, 1]")
     return times, values
 
 
@@ -118,7 +119,7 @@ def track_confidences(packed: Packed, out: Path, ctx: Context, published: Mappin
         try:
             if published and item.name in published:
                 values = _on_frames(published[item.name], sounding, item.length, packed.samplerate)
-        except ValueError as error:
+        except BadFile as error:
             bad.append(f"{item.name} ({reason(error)})")
         (tracked if values is None else read).append(item.name)
         if values is None:
@@ -138,10 +139,10 @@ def track_confidences(packed: Packed, out: Path, ctx: Context, published: Mappin
 
 
 def _on_frames(reader: Reader, rows: list[str], length: int, samplerate: int) -> dict[str, np.ndarray]:
-    """Published confidences at the frames of energy tracking; ValueError where they are not of the whole track."""
+    """Published confidences at the frames of energy tracking; BadFile where they are not of the whole track."""
     times, values = reader()
     if times[-1] + 0.5 < length / samplerate:
-        raise ValueError(f"its confidences end at {times[-1]:.1f} of {length / samplerate:.1f} s")
+        raise BadFile(f"its confidences end at {times[-1]:.1f} of {length / samplerate:.1f} s")
     step = window_of(samplerate) // 2
     frames = np.arange(-(-length // step) + 1) * step / samplerate
     return {row: np.interp(frames, times, values[row]) for row in rows}

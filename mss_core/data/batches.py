@@ -19,17 +19,33 @@ import torch
 from torch import Tensor
 
 from mss_core import runtime
-from mss_core.data.packed import SCALE, Packed, PackedItem, refuse, starts
+from mss_core.data.packed import Packed, PackedItem, refuse, starts
 from mss_core.errors import choose
 from mss_core.graph import Context
 
 T = TypeVar("T")
-Pair = tuple[Tensor, Tensor]
 Segment = tuple[PackedItem, int]
 """An item, and the segment's first sample in it."""
 
 AHEAD = 2
 """Threads that read ahead of a device other than the CPU, where the context does not say how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Segments as they are stored: ``samples`` int16 (*places, time), in steps of ``unit`` float32 (*places)."""
+
+    samples: Tensor
+    unit: Tensor
+
+    def to(self, device: str, non_blocking: bool = False) -> Parts:
+        return Parts(*(values.to(device, non_blocking=non_blocking) for values in (self.samples, self.unit)))
+
+    def pin_memory(self) -> Parts:
+        return Parts(self.samples.pin_memory(), self.unit.pin_memory())
+
+
+Pair = tuple[Parts, Tensor]
 
 
 @dataclass(frozen=True)
@@ -79,15 +95,22 @@ class Mapped:
         for row in rows:
             choose("row of the packed set", row, packed.rows)
         self.samples, self.length = [packed.samples(row) for row in rows], length
+        self._starts = np.array([item.start for item in packed.items])
+        self._units = np.array([[packed.unit(item, row) for item in packed.items] for row in rows], np.float32)
 
-    def read(self, where: Places) -> Tensor:
-        """int16 (*places, time); what lies beyond the end of an item is zero."""
+    def units(self, where: Places) -> Tensor:
+        """What one step of the samples at these places is worth, float32 (*places)."""
+        item = np.maximum(np.searchsorted(self._starts, where.start, side="right") - 1, 0)
+        return torch.from_numpy(self._units[where.row, item])
+
+    def read(self, where: Places) -> Parts:
+        """The stored segments; what lies beyond the end of an item is zero."""
         found = np.zeros((*where.row.shape, self.length), np.int16)
         for line, row, start, available in zip(
             found.reshape(-1, self.length), where.row.flat, where.start.flat, where.available.flat, strict=True
         ):
             line[:available] = self.samples[row][start : start + available]
-        return torch.from_numpy(found)
+        return Parts(torch.from_numpy(found), self.units(where))
 
 
 class Resident:
@@ -100,16 +123,17 @@ class Resident:
             for first in range(0, len(samples), step):
                 block = torch.from_numpy(np.array(samples[first : first + step]))
                 self.samples[line, first : first + len(block)] = block.to(device)
-        self._time = torch.arange(mapped.length, device=device)
+        self._time, self._units = torch.arange(mapped.length, device=device), mapped.units
 
-    def read(self, where: Places) -> Tensor:
+    def read(self, where: Places) -> Parts:
         """What :meth:`Mapped.read` gives, on the device."""
         row, start, available = (
             torch.tensor(values, device=self.samples.device)[..., None]
             for values in (where.row, where.start, where.available)
         )
         inside = self._time < available
-        return self.samples[row, torch.where(inside, start + self._time, 0)] * inside
+        samples = self.samples[row, torch.where(inside, start + self._time, 0)] * inside
+        return Parts(samples, self._units(where).to(samples.device))
 
 
 class Segments:
@@ -158,8 +182,8 @@ class Segments:
         available = np.broadcast_to(np.minimum(self.length, self._lengths[index] - offset)[:, None], shape)
         return Places(np.broadcast_to(np.arange(len(self.rows)), shape), start, available), index
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """int16 (batch, row, time), read from mapped memory, and the index of each item within its split."""
+    def __getitem__(self, step: int) -> Pair:
+        """The stored segments (batch, row, time), from mapped memory, and the index of each item within its split."""
         where, index = self.draw(step)
         return self.mapped.read(where), torch.from_numpy(index)
 
@@ -181,7 +205,7 @@ def stream(read: Callable[[int], Pair], first: int, workers: int = 0) -> Iterato
 
 
 class Feed:
-    """``feed(step)`` on the context's device: the segments at the places that ``draw(step)`` gives, int16, and the
+    """``feed(step)`` on the context's device: the stored segments at the places that ``draw(step)`` gives, and the
     array that it gives with them.
 
     The rows live on the device where they fit into its room (``Context.room``); else they are read from mapped
@@ -206,8 +230,8 @@ class Feed:
         self._stream: Iterator[Pair] = iter(())
         self._next = -1
 
-    def read(self, where: Places) -> Tensor:
-        """int16 (*places, time) on the device."""
+    def read(self, where: Places) -> Parts:
+        """The stored segments on the device."""
         return self.source.read(where).to(self.device)
 
     def __call__(self, step: int) -> Pair:
@@ -228,7 +252,6 @@ class Feed:
         return batch.pin_memory() if ahead else batch, torch.from_numpy(extra)
 
 
-def waveforms(batch: Tensor) -> Tensor:
-    """float32 in [-1, 1] of int16 samples, as ``Packed.read`` gives them: the divisor lies on the batch's device,
-    since a GPU would multiply by the inverse of a plain number, which rounds otherwise."""
-    return batch.float().div_(torch.full((), SCALE, device=batch.device))
+def waveforms(parts: Parts) -> Tensor:
+    """float32 (*places, time), as ``Packed.read`` gives them on any device: one product per sample."""
+    return parts.samples.float().mul_(parts.unit[..., None])

@@ -16,7 +16,7 @@ from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.items import AUDIO, SPLITS, Item, Survey
 from mss_core.data.packed import SILENCE, in_order, odd_rows, twins, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
-from mss_core.errors import choose
+from mss_core.errors import BadFile, choose
 
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
 DISAGREE = 10.0
@@ -139,7 +139,7 @@ def _headers(found: Survey, report: Report) -> list[Item]:
         if header is not None:
             try:
                 whole(item, header[0], header[1])
-            except ValueError as error:
+            except BadFile as error:
                 report.excluded.append(f"{item.name}: {reason(error)}")
                 continue
             _shape(item, header[0], header[1], header[2], report)
@@ -219,7 +219,7 @@ def _look(item: Item, sources: tuple[str, ...]) -> dict[str, Any] | str:
         sound = item.read()
         mixture = sound.rows["mixture"]
         whole(item, mixture.shape[-1], sound.samplerate)
-    except ValueError as error:
+    except BadFile as error:
         return reason(error)
     for row, waveform in sound.rows.items():
         if not np.isfinite(waveform).all():

@@ -40,7 +40,8 @@ class TrackSet:
             tracks, drawn by this seed, becomes one.
         split, subset: a choice of SPLIT_POLICIES and SUBSETS where the set has one; empty is the first.
         mixture: ``"published"``, or ``"sum"`` for the sum of ``sources``.
-        rms_db: level (dB re full scale) that every source is brought to; needs mixture ``"sum"``.
+        rms_db: level (dB re full scale, RMS) to which the down-mix of every source is brought where it sounds
+            (:func:`mss_core.data.loudness.sounding_rms`); needs mixture ``"sum"``.
         fingerprint: filled in from the files when a study is built.
     """
 

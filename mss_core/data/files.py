@@ -19,6 +19,7 @@ import numpy as np
 
 from mss_core import audio
 from mss_core.data.items import Item, Note, Sound
+from mss_core.errors import BadFile
 
 Header = tuple[int, int, int]
 """Frames, sample rate in Hz, channels."""
@@ -49,7 +50,7 @@ def _header(path: Path) -> Header | str:
         header = audio.info(path)
     except FileNotFoundError:
         return "missing"
-    except ValueError as error:
+    except BadFile as error:
         return reason(error)
     return header if header[0] > 0 else "empty"
 
@@ -198,14 +199,14 @@ def read_track(
     rates = {rate for _, rate in decoded.values()}
     lengths = {waveform.shape[-1] for waveform, _ in decoded.values()}
     if len(rates) > 1 or len(lengths) > 1:
-        raise ValueError(
+        raise BadFile(
             f"{next(iter(decoded))}: files of one track differ in rate or length "
             f"({sorted(rates)} Hz, {sorted(lengths)} frames)"
         )
     silence = np.zeros((1, lengths.pop()), np.float32)
-    waveforms = {row: sum((decoded[path][0] for path in paths), silence) for row, paths in rows.items()}
+    waveforms = {row: audio.added([silence, *(decoded[path][0] for path in paths)]) for row, paths in rows.items()}
     if "mixture" not in rows:
-        waveforms = {"mixture": sum((waveform for waveform, _ in decoded.values()), silence), **waveforms}
+        waveforms = {"mixture": audio.added([silence, *(waveform for waveform, _ in decoded.values())]), **waveforms}
     return Sound(waveforms, rates.pop())
 
 

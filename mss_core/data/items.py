@@ -33,7 +33,8 @@ class Sound:
 
 @dataclass(frozen=True)
 class Item:
-    """One track or clip. ``read()`` decodes it, and raises ValueError for a file that cannot be decoded.
+    """One track or clip. ``read()`` decodes it, and raises BadFile where a file of it cannot be used; any other
+    exception of it is a fault of ours and ends the stage.
 
     ``artist`` and ``seconds`` (the published duration) are empty where nothing tells them.
     """

@@ -51,19 +51,31 @@ def integrated(waveform: np.ndarray, rate: int) -> float:
     """
     if waveform.ndim != 2 or not 1 <= len(waveform) <= len(WEIGHTS):
         raise ValueError(f"loudness needs (channel, time) with 1 to {len(WEIGHTS)} channels, not {waveform.shape}")
-    block, step = round(BLOCK * rate), round(BLOCK * (1 - OVERLAP) * rate)
-    if waveform.shape[1] < block:
-        return -math.inf
-    power = np.zeros(waveform.shape[1] + 1)
+    power = np.zeros(waveform.shape[1])
     for weight, channel in zip(WEIGHTS, waveform, strict=False):
-        weighted = signal.sosfilt(k_weighting(rate), channel.astype(np.float64))
-        power[1:] += weight * np.cumsum(np.square(weighted))
-    starts = np.arange(0, waveform.shape[1] - block + 1, step)
-    energy = np.maximum(power[starts + block] - power[starts], 0.0) / block
-    loud = energy[energy > _energy(ABSOLUTE_GATE)]
-    if not loud.size:
-        return -math.inf
-    return _lufs(float(loud[loud > loud.mean() * 10 ** (RELATIVE_GATE / 10)].mean()))
+        power += weight * np.square(signal.sosfilt(k_weighting(rate), channel.astype(np.float64)))
+    energy = _gated(power, rate, _energy(ABSOLUTE_GATE))
+    return _lufs(energy) if energy else -math.inf
+
+
+def sounding_rms(waveform: np.ndarray, rate: int) -> float:
+    """RMS of the mean over channels, over what sounds: the blocks that pass the standard's two gates (here -70 dB re
+    full scale, and 10 dB below the mean of what passes that), unweighted in frequency. 0 where no block does; of a
+    waveform shorter than a block, the RMS of all of it. Shape: (channel, time)."""
+    power = np.square(waveform.mean(0, dtype=np.float64))
+    if 0 < len(power) < round(BLOCK * rate):
+        return float(np.sqrt(power.mean()))
+    return float(np.sqrt(_gated(power, rate, 10 ** (ABSOLUTE_GATE / 10))))
+
+
+def _gated(power: np.ndarray, rate: int, least: float) -> float:
+    """Mean power of the blocks that pass the absolute gate ``least`` and the relative one; 0 where none does."""
+    block, step = round(BLOCK * rate), round(BLOCK * (1 - OVERLAP) * rate)
+    total = np.concatenate([[0.0], np.cumsum(power)])
+    starts = np.arange(0, len(power) - block + 1, step)
+    energy = np.maximum(total[starts + block] - total[starts], 0.0) / block
+    loud = energy[energy > least]
+    return float(loud[loud > loud.mean() * 10 ** (RELATIVE_GATE / 10)].mean()) if loud.size else 0.0
 
 
 def _lufs(energy: float) -> float:

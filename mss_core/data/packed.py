@@ -1,7 +1,9 @@
 """The packed copy of a data set: mono 16-bit samples, decoded and resampled once, read through a memory map.
 
 ``<row>.i16`` holds one row (the mixture or a source) of all items, end to end; ``index.json`` says where each item
-lies. Reading a segment is a slice of mapped memory: no decoding, nothing held in the process.
+lies and what one step of its samples is worth in each row: the row's peak is the greatest 16-bit number, so that no
+level, sum or down-mix is clipped and a quiet row keeps its detail. Reading a segment is a slice of mapped memory: no
+decoding, nothing held in the process.
 
 Packing decodes in threads (the decoders release the interpreter's lock) but writes in the order of the survey, so the
 number of workers changes nothing. An interrupted build goes on from its files in the stage's scratch folder
@@ -28,23 +30,26 @@ from mss_core.artefact import note, write_notes
 from mss_core.data import pieces
 from mss_core.data.files import cores, progress, reason
 from mss_core.data.items import Item, Note, Sound, Survey
+from mss_core.errors import BadFile
 from mss_core.graph import Context, digest
 
 SCALE = 32767.0
 SILENCE = 1.5 / SCALE
-"""A row whose peak is below this is silent: it rounds to zero, or to dither of one bit."""
+"""A row whose peak is below this is silent: digital silence, or dither of one bit."""
 WHOLE = 0.9
 """An item with less than this share of its published duration stops before its end."""
 
 
 @dataclass(frozen=True)
 class PackedItem:
-    """Where an item lies: ``start`` and ``length`` in samples; ``silent`` names its all-zero rows."""
+    """Where an item lies: ``start`` and ``length`` in samples; ``units`` are the values of one step of the samples, one
+    per row; ``silent`` names its rows that do not sound."""
 
     name: str
     split: str
     start: int
     length: int
+    units: tuple[float, ...]
     silent: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
@@ -76,8 +81,12 @@ class Packed:
         return [item for item in self.items if item.split == name]
 
     def samples(self, row: str) -> np.ndarray:
-        """All items of one row end to end, int16, mapped."""
+        """All items of one row end to end, int16, mapped; each item in units of its own."""
         return self._samples[row]
+
+    def unit(self, item: PackedItem, row: str) -> np.float32:
+        """What one step of an item's samples is worth in one row."""
+        return np.float32(item.units[self.rows.index(row)])
 
     def read(self, item: PackedItem, row: str = "mixture", start: int = 0, length: int | None = None) -> np.ndarray:
         """float32 (time,) of one row; zeros beyond the item's end."""
@@ -85,7 +94,7 @@ class Packed:
         length = item.length - start if length is None else length
         available = max(0, min(length, item.length - start))
         first = item.start + start
-        samples = self._samples[row][first : first + available].astype(np.float32) / SCALE
+        samples = self._samples[row][first : first + available].astype(np.float32) * self.unit(item, row)
         return np.pad(samples, (0, length - available)) if available < length else samples
 
     def truth(self, items: Iterable[PackedItem]) -> np.ndarray:
@@ -122,7 +131,7 @@ def refuse(split: str) -> None:
 
 
 def _item(fields: dict[str, Any]) -> PackedItem:
-    return PackedItem(**{**fields, "silent": tuple(fields["silent"]), "labels": tuple(fields["labels"])})
+    return PackedItem(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 def starts(item: PackedItem, length: int) -> range:
@@ -143,7 +152,7 @@ def pack(
     ctx: Context,
     workers: int | None = None,
 ) -> None:
-    """Decode every item of a survey into ``out``; a file that cannot be decoded is skipped by name.
+    """Decode every item of a survey into ``out``; an item whose file cannot be read (BadFile) is skipped by name.
 
     ``shortest`` is the segment length (samples) below which an item is counted as padded; ``workers`` are threads,
     one per core where it is not given. Raises ValueError where a split has nothing left, OSError where the finished
@@ -153,7 +162,7 @@ def pack(
     records = _decode_all(found, rows, samplerate, attempt, ctx, workers or cores())
     pieces.join(records, rows, attempt, ctx.work, out)
     items = [
-        PackedItem(r["name"], r["split"], r["start"], r["length"], tuple(r["silent"]), tuple(r["labels"]))
+        PackedItem(r["name"], r["split"], r["start"], r["length"], r["units"], tuple(r["silent"]), tuple(r["labels"]))
         for r in records
         if not r["skipped"]
     ]
@@ -227,10 +236,10 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
         "name": item.name,
         "split": item.split,
         "length": 0,
+        "units": [],
         "silent": [],
         "labels": [],
         "skipped": "",
-        "clipped": 0,
         "form": [],
         "odd": [],
         "content": "",
@@ -239,16 +248,17 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
         sound = item.read()
         whole(item, sound.rows["mixture"].shape[-1], sound.samplerate)
         waveforms = {row: _mono(sound.rows[row], sound.samplerate, samplerate, item) for row in rows}
-    except ValueError as error:
+    except BadFile as error:
         return {**record, "skipped": f"{item.name} ({reason(error)})"}, {}
     channels = sound.rows["mixture"].shape[0]
-    samples = {row: _quantise(waveform) for row, waveform in waveforms.items()}
+    units = {row: np.float32(np.abs(waveform).max(initial=0.0) / SCALE) for row, waveform in waveforms.items()}
+    samples = {row: _quantise(waveform, units[row]) for row, waveform in waveforms.items()}
     return {
         **record,
         "length": len(waveforms[rows[0]]),
+        "units": [float(units[row]) for row in rows],
         "labels": list(sound.labels or item.labels),
         "silent": [row for row in rows if np.abs(waveforms[row]).max(initial=0.0) < SILENCE],
-        "clipped": sum(int((np.abs(waveform) > 1.0).sum()) for waveform in waveforms.values()),
         "form": [channels, sound.samplerate],
         "odd": odd_rows(sound),
         "content": pieces.digest_of(samples.values()),
@@ -256,12 +266,12 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
 
 
 def whole(item: Item, frames: int, samplerate: int) -> None:
-    """Raise ValueError for an item that has no samples, or stops well before its published end."""
+    """Raise BadFile for an item that has no samples, or stops well before its published end."""
     seconds = frames / samplerate
     if frames == 0:
-        raise ValueError(f"{item.name}: empty")
+        raise BadFile(f"{item.name}: empty")
     if item.seconds and seconds < WHOLE * item.seconds:
-        raise ValueError(f"{item.name}: stops after {seconds:.1f} of {item.seconds:g} s (truncated)")
+        raise BadFile(f"{item.name}: stops after {seconds:.1f} of {item.seconds:g} s (truncated)")
 
 
 def odd_rows(sound: Sound) -> list[str]:
@@ -288,12 +298,14 @@ def twins(items: Iterable[tuple[str, str, str]]) -> list[str]:
 
 def _mono(waveform: np.ndarray, rate: int, samplerate: int, item: Item) -> np.ndarray:
     if not np.isfinite(waveform).all():
-        raise ValueError(f"{item.name}: samples that are not finite")
+        raise BadFile(f"{item.name}: samples that are not finite")
     return audio.resample(waveform, rate, samplerate).mean(0)
 
 
-def _quantise(waveform: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(waveform, -1.0, 1.0) * SCALE).astype(np.int16)
+def _quantise(waveform: np.ndarray, unit: np.float32) -> np.ndarray:
+    """int16 samples in steps of ``unit``, of which the peak has :data:`SCALE`; 0 stands for digital silence."""
+    steps = np.round(waveform / unit) if unit else np.zeros_like(waveform)
+    return np.clip(steps, -SCALE, SCALE).astype(np.int16)
 
 
 def _require_items(items: list[PackedItem], wanted: tuple[Item, ...], skipped: list[str]) -> None:
@@ -324,11 +336,6 @@ def _notes(items: list[PackedItem], records: list[dict[str, Any]], shortest: int
             "silent",
             "sources silent in a track, left out of that track's score",
             tuple(f"{item.name}: {row}" for item in items for row in item.silent),
-        ),
-        Note(
-            "clipped",
-            "items whose mono mix exceeds full scale, with the samples clipped",
-            tuple(f"{r['name']}: {r['clipped']}" for r in records if r["clipped"]),
         ),
         Note("odd", f"items unlike most, which have {usual[0]} channels at {usual[1]} Hz", tuple(odd)),
         Note("leak", "items in more than one split with the same audio", tuple(same)),

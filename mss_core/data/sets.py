@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mss_core import audio
 from mss_core.data import weights
 from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
 from mss_core.data.loaders import clips, fma, irmas, medleydb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
+from mss_core.data.loudness import sounding_rms
 from mss_core.data.synthetic import loader as synthetic
 
 __all__ = [
@@ -94,12 +96,13 @@ class _Summed:
 
     def __call__(self) -> Sound:
         sound = self.read()
-        stems = {source: _level(sound.rows[source], self.rms_db) for source in self.sources}
-        return replace(sound, rows={"mixture": np.sum(list(stems.values()), axis=0), **stems})
+        stems = {source: _level(sound.rows[source], sound.samplerate, self.rms_db) for source in self.sources}
+        return replace(sound, rows={"mixture": audio.added(stems.values()), **stems})
 
 
-def _level(waveform: np.ndarray, rms_db: float | None) -> np.ndarray:
-    rms = float(np.sqrt(np.mean(np.square(waveform), dtype=np.float64))) if waveform.size else 0.0
+def _level(waveform: np.ndarray, samplerate: int, rms_db: float | None) -> np.ndarray:
+    """A waveform whose down-mix has this level where it sounds. Shape: (channel, time)."""
+    rms = 0.0 if rms_db is None else sounding_rms(waveform, samplerate)
     if rms_db is None or rms < 1e-5:
         return waveform
     return waveform * np.float32(10 ** (rms_db / 20) / rms)

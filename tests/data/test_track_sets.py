@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import yaml
 
+from mss_core import audio
 from mss_core.data.activity import Confidences, confidence, window_of
 from mss_core.data.files import facts
 from mss_core.data.fingerprints import Fingerprints, fingerprint
@@ -21,6 +22,7 @@ from mss_core.data.mixing import AccompanimentMixer
 from mss_core.data.packed import Packed, pack
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context
+from mss_core.systems.iass import IASS
 from mss_core.systems.iass.prepare import prepare_activity
 from tests.data import trees
 
@@ -121,13 +123,71 @@ def test_the_mixture_can_be_the_sum_of_levelled_sources(tmp_path: Path) -> None:
     config = TrackSet("musdb18hq", sources=("bass", "drums"), mixture="sum", rms_db=-20.0)
     sound = survey(config, {"musdb18hq": root}).items[0].read()
     for source in config.sources:
-        assert 20 * np.log10(np.sqrt(np.mean(sound.rows[source] ** 2))) == pytest.approx(-20, abs=1e-3)
+        assert gated_db(sound.rows[source].mean(0), 44_100) == pytest.approx(-20, abs=1e-3)
     np.testing.assert_allclose(sound.rows["mixture"], sound.rows["bass"] + sound.rows["drums"])
     with pytest.raises(ValueError, match="set mixture 'sum'"):
         TrackSet("musdb18hq", rms_db=-20.0)
 
 
+def gated_db(mono: np.ndarray, rate: int) -> float:
+    """RMS in dB of the 400-ms blocks (every 100 ms) above -70 dB and above 10 dB under the mean of those, ITU-R
+    BS.1770-4 annex 1 without its filters, written as a loop."""
+    blocks = [
+        np.mean(mono[first : first + round(0.4 * rate)].astype(float) ** 2)
+        for first in range(0, len(mono) - round(0.4 * rate) + 1, round(0.1 * rate))
+    ]
+    audible = [power for power in blocks if power > 1e-7]
+    return float(10 * np.log10(np.mean([power for power in audible if power > 0.1 * np.mean(audible)])))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.15, 0.04])
+def test_what_is_packed_is_the_levelled_row_however_little_of_a_song_it_plays(tmp_path: Path, share: float) -> None:
+    """Drum hits (peak 23 dB over RMS) that sound in a share of the song, beside a wide stereo pad: the packed rows
+    equal the levelled ones, and the mixture their sum, to 60 dB. Levels are of the down-mix where it sounds."""
+    rate, rng = 44_100, np.random.default_rng(1)
+    time = np.arange(20 * rate) / rate
+    hits = rng.standard_normal(len(time)) * np.exp(-60 * (time % 0.5)) * (time < share * 20)
+    pad = np.stack([np.sin(440 * time), np.sin(440 * time + 2.4)])
+    for split, name in (("train", "a"), ("train", "b"), ("test", "c")):
+        folder = tmp_path / "songs" / split / name
+        folder.mkdir(parents=True)
+        for row, wave in (("drums", np.stack([hits, hits])), ("pad", pad), ("mixture", pad + hits)):
+            audio.save_float(folder / f"{row}.wav", 0.1 * wave, rate)
+    config = TrackSet("stems", sources=("drums", "pad"), samplerate=rate, mixture="sum", rms_db=-20.0)
+    opened = packed(config, tmp_path / "songs", tmp_path / "out")
+    item, total = opened.split("test")[0], 0
+    for row, wave in (("drums", hits), ("pad", pad.mean(0))):
+        wanted = wave * 10 ** ((-20 - gated_db(wave, rate)) / 20)
+        assert decibels_between(wanted, opened.read(item, row)) > 60
+        total = total + opened.read(item, row).astype(float)
+    assert decibels_between(total, opened.read(item)) > 60
+    assert np.abs(opened.read(item)).max() > 1.2  # and would have been clipped
+
+
+def decibels_between(wanted: np.ndarray, got: np.ndarray) -> float:
+    return float(10 * np.log10(np.sum(wanted**2) / np.sum((wanted - got) ** 2)))
+
+
 # ---- MM
+
+
+def test_mm_as_the_recipe_reads_it_loses_no_song(tmp_path: Path) -> None:
+    """Stereo songs that lack rows, one with a mono stem among its stereo ones: all five are packed."""
+    root = trees.mm(tmp_path / "mm")
+    path = root / "MixingSecrets" / "Bob_Two" / "Bob_Two_STEMS" / "Bob_Two_STEM_03.wav"
+    samples, rate = soundfile.read(path)
+    soundfile.write(path, samples[:, 0], rate)
+    path = root / "MixingSecrets" / "Cat_Three" / "Cat_Three_STEMS" / "Cat_Three_STEM_01.wav"
+    samples, rate = soundfile.read(path)
+    soundfile.write(path, np.repeat(samples, 3, 1), rate)
+    config = IASS().data
+    opened = packed(config, root, tmp_path / "out")
+    assert len(opened.items) == 5
+    for item in opened.items:
+        total = sum(opened.read(item, source).astype(float) for source in config.sources)
+        assert decibels_between(total, opened.read(item)) > 60
+        for source in set(config.sources) - set(item.silent):
+            assert gated_db(opened.read(item, source), 44_100) == pytest.approx(-20, abs=0.01)
 
 
 def test_mm_joins_both_collections(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from mss_core.data.activity import Reader, read_confidence
 from mss_core.data.config import TrackSet
 from mss_core.data.files import Track, facts, once, read_lines, track_items
 from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
-from mss_core.errors import choose, nearest
+from mss_core.errors import BadFile, choose, nearest
 from mss_core.graph import checksum
 
 CONFIDENCE = "_ACTIVATION_CONF.lab"
@@ -52,7 +52,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
         else:
             try:
                 tracks.append(_track(name, split, folders[name], metadata[name], config.sources))
-            except ValueError as error:
+            except BadFile as error:
                 bad.append(f"{name} ({error})")
     items, notes = track_items(tracks)
     if bad:
@@ -68,7 +68,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
 
 def confidences(config: TrackSet, root: Path) -> dict[str, Reader]:
     """For each track with a published file, what reads its times (s) and the activation confidence of each source that
-    it has: the maximum over the stems that make up the source. It raises ValueError for a file that lacks a stem or
+    it has: the maximum over the stems that make up the source. It raises BadFile for a file that lacks a stem or
     makes no sense."""
     metadata = _by_track(root, "_METADATA.yaml")
     return {
@@ -83,7 +83,7 @@ def _confidences(path: Path, metadata: Path, sources: tuple[str, ...]) -> tuple[
     rows = {source: stems for source, stems in _rows(read_metadata(metadata), sources).items() if stems}
     lacking = sorted({key for stems in rows.values() for key in stems} - set(found))
     if lacking:
-        raise ValueError(f"{path}: no stem {', '.join(lacking)}, which {metadata.name} has")
+        raise BadFile(f"{path}: no stem {', '.join(lacking)}, which {metadata.name} has")
     return times, {source: np.max([found[key] for key in stems], axis=0) for source, stems in rows.items()}
 
 
@@ -128,13 +128,13 @@ def split_lists(root: Path) -> dict[str, str]:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """A METADATA file; ValueError where it is not one."""
+    """A METADATA file; BadFile where it is not one."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         content = None
     if not isinstance(content, dict) or not content.get("stems"):
-        raise ValueError(f"{path.name} names no stems")
+        raise BadFile(f"{path.name} names no stems")
     return content
 
 

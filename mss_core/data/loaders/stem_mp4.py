@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from mss_core.errors import BadFile
+
 SAMPLERATE = 44_100
 INSTALL = "apt-get install ffmpeg"
 
@@ -26,7 +28,7 @@ def info(path: Path) -> list[tuple[int, int]]:
     """
     size = path.stat().st_size
     if size == 0:
-        raise ValueError(f"{path}: 0 bytes")
+        raise BadFile(f"{path}: 0 bytes")
     found: list[tuple[int, int]] = []
     seen = set()
     with open(path, "rb") as file:
@@ -39,7 +41,7 @@ def info(path: Path) -> list[tuple[int, int]]:
                     if k == b"trak" and _is_sound(file, s, e, path)
                 ]
     if b"moov" not in seen or b"mdat" not in seen:
-        raise ValueError(f"{path}: not a whole MP4 file (cut off, or another format)")
+        raise BadFile(f"{path}: not a whole MP4 file (cut off, or another format)")
     return found
 
 
@@ -53,7 +55,7 @@ def _boxes(file: BinaryIO, start: int, end: int, path: Path) -> Iterator[tuple[b
         elif size == 0:
             size = end - start
         if size < body - start or start + size > end:
-            raise ValueError(f"{path}: not a whole MP4 file (cut off, or another format)")
+            raise BadFile(f"{path}: not a whole MP4 file (cut off, or another format)")
         yield kind, body, start + size
         start += size
 
@@ -62,7 +64,7 @@ def _inside(file: BinaryIO, start: int, end: int, path: Path, kind: bytes) -> tu
     for found, body, stop in _boxes(file, start, end, path):
         if found == kind:
             return body, stop
-    raise ValueError(f"{path}: MP4 without {kind.decode()}")
+    raise BadFile(f"{path}: MP4 without {kind.decode()}")
 
 
 def _is_sound(file: BinaryIO, start: int, end: int, path: Path) -> bool:
@@ -92,7 +94,7 @@ def require_decoder() -> str:
 def load(path: Path, streams: Iterable[int]) -> list[np.ndarray]:
     """The chosen streams as float32 (channel, time) at 44.1 kHz, cut to the shortest.
 
-    Raises ValueError where a stream cannot be decoded, or ends more than 0.1 s before its header says.
+    Raises BadFile where a stream cannot be decoded, or ends more than 0.1 s before its header says.
     """
     decode = _ffmpeg if require_decoder() == "ffmpeg" else _av
     expected = info(path)
@@ -102,7 +104,7 @@ def load(path: Path, streams: Iterable[int]) -> list[np.ndarray]:
         ticks, rate = expected[stream]
         seconds = ticks / rate
         if waveform.shape[-1] < (seconds - 0.1) * SAMPLERATE:
-            raise ValueError(
+            raise BadFile(
                 f"{path}: stream {stream} stops after {waveform.shape[-1] / SAMPLERATE:.2f} of "
                 f"{seconds:.2f} s (truncated)"
             )
@@ -133,7 +135,7 @@ def _ffmpeg(path: Path, stream: int) -> np.ndarray:
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:  # -xerror makes damage a failure; what else it says of a stream that it decodes is none
         message = done.stderr.decode(errors="replace").strip().splitlines() or ["unknown"]
-        raise ValueError(f"{path}: ffmpeg cannot decode stream {stream} ({message[-1]})")
+        raise BadFile(f"{path}: ffmpeg cannot decode stream {stream} ({message[-1]})")
     return np.frombuffer(done.stdout, np.float32).reshape(-1, 2).T
 
 
@@ -150,5 +152,5 @@ def _av(path: Path, stream: int) -> np.ndarray:
             ]
             chunks += [out.to_ndarray() for out in convert.resample(None)]
     except av.FFmpegError as error:
-        raise ValueError(f"{path}: stream {stream} cannot be decoded ({error.strerror})") from None
+        raise BadFile(f"{path}: stream {stream} cannot be decoded ({error.strerror})") from None
     return np.concatenate(chunks, axis=1) if chunks else np.zeros((2, 0), np.float32)

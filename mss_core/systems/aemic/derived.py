@@ -1,7 +1,7 @@
 """Packed sets that are made from packed sets: segments, estimates, processed clips.
 
 What comes out is a :class:`~mss_core.data.packed.Packed` set like any other, so whatever trains or scores on clips
-does so on what an inference stage made of them. A spectrogram is stored flat, as if it were a waveform in [-1, 1].
+does so on what an inference stage made of them. A spectrogram is stored flat, as if it were a waveform.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mss_core.artefact import read_notes, write_notes
+from mss_core.artefact import write_notes
 from mss_core.data.items import Item, Sound, Survey
 from mss_core.data.packed import Packed, PackedItem, pack
 from mss_core.graph import Context
@@ -29,9 +29,9 @@ def derive(
     workers: int | None = 1,
 ) -> None:
     """Write a packed set of ``(name, the item it comes from, a function that computes its rows)``; splits and labels
-    are those of the items. Of notes only clipping is told; the rest stands with the set they come from.
+    are those of the items. It has no notes: they stand with the set that the items come from.
 
-    Shape: each row (value,), in [-1, 1].
+    Shape: each row (value,).
     """
     found = [
         Item(name, item.split, partial(_sound, compute, source.samplerate), item.labels)
@@ -39,7 +39,7 @@ def derive(
     ]
     survey = Survey(tuple(found), labels=source.labels, single_label=source.single_label)
     pack(survey, rows, source.samplerate, 0, out, ctx, workers)
-    write_notes(out, [note for note in read_notes(out) if note["kind"] == "clipped"])
+    write_notes(out, [])
 
 
 def _sound(compute: Callable[[], Rows], samplerate: int) -> Sound:

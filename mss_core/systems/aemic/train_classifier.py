@@ -100,7 +100,7 @@ def train_classifier(
             scores, losses = [], []
             for first in range(0, len(held_out), 32):
                 group = held_out[first : first + 32]
-                waves = waveforms(feed.read(places([(item, 0) for item in group], 1, length))[:, 0])
+                waves = waveforms(feed.read(places([(item, 0) for item in group], 1, length)))[:, 0]
                 logits = module(inputs(module, waves)).float().cpu()
                 losses.append(LOSSES[name](logits, torch.from_numpy(held_truth[first : first + 32])))
                 scores.append(probabilities(logits, name))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
+from mss_core import audio
 from mss_core.data.packed import pack
 from mss_core.data.sets import Item, Sound, TrackSet, survey
 from mss_core.graph import Context
 
 
 def prepare_levels(
-    *, data: TrackSet, rows: dict[str, tuple[str, ...]], segment: int, version: int = 1, out: Path, ctx: Context
+    *, data: TrackSet, rows: dict[str, tuple[str, ...]], segment: int, version: int = 3, out: Path, ctx: Context
 ) -> None:
     """Pack the mixture and, for each of ``rows``, the sum of the sources it names."""
     found = survey(data, ctx.data)
@@ -28,7 +27,5 @@ class _Nodes:
 
     def __call__(self) -> Sound:
         sound = self.item.read()
-        nodes = {
-            node: np.sum([sound.rows[source] for source in sources], axis=0) for node, sources in self.rows.items()
-        }
+        nodes = {node: audio.added(sound.rows[source] for source in sources) for node, sources in self.rows.items()}
         return replace(sound, rows={"mixture": sound.rows["mixture"], **nodes})
