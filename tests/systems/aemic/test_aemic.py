@@ -118,7 +118,8 @@ def test_segments_follow_one_another_and_targets_are_sums(store: Store, data: di
         assert len(pieces) == -(-track.length // TINY.samples) and {item.length for item in pieces} == {TINY.samples}
         assert {item.split for item in pieces} == {track.split}
         joined = {row: np.concatenate([cut.read(item, row) for item in pieces]) for row in cut.rows}
-        assert np.array_equal(joined["mixture"][: track.length], tracks.read(track))
+        peak = np.abs(tracks.read(track)).max()  # a segment is rounded once more, to 16 bits of its own peak
+        np.testing.assert_allclose(joined["mixture"][: track.length], tracks.read(track), atol=0.51 * peak / 32767)
         wanted = tracks.read(track, "vocals") + tracks.read(track, "other")
         np.testing.assert_allclose(joined["target"][: track.length], wanted, atol=1 / 32767)
         assert not joined["target"][track.length :].any()
