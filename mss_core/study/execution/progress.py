@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from mss_core.graph import WORK, Stage, read_history, walk
 from mss_core.store import Store
@@ -41,10 +45,11 @@ class Board:
         self._first: dict[str, tuple[float, int]] = {}  # seconds and step of a running stage when first looked at
         self.gpus = 0.0
         self.begun = time.monotonic()
-        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._drawn = 0
-        self._thread: threading.Thread | None = None
+        # By the stream alone: FORCE_COLOR must not put control characters into a log file.
+        self._console = Console(file=out, highlight=False, force_terminal=out.isatty())
+        self._ended = threading.Event()
+        self._shown = contextlib.ExitStack()
 
     def set(self, key: str, state: str, error: str = "") -> None:
         """Record that a stage is now in ``state``."""
@@ -58,7 +63,7 @@ class Board:
             if error:
                 self.errors[key] = error
         if state in (DONE, FAILED):
-            self._line(self._ended(key))
+            self._say(self._outcome(key))
 
     def block(self, failed: str) -> None:
         """Mark all that needs a failed stage."""
@@ -70,15 +75,24 @@ class Board:
                     self.set(key, BLOCKED, f"{self.stages[failed].name} {failed[:8]} failed")
 
     def __enter__(self) -> Board:
-        self._thread = threading.Thread(target=self._show, name="board", daemon=True)
-        self._thread.start()
+        if self._console.is_interactive:
+            live = Live(
+                get_renderable=self._screen,
+                console=self._console,
+                refresh_per_second=2,
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),  # into a file or a pipe it still goes there
+            )
+            self._shown.enter_context(live)
+        else:
+            thread = threading.Thread(target=self._log, name="board", daemon=True)
+            thread.start()
+            self._shown.callback(thread.join)
+            self._shown.callback(self._ended.set)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._erase()
+        self._shown.close()
 
     def status(self) -> str:
         """One line: counts, percentage and an estimate of what is left."""
@@ -173,7 +187,7 @@ class Board:
         since, first = self._first.setdefault(key, (spent, step))
         return spent + (spent - since) * (total - step) / (step - first) if step > first else None
 
-    def _ended(self, key: str) -> str:
+    def _outcome(self, key: str) -> str:
         stage = self.stages[key]
         spent = _clock(time.monotonic() - self.started.get(key, time.monotonic()))
         if self.state[key] == FAILED:
@@ -181,35 +195,21 @@ class Board:
         counts = Counter(self.state.values())
         return f"[{counts[DONE]}/{len(self.state)}] {describe(stage)} done in {spent}"
 
-    def _show(self) -> None:
-        live = self.out.isatty()
+    def _screen(self) -> Text:
+        return Text("\n".join([self.status(), *self.table(), *self.running()]), no_wrap=True, overflow="ellipsis")
+
+    def _log(self) -> None:
         last = table = time.monotonic()
-        while not self._stop.wait(0.5 if live else 1.0):
-            if live:
-                with self._lock:
-                    self._erase()
-                    lines = [self.status(), *self.table(), *self.running()]
-                    width = shutil.get_terminal_size().columns - 1
-                    self.out.write("\n".join(line[:width] for line in lines) + "\n")
-                    self.out.flush()
-                    self._drawn = len(lines)
-            elif time.monotonic() - last > 10:
+        while not self._ended.wait(1.0):
+            if time.monotonic() - last > 10:
                 last = time.monotonic()
-                self._line("  ".join([self.status() + ";", *(line.strip() for line in self.running()[:2])]))
+                self._say("  ".join([self.status() + ";", *(line.strip() for line in self.running()[:2])]))
                 if last - table > 60:
                     table = last
-                    self._line("\n".join(self.table()))
+                    self._say("\n".join(self.table()))
 
-    def _line(self, text: str) -> None:
-        with self._lock:
-            self._erase()
-            self.out.write(text + "\n")
-            self.out.flush()
-
-    def _erase(self) -> None:
-        if self._drawn:
-            self.out.write(f"\x1b[{self._drawn}F\x1b[J")
-            self._drawn = 0
+    def _say(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
 
 
 def describe(stage: Stage) -> str:

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import re
+import struct
+import termios
+import threading
+from fcntl import ioctl
 from pathlib import Path
 
 import pytest
@@ -88,3 +95,70 @@ def test_a_stage_slower_than_the_others_is_estimated_by_its_own_steps(board: Boa
     clock[0] += 20.0
     at(910)
     assert board._seconds_left() == pytest.approx(0.0 + 90 * 2.0)
+
+
+def test_a_log_file_gets_whole_lines_without_control_characters(board: Board) -> None:
+    first, second, *_ = board.stages
+    message = "ValueError: [bold]no file[/bold] " + "x" * 300
+    with board:
+        board.set(first, RUNNING)
+        board.set(first, DONE)
+        board.set(second, RUNNING)
+        board.set(second, FAILED, message)
+    done, failed = board.out.getvalue().splitlines()
+    assert done.startswith("[1/40] train_tail ") and done.endswith("done in 0:00")
+    assert failed.endswith(f"after 0:00: {message}") and "\x1b" not in board.out.getvalue()
+
+
+def test_a_terminal_is_drawn_on_and_left_clean(board: Board) -> None:
+    """Read back with a small terminal: what ended stands above the table, which is gone at the end."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 80, 0, 0))
+    seen: list[bytes] = []
+
+    def read() -> None:
+        while chunk := os.read(ours, 65536):
+            seen.append(chunk)
+            if b"END" in chunk:
+                return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with open(theirs, "w") as terminal:
+        shown = Board(board.stages, board.store, terminal)
+        first, second, *_ = shown.stages
+        with shown:
+            shown.set(first, RUNNING)
+            shown.set(second, RUNNING)
+            shown.set(first, DONE)
+        terminal.write("END\n")
+        terminal.flush()
+        reader.join(20)
+    os.close(ours)
+    text = b"".join(seen).decode()
+    assert "[1/40] train_tail" in text and "\x1b[" in text
+    assert "stage" in text and "waiting" in text  # the table was drawn
+    assert shown_lines(text) == [line for line in shown_lines(text) if "done in" in line or line == "END"]
+
+
+def shown_lines(text: str, width: int = 80) -> list[str]:
+    """What stands on a terminal after ``text``: cursor up, carriage return and erased lines are followed."""
+    rows, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[?0-9;]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", text):
+        if part == "\r":
+            column = 0
+        elif part == "\n":
+            row += 1
+            rows += [""] * (row + 1 - len(rows))
+        elif part.endswith("A") and part.startswith("\x1b"):
+            row = max(0, row - int(part[2:-1] or 1))
+        elif part.endswith("K") and part.startswith("\x1b"):
+            rows[row] = ""
+        elif not part.startswith("\x1b"):
+            line = rows[row].ljust(column)[:column] + part + rows[row][column + len(part) :]
+            rows[row], column = line, column + len(part)
+            while len(rows[row]) > width:
+                rows.insert(row + 1, rows[row][width:])
+                rows[row] = rows[row][:width]
+                row, column = row + 1, column - width
+    return [line.rstrip() for line in rows if line.strip()]
