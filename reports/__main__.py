@@ -14,9 +14,10 @@ from pathlib import Path
 
 from reports import FORMATS, read, study_tables, summary, write
 from reports.ablation import analyse
+from reports.contract import CORRECTIONS, SPELLINGS, TESTS, nearest
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.inputs.study import CORRECTIONS, TESTS, nearest, with_declaration
+from reports.inputs.study import with_declaration
 from reports.inputs.tables import bare_study, read_scores
 from reports.writers import terminal
 
@@ -37,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--target", default="", help="target to report (tables)")
     out.add_argument("--test", choices=TESTS, help="primary test (tables)")
     out.add_argument("--alpha", type=float, default=0.05, help="level (tables)")
-    out.add_argument("--correction", choices=CORRECTIONS, default="bonferroni", help="for the family (tables)")
+    out.add_argument(
+        "--correction", choices=(*CORRECTIONS, *SPELLINGS), default="bonferroni", help="for the family (tables)"
+    )
     out.add_argument("--margin", type=float, help="equivalence margin in the metric's unit (tables)")
     return out
 
@@ -47,17 +50,16 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
     for name in ("factor", "reference"):
         if getattr(args, name) is None:
             raise ValueError(f"{path} is a table: --{name} is needed to know what to compare")
-    if not 0 < args.alpha < 0.5:
-        raise ValueError(f"--alpha is {args.alpha}; it must lie between 0 and 0.5, e.g. 0.05")
     scores = read_scores(path, args.factor)
     metrics = scores.metrics()
     metric = args.metric or (metrics[0] if len(metrics) == 1 else "")
     if not metric:
         raise ValueError(f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}")
     study = bare_study(scores, path.stem, args.factor, args.reference, metric, args.target)
+    correction = SPELLINGS.get(args.correction, args.correction)
     return analyse(
         scores,
-        with_declaration(study, test=args.test or "", alpha=args.alpha, correction=args.correction, margin=args.margin),
+        with_declaration(study, test=args.test or "", alpha=args.alpha, correction=correction, margin=args.margin),
     )
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 
 from reports import declared
 from reports.comparison import comparison
+from reports.contract import MACRO, Study
 from reports.findings import Comparison, Findings, Power, Separation
-from reports.inputs.study import Study
-from reports.inputs.tables import MACRO, Scores, select, tag_scores, without
+from reports.inputs.tables import Scores, select, tag_scores, without
 from reports.overlap import overlap
 from reports.statistics import crossed, tagging
 from reports.statistics.effects import BASELINES, by_item, separation, variance_by_factor

@@ -8,8 +8,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from reports.contract import PAPERS, paper_package
 from reports.papers.msspt.stars import msspt_settings
-from reports.published import PAPERS, Claim, package
+from reports.published import Claim
 
 
 def all_claims(papers: Sequence[str] = PAPERS) -> list[Claim]:
@@ -18,7 +19,7 @@ def all_claims(papers: Sequence[str] = PAPERS) -> list[Claim]:
     Args:
         papers: names of `PAPERS`, or packages that hold a `claims` module with a function `claims`.
     """
-    return [claim for name in papers for claim in importlib.import_module(f"{package(name)}.claims").claims()]
+    return [claim for name in papers for claim in importlib.import_module(f"{paper_package(name)}.claims").claims()]
 
 
 def to_markdown(papers: Sequence[str] = PAPERS) -> str:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from reports import declared
+from reports.contract import CORRECTIONS, Study, nearest
 from reports.contrasts import Comparability, compare
 from reports.findings import Comparison, Contrast, Row
-from reports.inputs.study import Study, nearest
 from reports.inputs.tables import Scores, run_scores, select, tag_scores
 from reports.overlap import Overlap, overlap, whole
 from reports.statistics import crossed, hypothesis_tests, mixed, tagging
-from reports.statistics.corrections import LABELS, correct, stars
+from reports.statistics.corrections import correct, stars
 from reports.statistics.hypothesis_tests import NAN, Result
 from reports.text import count, listing, style
 
@@ -52,6 +52,7 @@ def comparison(
         metric,
         declaration.higher_is_better if primary else None,
         [score for row in table for score in row.runs.values()],
+        declaration.own_metrics,
     )
     declared_pairs = declaration.references or against
     family = max(1, len([name for name, other in declared_pairs.items() if other != name]))
@@ -90,7 +91,7 @@ def comparison(
         test_label=next((c.primary.label for c in contrasts if c.primary.label != test), test),
         alpha=declaration.alpha,
         correction=declaration.correction,
-        correction_label=LABELS[declaration.correction],
+        correction_label=CORRECTIONS[declaration.correction],
         family=family,
         item="track" if several else "",
         items=max((_tracks(pair.variant) for pair in pairs.values() if not pair.reason), default=_tracks(rows))

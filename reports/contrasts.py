@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.inputs.study import Declaration, Study, Variant
+from reports.contract import Declaration, Study, Variant
 from reports.text import listing
 
 ABSENT = "(absent)"

@@ -1,13 +1,12 @@
 """What was declared against what ran: deviations, cautions, devices. One sentence each."""
 
-import math
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from reports import prose
+from reports.contract import Study, least_p, significant_p
 from reports.findings import Comparison
-from reports.inputs.study import Study
 from reports.inputs.tables import Scores
 from reports.text import count, listing
 
@@ -130,14 +129,8 @@ def _out_of_reach(main: Comparison) -> Iterator[str]:
     """Said where the primary test has too few runs to be significant whatever the scores."""
     counts = [len(row.runs) for row in main.rows if row.runs]
     runs = min(counts, default=0)
-    if main.test == "wilcoxon":
-        floor = 2.0 ** (1 - runs)
-    elif main.test == "permutation":
-        floor = 2 / math.comb(2 * runs, runs)
-    else:
-        return
-    family = 1 if main.correction == "none" else main.family
-    if floor * family > main.alpha:
+    floor = least_p(main.test, runs)
+    if floor > significant_p(main.correction, main.alpha, main.family):
         yield (
             f"With {count(runs, 'run')} a variant the declared test cannot give a p below "
             f"{floor:.3g}, so after correction no contrast can be significant at {main.alpha:g}."

@@ -8,8 +8,8 @@ only text.Style scales them for print.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reports.contract import Study
 from reports.contrasts import Comparability
-from reports.inputs.study import Study
 from reports.statistics.hypothesis_tests import Effect, Equivalence, Result
 from reports.text import Style
 

@@ -1,18 +1,15 @@
 """The tables of the five papers, as data files with their source, and their rows beside ours."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import Any
 
+from reports.contract import PAPERS, check_table, printed_paper
 from reports.findings import Findings
-from reports.inputs.study import nearest
 
-PAPERS = ("msspt", "aemic", "iass", "tagbox", "hmss")
 CELL = re.compile(r"(-?\d+(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?(\*?)$")
 
 
@@ -65,7 +62,8 @@ class Paper:
     tables: tuple[Table, ...]
 
     def table(self, name: str) -> Table:
-        """The table of that name."""
+        """The table of that name; ValueError where there is none."""
+        check_table(self.id, [table.name for table in self.tables], name)
         return next(table for table in self.tables if table.name == name)
 
 
@@ -133,11 +131,6 @@ def printed(text: str) -> Printed | None:
     return Printed(float(found[1]), spread, bool(found[3]), text)
 
 
-def package(name: str) -> str:
-    """The package that holds a paper's tables.json: one of `PAPERS`, or any package by its dotted name."""
-    return f"reports.papers.{name}" if name in PAPERS else name
-
-
 @cache
 def paper(name: str) -> Paper:
     """A paper by its short id, one of `PAPERS`, or by the name of the package that holds its tables.json.
@@ -145,13 +138,7 @@ def paper(name: str) -> Paper:
     Raises:
         ValueError: there is no such paper, or its package has no tables.json.
     """
-    try:
-        text = (resources.files(package(name)) / "tables.json").read_text(encoding="utf-8")
-    except (ModuleNotFoundError, FileNotFoundError, ValueError) as error:
-        raise ValueError(
-            f"no paper {name!r}: {error}; {nearest(name, PAPERS)} Or name a package that holds a tables.json."
-        ) from error
-    raw = json.loads(text)
+    raw = printed_paper(name)
     tables = []
     for table in raw["tables"]:
         columns = tuple(table["columns"])

@@ -35,14 +35,7 @@ def environment(findings: Findings) -> list[tuple[str, str]]:
     stages = findings.study.stages.values()
     if stages:
         spent = sum(s.seconds for s in stages)
-        cached = sum(s.cached for s in stages)
-        rows.append(
-            (
-                "stages",
-                f"{len(stages)}, {duration(spent)} of computing in all"
-                + (f"; {cached} found in the store" if cached else ""),
-            )
-        )
+        rows.append(("stages", f"{len(stages)}, {duration(spent)} of computing in all"))
         devices = sorted({f"{s.device} ({s.device_name})" if s.device_name else s.device for s in stages if s.device})
         rows.append(("devices", ", ".join(devices)))
     return rows

@@ -1,8 +1,10 @@
 """How numbers are written: metrics in their usual unit, p values, intervals, counts."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reports.contract import Metric, known_metric
 
 
 @dataclass(frozen=True)
@@ -47,70 +49,36 @@ class Style:
 
 
 MISSING = "–"
-PERCENT = {"scale": 100.0, "unit": "points", "digits": 2}
-DECIBEL = {"unit": "dB", "digits": 2}
-STYLES = {
-    "roc_auc": Style("roc_auc", "ROC-AUC", 100.0, "points", 2),
-    "pr_auc": Style("pr_auc", "PR-AUC", 100.0, "points", 2),
-    "accuracy": Style("accuracy", "accuracy", 100.0, "points", 2),
-    "weighted_accuracy": Style("weighted_accuracy", "weighted accuracy", 100.0, "points", 2),
-    "f1": Style("f1", "F1", 100.0, "points", 2),
-    "sdr": Style("sdr", "SDR", 1.0, "dB", 2),
-    "si_sdr": Style("si_sdr", "SI-SDR", 1.0, "dB", 2),
-    "usdr": Style("usdr", "uSDR", 1.0, "dB", 2),
-    "csdr": Style("csdr", "cSDR", 1.0, "dB", 2),
-    "sir": Style("sir", "SIR", 1.0, "dB", 2),
-    "sar": Style("sar", "SAR", 1.0, "dB", 2),
-    "isr": Style("isr", "ISR", 1.0, "dB", 2),
-    "avg": Style("avg", "mean of SDR, SIR and SAR", 1.0, "dB", 2),
-    "sdr_all": Style("sdr_all", "SDR, no second left out", 1.0, "dB", 2),
-    "activity_auc": Style("activity_auc", "activity AUC by frame", 100.0, "points", 2),
-    "activity_auc_1s": Style("activity_auc_1s", "activity AUC by second", 100.0, "points", 2),
-    "spectrogram_sdr": Style("spectrogram_sdr", "spectrogram SDR", 1.0, "dB", 2),
-    "global_sdr": Style("global_sdr", "global SDR", 1.0, "dB", 2),
-    "mae": Style("mae", "MAE", 1.0, "", 5, higher_is_better=False),
-    "l1": Style("l1", "L1", 1.0, "", 5, higher_is_better=False),
-    "loss": Style("loss", "loss", 1.0, "", 4, higher_is_better=False),
-}
-
-SUFFIXES = {
-    "_improvement": " improvement",
-    "_mixture": " of the mixture",
-    "_silence": " of silence",
-    "_best_scalar": " of the best scalar",
-    "_wiener": " of a static Wiener filter",
-    "_ideal_mask": " of the ideal mask",
-    "_mean": ", means over frames",
-}
-"""What a metric of another estimate, or a gain, is called after the metric."""
+SCALES = {"points": 100.0}
+"""Printed value = score x scale, by unit."""
 
 
-def known(metric: str) -> Style | None:
-    """The style of a metric with a name of its own, or made of one.
+def style(
+    metric: str,
+    higher_is_better: bool | None = None,
+    scores: Sequence[float] = (),
+    own: Mapping[str, Metric] | None = None,
+) -> Style:
+    """How a metric is written: as it is known, or as the study declares it (`own`), in the direction asked for.
 
-    >>> known("si_sdr_improvement").label, known("width")
-    ('SI-SDR improvement', None)
+    One without a unit and without declared decimals gets as many as show three digits of the spread of its scores; one
+    that nobody declared is taken for an error where its name says so.
+
+    >>> style("si_sdr_improvement").label
+    'SI-SDR improvement'
     """
-    if metric in STYLES:
-        return STYLES[metric]
-    for suffix, words in SUFFIXES.items():
-        if metric.endswith(suffix) and (base := known(metric.removesuffix(suffix))):
-            return replace(base, name=metric, label=base.label + words)
-    return None
-
-
-def style(metric: str, higher_is_better: bool | None = None, scores: Sequence[float] = ()) -> Style:
-    """The style of a metric; of an unknown one, decimals that show three digits of its spread."""
-    found = known(metric)
+    found = known_metric(metric, own)
     if found is None:
+        lower = any(word in metric.lower() for word in ("loss", "error", "l1", "l2", "mse"))
+        found = Metric(metric, higher_is_better=not lower)
+    if (digits := found.digits) is None and found.unit:
+        digits = 2
+    elif digits is None:
         spread = max(scores) - min(scores) if len(scores) > 1 else 0.0
         size = spread or max((abs(score) for score in scores), default=1.0) or 1.0
         digits = min(8, max(2, 2 - math.floor(math.log10(size))))
-        lower = any(word in metric.lower() for word in ("loss", "error", "l1", "l2", "mse"))
-        found = Style(metric, metric, digits=digits, higher_is_better=not lower)
-    if higher_is_better is None or higher_is_better == found.higher_is_better:
-        return found
-    return Style(found.name, found.label, found.scale, found.unit, found.digits, higher_is_better)
+    better = found.higher_is_better if higher_is_better is None else higher_is_better
+    return Style(metric, found.label, SCALES.get(found.unit, 1.0), found.unit, digits, better)
 
 
 def number(value: float, digits: int = 2, signed: bool = False) -> str:

@@ -4,10 +4,12 @@ from mss_core.study.designs import Factor, Variant, cumulative, full_factorial, 
 from mss_core.study.run import run
 from mss_core.study.search.declare import Asha, Search
 from mss_core.study.study import Study, Trial
+from reports.contract import Metric
 
 __all__ = [
     "Asha",
     "Factor",
+    "Metric",
     "Search",
     "Study",
     "Trial",

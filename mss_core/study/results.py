@@ -16,6 +16,7 @@ from mss_core.recipe import flatten
 from mss_core.store import Store
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
+from reports import contract
 
 
 def collect(
@@ -23,7 +24,7 @@ def collect(
     title: str,
     plan: Plan,
     store: Store,
-    declaration: Mapping[str, Any],
+    declaration: contract.Declaration,
     smoke: bool,
     errors: Mapping[str, str],
     command: str,
@@ -41,29 +42,25 @@ def collect(
     if predictions is not None:
         predictions.to_parquet(folder / "predictions.parquet", index=False)
     _write_table(folder / "curves.csv", _curves(plan, store))
-    described = {
-        "title": title,
-        "name": study.name,
-        "question": study.question,
-        "smoke": smoke,
-        "declared": digest(declaration),
-        "declaration": declaration,
-        "variants": [
-            {
-                "variant": variant.name,
-                "levels": dict(variant.levels),
-                "departures": dict(variant.departures),
-                "recipe": flatten(_first(plan.trials, variant.name).recipe),
-            }
-            for variant in study.variants()
-        ],
-        "trials": [_trial(trial, manifests, errors, command) for trial in plan.trials],
-        "stages": {key: _stage(stage, manifests[key], store, errors.get(key)) for key, stage in plan.stages.items()},
-        "notes": _notes(plan, store),
-        "examples": _examples(finished, store),
-        "environment": {**surroundings, **_hardware(manifests)},
-    }
-    write_atomically(folder / "study.json", json.dumps(plain(described), indent=1).encode())
+    declared = contract.to_json(declaration)
+    described = contract.Study(
+        title=title,
+        name=study.name,
+        question=study.question,
+        smoke=smoke,
+        declared=digest(declared),
+        declaration=declaration,
+        variants=tuple(
+            contract.Variant(v.name, v.levels, v.departures, flatten(_first(plan.trials, v.name).recipe))
+            for v in study.variants()
+        ),
+        trials=tuple(_trial(trial, manifests, errors, command) for trial in plan.trials),
+        stages={key: _stage(stage, manifests[key], store, errors.get(key)) for key, stage in plan.stages.items()},
+        notes=contract.from_json(tuple[contract.Note, ...], _notes(plan, store), "notes"),
+        examples=contract.from_json(tuple[contract.Example, ...], _examples(finished, store), "examples"),
+        environment={**surroundings, **_hardware(manifests)},
+    )
+    write_atomically(folder / "study.json", json.dumps(plain(contract.to_json(described)), indent=1).encode())
     return folder
 
 
@@ -124,19 +121,12 @@ def _first(trials: Sequence[Trial], variant: str) -> Trial:
     return next(trial for trial in trials if trial.variant.name == variant)
 
 
-def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str], command: str) -> dict[str, Any]:
+def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str], command: str) -> contract.Trial:
     stages = walk([trial.root])
     failed = [errors[key] for key in stages if key in errors]
     status = "done" if manifests[trial.root.key] else "failed" if failed else "missing"
-    return {
-        "trial": trial.name,
-        "variant": trial.variant.name,
-        "seed": trial.seed,
-        "status": status,
-        "error": failed[0] if status == "failed" else None,
-        "stages": named(stages),
-        "command": command,
-    }
+    error = failed[0] if status == "failed" else ""
+    return contract.Trial(trial.name, trial.variant.name, trial.seed, status, error, named(stages), command)
 
 
 def named(stages: Mapping[str, Stage]) -> dict[str, str]:
@@ -149,17 +139,14 @@ def named(stages: Mapping[str, Stage]) -> dict[str, str]:
     return found
 
 
-def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> dict[str, Any]:
+def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> contract.Stage:
     facts = manifest or {}
-    return {
-        "stage": stage.name,
-        "status": "done" if manifest else "failed" if error else "missing",
-        "seconds": facts.get("seconds"),
-        "device": facts.get("device"),
-        "device_name": facts.get("device_name"),
-        "finished": facts.get("finished"),
-        "directory": str(store.directory(stage).relative_to(store.root)),
-    }
+    return contract.Stage(
+        name=stage.name,
+        status="done" if manifest else "failed" if error else "missing",
+        directory=str(store.directory(stage).relative_to(store.root)),
+        **{name: facts[name] for name in ("seconds", "device", "device_name", "finished") if facts.get(name)},
+    )
 
 
 def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from mss_core.errors import choose, nearest
-from mss_core.graph import Stage, digest
+from mss_core.graph import Stage, digest, walk
 from mss_core.recipe import flatten, has, override, paths
 from mss_core.study.designs import Factor, Variant, one_at_a_time
 from mss_core.study.search.declare import Search
+from reports import contract
+from reports.contract import Declaration, Metric
 
 SETTINGS = "settings"
 """The factor of a study that has no other: its recipe as given, and as its search left it."""
-
-CORRECTIONS = ("bonferroni", "holm", "benjamini_hochberg")
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,18 @@ class Study:
         reference: levels of the variant that all others are compared with.
         within: factors that split the study into blocks: each variant is compared with the reference variant of its own
             block (equal levels of these factors); the correction counts the contrasts of all blocks.
-        sections: what the report shows beside the usual, ``{"kind": a module of reports/sections, **options}``.
+        sections: what the report shows beside the usual, ``{"kind": a section of reports, or a dotted module,
+            **options}``.
         metric, target: the primary score, e.g. ``"roc_auc"`` averaged over tags, ``"macro"``.
         metrics: by level of a factor, another primary metric for the variants at that level.
+        own_metrics: metrics that ``reports.contract.METRICS`` does not hold, each a ``Metric`` with unit and direction.
+        higher_is_better: direction of ``metric``; None for what is known of it.
         smoke: cuts a recipe down for ``--smoke``.
         smoke_levels, smoke_seeds: the levels (by factor) and seeds that a smoke run keeps; all where not named.
         cut: what a smoke run left out, as a sentence.
         test, alpha, correction: the declared primary test.
+        margin: differences smaller than this, in the unit of the scores, count as none: asks for equivalence tests.
+        exclude: tracks, targets and trials (``"vocals/seed1"``) left out of the report by rule.
         search: hyperparameters searched before the trials are planned, where ``--search`` asks for it; a study
             without factors always does, and compares its recipe as given with its recipe as tuned.
         chosen, searched: filled in after the search: the winning values of each variant, and what was declared of it.
@@ -77,17 +82,19 @@ class Study:
     smoke_seeds: Sequence[int] | None = None
     cut: str = ""
     design: Callable[[Sequence[Factor]], list[Variant]] = one_at_a_time
-    higher_is_better: bool = True
+    own_metrics: Mapping[str, Metric] = field(default_factory=dict)
+    higher_is_better: bool | None = None
     test: str = "welch"
     alpha: float = 0.05
     correction: str = "bonferroni"
+    margin: float | None = None
+    exclude: Sequence[str] = ()
     search: Search | None = None
     chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     searched: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ValueError for whatever does not fit together: called by ``run`` before anything else."""
-        choose("correction", self.correction, CORRECTIONS)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"'seeds' must be distinct and at least one; got {list(self.seeds)}")
         names = [factor.name for factor in self.factors]
@@ -99,17 +106,27 @@ class Study:
         if self.search is not None:
             self.search.check(self.seeds)
         self.references()
-        recipes = [self.baseline]
+        recipes, roots = [self.baseline], []
         for variant in self.variants():
             try:
                 recipes.append(override(self.baseline, variant.departures))
-                recipes[-1].pipeline()
+                roots.append(recipes[-1].pipeline())
             except (ValueError, TypeError) as error:
                 raise ValueError(f"variant {variant.name!r} of study {self.name!r}: {error}") from None
         known = list(dict.fromkeys(path for recipe in recipes for path in paths(recipe)))
         for path in self.seeded:
             if path not in known:
                 raise ValueError(f"no seed {path!r} in the recipe of any variant; {nearest(path, known)}")
+        self._check_declaration(roots)
+
+    def _check_declaration(self, roots: Sequence[Stage]) -> None:
+        """Refuse, in the words of the report, what the report would refuse after all training."""
+        declaration = contract.read_declaration(contract.to_json(self.declaration(self.seeds, False, {})))
+        metrics, targets = scored(roots)
+        if metrics is None:
+            metrics = {*contract.METRICS, *self.own_metrics}
+            metrics |= {m for m in (self.metric, *self.metrics.values()) if contract.known_metric(m, self.own_metrics)}
+        contract.check(declaration, [variant.name for variant in self.variants()], metrics, targets)
 
     def at_smoke_size(self) -> Study:
         """What ``--smoke`` runs: the kept levels and seeds. A factor left with its baseline level alone is dropped."""
@@ -127,12 +144,14 @@ class Study:
             if list(cut.levels.values()) != [{}]:
                 factors.append(cut)
         names = [factor.name for factor in factors]
+        dropped = by_name.keys() - set(names)
         levels = [label for factor in factors for label in factor.levels]
         return replace(
             self,
             factors=factors,
             within=[name for name in self.within if name in names],
             reference={name: label for name, label in self.reference.items() if name in names},
+            sections=[section for section in self.sections if section.get("factor") not in dropped],
             metrics={level: metric for level, metric in self.metrics.items() if level in levels},
             seeds=self.seeds if self.smoke_seeds is None else self.smoke_seeds,
             smoke_levels={},
@@ -229,34 +248,30 @@ class Study:
             "intervals are conditional on that one training."
         )
 
-    def declaration(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """All that was fixed before the run, as plain data."""
+    def declaration(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any]) -> Declaration:
+        """All that was fixed before the run."""
         baseline = self.smoke(self.baseline) if smoke else self.baseline
-        return {
-            "factors": [
-                {"name": factor.name, "levels": {label: dict(changes) for label, changes in factor.levels.items()}}
-                for factor in self.factors
-            ],
+        declared = {
+            **{each.name: getattr(self, each.name) for each in fields(Declaration) if hasattr(self, each.name)},
+            "factors": [contract.Factor(factor.name, factor.levels) for factor in self.factors],
             "design": self.design.__name__,
             "seeds": list(seeds),
-            "seeded": list(self.seeded),
             "shared": self.shared(),
             "reference": self.reference_variant().name,
-            "within": list(self.within),
             "references": {name: variant.name for name, variant in self.references().items()} if self.within else {},
-            "sections": [dict(section) for section in self.sections],
-            "metric": self.metric,
-            "target": self.target,
-            "metrics": dict(self.metrics),
-            "cut": self.cut,
-            "higher_is_better": self.higher_is_better,
-            "test": self.test,
-            "alpha": self.alpha,
-            "correction": self.correction,
-            "settings": dict(settings),
+            "higher_is_better": self.direction(),
+            "correction": contract.SPELLINGS.get(self.correction, self.correction),
+            "settings": settings,
             "baseline": flatten(override(baseline, settings)),
-            **({"search": dict(self.searched)} if self.searched else {}),
+            "search": self.searched,
         }
+        return Declaration(**declared)
+
+    def direction(self) -> bool:
+        """Whether more of the primary metric is better."""
+        metric = contract.known_metric(self.metric, self.own_metrics)
+        known = metric is None or metric.higher_is_better
+        return known if self.higher_is_better is None else self.higher_is_better
 
     def title(self, smoke: bool, settings: Mapping[str, Any]) -> str:
         """The name results stand under: another baseline is another title, so nothing is overwritten."""
@@ -278,6 +293,27 @@ class Study:
             if path in self.seeded:
                 raise ValueError(f"--set {path}: this seed is set by --seeds")
         override(self.smoke(self.baseline) if smoke else self.baseline, settings)
+
+
+def scored(roots: Sequence[Stage]) -> tuple[set[str] | None, set[str] | None]:
+    """The metrics and the targets that trials are scored on, as far as their stages say; None for those that none says.
+
+    A module that holds a stage may state ``METRICS``, the names of the metrics its stages write to scores.csv, and
+    ``targets(arguments)``, which returns the targets of a call of its stage. What the last stage of a trial does not
+    state is not known before it has run.
+    """
+    metrics: set[str] = set()
+    targets: set[str] = set()
+    for stage in walk(roots).values():
+        module = stage.function.__globals__
+        metrics.update(module.get("METRICS", ()))
+        if "targets" in module:
+            targets.update(module["targets"](stage.arguments))
+    last = [root.function.__globals__ for root in roots]
+    return (
+        metrics if all("METRICS" in module for module in last) else None,
+        targets if all("targets" in module for module in last) else None,
+    )
 
 
 def left_out(path: str, variant: Variant) -> bool:

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from reports import prose
+from reports.contract import MACRO, Study
 from reports.drawing import svg
 from reports.findings import Comparison, Findings, TargetEffect
-from reports.inputs.study import Study
-from reports.inputs.tables import MACRO
 from reports.statistics.auc import curve
 from reports.statistics.effects import quantile_drivers
 from reports.text import p_value

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.contract import Study
 from reports.inputs import searches
 from reports.inputs.searches import Searches
-from reports.inputs.study import Study, read_study
+from reports.inputs.study import read_study
 from reports.inputs.tables import Scores, read_curves, read_predictions, read_scores
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.inputs.study import nearest
+from reports.contract import nearest
 
 BOOTSTRAPS = 60
 TREES = 8

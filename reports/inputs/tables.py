@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.inputs.study import Declaration, Study, Variant, nearest
+from reports.contract import MACRO, Declaration, Study, Variant, check_metric, check_target, nearest
 
 KEYS = ["variant", "seed", "track", "target", "metric"]
-MACRO = ("macro", "")
 
 
 @dataclass(frozen=True)
@@ -101,13 +100,11 @@ def select(scores: Scores, metric: str, target: str = "") -> pd.DataFrame:
     """
     rows = scores.frame[scores.frame["metric"] == metric]
     if rows.empty:
-        known = scores.metrics()
-        raise ValueError(f"the score table has no metric {metric!r}; {nearest(metric, known)}")
+        check_metric(metric, scores.metrics())
     if target not in MACRO:
         chosen = rows[rows["target"] == target]
         if chosen.empty:
-            known = sorted(set(rows["target"]))
-            raise ValueError(f"metric {metric!r} has no target {target!r}; {nearest(target, known)}")
+            check_target(metric, target, set(rows["target"]))
         return _of_tracks(chosen)
     for name in MACRO:
         chosen = rows[rows["target"] == name]

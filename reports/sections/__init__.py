@@ -1,8 +1,9 @@
 """Parts of a report that a study asks for by name, beside the usual.
 
-A study declares `{"kind": name, **options}`; the name is one of `KINDS`, or, with a dot, a module of any package
-(`my_paper.report`). The module has
+A study declares `{"kind": name, **options}`; the name is one of `KINDS` (reports/contract/check.py), or, with a dot, a
+module of any package (`my_paper.report`). The module has
 
+    OPTIONS = {"option": "what it holds"}, as reports/contract/check.py says; with it options are checked before a run
     section(findings, options, tables) -> Section | None
 
 with `tables` (reports/inputs/directory.py), the study's scores, predictions, curves and searches, each read once, and
@@ -12,26 +13,9 @@ import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
+from reports.contract import section_module
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.inputs.study import nearest
-
-KINDS = {
-    "by_target": "reports.sections.by_target",
-    "published_columns": "reports.sections.published_columns",
-    "published_table": "reports.sections.published_table",
-    "search": "reports.sections.search",
-    "sweep": "reports.sections.sweep",
-    "tag_differences": "reports.papers.msspt.tag_differences",
-    "activity_detection": "reports.papers.iass.activity_detection",
-    "dropped_frames": "reports.papers.iass.dropped_frames",
-    "masked_spectrograms": "reports.papers.iass.masked_spectrograms",
-    "instruments": "reports.papers.aemic.instruments",
-    "regularisation_curves": "reports.papers.aemic.regularisation_curves",
-    "separated_stems": "reports.papers.aemic.separated_stems",
-    "steering": "reports.papers.tagbox.steering",
-}
-"""Module of each kind of section that has a short name."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +58,8 @@ def module(kind: str) -> ModuleType:
     Raises:
         ValueError: no such kind, no such module, or a module without a function `section`.
     """
-    if kind not in KINDS and "." not in kind:
-        raise ValueError(f"no report section {kind!r}; {nearest(kind, KINDS)}")
     try:
-        found = importlib.import_module(KINDS.get(kind, kind))
+        found = importlib.import_module(section_module(kind))
     except ModuleNotFoundError as error:
         raise ValueError(f"the report section {kind!r} cannot be imported: {error}") from error
     if not hasattr(found, "section"):

@@ -11,12 +11,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.contract import MACRO
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.inputs.tables import MACRO
 from reports.published import paper
 from reports.sections import Section, Table
 from reports.text import MISSING, Style, number, style
+
+OPTIONS = {
+    "paper": "paper",
+    "table": "table",
+    "metrics": "metrics",
+    "printed": "cells?",
+    "by": "factor?",
+    "within": "levels?",
+}
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:

@@ -8,12 +8,15 @@ of a target).
 from collections.abc import Mapping
 from typing import Any
 
+from reports.contract import PAPERS
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.published import PAPERS, paper
+from reports.published import paper
 from reports.sections import Section, Table
 from reports.sections.by_target import over_runs
 from reports.text import MISSING, style
+
+OPTIONS: dict[str, str] = {}
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:

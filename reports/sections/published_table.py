@@ -8,11 +8,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from reports.contract import PAPERS
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
-from reports.published import PAPERS, paper
+from reports.published import paper
 from reports.sections import Section, Table
 from reports.text import MISSING
+
+OPTIONS = {"rows": "factors", "columns": "words"}
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:

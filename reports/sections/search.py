@@ -14,6 +14,8 @@ from reports.inputs.searches import Arm, Searches
 from reports.sections import Figure, Section, Table
 from reports.text import MISSING, count, duration, listing, number, style
 
+OPTIONS = {"variant": "arm?"}
+
 SAMPLERS = {"tpe": "TPE", "gp": "Gaussian process", "cma_es": "CMA-ES", "nsga2": "NSGA-II", "random": "random search"}
 WIDTH = 760.0
 

@@ -13,6 +13,8 @@ from reports.inputs.directory import Tables
 from reports.sections import Figure, Section, Table
 from reports.text import MISSING
 
+OPTIONS = {"factor": "factor", "metrics": "metrics", "lines": "variants?"}
+
 LEFT, RIGHT, TOP, BOTTOM, WIDTH = 60.0, 610.0, 14.0, 250.0, 760.0
 
 

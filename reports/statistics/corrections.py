@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LABELS = {"bonferroni": "Bonferroni", "holm": "Holm", "bh": "Benjamini-Hochberg", "none": "uncorrected"}
+from reports.contract import CORRECTIONS
 
 
 def correct(p: Sequence[float], method: str, family: int | None = None) -> list[float]:
@@ -15,7 +15,7 @@ def correct(p: Sequence[float], method: str, family: int | None = None) -> list[
 
     Args:
         p: p values; NaN where a test was not possible.
-        method: one of `LABELS`.
+        method: one of `CORRECTIONS`.
         family: how many tests were planned, at least `len(p)`; default `len(p)`.
 
     >>> correct([0.01, 0.04, 0.03], "bonferroni", family=6)
@@ -23,8 +23,8 @@ def correct(p: Sequence[float], method: str, family: int | None = None) -> list[
     >>> correct([0.01, 0.04, 0.03], "holm")
     [0.03, 0.06, 0.06]
     """
-    if method not in LABELS:
-        raise ValueError(f"unknown correction {method!r}; choose from {', '.join(LABELS)}")
+    if method not in CORRECTIONS:
+        raise ValueError(f"unknown correction {method!r}; choose from {', '.join(CORRECTIONS)}")
     size = max(len(p), family or 0)
     values = np.asarray(p, dtype=float)
     out = np.full(len(values), np.nan)

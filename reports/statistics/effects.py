@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
+from reports.contract import Study
 from reports.findings import Comparison, FactorVariance, Separation, TargetEffect
-from reports.inputs.study import Study
 from reports.inputs.tables import Scores
 from reports.statistics.hypothesis_tests import NAN, welch
-from reports.text import STYLES, style
+from reports.text import style
 
 BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture", "_wiener": "fixed filter"}
 SEPARATION = ("l1", "sdr", "si_sdr", "usdr", "csdr", "sir", "sar", "isr")
@@ -78,11 +78,6 @@ def _mean_of_runs(rows: pd.DataFrame) -> float:
     whole = rows[rows["track"] == ""]
     rows = rows if whole.empty else whole
     return float(rows.groupby("seed")["score"].mean().mean())
-
-
-def known(metric: str) -> bool:
-    """Whether the metric has a style of its own."""
-    return metric in STYLES
 
 
 def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, ...]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from reports.contract import MACRO
 from reports.findings import TagArea
-from reports.inputs.tables import MACRO
 from reports.statistics.auc import d_score, hanley_mcneil, placements
 from reports.statistics.hypothesis_tests import Result, from_se, variance
 

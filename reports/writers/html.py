@@ -11,10 +11,10 @@ import jinja2
 
 from reports import prose, published, record
 from reports.ablation import describe_design
+from reports.contract import Example
 from reports.drawing import figures, media
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
-from reports.inputs.study import Example
 from reports.sections import Section
 from reports.statistics import calibration
 from reports.statistics.hypothesis_tests import Result

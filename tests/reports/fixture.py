@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.io import wavfile
 
-from reports.inputs.study import declaration_hashes
+from reports.contract import hashes
 from reports.statistics.auc import auc
 
 TAGS = ("guitar", "vocals", "drums", "techno", "piano", "quiet")
@@ -235,7 +235,7 @@ def write_study(directory: Path, seeds: int = 3, clips: int = 240, seed: int = 0
         "name": "source_ablation",
         "smoke": True,
         "question": "Does separation pre-training help tagging, and with which source?",
-        "declared": declaration_hashes(declaration)[0],
+        "declared": hashes(declaration)[0],
         "declaration": declaration,
         "variants": [
             {"variant": v, "levels": {"source": v}, "departures": departures(v), "recipe": recipe(v)} for v in EFFECTS

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 import reports
-from reports.inputs.study import Study
+from reports.contract import Study
 from reports.sections import Figure, Section, Table, sections
 
 MEANS = {"cnn, none": 0.60, "cnn, vocals": 0.70, "ast, none": 0.80, "ast, vocals": 0.80}

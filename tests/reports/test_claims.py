@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from reports import claims, published
+from reports.contract import PAPERS
 from reports.papers.hmss.claims import hmss_improvements
 
 
-@pytest.mark.parametrize("name", published.PAPERS)
+@pytest.mark.parametrize("name", PAPERS)
 def test_data_files_read(name: str) -> None:
     found = published.paper(name)
     assert found.tables and all(table.rows for table in found.tables)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import reports
-from reports.inputs.study import declaration_hashes
+from reports.contract import hashes
 from reports.writers import terminal
 
 NAN = float("nan")
@@ -49,7 +49,7 @@ def study(
         "title": "edge",
         "name": "edge",
         "declaration": declaration,
-        "declared": declaration_hashes(declaration)[0],
+        "declared": hashes(declaration)[0],
         "variants": variants
         or [{"variant": v, "levels": {"method": v}, "recipe": recipes.get(v, recipes["new"])} for v in arms],
     }

@@ -246,8 +246,7 @@ def test_each_block_has_its_reference() -> None:
         assert reference.levels["clip score"] == variant.levels["clip score"]
         assert reference.levels["source"] == STUDY.reference["source"]
     assert (
-        study.declaration([0], False, {})["references"][study.reference_variant().name]
-        == study.reference_variant().name
+        study.declaration([0], False, {}).references[study.reference_variant().name] == study.reference_variant().name
     )
     with pytest.raises(ValueError, match="no factor in 'within' 'clip scor'; did you mean 'clip score'"):
         replace(study, within=("clip scor",)).check()
@@ -364,6 +363,6 @@ def test_a_smoke_run_keeps_what_the_study_says() -> None:
     ]
     assert list(study.seeds) == [0, 1, 2] and not study.within and not study.metrics
     assert study.cut == "A smoke run of this study keeps only CNN of backend and tags of task."
-    assert study.declaration([0], True, {})["cut"] == study.cut
+    assert study.declaration([0], True, {}).cut == study.cut
     whole = load("source_ablation_replicated").at_smoke_size()
     assert len(whole.variants()) == 28 and whole.metrics == {"genre": "accuracy"} and whole.cut == ""

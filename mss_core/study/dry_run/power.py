@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mss_core.artefact import read_scores
 from mss_core.store import Store
 from mss_core.study.study import Study
+from reports.contract import SPELLINGS, least_p, significant_p
 
 ASSUMED_SD = 0.01
 """Standard deviation between seeds where no earlier run tells one: of a score between 0 and 1."""
@@ -26,6 +27,7 @@ class Reach:
         level: alpha after the correction, as for the smallest p of the family.
         detectable: smallest difference found with 80 % power.
         smallest_p: the least p the test can give with so many seeds; 0 where it has no such bound.
+        significant: the largest p that can be significant, if all other contrasts have it, too.
     """
 
     seeds: int
@@ -35,28 +37,19 @@ class Reach:
     basis: str
     detectable: float
     smallest_p: float
+    significant: float
 
     def warning(self, test: str) -> str:
         """A sentence where no difference can become significant, however large; else empty."""
         if self.seeds < 2:
             return f"WARNING: with {self.seeds} seed the {test} test cannot be made: nothing can become significant."
-        if self.smallest_p > self.level:
+        if self.smallest_p > self.significant:
             return (
                 f"WARNING: the declared test ({test}) with {self.seeds} seeds gives p >= {self.smallest_p:.4g}, "
-                f"never below {self.level:.4g} (alpha over a family of {self.family}): no difference can become "
+                f"never below {self.significant:.4g} (alpha over a family of {self.family}): no difference can become "
                 "significant, however large. Add seeds or declare another test."
             )
         return ""
-
-
-def smallest_p(test: str, seeds: int) -> float:
-    """The least two-sided p of an exact test with this many seeds an arm; 0 for a test without such a bound.
-
-    >>> smallest_p("wilcoxon", 5), smallest_p("permutation", 3), smallest_p("welch", 2)
-    (0.0625, 0.1, 0.0)
-    """
-    floors: dict[str, float] = {"wilcoxon": 2.0 / 2**seeds, "permutation": 2.0 / math.comb(2 * seeds, seeds)}
-    return floors.get(test, 0.0)
 
 
 def spread(store: Store, name: str, metric: str, target: str) -> tuple[float, str] | None:
@@ -84,11 +77,13 @@ def reach(study: Study, store: Store, seeds: int, detectable: Callable[[float, i
     """
     references = study.references()
     family = max(1, sum(name != reference.name for name, reference in references.items()))
-    level = study.alpha if study.correction == "none" else study.alpha / family
+    correction = SPELLINGS.get(study.correction, study.correction)
+    level = study.alpha if correction == "none" else study.alpha / family
+    possible = significant_p(correction, study.alpha, family)
     if study.test == "item_means":  # songs, not seeds, are the sample: how much they differ is known afterwards
-        return Reach(seeds, family, level, math.nan, "", math.nan, 0.0)
+        return Reach(seeds, family, level, math.nan, "", math.nan, 0.0, possible)
     sd, basis = spread(store, study.name, study.metric, study.target) or (
         ASSUMED_SD if study.metric.endswith(("auc", "accuracy")) else ASSUMED_DECIBELS,
         "assumed",
     )
-    return Reach(seeds, family, level, sd, basis, detectable(sd, seeds, level), smallest_p(study.test, seeds))
+    return Reach(seeds, family, level, sd, basis, detectable(sd, seeds, level), least_p(study.test, seeds), possible)

@@ -86,7 +86,7 @@ def of_plan(study: Study, title: str, plan: Plan, environment: Mapping[str, Any]
         in_short(environment),
         tuple(factor.name for factor in study.factors),
         study.metric,
-        study.higher_is_better,
+        study.direction(),
         trials,
     )
 

@@ -24,6 +24,8 @@ from reports.statistics.hypothesis_tests import variance
 from reports.statistics.tagging import Influence, influences
 from reports.text import MISSING, number, p_value
 
+OPTIONS = {"factor": "factor?"}
+
 STEMS = ("base", "raw", "post")
 COLOURS = {"base": "s7", "raw": "s0", "post": "s1"}
 Z = 1.959963984540054

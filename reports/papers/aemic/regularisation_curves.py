@@ -17,6 +17,8 @@ from reports.sections import Figure, Section, Table
 from reports.statistics.hypothesis_tests import welch
 from reports.text import MISSING, number, p_value
 
+OPTIONS = {"factor": "factor?"}
+
 PANELS = (
     ("a", "none", "augmentation", "lower with augmentation"),
     ("b", "augmentation", "augmentation, dropout", "much higher with dropout"),

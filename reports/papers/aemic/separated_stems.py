@@ -21,6 +21,8 @@ from reports.sections import Figure, Section, Table
 from reports.statistics.hypothesis_tests import Result, paired, student, welch
 from reports.text import MISSING, number, p_value
 
+OPTIONS = {"factor": "factor?", "metric": "metric?"}
+
 STEMS = ("raw", "post")
 RANGE = -80.0
 

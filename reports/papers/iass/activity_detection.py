@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from reports.contract import MACRO
 from reports.drawing import svg
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.inputs.tables import MACRO
 from reports.sections import Figure, Section, Table
 from reports.text import MISSING, number
+
+OPTIONS: dict[str, str] = {}
 
 AUC, FRAME, RATE = "activity_auc_1s", "activity_auc", "activation_rate"
 LEFT, WIDTH, BAR = 210.0, 760.0, 15.0

@@ -11,11 +11,13 @@ from typing import Any
 
 import pandas as pd
 
+from reports.contract import MACRO
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.inputs.tables import MACRO
 from reports.sections import Section, Table
 from reports.text import MISSING, number, style
+
+OPTIONS: dict[str, str] = {}
 
 KINDS = ("frames", "dropped", "silent_reference", "silent_estimate")
 SCORES = ("sdr", "sdr_all", "usdr")

@@ -15,6 +15,8 @@ from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.sections import Figure, Section
 
+OPTIONS = {"variants": "variants"}
+
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """One row of pictures a target; None where no trial left any."""

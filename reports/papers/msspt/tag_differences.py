@@ -18,6 +18,8 @@ from reports.inputs.tables import tag_scores
 from reports.sections import Figure, Section, Table
 from reports.text import Style, count, style
 
+OPTIONS = {"metric": "metric", "factor": "factor", "level": "level", "where": "levels?", "many": "count?"}
+
 WIDTH, LEFT, ROW = 760.0, 170.0, 22.0
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from reports import published
+from reports.contract import Study
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.inputs.study import Study
 from reports.sections import Section, Table
 from reports.text import MISSING, number
+
+OPTIONS = {"table": "table of tagbox?"}
 
 COLUMNS = {
     "sdr_improvement": "SDRi",

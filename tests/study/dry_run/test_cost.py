@@ -15,10 +15,11 @@ from mss_core.graph import Stage
 from mss_core.store import Store
 from mss_core.study import run
 from mss_core.study.dry_run.cost import OWN, START, WARM, estimates, makespan, price, timings
-from mss_core.study.dry_run.power import reach, smallest_p
+from mss_core.study.dry_run.power import reach
 from mss_core.study.dry_run.show import brief, spans
 from mss_core.study.plan import Plan, make_plan
 from mss_core.training import Phase
+from reports.contract import least_p
 from reports.statistics.power import detectable, power
 from tests.conftest import REPOSITORY, tiny_flags
 from tests.study.test_designs import STUDY, bind
@@ -179,7 +180,7 @@ def test_the_spread_of_earlier_runs_is_used(tmp_path) -> None:
 def test_the_least_p_is_scipy_s(test: str, seeds: int, least: float) -> None:
     from scipy import stats
 
-    assert smallest_p(test, seeds) == pytest.approx(least)
+    assert least_p(test, seeds) == pytest.approx(least)
     low, high = [i / 100 for i in range(seeds)], [9 + i / 70 for i in range(seeds)]
     if test == "wilcoxon":
         assert stats.wilcoxon(low, high, method="exact").pvalue == pytest.approx(least)

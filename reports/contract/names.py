@@ -1,0 +1,129 @@
+"""The names a declaration may use (tests, corrections, metrics), and what is known of each."""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+TESTS = ("crossed", "welch", "student", "paired", "wilcoxon", "permutation", "mixed", "bootstrap", "item_means")
+"""Primary tests; an empty one is `crossed` for scores of tracks, else `welch`."""
+CORRECTIONS = {"bonferroni": "Bonferroni", "holm": "Holm", "bh": "Benjamini-Hochberg", "none": "uncorrected"}
+"""Corrections for the family of contrasts, and what a report calls them."""
+SPELLINGS = {"benjamini_hochberg": "bh"}
+"""Other spellings of a correction."""
+COLUMNS = ("study", "trial", "variant", "seed", "track", "target", "metric", "aggregation", "score")
+"""Columns of scores.csv beside the factors, so no names of factors."""
+MACRO = ("macro", "")
+"""Targets of a mean over all tags or sources."""
+EXACT_RELABELLINGS = 20_000
+"""A permutation test enumerates so many relabellings at most, and else draws 9,999."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is called, printed and judged.
+
+    Attributes:
+        label: name in the field; empty for the name in the score table.
+        unit: "points" for a share printed in percent, "dB", any other, or empty.
+        higher_is_better: direction.
+        digits: decimals printed; None for two with a unit, else as many as show the spread.
+    """
+
+    label: str = ""
+    unit: str = ""
+    higher_is_better: bool = True
+    digits: int | None = None
+
+
+METRICS = {
+    "roc_auc": Metric("ROC-AUC", "points"),
+    "pr_auc": Metric("PR-AUC", "points"),
+    "accuracy": Metric("accuracy", "points"),
+    "weighted_accuracy": Metric("weighted accuracy", "points"),
+    "f1": Metric("F1", "points"),
+    "sdr": Metric("SDR", "dB"),
+    "si_sdr": Metric("SI-SDR", "dB"),
+    "usdr": Metric("uSDR", "dB"),
+    "csdr": Metric("cSDR", "dB"),
+    "sir": Metric("SIR", "dB"),
+    "sar": Metric("SAR", "dB"),
+    "isr": Metric("ISR", "dB"),
+    "avg": Metric("mean of SDR, SIR and SAR", "dB"),
+    "sdr_all": Metric("SDR, no second left out", "dB"),
+    "activity_auc": Metric("activity AUC by frame", "points"),
+    "activity_auc_1s": Metric("activity AUC by second", "points"),
+    "spectrogram_sdr": Metric("spectrogram SDR", "dB"),
+    "global_sdr": Metric("global SDR", "dB"),
+    "mae": Metric("MAE", "", False, 5),
+    "l1": Metric("L1", "", False, 5),
+    "loss": Metric("loss", "", False, 4),
+}
+SUFFIXES = {
+    "_improvement": " improvement",
+    "_mixture": " of the mixture",
+    "_silence": " of silence",
+    "_best_scalar": " of the best scalar",
+    "_wiener": " of a static Wiener filter",
+    "_ideal_mask": " of the ideal mask",
+    "_mean": ", means over frames",
+}
+"""What a metric of another estimate, or a gain, is called after the metric."""
+
+
+def known_metric(name: str, own: Mapping[str, Metric] | None = None) -> Metric | None:
+    """The metric of that name, or of a name made of one, with its label; None where nobody declared it.
+
+    >>> known_metric("si_sdr_improvement").label, known_metric("width")
+    ('SI-SDR improvement', None)
+    """
+    metric = {**METRICS, **(own or {})}.get(name)
+    if metric is not None:
+        return metric if metric.label else replace(metric, label=name)
+    for suffix, words in SUFFIXES.items():
+        if name.endswith(suffix) and (base := known_metric(name.removesuffix(suffix), own)):
+            return replace(base, label=base.label + words)
+    return None
+
+
+def nearest(value: object, choices: Iterable[object]) -> str:
+    """The end of an error message: the nearest valid choice, or all of them.
+
+    >>> nearest("Welsh", ["welch", "student"])
+    "did you mean 'welch'?"
+    >>> nearest("x", ["mean", "max"])
+    "choose from 'max', 'mean'"
+    """
+    names = sorted({str(choice) for choice in choices})
+    by_lower = {name.lower(): name for name in reversed(names)}
+    close = difflib.get_close_matches(str(value).lower(), by_lower, n=1)
+    if close:
+        return f"did you mean {by_lower[close[0]]!r}?"
+    return "choose from " + ", ".join(map(repr, names)) if names else "there is none to choose"
+
+
+def least_p(test: str, runs: int, reference_runs: int | None = None) -> float:
+    """The least two-sided p of an exact test with so many runs per arm; 0 for a test without such a bound.
+
+    >>> least_p("wilcoxon", 5), least_p("permutation", 3), least_p("welch", 2)
+    (0.0625, 0.1, 0.0)
+    """
+    others = runs if reference_runs is None else reference_runs
+    if test == "wilcoxon":
+        return min(1.0, 2.0 ** (1 - min(runs, others)))
+    if test == "permutation":
+        relabellings = math.comb(runs + others, runs)
+        exact = (2 if runs == others else 1) / relabellings
+        return min(1.0, exact) if relabellings <= EXACT_RELABELLINGS else 1e-4
+    return 0.0
+
+
+def significant_p(correction: str, alpha: float, family: int) -> float:
+    """The largest p with which some contrast of the family can be significant, if the others are as small.
+
+    Bonferroni and Holm ask alpha / family of the smallest p; Benjamini-Hochberg rejects all if none is over alpha.
+
+    >>> significant_p("holm", 0.05, 5), significant_p("bh", 0.05, 5)
+    (0.01, 0.05)
+    """
+    return alpha if correction in ("none", "bh") else alpha / family

@@ -1,0 +1,239 @@
+"""study.json as frozen values, and the way to JSON and back: one walk over the types of the fields."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from reports.contract.names import Metric
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor: its levels, each a flat dict of departures from the baseline."""
+
+    name: str
+    levels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What was fixed before the first run.
+
+    Attributes:
+        seeded, shared: the seeds that vary, and what they do not replicate, as a sentence.
+        reference: name of the variant that the others are compared with.
+        within: factors whose levels split the study into blocks, each with a reference of its own.
+        references: variant -> the variant it is compared with; empty where all have `reference`.
+        sections: extra parts of the report: `kind` (see `section_modules`, or the dotted name of a module) and its
+            options.
+        metrics: level -> primary metric of the variants at that level, where it is not `metric`.
+        own_metrics: metrics that `METRICS` does not hold, with unit and direction.
+        higher_is_better: direction of `metric`; None for what is known of it.
+        exclude: tracks, targets and trials (`vocals/seed1`) left out by rule.
+        margin: equivalence margin, in the unit of the score table.
+        cut: what a smoke run leaves out of the study, as a sentence.
+        settings, baseline: the values of `--set`, and the baseline recipe with them; dotted path -> value.
+        search: what a hyperparameter search was declared to do; empty without one.
+    """
+
+    factors: tuple[Factor, ...] = ()
+    design: str = ""
+    seeds: tuple[int, ...] = ()
+    seeded: tuple[str, ...] = ()
+    shared: str = ""
+    reference: str = ""
+    within: tuple[str, ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
+    sections: tuple[Mapping[str, Any], ...] = ()
+    metric: str = ""
+    target: str = ""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    own_metrics: Mapping[str, Metric] = field(default_factory=dict)
+    higher_is_better: bool | None = None
+    test: str = ""
+    alpha: float = 0.05
+    correction: str = "bonferroni"
+    exclude: tuple[str, ...] = ()
+    margin: float | None = None
+    cut: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Paths whose values a hyperparameter search chose."""
+        return tuple(self.search.get("paths", ()))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination of levels and its whole resolved recipe, flat."""
+
+    name: str = field(metadata={"json": "variant"})
+    levels: Mapping[str, str] = field(default_factory=dict)
+    departures: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant with one seed. status: "done", "failed" or "missing"; stages: label -> key."""
+
+    name: str = field(metadata={"json": "trial"})
+    variant: str
+    seed: int
+    status: str = "done"
+    error: str = ""
+    stages: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage call that ran, or was found in the store; `directory` is relative to the store, `finished` ISO time."""
+
+    name: str = field(default="", metadata={"json": "stage"})
+    status: str = ""
+    seconds: float = 0.0
+    device: str = ""
+    device_name: str = ""
+    finished: str = ""
+    directory: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the run left out or changed: skipped files, padded clips, silent sources."""
+
+    kind: str = ""
+    text: str = ""
+    count: int = 0
+    items: tuple[str, ...] = ()
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Audio of one track in one variant; paths are relative to the store."""
+
+    track: str
+    target: str = ""
+    variant: str = ""
+    mixture: str = ""
+    reference: str = ""
+    estimate: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """study.json; `declared` is the sha256 of the declaration, `stages` are by key.
+
+    `hash_matches` says whether the declaration that was read still has that sha256; None where none was stored.
+    """
+
+    title: str
+    name: str
+    question: str = ""
+    smoke: bool = False
+    declared: str = ""
+    declaration: Declaration = field(default_factory=Declaration)
+    variants: tuple[Variant, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    stages: Mapping[str, Stage] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    examples: tuple[Example, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    hash_matches: bool | None = field(default=None, metadata={"json": ""})
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; an empty one where study.json does not list it."""
+        return next((v for v in self.variants if v.name == name), Variant(name))
+
+
+# ---- JSON
+
+
+def to_json(value: Any) -> Any:
+    """The value as dicts and lists, its fields by their names in study.json."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: to_json(getattr(value, each.name)) for each in fields(value) if (name := _json_name(each))}
+    if isinstance(value, Mapping):
+        return {str(name): to_json(item) for name, item in value.items()}
+    return [to_json(item) for item in value] if isinstance(value, tuple | list | range) else value
+
+
+def from_json(kind: Any, raw: Any, place: str) -> Any:
+    """`raw` as a value of a type: a dataclass, tuple[X, ...], Mapping[str, X], X | None, str, int, float, bool or Any.
+
+    An absent or null field has its default; a key that is no field is passed over.
+
+    Raises:
+        ValueError: the type does not fit, or a field without a default is absent; the message names the place.
+    """
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return raw
+    if origin is UnionType:
+        return None if raw is None else from_json(arguments[0], raw, place)
+    if is_dataclass(kind):
+        return _object(kind, _expect(raw, Mapping, "a JSON object", place), place)
+    if origin is tuple:
+        items = _expect(raw, list | tuple, "a list", place)
+        return tuple(from_json(arguments[0], item, f"{place}[{index}]") for index, item in enumerate(items))
+    if origin is Mapping:
+        items = _expect(raw, Mapping, "a JSON object", place)
+        return {str(name): from_json(arguments[1], item, f"{place}.{name}") for name, item in items.items()}
+    if kind is str:
+        return str(_expect(raw, str | int | float, "text", place))
+    if kind is bool:
+        return _expect(raw, bool, "true or false", place)
+    number = float(_expect(raw, int | float, "a number", place) if not isinstance(raw, bool) else math.nan)
+    if kind is float:
+        return number
+    if not number.is_integer():
+        raise ValueError(f"{place} is {raw!r}; it must be a whole number")
+    return int(raw)
+
+
+def _expect(raw: Any, kind: Any, words: str, place: str) -> Any:
+    if not isinstance(raw, kind):
+        raise ValueError(f"{place} is {raw!r}; it must be {words}")
+    return raw
+
+
+def _object(kind: Any, raw: Mapping[str, Any], place: str) -> Any:
+    values = {}
+    for each in fields(kind):
+        name = _json_name(each)
+        if raw.get(name) is not None:
+            values[each.name] = from_json(_types(kind)[each.name], raw[name], f"{place}.{name}")
+        elif each.default is MISSING and each.default_factory is MISSING:
+            raise ValueError(f"{place} has no {name!r}")
+    return kind(**values)
+
+
+def _json_name(each: Field) -> str:
+    """A field's key in study.json; empty for one that is not in the file."""
+    return str(each.metadata.get("json", each.name))
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def hashes(declaration: Mapping[str, Any]) -> tuple[str, ...]:
+    """sha256 of a declaration's canonical JSON: sorted keys; compact, or with the default separators of json."""
+    return tuple(
+        hashlib.sha256(
+            json.dumps(declaration, sort_keys=True, separators=separators, ensure_ascii=ascii_only).encode()
+        ).hexdigest()
+        for separators in ((",", ":"), (", ", ": "))
+        for ascii_only in (True, False)
+    )
