@@ -10,6 +10,7 @@ magnitude with the reference's. Gradients are finite wherever the masks are, sil
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mss_core.errors import choose
+from mss_core.names import check, named
 
 
 def l1(estimates: Tensor, references: Tensor) -> Tensor:
@@ -152,7 +154,24 @@ MASK_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "magnitude_mse": magnitude_mse,
 }
 SEPARATION_LOSSES = ("l1", "mse", "si_sdr", *MASK_LOSSES)
-"""What a separator that masks a spectrum can be trained with: three losses of waveforms, and those of masks."""
+"""What a separator that masks a spectrum can be trained with: three losses of waveforms, and those of masks. One of
+another package, ``package.module:function``, is of masks where it takes three arguments."""
+
+
+def separation_loss(name: str) -> tuple[Callable[..., Tensor], bool]:
+    """The loss of a separator by name, and whether it is one of masks.
+
+    Raises ValueError for a name that is none, or a function that takes neither two arguments nor three.
+    """
+    check("separation loss", name, SEPARATION_LOSSES)
+    loss = named("separation loss", name, {**LOSSES, **MASK_LOSSES})
+    required = [p for p in inspect.signature(loss).parameters.values() if p.default is p.empty]
+    if len(required) not in (2, 3):
+        raise ValueError(
+            f"separation loss {name!r} takes {len(required)} arguments; one of waveforms takes 2 (estimates, "
+            "references), one of masks 3 (masks, inputs, references)"
+        )
+    return loss, len(required) == 3
 
 
 def probabilities(logits: Tensor, loss: str) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mss_core.errors import choose
+from mss_core.names import check, outside
 
 TRACKS = ("synthetic", "stems", "musdb18", "musdb18hq", "mm", "ms21", "slakh2100")
 CLIPS = ("synthetic", "clips", "mtat", "fma_medium", "fma_medium_minus_small", "irmas", "mtg_jamendo")
@@ -32,7 +33,9 @@ class TrackSet:
 
     Attributes:
         name: data set, one of TRACKS; ``"stems"`` is any folder laid out as
-            ``<root>/{train,valid,test}/<track>/<source>.wav``.
+            ``<root>/{train,valid,test}/<track>/<source>.wav``. Or a reader of another package,
+            ``package.module:function``, called as ``function(config, root)``, that returns a ``Survey``; its folder is
+            told with ``--data package.module:function=PATH``, and may be left out where ``root`` has a default.
         sources: the stems to read, beside the mixture.
         samplerate: of the packed copy, Hz; mono.
         size: tracks to render (synthetic only; the other sets are read whole).
@@ -58,7 +61,7 @@ class TrackSet:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        choose("track data set", self.name, TRACKS)
+        check("track data set", self.name, TRACKS)
         _check(self)
         choose("mixture", self.mixture, ("published", "sum"))
         if not self.sources or len(set(self.sources)) < len(self.sources):
@@ -77,7 +80,8 @@ class ClipSet:
     """Music with labels.
 
     Attributes:
-        name: data set, one of CLIPS; ``"clips"`` is any folder with clips.csv (path, label, split).
+        name: data set, one of CLIPS; ``"clips"`` is any folder with clips.csv (path, label, split). Or a reader as
+            in :class:`TrackSet`.
         labels: what to predict: for the synthetic set ``"tags"`` or ``"genre"``; for MTG-Jamendo
             ``"top50"`` or ``"instrument"``; the others have one kind of label each.
         samplerate, size, valid_share, split_seed, split, fingerprint: as in :class:`TrackSet`.
@@ -93,7 +97,7 @@ class ClipSet:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        choose("clip data set", self.name, CLIPS)
+        check("clip data set", self.name, CLIPS)
         if self.name in LABELS:
             choose(f"labels of {self.name}", self.labels, LABELS[self.name])
         _check(self)
@@ -114,6 +118,8 @@ def _check(config: TrackSet | ClipSet) -> None:
         raise ValueError(f"'valid_share' lies between 0 and 1, not {config.valid_share}")
     for what, table in (("split", SPLIT_POLICIES), ("subset", SUBSETS)):
         value = getattr(config, what, "")
+        if value and outside(config.name):
+            continue  # its reader knows what it offers
         if value and config.name not in table:
             raise ValueError(f"{config.name} has no choice of {what!r}; {value!r} is set")
         if value:

@@ -7,6 +7,7 @@ choices in ``config.py``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from mss_core.data.items import Item, Note, Sound, Survey, leaks
 from mss_core.data.loaders import clips, fma, irmas, medleydb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
 from mss_core.data.loudness import sounding_rms
 from mss_core.data.synthetic import loader as synthetic
+from mss_core.names import imported, named, outside
 
 __all__ = [
     "CLIP_SETS",
@@ -33,6 +35,7 @@ __all__ = [
     "TrackSet",
     "WeightSet",
     "find_root",
+    "needs_folder",
     "published_confidences",
     "survey",
 ]
@@ -74,9 +77,11 @@ def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> 
     """
     if isinstance(config, WeightSet):
         return weights.survey(config, find_root(config.name, data))
-    table = TRACK_SETS if isinstance(config, TrackSet) else CLIP_SETS
-    root = None if config.name == "synthetic" else find_root(config.name, data)
-    found = table[config.name](config, root)
+    table: Mapping[str, Callable[..., Survey]] = TRACK_SETS if isinstance(config, TrackSet) else CLIP_SETS
+    read = named("data set", config.name, table)
+    found = read(config, find_root(config.name, data) if needs_folder(config.name) or config.name in data else None)
+    if not isinstance(found, Survey):
+        raise ValueError(f"data set {config.name!r}: its reader must return a Survey, not a {type(found).__name__}")
     found = replace(found, notes=(*found.notes, *leaks(found.items)))
     chosen = {"split": split_policy(config), "subset": getattr(config, "subset", "")}
     extra = {**found.extra, **{name: value for name, value in chosen.items() if value}}
@@ -106,6 +111,13 @@ def _level(waveform: np.ndarray, samplerate: int, rms_db: float | None) -> np.nd
     if rms_db is None or rms < 1e-5:
         return waveform
     return waveform * np.float32(10 ** (rms_db / 20) / rms)
+
+
+def needs_folder(name: str) -> bool:
+    """Whether a set is read from a folder; the reader of another package says so by a ``root`` without default."""
+    if not outside(name):
+        return name != "synthetic"
+    return inspect.signature(imported("data set", name)).parameters["root"].default is inspect.Parameter.empty
 
 
 def find_root(name: str, data: Mapping[str, Path]) -> Path:

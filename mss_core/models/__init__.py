@@ -1,4 +1,6 @@
-"""Models by name. A model in a recipe is ``{"name": ..., **every keyword argument}``; see :func:`model`."""
+"""Models by name. A model in a recipe is ``{"name": ..., **every keyword argument}``; see :func:`model`. A network of
+another package is named ``package.module:Class``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.errors import choose, nearest
+from mss_core.names import imported, outside
 
 NAMES = {
     "unet": ("mss_core.models.unet", "UNet"),
@@ -44,11 +47,10 @@ _CHECKED: set[str] = set()
 
 
 def _class(name: str) -> Any:
-    import importlib
-
-    choose("model", name, NAMES)
-    module, attribute = NAMES[name]
-    return getattr(importlib.import_module(module), attribute)
+    if not outside(name):
+        choose("model", name, NAMES)
+        name = ":".join(NAMES[name])
+    return imported("model", name)
 
 
 def model(name: str, **changes: Any) -> dict[str, Any]:
@@ -75,7 +77,9 @@ def check(described: dict[str, Any], place: str) -> None:
         return
     try:
         with torch.device("meta"):
-            build(described)
+            module = build(described)
+        if not isinstance(module, torch.nn.Module):
+            raise ValueError(f"model {described['name']!r} makes a {type(module).__name__}, no torch.nn.Module")
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ValueError(f"{error} (in {place!r})") from None
     _CHECKED.add(text)

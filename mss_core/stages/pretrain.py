@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from mss_core import audio, models
+from mss_core import audio, models, names
 from mss_core.artefact import write_trained
 from mss_core.augment import Augment, augmented, check
 from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, Mixer, mix
 from mss_core.data.packed import Packed
-from mss_core.errors import choose
 from mss_core.graph import Context
-from mss_core.losses import LOSSES, MASK_LOSSES
+from mss_core.losses import separation_loss
 from mss_core.models.unet import separate
 from mss_core.runtime import seeded
 from mss_core.training import TrainConfig, fit
@@ -31,7 +30,8 @@ class Mixing:
 
     Attributes:
         kind: ``"incoherent"``, segments of different songs [Garoufis et al.]; ``"accompaniment"``, one source over
-            random tracks of others [Hung and Lerch 2020]; ``"coherent"``, segments of songs as they are.
+            random tracks of others [Hung and Lerch 2020]; ``"coherent"``, segments of songs as they are. Or a mixer of
+            another package, ``package.module:Class``, that takes what ``CoherentMixer`` takes.
         segment_seconds, hop_seconds: the grid of segments over each training track.
         frames: length of a training crop in STFT frames (384 frames are 3.862 s).
         summed: segments that make the target, and as many the rest, when one source is separated incoherently; 1 is
@@ -53,7 +53,7 @@ class Mixing:
     valid_segments: int = 182
 
     def __post_init__(self) -> None:
-        choose("kind of mixing", self.kind, KINDS)
+        names.check("kind of mixing", self.kind, KINDS)
         check(self.augment, "augment")
         if len(self.accompaniments) != 2 or not 1 <= self.accompaniments[0] <= self.accompaniments[1]:
             raise ValueError(f"'accompaniments' is a pair, fewest (at least 1) and most, not {self.accompaniments}")
@@ -105,10 +105,11 @@ def pretrain(
 
 def _losses(module: nn.Module, mixtures: torch.Tensor, references: torch.Tensor, loss: str) -> torch.Tensor:
     """The loss of each mixture, of its waveforms or of its masks (without the Nyquist bin)."""
-    if loss in LOSSES:
-        return LOSSES[loss](separate(module, mixtures), references)
+    function, of_masks = separation_loss(loss)
+    if not of_masks:
+        return function(separate(module, mixtures), references)
     spectra = audio.stft(mixtures)[:, None, :, :-1]
-    return MASK_LOSSES[loss](module(spectra[:, 0].abs()).float(), spectra, audio.stft(references)[..., :-1])
+    return function(module(spectra[:, 0].abs()).float(), spectra, audio.stft(references)[..., :-1])
 
 
 def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int) -> Mixer:
@@ -117,8 +118,10 @@ def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int
     length, hop = (round(seconds * packed.samplerate) for seconds in (mixing.segment_seconds, mixing.hop_seconds))
     if mixing.kind == "incoherent":
         return IncoherentMixer(packed, sources, mixing.copies, length, hop, crop, seed, mixing.summed)
-    if mixing.kind == "coherent":
-        return CoherentMixer(packed, sources, length, hop, crop, seed)
+    if mixing.kind != "accompaniment":
+        kind = names.named("kind of mixing", mixing.kind, {"coherent": CoherentMixer})
+        mixer: Mixer = kind(packed, sources, length, hop, crop, seed)
+        return mixer
     if len(sources) > 1:
         raise ValueError(f"accompaniment is mixed for one source, not for {', '.join(sources)}")
     return AccompanimentMixer(packed, sources[0], crop, seed, *mixing.accompaniments, gains=(1.0, 1.0))

@@ -11,7 +11,7 @@ from typing import Any
 
 from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.sets import ClipSet, TrackSet, WeightSet, survey
+from mss_core.data.sets import ClipSet, TrackSet, WeightSet, needs_folder, survey
 from mss_core.graph import Stage, walk
 from mss_core.recipe import children
 from mss_core.store import Store
@@ -134,7 +134,7 @@ class Binder:
         self.used.add(config.name)
         if name not in self._known:
             start = time.monotonic()
-            if self.lenient and config.name != "synthetic" and config.name not in self.data:
+            if self.lenient and config.name not in self.data and needs_folder(config.name):
                 self.absent[config.name] = f"pass --data {config.name}=PATH"
                 self._known[name] = ABSENT
                 return ABSENT

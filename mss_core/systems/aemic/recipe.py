@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mss_core import audio
+from mss_core import audio, names
 from mss_core.data.sets import ClipSet, TrackSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
@@ -83,7 +83,7 @@ class AEMIC:
 
     def __post_init__(self) -> None:
         choose("stem", self.stem, STEMS)
-        choose("autoencoder loss", self.autoencoder_loss, ("l1", "mse"))
+        names.check("autoencoder loss", self.autoencoder_loss, ("l1", "mse"))
         for source in self.targets:
             choose("target (the data set's 'separation.sources' lack it)", source, self.separation.sources)
         if not self.targets:

@@ -15,6 +15,7 @@ from mss_core.data.batches import Feed, Segments, places, waveforms
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.losses import LOSSES, Penalty, penalty
+from mss_core.names import named
 from mss_core.runtime import seeded
 from mss_core.systems.aemic.augmentation import VARIANTS, Augmentation, vary
 from mss_core.systems.aemic.decibels import Grid, decibels
@@ -65,9 +66,11 @@ def train_autoencoder(
                 values = decibels(pairs, grid)
             return values[:, 0], values[:, 1]
 
+        criterion = named("autoencoder loss", loss, LOSSES)
+
         def objective(module: nn.Module, pairs: Tensor) -> Tensor:
             mixtures, targets = spectra(pairs)
-            return LOSSES[loss](module(mixtures).float(), targets).mean() + penalty(module, regularisation)
+            return criterion(module(mixtures).float(), targets).mean() + penalty(module, regularisation)
 
         def validate(module: nn.Module) -> dict[str, float]:
             losses, errors = [], []
@@ -76,7 +79,7 @@ def train_autoencoder(
                 pairs = waveforms(feed.read(places([(item, 0) for item in group], len(ROWS), grid.samples)))
                 mixtures, targets = spectra(pairs)
                 estimates = module(mixtures).float()
-                losses.append(LOSSES[loss](estimates, targets))
+                losses.append(criterion(estimates, targets))
                 errors.append(LOSSES["l1"](estimates, targets))
             return {"loss": float(torch.cat(losses).mean()), "mae": float(torch.cat(errors).mean())}
 

@@ -19,6 +19,7 @@ from mss_core.data.sets import TrackSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
 from mss_core.models import check, model
+from mss_core.names import check as check_name
 from mss_core.systems.hmss.prepare import prepare_levels
 from mss_core.systems.hmss.saliency import Sampling
 from mss_core.systems.hmss.score import score_levels
@@ -166,7 +167,7 @@ def four_stems(leaf: str = "other") -> HMSS:
 
 def mask_network(name: str, **changes: Any) -> dict[str, Any]:
     """A network that gives masks of magnitudes: ``"mask_inference"``, ``"query_mask_inference"``, or ``"unet"``."""
-    choose("mask network", name, ("mask_inference", "query_mask_inference", "unet"))
+    check_name("mask network", name, ("mask_inference", "query_mask_inference", "unet"))
     return model(name, **changes)
 
 

@@ -15,7 +15,7 @@ from mss_core.data.batches import Feed, spread, waveforms
 from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
-from mss_core.losses import LOSSES, MASK_LOSSES, SEPARATION_LOSSES
+from mss_core.losses import separation_loss
 from mss_core.runtime import seeded
 from mss_core.systems.hmss.levels import LevelSeparator
 from mss_core.systems.hmss.masks import inputs_of
@@ -39,7 +39,7 @@ class Objective:
     judged: str = "own"
 
     def __post_init__(self) -> None:
-        choose("separation loss", self.loss, SEPARATION_LOSSES)
+        separation_loss(self.loss)
         choose("'judged' of the objective", self.judged, JUDGED)
 
 
@@ -110,6 +110,7 @@ def value(
         inputs = inputs_of(separator.mask, mixture, truth)
     else:
         masks, inputs = separator.masks(masks), mixture[:, None]
-    if objective.loss in MASK_LOSSES:
-        return MASK_LOSSES[objective.loss](masks, inputs, truth)
-    return LOSSES[objective.loss](separator.waveform(masks * inputs), separator.waveform(truth))
+    loss, of_masks = separation_loss(objective.loss)
+    if of_masks:
+        return loss(masks, inputs, truth)
+    return loss(separator.waveform(masks * inputs), separator.waveform(truth))

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mss_core import models
+from mss_core import models, names
 from mss_core.artefact import write_trained
 from mss_core.data.activity import Confidences
 from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
 from mss_core.data.mixing import AccompanimentMixer, RemixMixer, mix
 from mss_core.data.packed import Packed
-from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.losses import LOSSES
 from mss_core.runtime import seeded
@@ -32,7 +31,8 @@ class Remix:
 
     Attributes:
         kind: the target with ``fewest`` to ``most`` tracks of other instruments (MM), or a chunk of each source, each
-            from a song of its own (MUSDB18).
+            from a song of its own (MUSDB18). Or a mixer of another package, ``package.module:Class``, that takes what
+            ``RemixMixer`` takes.
         low, high: gains.
         seconds: of a chunk.
         samples_per_track: chunks of each song that holds the target in an epoch.
@@ -49,7 +49,7 @@ class Remix:
     valid_segments: int = 200
 
     def __post_init__(self) -> None:
-        choose("kind of training mixture", self.kind, KINDS)
+        names.check("kind of training mixture", self.kind, KINDS)
         if not 0 < self.low <= self.high or min(self.seconds, self.samples_per_track, self.valid_segments) <= 0:
             raise ValueError(
                 f"gains need 0 < low <= high, and 'seconds', 'samples_per_track' and 'valid_segments' "
@@ -139,7 +139,9 @@ def _mixer(packed: Packed, target: str, length: int, mixing: Remix, seed: int) -
     gains = (mixing.low, mixing.high)
     if mixing.kind == "accompaniment":
         return AccompanimentMixer(packed, target, length, seed, mixing.fewest, mixing.most, gains)
-    return RemixMixer(packed, target, length, seed, gains)
+    kind = names.named("kind of training mixture", mixing.kind, {KINDS[1]: RemixMixer})
+    mixer: RemixMixer = kind(packed, target, length, seed, gains)
+    return mixer
 
 
 def _validation_segments(packed: Packed, target: str, length: int, count: int, labels_at: Any) -> list[Batch]:

@@ -23,7 +23,7 @@ from mss_core.augment import check as check_augment
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
-from mss_core.losses import SEPARATION_LOSSES
+from mss_core.losses import separation_loss
 from mss_core.models import check, model
 from mss_core.recipe import override
 from mss_core.stages.evaluate import evaluate
@@ -167,7 +167,7 @@ class MSSPT:
             raise ValueError(
                 f"mixing of kind 'accompaniment' is made for one source, not for {', '.join(self.sources)}"
             )
-        choose("separation loss", self.separation_loss, SEPARATION_LOSSES)
+        separation_loss(self.separation_loss)
         if self.mixing.segment_seconds * self.separation.samplerate < audio.samples_of(self.mixing.frames):
             raise ValueError(
                 f"'mixing.segment_seconds' ({self.mixing.segment_seconds:g} s) is shorter than a crop of "
