@@ -212,6 +212,20 @@ def mel_matrix(
     return torch.from_numpy(matrix.astype(np.float32))
 
 
+def moments(magnitudes: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each bin over all frames of all spectra, float64 on the CPU.
+
+    Shape: (frame, bin) each -> (bin,), (bin,).
+    """
+    count, first, second = 0, torch.zeros(()), torch.zeros(())
+    for magnitude in magnitudes:
+        values = magnitude.double()
+        count += len(values)
+        first, second = first + values.sum(0).cpu(), second + values.square().sum(0).cpu()
+    mean = first / count
+    return mean, (second / count - mean.square()).clamp_min(0).sqrt()
+
+
 # ---- the centred transform of Open-Unmix and the IASS system
 
 

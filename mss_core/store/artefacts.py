@@ -54,6 +54,16 @@ class StageFailed(Exception):
         self.stage, self.message, self.log = stage, message, log
 
 
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """The manifest of the artefact in ``<store>/<stage>/<key>/``; None where there is none, or one that cannot be read
+    or is another key's."""
+    try:
+        content = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return content if isinstance(content, dict) and content.get("key") == directory.name else None
+
+
 class Store:
     """A directory of artefacts addressed by content; see the module's docstring for its rules."""
 
@@ -79,11 +89,7 @@ class Store:
 
     def manifest(self, stage: Stage) -> dict[str, Any] | None:
         """The committed artefact's manifest, or None where there is none (or it cannot be read)."""
-        try:
-            content = json.loads((self.directory(stage) / MANIFEST).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-            return None
-        return content if isinstance(content, dict) and content.get("key") == stage.key else None
+        return read_manifest(self.directory(stage))
 
     def damage(self, stage: Stage) -> str | None:
         """What is wrong with a committed artefact, or None: its files, or that a function of another package made it.

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.graph import OURS, checksum, package, unlisted
+from mss_core.store.artefacts import MANIFEST, read_manifest
 from mss_core.store.drivers import living
 
-MANIFEST = "manifest.json"
 KEY = re.compile(r"[0-9a-f]{64}")
 OTHERS = {"studies", "drivers", "ray", "mlartifacts"}
 """Folders of a store that hold no artefacts."""
@@ -51,11 +51,8 @@ def artefacts(root: Path) -> list[Artefact]:
     """Every committed artefact of a store, by stage and key."""
     found = []
     for folder in _folders(root):
-        try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if KEY.fullmatch(folder.name) and manifest.get("key") == folder.name:
+        manifest = read_manifest(folder)
+        if manifest is not None and KEY.fullmatch(folder.name):
             found.append(Artefact(folder.parent.name, folder.name, folder, manifest))
     return found
 
@@ -183,14 +180,14 @@ def prune(root: Path, delete: bool) -> int:
                 continue  # somebody may be at it
             gone.append((path, _on_disk(path)))
     for path, amount in gone:
-        print(f"{'deleted' if delete else 'would delete'} {path.relative_to(root)}  {_human(amount)}")
+        print(f"{'deleted' if delete else 'would delete'} {path.relative_to(root)}  {size_of(amount)}")
         if delete and path.is_dir():
             aside = path.with_name(f".{path.name}.pruned")  # a reader sees all of it or nothing
             path.rename(aside)
             shutil.rmtree(aside)
         elif delete:
             path.unlink()
-    total = _human(sum(amount for _, amount in gone))
+    total = size_of(sum(amount for _, amount in gone))
     print(f"{len(gone)} entries, {total}" + ("" if delete or not gone else ": prune --delete deletes them"))
     return 0
 
@@ -210,7 +207,7 @@ def show(root: Path, start: str) -> int:
     for name, upstream in facts.get("inputs", {}).items():
         print(f"  input {name}: {upstream['stage']} {upstream['key'][:16]}")
     for name, file in facts["files"].items():
-        print(f"  file {name}  {_human(file['size'])}  sha256 {file['sha256'][:16]}")
+        print(f"  file {name}  {size_of(file['size'])}  sha256 {file['sha256'][:16]}")
     readers = [
         other
         for other in artefacts(root)
@@ -277,7 +274,7 @@ def export(root: Path, start: str, target: Path) -> int:
     if len(tensors) < len(weights):
         raise ValueError(f"{each.stage} {each.key[:16]}: weights.pt holds more than tensors")
     save_file(tensors, target, metadata=origin)
-    print(f"{target}: {len(tensors)} tensors, {_human(target.stat().st_size)}")
+    print(f"{target}: {len(tensors)} tensors, {size_of(target.stat().st_size)}")
     return 0
 
 
@@ -311,10 +308,15 @@ def _on_disk(path: Path) -> int:
 
 
 def _size(held: list[Artefact]) -> str:
-    return _human(sum(each.bytes for each in held))
+    return size_of(sum(each.bytes for each in held))
 
 
-def _human(amount: float) -> str:
+def size_of(amount: float) -> str:
+    """Bytes as a person reads them.
+
+    >>> size_of(1_500), size_of(2_000_000), size_of(3.2e9)
+    ('1.5 kB', '2.0 MB', '3.2 GB')
+    """
     for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if amount >= power:
             return f"{amount / power:.1f} {unit}"

@@ -6,8 +6,8 @@ names (but not how many) do not count, nor does how long a training is, by which
 
 from __future__ import annotations
 
+import functools
 import heapq
-import json
 import os
 import statistics
 from collections import defaultdict
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mss_core.graph import Stage, digest, plain, read_history, walk
-from mss_core.store import MANIFEST, Store
+from mss_core.store import Store, read_manifest
 from mss_core.study.execution.resources import resources, warm
 from mss_core.study.facts import described_data
 from mss_core.study.plan import Plan, descendants
@@ -165,15 +165,10 @@ def _inputs(stage: Stage) -> dict[str, dict[str, str]]:
 
 def timings(store: Store, names: Iterable[str]) -> list[Timing]:
     """What the store's artefacts of these stages took, the newest of each."""
-    read: dict[tuple[str, str], dict[str, Any] | None] = {}
 
+    @functools.cache
     def manifest(name: str, key: str) -> dict[str, Any] | None:
-        if (name, key) not in read:
-            try:
-                read[name, key] = json.loads((store.root / name / key / MANIFEST).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                read[name, key] = None
-        return read[name, key]
+        return read_manifest(store.root / name / key)
 
     def look(name: str, key: str) -> tuple[str, Mapping[str, Any]] | None:
         content = manifest(name, key)

@@ -9,6 +9,7 @@ from typing import Any
 
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import Store
+from mss_core.store.command import size_of
 from mss_core.study.dry_run.cost import Price, Timing, estimates, price, timings
 from mss_core.study.dry_run.power import Reach
 from mss_core.study.execution.resources import resources
@@ -99,7 +100,7 @@ def as_text(
         if priced and priced["basis"] != ["unknown"]:
             line += (
                 f"{clock(priced['seconds'] / priced['stages']):>9}{clock(priced['seconds']):>10}"
-                f"{size(priced['disk_bytes']):>9}"
+                f"{size_of(priced['disk_bytes']):>9}"
             )
         elif priced:
             line += f"{'?':>9}{'?':>10}{'?':>9}"
@@ -196,8 +197,8 @@ def _cost(cost: Price) -> list[str]:
     )
     naive = cost.naive
     lines = [
-        f"  cost      {ours:.2f} {unit}, {size(cost.bytes)} of disk, about {clock(cost.wall_seconds)} on {at}",
-        f"  naive     {theirs:.2f} {unit}, {size(naive['disk_bytes'])}, {clock(naive['wall_seconds'])} at best: "
+        f"  cost      {ours:.2f} {unit}, {size_of(cost.bytes)} of disk, about {clock(cost.wall_seconds)} on {at}",
+        f"  naive     {theirs:.2f} {unit}, {size_of(naive['disk_bytes'])}, {clock(naive['wall_seconds'])} at best: "
         f"every trial on its own, {naive['stages']:.0f} stages",
     ]
     if cost.unknown:
@@ -236,15 +237,3 @@ def clock(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}" if unit != "min" else f"{seconds / size:.0f} min"
     return f"{seconds:.0f} s"
-
-
-def size(amount: float) -> str:
-    """Bytes as a person reads them.
-
-    >>> size(1_500), size(2_000_000), size(3.2e9)
-    ('2 kB', '2 MB', '3.2 GB')
-    """
-    for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if amount >= power:
-            return f"{amount / power:.1f} {unit}" if power > 1e6 else f"{amount / power:.0f} {unit}"
-    return f"{amount / 1e3:.0f} kB"

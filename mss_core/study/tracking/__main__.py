@@ -21,9 +21,9 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from mss_core.store import Store
+from mss_core.store import Store, read_manifest
 from mss_core.study.tracking.tracker import VIEW, Tracker, database
-from mss_core.study.tracking.view import manifest, of_folder
+from mss_core.study.tracking.view import of_folder
 
 
 def rebuild(store: Store, uri: str | None, say: Callable[[str], None]) -> int:
@@ -39,7 +39,7 @@ def rebuild(store: Store, uri: str | None, say: Callable[[str], None]) -> int:
     for folder in folders:
         view = of_folder(folder)
         Tracker(uri, store, view.title, "rebuild", say).write(view, folder)
-        done = [trial for trial in view.trials if manifest(store.root, trial.stages[trial.root], trial.root)]
+        done = [trial for trial in view.trials if read_manifest(store.root / trial.stages[trial.root] / trial.root)]
         say(f"{view.title}: {len(view.trials)} trials, {len(done)} of them finished")
     return len(folders)
 

@@ -34,10 +34,10 @@ from mlflow.tracking import MlflowClient  # noqa: E402
 from mss_core.artefact import read_scores  # noqa: E402
 from mss_core.claim import Claim  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
-from mss_core.store import Store, partial_folder  # noqa: E402
+from mss_core.store import Store, partial_folder, read_manifest  # noqa: E402
 from mss_core.store.drivers import living  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
-from mss_core.study.tracking.view import StudyView, TrialView, manifest  # noqa: E402
+from mss_core.study.tracking.view import StudyView, TrialView  # noqa: E402
 
 VIEW = "study"
 """Key of the saved table view that links to a study name."""
@@ -233,7 +233,9 @@ class Tracker:
         for key, name in trial.stages.items():
             if key in logged:
                 continue
-            if key in self._committed or (key in present[name] and manifest(self.store.root, name, key) is not None):
+            if key in self._committed or (
+                key in present[name] and read_manifest(self.store.root / name / key) is not None
+            ):
                 self._committed.add(key)
                 self._log_stage(run_id, name, key, labels[key])
                 logged.add(key)
@@ -370,7 +372,8 @@ class Tracker:
     # ---- writing
 
     def _log_stage(self, run_id: str, name: str, key: str, label: str) -> None:
-        facts, directory = manifest(self.store.root, name, key) or {}, self.store.root / name / key
+        directory = self.store.root / name / key
+        facts = read_manifest(directory) or {}
         self._log_points(run_id, curve_points(label, read_history(directory)))
         for file in sorted((directory / "examples" / "1").rglob("*.*")):
             source = file.stem if file.suffix == ".png" else file.parent.name

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.graph import digest, plain, walk
-from mss_core.store import MANIFEST
+from mss_core.store import read_manifest
 from mss_core.study.origin import in_short
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study
@@ -120,15 +120,6 @@ def of_folder(folder: Path) -> StudyView:
     )
 
 
-def manifest(root: Path, name: str, key: str) -> dict[str, Any] | None:
-    """The manifest of a committed artefact by its stage's name and key; None where there is none."""
-    try:
-        content = json.loads((root / name / key / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) and content.get("key") == key else None
-
-
 def _below(root: Path, name: str, key: str) -> dict[str, str]:
     """Every stage of a committed artefact's graph, inputs first; empty where a manifest is missing."""
     found: dict[str, str] = {}
@@ -136,7 +127,7 @@ def _below(root: Path, name: str, key: str) -> dict[str, str]:
     def visit(name: str, key: str) -> bool:
         if key in found:
             return True
-        content = manifest(root, name, key)
+        content = read_manifest(root / name / key)
         if content is None or not all(visit(up["stage"], up["key"]) for up in content["inputs"].values()):
             return False
         found[key] = name

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from mss_core import audio
 from mss_core.data.activity import track_confidences
 from mss_core.data.packed import Packed
 from mss_core.data.sets import TrackSet, published_confidences
@@ -26,13 +28,11 @@ def prepare_statistics(*, data: Path, transform: Transform, version: int = 1, ou
     all their frames, which networks start their input scaling from."""
     packed = Packed(data)
     tracks = packed.split("train")
-    count, total, squares = 0, np.zeros(transform.bins), np.zeros(transform.bins)
-    for number, track in enumerate(tracks, start=1):
-        magnitude = transform.track(packed.read(track), ctx.device).abs().to(torch.float64)
-        count += len(magnitude)
-        total += magnitude.sum(0).cpu().numpy()
-        squares += magnitude.square().sum(0).cpu().numpy()
-        if number % 20 == 0 or number == len(tracks):
-            ctx.report(step=number, total=len(tracks))
-    mean = total / count
-    np.save(out / "statistics.npy", np.stack([mean, np.sqrt(np.maximum(squares / count - mean**2, 0.0))]))
+
+    def magnitudes() -> Iterator[torch.Tensor]:
+        for number, track in enumerate(tracks, start=1):
+            yield transform.track(packed.read(track), ctx.device).abs()
+            if number % 20 == 0 or number == len(tracks):
+                ctx.report(step=number, total=len(tracks))
+
+    np.save(out / "statistics.npy", torch.stack(audio.moments(magnitudes())).numpy())

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mss_core import models
+from mss_core import audio, models
 from mss_core.artefact import write_trained
 from mss_core.augment import Augment, augmented
 from mss_core.data.batches import Feed, Mapped, waveforms
@@ -110,12 +110,9 @@ def statistics(packed: Packed, module: nn.Module, length: int, most: int = 200) 
     """Mean and standard deviation of training mixtures' magnitudes, by bin; no deviation is below 1e-4 of the
     largest. Shape: (bin,), (bin,)."""
     rows = sided(module.stems, module.channels)
-    count, first, second = 0, torch.zeros(()), torch.zeros(())
-    for item in packed.split("train")[:most]:
-        stems = sum(packed.read(item, row, 0, min(item.length, 4 * length)) for row in rows)
-        magnitudes = module.spectrum(torch.from_numpy(stems / module.channels)).abs().double()
-        count += len(magnitudes)
-        first, second = first + magnitudes.sum(0), second + magnitudes.square().sum(0)
-    mean = first / count
-    deviation = (second / count - mean.square()).clamp_min(0).sqrt()
+    stems = (
+        sum(packed.read(item, row, 0, min(item.length, 4 * length)) for row in rows)
+        for item in packed.split("train")[:most]
+    )
+    mean, deviation = audio.moments(module.spectrum(torch.from_numpy(x / module.channels)).abs() for x in stems)
     return mean.float(), deviation.clamp_min(float(1e-4 * deviation.max())).clamp_min(1e-8).float()
