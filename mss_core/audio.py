@@ -212,18 +212,19 @@ def mel_matrix(
     return torch.from_numpy(matrix.astype(np.float32))
 
 
-def moments(magnitudes: Iterable[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each bin over all frames of all spectra, float64 on the CPU.
+def moments(magnitudes: Iterable[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each bin over all frames of all spectra, float64.
 
     Shape: (frame, bin) each -> (bin,), (bin,).
     """
-    count, first, second = 0, torch.zeros(()), torch.zeros(())
+    count, first, second = 0, np.zeros(()), np.zeros(())
     for magnitude in magnitudes:
         values = magnitude.double()
         count += len(values)
-        first, second = first + values.sum(0).cpu(), second + values.square().sum(0).cpu()
+        first = first + values.sum(0).cpu().numpy()
+        second = second + values.square().sum(0).cpu().numpy()
     mean = first / count
-    return mean, (second / count - mean.square()).clamp_min(0).sqrt()
+    return mean, np.sqrt(np.maximum(second / count - mean**2, 0.0))
 
 
 # ---- the centred transform of Open-Unmix and the IASS system

@@ -35,4 +35,4 @@ def prepare_statistics(*, data: Path, transform: Transform, version: int = 1, ou
             if number % 20 == 0 or number == len(tracks):
                 ctx.report(step=number, total=len(tracks))
 
-    np.save(out / "statistics.npy", torch.stack(audio.moments(magnitudes())).numpy())
+    np.save(out / "statistics.npy", np.stack(audio.moments(magnitudes())))

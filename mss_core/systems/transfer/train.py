@@ -114,5 +114,6 @@ def statistics(packed: Packed, module: nn.Module, length: int, most: int = 200) 
         sum(packed.read(item, row, 0, min(item.length, 4 * length)) for row in rows)
         for item in packed.split("train")[:most]
     )
-    mean, deviation = audio.moments(module.spectrum(torch.from_numpy(x / module.channels)).abs() for x in stems)
+    spectra = (module.spectrum(torch.from_numpy(x / module.channels)).abs() for x in stems)
+    mean, deviation = map(torch.from_numpy, audio.moments(spectra))
     return mean.float(), deviation.clamp_min(float(1e-4 * deviation.max())).clamp_min(1e-8).float()
