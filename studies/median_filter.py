@@ -1,4 +1,4 @@
-"""How long should the median filter on the activity be?  IASS, Fig. 5, and the sweep over lengths it lacks.
+"""How long should the median filter on the activity be?  The sweep that IASS lacks, four sources of MUSDB18-HQ.
 
     python studies/median_filter.py --dry-run                 what would run
     python studies/median_filter.py --smoke                   all of it, tiny, on this machine
@@ -7,7 +7,7 @@
 Twelve lengths times three gates (off, raw, median) are 36 combinations, of which 14 differ: a gate that is off or raw
 has no length. The oracle, which keeps the frames in which the reference sounds, is the ceiling of them all. Every
 setting starts from the masks and activities that a network left once: there are as many trainings as targets times
-seeds, whatever is swept.
+seeds, whatever is swept. The paper's own figure of it, Fig. 5, is of MM: activity_smoothing.py.
 """
 
 from mss_core.study import Factor, Search, Study, Variant, full_factorial, run

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mss_core import runtime
-from mss_core.data.packed import Packed, PackedItem, refuse, starts
+from mss_core.data.packed import Joined, Packed, PackedItem, refuse, starts
 from mss_core.errors import choose
 from mss_core.graph import Context
 
@@ -91,17 +91,20 @@ def stacked(packed: Packed, segments: Sequence[Segment], row: str, length: int) 
 class Mapped:
     """Rows of a packed set in mapped memory."""
 
-    def __init__(self, packed: Packed, rows: Sequence[str], length: int) -> None:
+    def __init__(self, packed: Packed | Joined, rows: Sequence[str], length: int) -> None:
         for row in rows:
             choose("row of the packed set", row, packed.rows)
         self.samples, self.length = [packed.samples(row) for row in rows], length
-        self._starts = np.array([item.start for item in packed.items])
-        self._units = np.array([[packed.unit(item, row) for item in packed.items] for row in rows], np.float32)
+        self._placed = [packed.placed(row) for row in rows]
 
     def units(self, where: Places) -> Tensor:
         """What one step of the samples at these places is worth, float32 (*places)."""
-        item = np.maximum(np.searchsorted(self._starts, where.start, side="right") - 1, 0)
-        return torch.from_numpy(self._units[where.row, item])
+        found = np.empty(where.row.shape, np.float32)
+        for index, (begins, units) in enumerate(self._placed):
+            here = where.row == index
+            if here.any():
+                found[here] = units[np.maximum(np.searchsorted(begins, where.start[here], side="right") - 1, 0)]
+        return torch.from_numpy(found)
 
     def read(self, where: Places) -> Parts:
         """The stored segments; what lies beyond the end of an item is zero."""
@@ -114,25 +117,27 @@ class Mapped:
 
 
 class Resident:
-    """Rows of a packed set as one int16 tensor on a device, (row, time): a batch is one gather."""
+    """Rows of a packed set end to end in one int16 tensor on a device, (time,): a batch is one gather."""
 
     def __init__(self, mapped: Mapped, device: str) -> None:
-        self.samples = torch.empty(len(mapped.samples), len(mapped.samples[0]), dtype=torch.int16, device=device)
+        ends = np.cumsum([len(samples) for samples in mapped.samples])
+        self.samples = torch.empty(int(ends[-1]), dtype=torch.int16, device=device)
+        self._first = np.concatenate([[0], ends[:-1]])
         step = 1 << 24
-        for line, samples in enumerate(mapped.samples):
+        for begin, samples in zip(self._first, mapped.samples, strict=True):
             for first in range(0, len(samples), step):
                 block = torch.from_numpy(np.array(samples[first : first + step]))
-                self.samples[line, first : first + len(block)] = block.to(device)
+                self.samples[begin + first : begin + first + len(block)] = block.to(device)
         self._time, self._units = torch.arange(mapped.length, device=device), mapped.units
 
     def read(self, where: Places) -> Parts:
         """What :meth:`Mapped.read` gives, on the device."""
-        row, start, available = (
+        start, available = (
             torch.tensor(values, device=self.samples.device)[..., None]
-            for values in (where.row, where.start, where.available)
+            for values in (self._first[where.row] + where.start, where.available)
         )
         inside = self._time < available
-        samples = self.samples[row, torch.where(inside, start + self._time, 0)] * inside
+        samples = self.samples[torch.where(inside, start + self._time, 0)] * inside
         return Parts(samples, self._units(where).to(samples.device))
 
 
@@ -214,7 +219,7 @@ class Feed:
 
     def __init__(
         self,
-        packed: Packed,
+        packed: Packed | Joined,
         rows: Sequence[str],
         length: int,
         draw: Callable[[int], tuple[Places, np.ndarray]],

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from mss_core.data.batches import Mapped, Places, places, waveforms
-from mss_core.data.packed import Packed, PackedItem
+from mss_core.data.packed import Joined, Packed, PackedItem
 from mss_core.errors import choose
 
 Segment = tuple[PackedItem, int]
+SINGLE = "single tracks"
+"""The row of a pool that holds tracks of their own."""
 
 
 def segments(packed: Packed, split: str, length: int, hop: int) -> list[Segment]:
@@ -104,6 +106,8 @@ class AccompanimentMixer:
     from the pool of all songs' other instruments, each with a gain of its own. Silent rows are never drawn.
 
     Args:
+        single: the tracks that make up the row ``"other"``, one an item, which take its place in the pool; those in
+            which the target plays (their labels) stay out.
         length: samples of a chunk; what lies beyond the end of a song is zero.
         gains: lowest and highest factor.
     """
@@ -117,18 +121,25 @@ class AccompanimentMixer:
         fewest: int = 1,
         most: int = 5,
         gains: tuple[float, float] = (0.25, 1.25),
+        single: Packed | None = None,
     ) -> None:
         choose("row of the packed set", target, packed.rows)
         if not 1 <= fewest <= most:
             raise ValueError(f"accompaniment takes 1 <= fewest <= most tracks, not {fewest} to {most}")
-        self.packed, self.target, self.crop, self.seed = packed, target, length, seed
+        self.packed: Packed | Joined = packed if single is None else Joined(packed, single, SINGLE)
+        self.target, self.crop, self.seed = target, length, seed
         self.fewest, self.most, self.gains = fewest, most, gains
         self.sources = (target,)
-        self.rows = (target, *(row for row in packed.rows if row not in ("mixture", target)))
+        left_out = ("mixture", target, *(["other"] if single is not None else []))
+        self.rows = (target, *(row for row in self.packed.rows if row not in left_out))
         self.groups = (1, most)
         items = packed.split("train")
         self.songs = [item for item in items if target not in item.silent]
-        self.pool = [(item, row) for item in items for row in self.rows[1:] if row not in item.silent]
+        instruments = [row for row in self.rows[1:] if row != SINGLE]
+        self.pool = [(item, row) for item in items for row in instruments if row not in item.silent]
+        if single is not None:
+            others = [item for item in single.items if not item.silent and target not in item.labels]
+            self.pool += [(item, SINGLE) for item in others]
         self.items = len(self.songs)
         if not self.songs:
             raise ValueError(f"no training track holds {target!r}")

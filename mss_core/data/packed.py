@@ -74,7 +74,7 @@ class Packed:
         self.labels: tuple[str, ...] = tuple(index["labels"])
         self.single_label: bool = index["single_label"]
         self.items = [_item(item) for item in index["items"]]
-        self._samples = {row: np.memmap(directory / f"{row}.i16", dtype=np.int16, mode="r") for row in self.rows}
+        self._samples = {row: _mapped(directory / f"{row}.i16") for row in self.rows}
 
     def split(self, name: str) -> list[PackedItem]:
         refuse(name)
@@ -87,6 +87,11 @@ class Packed:
     def unit(self, item: PackedItem, row: str) -> np.float32:
         """What one step of an item's samples is worth in one row."""
         return np.float32(item.units[self.rows.index(row)])
+
+    def placed(self, row: str) -> tuple[np.ndarray, np.ndarray]:
+        """Where each item of a row starts, and what one step of its samples is worth (float32)."""
+        starts = np.array([item.start for item in self.items])
+        return starts, np.array([self.unit(item, row) for item in self.items], np.float32)
 
     def read(self, item: PackedItem, row: str = "mixture", start: int = 0, length: int | None = None) -> np.ndarray:
         """float32 (time,) of one row; zeros beyond the item's end."""
@@ -110,6 +115,20 @@ class Packed:
         return truth
 
 
+class Joined:
+    """The rows of a packed set and, as one more row of its own name, the mixtures of another."""
+
+    def __init__(self, packed: Packed, other: Packed, name: str) -> None:
+        self.packed, self.other, self.name = packed, other, name
+        self.rows, self.samplerate = (*packed.rows, name), packed.samplerate
+
+    def samples(self, row: str) -> np.ndarray:
+        return self.other.samples("mixture") if row == self.name else self.packed.samples(row)
+
+    def placed(self, row: str) -> tuple[np.ndarray, np.ndarray]:
+        return self.other.placed("mixture") if row == self.name else self.packed.placed(row)
+
+
 _SEALED: set[str] = set()
 
 
@@ -128,6 +147,11 @@ def refuse(split: str) -> None:
     """PermissionError where this split is sealed."""
     if split in _SEALED:
         raise PermissionError(f"the {split} split is sealed until the search has chosen")
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The samples in a file; one without items cannot be mapped."""
+    return np.memmap(path, dtype=np.int16, mode="r") if path.stat().st_size else np.zeros(0, np.int16)
 
 
 def _item(fields: dict[str, Any]) -> PackedItem:

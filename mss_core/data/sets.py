@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,7 @@ __all__ = [
     "find_root",
     "needs_folder",
     "published_confidences",
+    "single_tracks",
     "survey",
 ]
 
@@ -60,6 +62,36 @@ CLIP_SETS: dict[str, Callable[..., Survey]] = {
 }
 CONFIDENCES: dict[str, Callable[..., Mapping[str, Reader]]] = {"mm": medleydb.confidences}
 """Sets that publish when a stem sounds."""
+
+
+SINGLE_TRACKS: dict[str, Callable[..., Mapping[str, Mapping[str, Any]]]] = {"mm": medleydb.single_tracks}
+"""Sets whose row ``"other"`` is the sum of tracks of many instruments."""
+
+
+def single_tracks(config: TrackSet, data: Mapping[str, Path]) -> Survey:
+    """The tracks that make up ``"other"`` in the training songs, each an item ``<song>/<number>`` at the level of
+    ``config.rms_db``; its labels are the sources that play in it among other instruments."""
+    root = find_root(config.name, data)
+    found = SINGLE_TRACKS[config.name](config, root)
+    items = [
+        Item(f"{song.name}/{key}", "train", _Alone(path, config.rms_db), labels, (path,))
+        for song in survey(config, data).items
+        if song.split == "train"
+        for key, (path, labels) in found.get(song.name, {}).items()
+    ]
+    return Survey(tuple(items), labels=config.sources)
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """Reads one track of a song as a clip."""
+
+    path: Path
+    rms_db: float | None
+
+    def __call__(self) -> Sound:
+        waveform, rate = audio.load(self.path)
+        return Sound({"mixture": _level(waveform, rate, self.rms_db)}, rate)
 
 
 def published_confidences(config: TrackSet, data: Mapping[str, Path]) -> Mapping[str, Reader] | None:

@@ -9,7 +9,7 @@ from mss_core.data.sets import ClipSet, TrackSet, survey
 from mss_core.graph import Context
 
 
-def prepare_tracks(*, data: TrackSet, segment: int, version: int = 4, out: Path, ctx: Context) -> None:
+def prepare_tracks(*, data: TrackSet, segment: int, version: int = 5, out: Path, ctx: Context) -> None:
     """Pack the mixture and the sources of every track; tracks shorter than ``segment`` samples are counted."""
     pack(survey(data, ctx.data), ("mixture", *data.sources), data.samplerate, segment, out, ctx)
 

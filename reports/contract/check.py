@@ -117,6 +117,7 @@ KINDS = {
     "sweep": "reports.sections.sweep",
     "tag_differences": "reports.papers.msspt.tag_differences",
     "activity_detection": "reports.papers.iass.activity_detection",
+    "gate_gains": "reports.papers.iass.gate_gains",
     "dropped_frames": "reports.papers.iass.dropped_frames",
     "masked_spectrograms": "reports.papers.iass.masked_spectrograms",
     "instruments": "reports.papers.aemic.instruments",

@@ -36,12 +36,12 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     published = found.table(options["table"])
     names = {**found.targets, **found.metrics}
     metrics = [m for m in options["metrics"] if m in set(split["metric"])]
+    within = options.get("within", {})
+    shown = [v for v in findings.study.variants if all(v.levels.get(f) == level for f, level in within.items())]
     lines = []
-    for target in dict.fromkeys(split["target"]):
-        for variant in findings.study.variants:
+    for target in dict.fromkeys(split[split["variant"].isin([v.name for v in shown])]["target"]):
+        for variant in shown:
             levels = variant.levels
-            if any(levels.get(f) != level for f, level in options.get("within", {}).items()):
-                continue
             row = levels.get(options["by"], variant.name) if "by" in options else variant.name
             cells = [target, row]
             for metric in metrics:
@@ -52,8 +52,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
                 place = [part.format_map(words) for part in printed.get(row, ("", ""))]
                 cell = published.rows.get(place[0], {}).get(place[1])
                 cells += [over_runs(ours, style(metric)), cell.text if cell else MISSING]
-            if any(cell != MISSING for cell in cells[2::2]):
-                lines.append(tuple(cells))
+            lines.append(tuple(cells))  # a row without a score keeps its place, with dashes
     if not lines:
         return None
     head = ["target", options.get("by", "variant")]

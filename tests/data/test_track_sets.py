@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,19 @@ import yaml
 
 from mss_core import audio
 from mss_core.data.activity import Confidences, confidence, window_of
+from mss_core.data.batches import Feed, waveforms
 from mss_core.data.files import facts
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.loaders import slakh, stem_mp4
 from mss_core.data.loaders.medleydb import target_of
 from mss_core.data.loaders.midi import onsets
 from mss_core.data.loaders.ms21 import files_of, nodes
-from mss_core.data.mixing import AccompanimentMixer
+from mss_core.data.mixing import AccompanimentMixer, mix
 from mss_core.data.packed import Packed, pack
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context
 from mss_core.systems.iass import IASS
-from mss_core.systems.iass.prepare import prepare_activity
+from mss_core.systems.iass.prepare import prepare_accompaniment, prepare_activity
 from tests.data import trees
 
 SIX = ("bass", "drums", "vocals", "electric_guitar", "acoustic_guitar", "piano")
@@ -310,6 +312,50 @@ def test_a_stem_of_several_instruments_is_no_target() -> None:
     assert target_of(["male singer", "female singer"]) == "vocals"
     assert target_of(["male singer", "electric bass"]) == "other"
     assert target_of("distorted electric guitar") == "electric_guitar" and target_of("banjo") == "other"
+
+
+def test_an_electric_piano_is_a_piano() -> None:
+    """ "electrical and acoustic piano are combined into 'Piano'" [Hung and Lerch 2020, sec. 4.2.3]."""
+    assert target_of("electric piano") == target_of("piano") == "piano"
+
+
+def test_accompaniment_is_of_single_tracks_without_the_target(tmp_path: Path) -> None:
+    """The paper's pool holds tracks: two stems of "other" are two of it, and one in which the target plays is none."""
+    root = trees.mm(tmp_path / "mm")
+    path = root / "MedleyDB" / "Metadata" / "Ann_One_METADATA.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["stems"]["S04"]["instrument"], content["stems"]["S03"]["instrument"] = ["banjo", "piano"], "tabla"
+    path.write_text(yaml.safe_dump(content))
+    config = replace(IASS().data, samplerate=22_050)
+    opened = packed(config, root, tmp_path / "out")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    prepare_accompaniment(data=config, segment=1000, out=alone, ctx=Context(out=alone, data={"mm": root}))
+    single = Packed(alone)
+    trained = {item.name for item in opened.split("train")}
+    stems = {name: 2 if name == "Ann_One" else 1 for name in trained}
+    assert len(single.items) == sum(stems.values()) and {item.name.split("/")[0] for item in single.items} == trained
+    mixer = AccompanimentMixer(opened, "vocals", 4000, 1, 1, 3, single=single)
+    assert sum(row == "single tracks" for _, row in mixer.pool) == len(single.items) and "other" not in mixer.rows
+    for resident in (False, True):
+        feed = Feed(
+            mixer.packed, mixer.rows, 4000, lambda s: mixer.draw(s, 6), Context(room=1 << 40 if resident else 0)
+        )
+        parts, gains = feed(2)
+        mixture, target = mix(mixer, mixer.voices(waveforms(parts)) * gains[..., None])
+        where, _ = mixer.draw(2, 6)
+        for line in range(6):
+            total = 0
+            for row, start, available, gain in zip(
+                where.row[line], where.start[line], where.available[line], gains[line].tolist(), strict=True
+            ):
+                name = mixer.rows[row]
+                source, column = (single, "mixture") if name == "single tracks" else (opened, name)
+                whole = np.concatenate([source.read(item, column) for item in source.items])
+                total = total + gain * np.pad(whole[start : start + available], (0, 4000 - available))
+            np.testing.assert_allclose(mixture[line].numpy(), total, atol=1e-5)
+    with_piano = {item.name for item in single.items if "piano" in item.labels}
+    assert with_piano == ({"Ann_One/S04"} if "Ann_One" in trained else set())
 
 
 def test_accompaniment_is_drawn_from_other_instruments(tmp_path: Path) -> None:

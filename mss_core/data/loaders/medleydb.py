@@ -15,6 +15,7 @@ track's, the last by path is read (``v2/`` after ``original/``).
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,28 @@ def _confidences(path: Path, metadata: Path, sources: tuple[str, ...]) -> tuple[
     if lacking:
         raise BadFile(f"{path}: no stem {', '.join(lacking)}, which {metadata.name} has")
     return times, {source: np.max([found[key] for key in stems], axis=0) for source, stems in rows.items()}
+
+
+def single_tracks(config: TrackSet, root: Path) -> dict[str, dict[str, tuple[Path, tuple[str, ...]]]]:
+    """By song, every stem that belongs to no target, by its stem number: its file, and the targets that play in it
+    among other instruments."""
+    metadata = _by_track(root, "_METADATA.yaml")
+    folders = {path.name.removesuffix("_MIX.wav"): path.parent for path in root.rglob("*_MIX.wav")}
+    found = {}
+    for name in folders.keys() & metadata.keys() & split_lists(root).keys():
+        with contextlib.suppress(BadFile):  # the survey has named it
+            content = read_metadata(metadata[name])
+            stems = folders[name] / content.get("stem_dir", f"{name}_STEMS")
+            found[name] = {
+                key: (stems / filename, _targets_in(content["stems"][key]["instrument"]))
+                for key, filename in _rows(content, ("other",))["other"].items()
+            }
+    return found
+
+
+def _targets_in(instruments: str | list[str]) -> tuple[str, ...]:
+    names = [instruments] if isinstance(instruments, str) else instruments
+    return tuple(target for target, members in targets().items() if set(names) & set(members))
 
 
 def _by_track(root: Path, suffix: str) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mss_core import models
 from mss_core.artefact import read_json
@@ -19,7 +20,7 @@ from mss_core.graph import Context
 from mss_core.metrics.separation import ideal_mask
 from mss_core.systems.iass.masking import Transform, mask_track, write_index, write_track
 
-IDEAL = ("ibm", "irm", "mixture")
+IDEAL = ("ibm", "ibm_dominant", "irm", "mixture")
 
 
 def infer_target(
@@ -41,21 +42,27 @@ def infer_target(
 
 
 def infer_ideal(
-    *, data: Path, target: str, kind: str, transform: Transform, version: int = 1, out: Path, ctx: Context
+    *, data: Path, target: str, kind: str, transform: Transform, version: int = 2, out: Path, ctx: Context
 ) -> None:
-    """Masks that need no training: ``"ibm"``, the ideal binary mask; ``"irm"``, the ideal ratio mask of amplitudes;
-    ``"mixture"``, ones, the mixture as the estimate."""
+    """Masks that need no training: ``"ibm"``, 1 where the target's amplitude is at least half of the mixture's, as
+    SiSEC 2018's oracle script has it; ``"ibm_dominant"``, 1 where it exceeds that of the rest, which knows more;
+    ``"irm"``, the ideal ratio mask of amplitudes; ``"mixture"``, ones, the mixture as the estimate."""
     choose("ideal mask", kind, IDEAL)
     packed = Packed(data)
     tracks = packed.split("test")
     for number, track in enumerate(tracks):
         if target not in track.silent:
             mixture, reference = (transform.track(packed.read(track, row), ctx.device) for row in ("mixture", target))
-            mask = (
-                torch.ones_like(mixture.abs())
-                if kind == "mixture"
-                else ideal_mask(torch.stack([reference, mixture - reference]), kind)[0]
-            )
+            mask = _ideal(reference, mixture, kind)
             write_track(out, number, mask.cpu().numpy().astype(np.float16), None)
         ctx.report(step=number + 1, total=len(tracks))
     write_index(out, [track.name for track in tracks], False)
+
+
+def _ideal(reference: Tensor, mixture: Tensor, kind: str) -> Tensor:
+    """Shape: complex (frame, bin), twice -> (frame, bin)."""
+    if kind == "mixture":
+        return torch.ones_like(mixture.abs())
+    if kind == "ibm":  # |S| / (eps + |X|) >= 0.5 [SiSEC 2018, oracle script IBM.py]
+        return (reference.abs() / (mixture.abs() + torch.finfo(torch.float64).eps) >= 0.5).double()
+    return ideal_mask(torch.stack([reference, mixture - reference]), kind.removesuffix("_dominant"))[0]

@@ -10,8 +10,8 @@ import torch
 
 from mss_core import audio
 from mss_core.data.activity import track_confidences
-from mss_core.data.packed import Packed
-from mss_core.data.sets import TrackSet, published_confidences
+from mss_core.data.packed import Packed, pack
+from mss_core.data.sets import TrackSet, published_confidences, single_tracks
 from mss_core.graph import Context
 from mss_core.systems.iass.masking import Transform
 
@@ -21,6 +21,12 @@ def prepare_activity(*, data: Path, tracks: TrackSet, version: int = 2, out: Pat
     that was packed, comes with it, else by MedleyDB's energy tracking. For a set that may, notes.json says which tracks
     have which."""
     track_confidences(Packed(data), out, ctx, published_confidences(tracks, ctx.data))
+
+
+def prepare_accompaniment(*, data: TrackSet, segment: int, version: int = 1, out: Path, ctx: Context) -> None:
+    """Pack the tracks that make up ``"other"`` in the training songs one by one: the pool that an accompaniment
+    is drawn from holds single tracks [Hung and Lerch 2020, sec. 4.1]."""
+    pack(single_tracks(data, ctx.data), ("mixture",), data.samplerate, segment, out, ctx)
 
 
 def prepare_statistics(*, data: Path, transform: Transform, version: int = 1, out: Path, ctx: Context) -> None:

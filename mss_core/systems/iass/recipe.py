@@ -3,6 +3,7 @@
 ::
 
     prepare_tracks -> prepare_activity, prepare_statistics      labels and input scaling, shared by all trainings
+    prepare_accompaniment                                       MM: single tracks to mix with, shared by all trainings
     for each target:
         train_target -> infer_target -> infer_gate -> score_target
                              |                              |
@@ -17,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mss_core.data.sets import TrackSet
+from mss_core.data.sets import SINGLE_TRACKS, TrackSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
 from mss_core.models import check, model
@@ -28,7 +29,7 @@ from mss_core.systems.iass.gate import infer_gate
 from mss_core.systems.iass.gating import Gate
 from mss_core.systems.iass.infer import IDEAL, infer_ideal, infer_target
 from mss_core.systems.iass.masking import Transform
-from mss_core.systems.iass.prepare import prepare_activity, prepare_statistics
+from mss_core.systems.iass.prepare import prepare_accompaniment, prepare_activity, prepare_statistics
 from mss_core.systems.iass.score import Scoring, score_target
 from mss_core.systems.iass.score_activity import score_activity
 from mss_core.systems.iass.train import Remix, train_target
@@ -37,11 +38,17 @@ from mss_core.training import Phase, TrainConfig
 MM_TARGETS = ("vocals", "electric_guitar", "acoustic_guitar", "piano", "bass", "drums")
 MUSDB_TARGETS = ("vocals", "bass", "drums", "other")
 METHODS = ("network", *IDEAL)
+SISEC = (2048, 1024)
+"""Size and hop of the transform behind SiSEC 2018's ideal masks (its oracle scripts: scipy's stft, nperseg 2048)."""
 
 TRAIN = TrainConfig(
     (Phase("adam", lr=1e-3, epochs=1000, patience=100, weight_decay=1e-5, factor=0.3, plateau=80, eps=1e-8),), batch=8
 )
-"""Batch, patience and decay of the released vocals, bass and drums trainings; the text's patience is 100 for all."""
+"""Batch, patience and decay of the released vocals, bass and drums trainings; the text's patience is 100 for all.
+
+The released scheduler and stopping differ in detail: a cooldown of 10 epochs, an improvement counts from a share of
+1e-4 on, and training stops at ``patience`` epochs without one; here no cooldown, any improvement, more than
+``patience``."""
 EXCEPTIONS: dict[str, dict[str, int]] = {
     "acoustic_guitar": {"patience": 140},
     "electric_guitar": {"patience": 140},
@@ -55,7 +62,8 @@ OPEN_UNMIX: dict[str, Any] = {
     "exceptions": {},
     "gate.kind": "off",
 }
-"""Open-Unmix with its own protocol, as departures from :class:`IASS`."""
+"""Open-Unmix with its own protocol, as departures from :class:`IASS`; like all else here in mono, where the released
+system hears two channels."""
 MUSDB: dict[str, Any] = {
     "data.name": "musdb18hq",
     "data.sources": MUSDB_TARGETS,
@@ -75,10 +83,12 @@ class IASS:
     Attributes:
         data: tracks with stems; ``targets`` are among its sources.
         transform, bandwidth: of the network's input; it reads the frequencies up to ``bandwidth`` Hz.
-        method: ``"network"``, or what needs none: ``"ibm"``, ``"irm"`` (ideal masks), ``"mixture"``.
+        method: ``"network"``, or what needs none: ``"ibm"`` (SiSEC's ideal binary mask, of a 2048/1024 transform),
+            ``"ibm_dominant"`` (the target louder than all else), ``"irm"`` (ideal ratio mask), ``"mixture"``.
         separator: the model, with every argument; ``widths`` of its blocks.
         mixing: how training mixtures are made.
-        alpha: weight of the activity loss; 0 trains without labels. The paper's value is unpublished.
+        alpha: weight of the activity loss; 0 trains without labels. The paper has no value ("manually tuned"); a
+            deleted script of the authors' repository has 2, for an LSTM forerunner. studies/label_weight.py varies it.
         label_threshold: confidence from which a source counts as active.
         train: how a target is trained; ``exceptions`` gives single targets another batch, patience or plateau.
         gate: post-processing by activity.
@@ -125,6 +135,23 @@ class IASS:
             )
         if self.gate.classified:
             self._require_labels()
+        if self.data.name == "mm":
+            self._require_mm()
+
+    def _require_mm(self) -> None:
+        """Raise ValueError where MM would be read with MUSDB18's settings."""
+        wanted = {
+            "data.mixture": (self.data.mixture, "sum"),
+            "data.rms_db": ("a level" if self.data.rms_db is not None else None, "a level"),
+            "mixing.kind": (self.mixing.kind, "accompaniment"),
+        }
+        wrong = [f"{path}={value!r}" for path, (value, right) in wanted.items() if value != right]
+        if wrong or "other" not in self.data.sources or not set(self.targets) <= set(MM_TARGETS):
+            raise ValueError(
+                f"data set 'mm' has mixtures that are the sum of levelled rows, targets {', '.join(MM_TARGETS)} beside "
+                f"'other', and accompaniments; this recipe has {', '.join([*wrong, f'targets={list(self.targets)}'])}. "
+                "Start from iass_mm(), or set data.mixture, data.rms_db, data.sources, targets and mixing.kind as well"
+            )
 
     def _require_labels(self) -> None:
         """Raise ValueError where the gate asks for a classifier that nothing trains."""
@@ -148,7 +175,7 @@ class IASS:
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
         segment = round(self.mixing.seconds * self.data.samplerate)
-        whole = replace(self.transform, centred=True)  # how training segments are transformed is no matter after it
+        whole = self._analysis()
         tracks = Stage(prepare_tracks, data=self.data, segment=segment)
         labels = Stage(prepare_activity, data=tracks, tracks=self.data)
         masks = tuple(self._masks(target, tracks, labels) for target in self.targets)
@@ -201,13 +228,25 @@ class IASS:
             over_tracks=self.scoring.over_tracks,
         )
 
+    def _analysis(self) -> Transform:
+        """The transform of whole tracks: centred, whatever training segments are; SiSEC's for its binary mask."""
+        return Transform(*SISEC) if self.method == "ibm" else replace(self.transform, centred=True)
+
+    def _pool(self) -> Stage | None:
+        """The single tracks that accompaniments are drawn from, of a set that has them."""
+        if self.mixing.kind != "accompaniment" or self.data.name not in SINGLE_TRACKS:
+            return None
+        segment = round(self.mixing.seconds * self.data.samplerate)
+        return Stage(prepare_accompaniment, data=self.data, segment=segment)
+
     def _masks(self, target: str, tracks: Stage, labels: Stage) -> Stage:
-        whole = replace(self.transform, centred=True)
+        whole = self._analysis()
         if self.method != "network":
             return Stage(infer_ideal, data=tracks, target=target, kind=self.method, transform=whole)
         trained = Stage(
             train_target,
             data=tracks,
+            pool=self._pool(),
             activity=labels if self.labelled() else None,
             statistics=Stage(prepare_statistics, data=tracks, transform=whole),
             target=target,

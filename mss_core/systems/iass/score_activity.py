@@ -23,12 +23,13 @@ def score_activity(
     groups: dict[str, tuple[str, ...]],
     transform: Transform,
     label_threshold: float,
-    version: int = 1,
+    version: int = 2,
     out: Path,
     ctx: Context,
 ) -> None:
     """Leaves scores.csv: ROC-AUC over all frames of all test tracks and over their seconds (medians; also as a mean
-    over targets), by target, each beside the same score of the mixture's energy; and the share of active frames.
+    over targets), by target, each beside the same score of the mixture's energy; and the activation rate, the share of
+    the training frames in which the target sounds, as the paper has it.
 
     ``groups`` joins sub-categories: a group is as active as its most active member, and replaces them.
     """
@@ -46,6 +47,10 @@ def score_activity(
         scores.append(merge_columns(score, targets, groups)[0])
         power = transform.track(packed.read(track)).abs().square().sum(1).numpy().astype(np.float64)
         energies.append(np.repeat(power[:, None], len(names), 1))
+    trained = [
+        np.stack([labels.labels(track, target, transform.track_centres(track.length)) for target in targets], 1)
+        for track in packed.split("train")
+    ]
     rate = packed.samplerate / transform.hop
     every = np.concatenate(truths)
     columns = {
@@ -53,7 +58,7 @@ def score_activity(
         ("activity_auc_energy", "over frames"): roc_auc(every, np.concatenate(energies)),
         ("activity_auc_1s", "over seconds"): activity_auc(truths, scores, rate),
         ("activity_auc_1s_energy", "over seconds"): activity_auc(truths, energies, rate),
-        ("activation_rate", "over frames"): every.mean(0),
+        ("activation_rate", "over training frames"): merge_columns(np.concatenate(trained), targets, groups)[0].mean(0),
     }
     rows: list[Score] = []
     for (metric, aggregation), values in columns.items():

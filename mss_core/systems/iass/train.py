@@ -30,9 +30,9 @@ class Remix:
     """How training mixtures are made, on the fly.
 
     Attributes:
-        kind: the target with ``fewest`` to ``most`` tracks of other instruments (MM), or a chunk of each source, each
-            from a song of its own (MUSDB18). Or a mixer of another package, ``package.module:Class``, that takes what
-            ``RemixMixer`` takes.
+        kind: the target with ``fewest`` to ``most`` tracks of other instruments (MM): target instruments by song, all
+            others one by one; or a chunk of each source, each from a song of its own (MUSDB18). Or a mixer of another
+            package, ``package.module:Class``, that takes what ``RemixMixer`` takes.
         low, high: gains.
         seconds: of a chunk.
         samples_per_track: chunks of each song that holds the target in an epoch.
@@ -63,6 +63,7 @@ Batch = tuple[Tensor, Tensor, Tensor | None]
 def train_target(
     *,
     data: Path,
+    pool: Path | None,
     activity: Path | None,
     statistics: Path,
     target: str,
@@ -73,7 +74,7 @@ def train_target(
     alpha: float,
     label_threshold: float,
     train: TrainConfig,
-    version: int = 1,
+    version: int = 2,
     out: Path,
     ctx: Context,
 ) -> None:
@@ -81,15 +82,16 @@ def train_target(
     best.json, which says whether its classifier was trained.
 
     The weights of the lowest validation MSE are kept whatever ``alpha`` is, so that trainings with and without labels
-    are selected alike. ``activity`` is None where ``alpha`` is 0: such a training sees no label.
+    are selected alike. ``pool`` holds the single tracks that stand in the accompaniment for the row ``"other"``; None
+    where the set has only that row. ``activity`` is None where ``alpha`` is 0: such a training sees no label.
     """
     packed = Packed(data)
     length = round(mixing.seconds * packed.samplerate)
-    mixer = _mixer(packed, target, length, mixing, train.seed)
+    mixer = _mixer(packed, pool and Packed(pool), target, length, mixing, train.seed)
     labels = None if activity is None else Confidences(activity, packed, label_threshold)
     centres = transform.training_centres(length)
 
-    feed = Feed(packed, mixer.rows, length, lambda step: mixer.draw(step, train.batch), ctx)
+    feed = Feed(mixer.packed, mixer.rows, length, lambda step: mixer.draw(step, train.batch), ctx)
 
     def labels_at(starts: np.ndarray) -> Tensor | None:
         if labels is None:
@@ -135,10 +137,12 @@ def train_target(
     write_trained(out, described, module, best, classified=labels is not None, songs=mixer.items)
 
 
-def _mixer(packed: Packed, target: str, length: int, mixing: Remix, seed: int) -> AccompanimentMixer | RemixMixer:
+def _mixer(
+    packed: Packed, single: Packed | None, target: str, length: int, mixing: Remix, seed: int
+) -> AccompanimentMixer | RemixMixer:
     gains = (mixing.low, mixing.high)
     if mixing.kind == "accompaniment":
-        return AccompanimentMixer(packed, target, length, seed, mixing.fewest, mixing.most, gains)
+        return AccompanimentMixer(packed, target, length, seed, mixing.fewest, mixing.most, gains, single)
     kind = names.named("kind of training mixture", mixing.kind, {KINDS[1]: RemixMixer})
     mixer: RemixMixer = kind(packed, target, length, seed, gains)
     return mixer

@@ -13,6 +13,7 @@ import reports
 from reports.findings import Findings
 from reports.papers.iass import claims
 from reports.sections import Section, sections
+from reports.text import MISSING
 
 VARIANTS = {"off": "none", "median 3": "3", "median 21": "21"}
 SDR = {
@@ -148,6 +149,27 @@ def test_scores_by_target_stand_beside_the_published_ones(study: Path) -> None:
         printed={"21": ["3", "{target}"]},
     )
     assert {row[:2]: row[3] for row in section.tables[0].rows} == {("vocals", "21"): "6.46", ("bass", "21"): "4.18"}
+
+
+def test_a_row_without_a_score_keeps_its_place(study: Path) -> None:
+    """Its gate closed everything: beside the printed figure stands a dash, and the row is not lost."""
+    scores = pd.read_csv(study / "scores.csv", keep_default_na=False)
+    gone = (scores.variant == "median 21") & (scores.target != "macro")
+    scores[~gone].to_csv(study / "scores.csv", index=False)
+    printed = {"median 21": ["{target}, train yes, test yes", "{metric}"]}
+    section, _ = made(study, "by_target", paper="iass", table="Table 4", metrics=["sdr"], printed=printed)
+    rows = {row[:2]: row[2:] for row in section.tables[0].rows}
+    assert len(rows) == 6 and rows["vocals", "median 21"][0] == MISSING and rows["vocals", "median 21"][1] != MISSING
+
+
+def test_gains_by_gate_are_differences_within_runs(study: Path) -> None:
+    steps = [["median 3", "median 21"], ["off", "median 3"]]
+    section, _ = made(study, "gate_gains", metric="sdr", steps=steps)
+    assert section.tables[0].rows == (  # (5.0-4.5, 5.4-4.7) and (1.0-2.2, 1.2-2.4) by hand
+        ("vocals", "0.60 ± 0.10", "0.50 ± 0.00"),
+        ("bass", "−1.20 ± 0.00", "0.30 ± 0.10"),
+    )
+    assert section.figures[0].svg.count("thick") == 4
 
 
 def test_left_out_frames_are_counted_by_condition(study: Path) -> None:
