@@ -3,12 +3,28 @@
     python studies/steering_switches.py --dry-run
     python studies/steering_switches.py --smoke
 
-The paper: ascent, the residual, the mixture masked, the codebook frozen. The released code: descent, the residual, the
-reconstruction masked, the codebook put on the clip and moved.
+The paper (Algorithm 1): ascent, the residual, the mixture masked, the codebook fixed. The released code: descent, the
+residual, the reconstruction masked, the codebook put on the clip and moved. Algorithm 1 as printed decodes the latent
+without its codebook. Beside the factorial stand the settings that the paper mentions without figures (Sec. 6).
 """
 
-from mss_core.study import Factor, Study, full_factorial, run
+from collections.abc import Sequence
+
+from mss_core.study import Factor, Study, Variant, full_factorial, run
 from mss_core.systems.tagbox import smoke, tagbox
+
+SWITCHES = ("output", "mask reference", "codebook")
+
+
+def switches_and_settings(factors: Sequence[Factor]) -> list[Variant]:
+    """Every combination of the switches; each further setting in every direction, else with the paper's switches."""
+    paper = {factor.name: next(iter(factor.levels)) for factor in factors}
+    return [
+        variant
+        for variant in full_factorial(factors)
+        if variant.levels["setting"] == paper["setting"] or all(variant.levels[s] == paper[s] for s in SWITCHES)
+    ]
+
 
 study = Study(
     name="steering_switches",
@@ -17,14 +33,24 @@ study = Study(
     factors=[
         Factor(
             "direction",
-            {"descent": {}, "ascent": {"steer.direction": "ascent"}, "random": {"steer.direction": "random"}},
+            {"ascent": {}, "descent": {"steer.direction": "descent"}, "random": {"steer.direction": "random"}},
         ),
-        Factor("output", {"masked": {}, "residual": {"output": "residual"}}),
+        Factor("output", {"residual": {}, "masked": {"output": "masked"}}),
         Factor("mask reference", {"mixture": {}, "reconstruction": {"steer.mask_reference": "reconstruction"}}),
-        Factor("codebook", {"frozen": {}, "clip": {"steer.codebook": "clip"}}),
+        Factor("codebook", {"frozen": {}, "clip": {"steer.codebook": "clip"}, "none": {"steer.codebook": "none"}}),
+        Factor(
+            "setting",
+            {
+                "as in the paper": {},
+                "three FFT sizes": {"steer.n_fft": (2048, 1024, 512)},
+                "100 steps": {"steer.steps": 100},
+                "rate 10": {"steer.lr": 10.0},
+                "no mask": {"steer.mask": False, "output": "masked"},
+            },
+        ),
     ],
-    design=full_factorial,
-    within=("output", "mask reference", "codebook"),
+    design=switches_and_settings,
+    within=("output", "mask reference", "codebook", "setting"),
     seeds=range(3),
     seeded=("train_tagger.seed", "train_vqvae.seed", "steer.seed"),
     reference={"direction": "random"},

@@ -1,3 +1,27 @@
-from mss_core.systems.tagbox.recipe import SMALL, TAGS, TagBox, Tagger, listening, smoke, stem, supervised, tagbox
+from mss_core.systems.tagbox.recipe import (
+    AS_RELEASED,
+    SMALL,
+    TAGS,
+    TagBox,
+    Tagger,
+    listening,
+    smoke,
+    stem,
+    supervised,
+    tagbox,
+    tagbox_as_released,
+)
 
-__all__ = ["SMALL", "TAGS", "TagBox", "Tagger", "listening", "smoke", "stem", "supervised", "tagbox"]
+__all__ = [
+    "AS_RELEASED",
+    "SMALL",
+    "TAGS",
+    "TagBox",
+    "Tagger",
+    "listening",
+    "smoke",
+    "stem",
+    "supervised",
+    "tagbox",
+    "tagbox_as_released",
+]

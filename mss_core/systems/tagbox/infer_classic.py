@@ -10,7 +10,7 @@ from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.systems.tagbox import classic
-from mss_core.systems.tagbox.estimates import write_estimate, write_index
+from mss_core.systems.tagbox.estimates import write_estimates, write_index
 
 METHODS = {"hpss": ("drums",), "repet_sim": ("vocals",), "attenuated": ()}
 """Each method with the only targets it can tell; none named: any. ``attenuated`` is the mixture 60 dB down."""
@@ -31,6 +31,6 @@ def infer_classic(
             estimate = classic.foreground(mixture, packed.samplerate)
         else:
             estimate = mixture * np.float32(1e-3)
-        write_estimate(out, item.name, estimate, mixture)
+        write_estimates(out, item.name, {"masked": estimate}, mixture)
         ctx.report(step=number, total=len(items))
     write_index(out, target, items, packed.samplerate)

@@ -31,7 +31,7 @@ def infer_steered(
     target: str,
     tracks: int | None,
     config: SteerConfig,
-    version: int = 2,
+    version: int = 3,
     out: Path,
     ctx: Context,
 ) -> None:

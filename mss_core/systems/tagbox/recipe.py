@@ -2,13 +2,14 @@
 
 ::
 
-    prepare_tracks ---------------------------------------------------+------------------------+
+    prepare_test_tracks (or prepare_tracks) --------------------------+------------------------+
     (train_vqvae | prepare_vqvae) ------------+                       v                        v
     (train_tail | prepare_tagger), a tagger --+-> infer_steered, a target ----------> score_estimates
                                                   (or infer_classic, infer_separated)
 
-Nothing in it is trained for separation. Where no released weights are given, VQ-VAE and taggers are trained here, on
-the training tracks' mixtures and on labelled clips, and the report says so.
+Nothing in it is trained for separation, and only the tracks to be separated are packed. Where no released weights are
+given, VQ-VAE and taggers are trained here, on the training tracks' mixtures and on labelled clips, and the report says
+so.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from mss_core.data.sets import ClipSet, TrackSet, WeightSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
 from mss_core.models import check, model
+from mss_core.recipe import override
 from mss_core.stages.prepare import prepare_clips, prepare_tracks
 from mss_core.stages.prepare_separator import LAYOUTS, prepare_separator
 from mss_core.stages.train_tail import train_tail
 from mss_core.systems.tagbox.infer_classic import METHODS, infer_classic
 from mss_core.systems.tagbox.infer_separated import infer_separated
 from mss_core.systems.tagbox.infer_steered import infer_steered
+from mss_core.systems.tagbox.prepare import prepare_test_tracks
 from mss_core.systems.tagbox.released import prepare_tagger, prepare_vqvae
 from mss_core.systems.tagbox.score import score_estimates
 from mss_core.systems.tagbox.steering import TAGGER_RATE, SteerConfig
@@ -35,6 +38,9 @@ from mss_core.systems.tagbox.train_vqvae import train_vqvae
 from mss_core.training import Phase, TrainConfig
 
 TAGGERS = ("fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn")
+SUPERVISED = ("vocals", "drums", "bass", "other")
+"""What the separators with released weights give."""
+SLAKH_SONGS = 50
 TAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "mtat": {
         "vocals": (
@@ -87,7 +93,7 @@ class Tagger:
 
 @dataclass(frozen=True)
 class TagBox:
-    """The recipe.
+    """The recipe; the defaults are the paper's.
 
     Attributes:
         tracks: what is separated (its test split).
@@ -104,7 +110,8 @@ class TagBox:
         vqvae, models: every argument of the VQ-VAE and of each tagger.
         train_vqvae, vqvae_seconds, train_tagger: how they are trained where they are not released.
         steer: how latents are moved.
-        output: ``"masked"`` is the estimate, or ``"residual"``: what the mask left.
+        output: ``"residual"`` is the estimate, the mixture without the masked mixture (Algorithm 1, line 11), or
+            ``"masked"``: the masked mixture itself (nowhere in the paper).
     """
 
     tracks: TrackSet = TrackSet("musdb18hq", samplerate=44_100)
@@ -131,7 +138,7 @@ class TagBox:
         max_epochs=200,
     )
     steer: SteerConfig = SteerConfig()
-    output: str = "masked"
+    output: str = "residual"
 
     def __post_init__(self) -> None:
         choose("method", self.method, ("steer", *METHODS, *LAYOUTS))
@@ -140,7 +147,7 @@ class TagBox:
             raise ValueError("'targets' is empty: name at least one stem")
         for target in self.targets:
             choose("target ('tracks.sources' lack it)", target, self.tracks.sources)
-        only = METHODS.get(self.method, ())
+        only = METHODS.get(self.method, SUPERVISED if self.method in LAYOUTS else ())
         if only and any(target not in only for target in self.targets):
             raise ValueError(
                 f"method {self.method!r} estimates {', '.join(only)} and nothing else; 'targets' names "
@@ -188,8 +195,13 @@ class TagBox:
         return known[target]
 
     def pipeline(self) -> Stage:
-        """The stage graph: one search a target, one score stage."""
-        tracks = Stage(prepare_tracks, data=self.tracks, segment=self.tracks.samplerate)
+        """The stage graph: one search per target, one score stage."""
+        segment = self.tracks.samplerate
+        if self.vqvae_weights is None:  # training needs the other splits
+            tracks = Stage(prepare_tracks, data=self.tracks, segment=segment)
+        else:
+            tracks = Stage(prepare_test_tracks, data=self.tracks, tracks=self.limit, segment=segment)
+        estimates: tuple[Stage, ...]
         if self.method == "steer":
             taggers = tuple(self._tagger(tagger) for tagger in self.taggers)
             vqvae = self._vqvae(tracks)
@@ -208,17 +220,14 @@ class TagBox:
             )
         elif self.method in LAYOUTS:
             separator = Stage(prepare_separator, data=self.separator_weights, layout=self.method)
-            estimates = tuple(
-                Stage(infer_separated, data=tracks, separator=separator, target=target, tracks=self.limit)
-                for target in self.targets
-            )
+            estimates = (Stage(infer_separated, data=tracks, separator=separator, tracks=self.limit),)
         else:
             estimates = tuple(
                 Stage(infer_classic, data=tracks, method=self.method, target=target, tracks=self.limit)
                 for target in self.targets
             )
         output = self.output if self.method == "steer" else "masked"
-        return Stage(score_estimates, data=tracks, estimates=estimates, output=output)
+        return Stage(score_estimates, data=tracks, estimates=estimates, targets=self.targets, output=output)
 
     def _vqvae(self, tracks: Stage) -> Stage:
         if self.vqvae_weights is not None:
@@ -237,8 +246,25 @@ class TagBox:
 
 
 def tagbox(targets: tuple[str, ...] = ("vocals", "bass", "drums")) -> TagBox:
-    """The paper's settings: MTG-Jamendo's FCN (what its Table 1 holds by the numbers), 10 steps of 5.0, FFT 1024."""
+    """Algorithm 1 with the settings of Sec. 5: ascent, 10 steps of 5.0, FFT 1024, codebook fixed, and the residual as
+    estimate; MTG-Jamendo's FCN, which is what Table 1 holds by its numbers.
+    """
     return TagBox(targets=targets)
+
+
+AS_RELEASED: Mapping[str, Any] = {
+    "steer.direction": "descent",
+    "steer.mask_reference": "reconstruction",
+    "steer.codebook": "clip",
+}
+"""Departures of the released code (run_tagbox in tagbox/runners.py) from Algorithm 1: it descends, masks the VQ-VAE's
+reconstruction, and leaves the bottleneck in training mode, which puts the codebook on the clip. Its residual, too, is
+the estimate (``jbxd_diff``)."""
+
+
+def tagbox_as_released(targets: tuple[str, ...] = ("vocals", "bass", "drums")) -> TagBox:
+    """The released code's reading of the method, with the steps, rate and FFT size of the paper."""
+    return override(tagbox(targets), AS_RELEASED)
 
 
 def listening(vocabulary: str, *names: str) -> dict[str, Any]:
@@ -252,7 +278,11 @@ def listening(vocabulary: str, *names: str) -> dict[str, Any]:
 
 
 def stem(tracks: str, target: str) -> dict[str, Any]:
-    """Departures: one target of MUSDB18, or of the 50 Slakh songs with 100 onsets of each of five instruments."""
+    """Departures: one target of MUSDB18, or of 50 songs of Slakh2100's own test set.
+
+    The paper does not say which 50 of those with 100 onsets of each of the five instruments it took; these are the
+    first 50 by track number.
+    """
     if tracks != "slakh2100":
         return {"targets": (target,)}
     sources = ("bass", "drums", "guitar", "piano", "strings")
@@ -260,8 +290,10 @@ def stem(tracks: str, target: str) -> dict[str, Any]:
         "targets": (target,),
         "tracks.name": tracks,
         "tracks.sources": sources,
+        "tracks.split": "orig",
         "tracks.subset": "onsets100",
         "tracks.mixture": "sum",
+        "limit": SLAKH_SONGS,
     }
 
 
@@ -306,5 +338,5 @@ def smoke(recipe: TagBox) -> TagBox:
         train_tagger=TrainConfig(
             (Phase("adam", lr=2e-3, epochs=12, eps=1e-8),), batch=16, seed=recipe.train_tagger.seed
         ),
-        steer=replace(recipe.steer, segment_seconds=8.0, lr=recipe.steer.lr / 50),
+        steer=replace(recipe.steer, segment_seconds=8.0, lr=recipe.steer.lr / 50, steps=min(recipe.steer.steps, 20)),
     )

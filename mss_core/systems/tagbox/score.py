@@ -14,17 +14,25 @@ from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.metrics.bss_eval import bss_eval
 from mss_core.metrics.separation import best_scalar, si_sdr
-from mss_core.systems.tagbox.estimates import read_index
+from mss_core.systems.tagbox.estimates import files_of, read_index
 
 
 def score_estimates(
-    *, data: Path, estimates: Sequence[Path], output: str, version: int = 1, out: Path, ctx: Context
+    *,
+    data: Path,
+    estimates: Sequence[Path],
+    targets: tuple[str, ...],
+    output: str,
+    version: int = 2,
+    out: Path,
+    ctx: Context,
 ) -> None:
-    """Leaves scores.csv: a row a track, target and metric, and the mean over targets as target ``macro``.
+    """Leaves scores.csv: one row per track, target and metric, and the mean over targets as target ``macro``.
 
     Args:
-        estimates: artefacts of ``infer_*`` stages, one a target.
-        output: ``"masked"``, or ``"residual"``: the masked reference taken from the reference.
+        estimates: artefacts of ``infer_*`` stages, one per target or one of several targets.
+        targets: which of them are scored.
+        output: ``"residual"``: the masked reference taken from the reference, or ``"masked"``: that itself.
 
     Metrics: ``sdr_improvement``, BSS Eval v4 with the rest of the mixture as second source, median over the frames of
     one second, estimate minus mixture [the aggregation is not published]; ``sdr_improvement_mean``, means over frames
@@ -37,13 +45,15 @@ def score_estimates(
     by_name = {item.name: item for item in packed.split("test")}
     rows: list[Score] = []
     examples: list[dict[str, str]] = []
-    told = sum(len(read_index(folder)["tracks"]) for folder in estimates)
-    for folder in estimates:
-        index = read_index(folder)
-        target = index["target"]
-        for track in index["tracks"]:
+    places = {target: (folder, name) for folder in estimates for target, name in files_of(folder).items()}
+    for target in targets:
+        choose("target of the estimates", target, places)
+    told = sum(len(read_index(places[target][0])["tracks"]) for target in targets)
+    for target in targets:
+        folder, kind = places[target]
+        for track in read_index(folder)["tracks"]:
             item = by_name[track]
-            masked, reference = (np.load(folder / track / f"{kind}.npy") for kind in ("masked", "reference"))
+            masked, reference = (np.load(folder / track / f"{name}.npy") for name in (kind, "reference"))
             estimate = masked if output == "masked" else reference - masked
             ctx.report(step=len({(r[0], r[1]) for r in rows}), total=told)
             if target in item.silent:

@@ -185,21 +185,31 @@ class HarmonicFilters(nn.Module):
 
 
 class HarmonicCnn(nn.Module):
-    """Residual blocks on harmonic bands of 5 s: 3,631,551 parameters."""
+    """Residual blocks on harmonic bands of 5 s: 3,631,551 parameters.
+
+    ``pools`` are those of the seven layers; the last two pool 2 bands and 3 frames [released code of Won et al. 2020].
+    No tensor of a checkpoint tells them.
+    """
 
     def __init__(
-        self, classes: int, width: int = 128, harmonics: int = 6, dropout: float = 0.5, seconds: float = 5.0
+        self,
+        classes: int,
+        width: int = 128,
+        harmonics: int = 6,
+        pools: Sequence[Pool] = (2, 2, 2, 2, 2, (2, 3), (2, 3)),
+        dropout: float = 0.5,
+        seconds: float = 5.0,
     ) -> None:
         super().__init__()
         self.seconds = seconds
         self.hstft = HarmonicFilters(harmonics)
         self.hstft_bn = nn.BatchNorm2d(harmonics)
-        self.layer1 = Block(harmonics, width, 2)
+        self.layer1 = Block(harmonics, width, pools[0])
         for i in (2, 3, 4):
-            setattr(self, f"layer{i}", ResidualBlock(width, width, 2))
-        self.layer5 = Block(width, 2 * width, 2)
+            setattr(self, f"layer{i}", ResidualBlock(width, width, pools[i - 1]))
+        self.layer5 = Block(width, 2 * width, pools[4])
         for i in (6, 7):
-            setattr(self, f"layer{i}", ResidualBlock(2 * width, 2 * width, 2 if i == 6 else (2, 3)))
+            setattr(self, f"layer{i}", ResidualBlock(2 * width, 2 * width, pools[i - 1]))
         self.dense1 = nn.Linear(2 * width, 2 * width)
         self.bn = nn.BatchNorm1d(2 * width)
         self.dropout = nn.Dropout(dropout)

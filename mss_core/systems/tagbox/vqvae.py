@@ -1,15 +1,15 @@
 """A hierarchical VQ-VAE of waveforms, as Jukebox has it [Dhariwal et al. 2020; the released "5b" set-up].
 
 Three pairs of encoder and decoder that do not feed each other, each with a codebook of its own; the bottom level
-(hop 8) is the one that audio is made with. Modules are named as in the released checkpoint, which therefore loads
-without translation.
+(hop 8) is the one that audio is made with. Modules are named as in the released checkpoint, which holds of a codebook
+its vectors alone (:func:`from_jukebox`).
 
 Conventions: waveforms (batch, time), latents (batch, embedding, time / hop).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -145,8 +145,7 @@ def moved(rows: Tensor, k: Tensor, k_sum: Tensor, k_elem: Tensor, decay: float) 
 
     An empty codebook (``k_elem`` all zero) is first put on random rows, as the released code does.
     """
-    bins = len(k)
-    drawn = rows[torch.randint(len(rows), (bins,), device=rows.device)]
+    drawn = _drawn(rows, len(k))
     if not k_elem.any():
         k, k_sum, k_elem = drawn, drawn.clone(), torch.ones_like(k_elem)
     nearest = torch.cat([(k.square().sum(1) - 2 * piece @ k.T).argmin(1) for piece in rows.split(4096)])
@@ -156,6 +155,31 @@ def moved(rows: Tensor, k: Tensor, k_sum: Tensor, k_elem: Tensor, decay: float) 
     k_elem = decay * k_elem + (1 - decay) * counts
     used = (k_elem >= 1.0)[:, None]
     return torch.where(used, k_sum / k_elem.clamp_min(1e-12)[:, None], drawn), k_sum, k_elem
+
+
+def _drawn(rows: Tensor, bins: int) -> Tensor:
+    """Random rows, one per vector, from torch's generator."""
+    return rows[torch.randint(len(rows), (bins,), device=rows.device)]
+
+
+def placed(rows: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A codebook put on random rows, before any update: ``k``, ``k_sum`` and ``k_elem``. Shape: (row, e)."""
+    k = _drawn(rows, bins)
+    return k, k.clone(), k.new_ones(bins)
+
+
+def from_jukebox(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint that OpenAI wrote, as this module's tensors.
+
+    Of each codebook only ``k`` is in the file; sum and count of what its vectors stand for are k and 1 where they are
+    not there, as the released code restores them (``restore_k`` of jukebox/vqvae/bottleneck.py). A leading ``module.``
+    of every name is the mark of distributed training and is taken off.
+    """
+    found = {name.removeprefix("module."): value for name, value in state.items()}
+    for name in [name for name in found if name.startswith("bottleneck.") and name.endswith(".k")]:
+        found.setdefault(f"{name}_sum", found[name].clone())
+        found.setdefault(f"{name}_elem", found[name].new_ones(len(found[name])))
+    return found
 
 
 class _Bottleneck(nn.Module):

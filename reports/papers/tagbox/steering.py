@@ -62,8 +62,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         if trained
         else "VQ-VAE and taggers are the released ones (see the notes for their checksums)."
     )
-    wrong = published.paper("tagbox").table(name).note if name else ""
-    notes = (note, f"{name}: {wrong}") if wrong else (note,)
+    notes = (note, *(_beside(study, name) if name else ()))
     head = ("variant", "target", *COLUMNS.values(), "SDRi published", "probability of the tags")
     caption = (
         "dB, mean over tracks, then over seeds. An SDR improvement that the best scalar times the mixture also "
@@ -95,11 +94,32 @@ def verdict(values: Mapping[str, float]) -> str:
     return f"separation beyond attenuation ({both}; the best scalar {number(scalar, 2, signed=True)} dB)."
 
 
+def _beside(study: Study, name: str) -> list[str]:
+    """What must be said where the figures of a printed table stand beside ours."""
+    found = published.paper("tagbox").table(name)
+    levels = {word for variant in study.variants for word in (variant.name, *variant.levels.values())}
+    absent = [row for row in found.rows if row not in levels]
+    return [
+        text
+        for text in (
+            f"{name}: {found.note}" if found.note else "",
+            f"Printed rows of {name} that no variant repeats: {'; '.join(absent)}." if absent else "",
+            "Ours are of a smoke run on other, tiny data and say nothing about the printed figures."
+            if study.smoke
+            else "",
+        )
+        if text
+    ]
+
+
 def _published(study: Study, table: str, variant: str, target: str) -> str:
     if not table:
         return ""
     found = published.paper("tagbox").table(table)
-    words = [variant, *study.variant(variant).levels.values()]
+    chosen = study.variant(variant)
+    if chosen.recipe.get("output", "residual") != "residual":
+        return ""  # the paper's estimate is the residual, and no other stands beside its figures
+    words = [variant, *chosen.levels.values()]
     row = next((word for word in words if word in found.rows), "")
     places = [*words, f"MUSDB {target}"]
     column = next((place for place in places if place in found.columns), "")

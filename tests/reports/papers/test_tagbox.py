@@ -83,4 +83,22 @@ def test_what_table_1_says_wrongly_is_noted_and_shown(study: Path) -> None:
     assert "MTG, FCN in Table 2" in first.note and not second.note
     assert f"Table 1: {first.note}" in made(study, table="Table 1").paragraphs
     for options in ({"table": "Table 2"}, {}):
-        assert not any("MTG, FCN" in text for text in made(study, **options).paragraphs)
+        assert not any(first.note in text for text in made(study, **options).paragraphs)
+
+
+def test_printed_rows_without_a_variant_are_named_and_a_smoke_run_says_so(study: Path) -> None:
+    told = made(study, table="Table 1").paragraphs
+    assert "Printed rows of Table 1 that no variant repeats: Open-Unmix; Demucs; Cerberus; HPSS; REPET-SIM." in told
+    assert not any("smoke run" in text for text in told)
+    raw = json.loads((study / "study.json").read_text())
+    (study / "study.json").write_text(json.dumps({**raw, "smoke": True}))
+    assert any("say nothing about the printed figures" in text for text in made(study, table="Table 1").paragraphs)
+
+
+def test_printed_figures_stand_beside_the_residual_alone(study: Path) -> None:
+    raw = json.loads((study / "study.json").read_text())
+    for variant in raw["variants"]:
+        variant["recipe"] = {"output": "masked"}
+    (study / "study.json").write_text(json.dumps(raw))
+    (table,) = made(study, table="Table 1").tables
+    assert {row[table.head.index("SDRi published")] for row in table.rows} == {"–"}

@@ -1,0 +1,19 @@
+"""Stage ``prepare_test_tracks``: what frozen models need of a data set, the tracks to be separated and no others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from mss_core.data.packed import pack
+from mss_core.data.sets import TrackSet, survey
+from mss_core.graph import Context
+
+
+def prepare_test_tracks(
+    *, data: TrackSet, tracks: int | None, segment: int, version: int = 1, out: Path, ctx: Context
+) -> None:
+    """Pack the mixture and the sources of the first ``tracks`` test tracks; None: of all."""
+    found = survey(data, ctx.data)
+    items = tuple(item for item in found.items if item.split == "test")[:tracks]
+    pack(replace(found, items=items), ("mixture", *data.sources), data.samplerate, segment, out, ctx)
