@@ -57,7 +57,10 @@ def evaluate_targets(
     if activity is not None:
         tables.insert(2, read_scores(activity))
     write_scores(out, pd.concat(tables))
-    pd.concat([pd.read_csv(path / "frames.csv") for path in scores]).to_csv(out / "frames.csv", index=False)
+    frames = [
+        pd.read_csv(path / "frames.csv", keep_default_na=False, dtype={"track": str, "target": str}) for path in scores
+    ]
+    pd.concat(frames).to_csv(out / "frames.csv", index=False)
     for target, path in zip(targets, scores, strict=True):
         if (path / "panel.npz").exists():
             (out / "panels").mkdir(exist_ok=True)
