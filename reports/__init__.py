@@ -5,6 +5,7 @@ Nothing of mss_core is imported; docs/formats.md says what is read. Inference ta
 as the replicates: scores of one run on many tracks are not independent evidence about a method.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,27 +49,31 @@ def write(
     findings: "Findings", tables: "Tables", out: Path, formats: tuple[str, ...] = tuple(FORMATS)
 ) -> dict[str, Path]:
     """Write findings in the formats asked for below `out`, with what the tables they were made from hold beside."""
-    from reports.sections import sections
-    from reports.writers import html, latex, markdown, terminal
+    from reports import export
+    from reports.sections import report
+    from reports.sections.result import matrix
+    from reports.writers import data, html, latex, markdown
 
-    extra = sections(findings, tables)
+    made = report(findings, tables)
+    texts: dict[str, Callable[[], str]] = {
+        "html": lambda: html.to_html(made),
+        "md": lambda: markdown.to_markdown(made),
+        "csv": lambda: data.to_csv(export.rows(findings)),
+        "tex": lambda: latex.to_latex(matrix(findings), findings.study.title),
+        "json": lambda: data.to_json(export.document(findings)),
+    }
     paths = {}
     for name in formats:
         if name not in FORMATS:
             raise ValueError(f"unknown format {name!r}; choose from {', '.join(FORMATS)}")
-        if name == "html":
-            text = html.to_html(findings, tables, extra)
-        elif name == "md":
-            text = markdown.to_markdown(findings, extra)
-        else:
-            text = {"csv": terminal.to_csv, "tex": latex.to_latex, "json": terminal.to_json}[name](findings)
         paths[name] = out / FORMATS[name]
-        paths[name].write_text(text, encoding="utf-8")
+        paths[name].write_text(texts[name](), encoding="utf-8")
     return paths
 
 
 def summary(place: "Path | Findings") -> str:
     """The table to print at the end of a run: one row per variant, the family, and the finding in a sentence."""
-    from reports.writers import terminal
+    from reports.sections import result
+    from reports.writers.terminal import to_text
 
-    return terminal.summary(read(place) if isinstance(place, (str, Path)) else place)
+    return to_text(result.summary(read(place) if isinstance(place, (str, Path)) else place))

@@ -15,11 +15,11 @@ from pathlib import Path
 from reports import FORMATS, read, study_tables, summary, write
 from reports.ablation import analyse
 from reports.contract import CORRECTIONS, SPELLINGS, TESTS, nearest
+from reports.export import contrast_objects
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.inputs.study import with_declaration
 from reports.inputs.tables import bare_study, read_scores
-from reports.writers import terminal
 
 
 def parser() -> argparse.ArgumentParser:
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
             home = study_directory(args.study, args.store)
             tables = study_tables(home)
             found, formats = read(tables), tuple(FORMATS)
-        contrasts = [c for comparison in found.comparisons for c in terminal.contrast_objects(comparison)]
+        contrasts = [c for comparison in found.comparisons for c in contrast_objects(comparison)]
         if args.json:
             text = json.dumps(contrasts, indent=1, ensure_ascii=False, allow_nan=False)
             if args.json == "-":

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -88,11 +88,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Beside:
-    """One published figure beside ours, in the unit of the print."""
+    """One published figure beside ours: the mean over runs, and it as printed, in the unit of the print."""
 
     variant: str
     metric: str
     published: Printed
+    mean: float
     ours: str
 
 
@@ -162,9 +163,9 @@ def paper(name: str) -> Paper:
     )
 
 
-def beside(findings: Findings) -> Comparison | None:
-    """Published rows for a study that repeats a published table; None for any other study."""
-    for name in PAPERS:
+def beside(findings: Findings, papers: Sequence[str] = PAPERS) -> Comparison | None:
+    """Published rows for a study that repeats a table of one of the papers; None for any other study."""
+    for name in papers:
         found = paper(name)
         match = found.studies.get(findings.study.name)
         if match is None:
@@ -181,7 +182,7 @@ def beside(findings: Findings) -> Comparison | None:
                     style = comparison.style
                     ours = style.value(row.mean)
                     ours += "" if math.isnan(row.se) else f" ± {style.value(row.se)}"
-                    rows.append(Beside(row.variant, style.label, figure, ours))
+                    rows.append(Beside(row.variant, style.label, figure, row.mean, ours))
         if rows:
             return Comparison(found, table.name, tuple(rows), _protocol(found, findings))
     return None

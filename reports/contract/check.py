@@ -110,6 +110,17 @@ def _check_exclusions(declaration: Declaration, variants: Collection[str]) -> No
 # ---- sections
 
 KINDS = {
+    "result": "reports.sections.result",
+    "tests": "reports.sections.tests",
+    "published": "reports.sections.published",
+    "runs": "reports.sections.runs",
+    "items": "reports.sections.items",
+    "separation": "reports.sections.separation",
+    "listen": "reports.sections.listen",
+    "curves": "reports.sections.curves",
+    "design": "reports.sections.design",
+    "limits": "reports.sections.limits",
+    "reproduce": "reports.sections.reproduce",
     "by_target": "reports.sections.by_target",
     "published_columns": "reports.sections.published_columns",
     "published_table": "reports.sections.published_table",
@@ -192,6 +203,8 @@ def _check_section(section: Mapping[str, Any], names: _Names) -> None:
     options = dict(section)
     kind = str(options.pop("kind", ""))
     allowed = section_options(kind)
+    if _expect(options.pop("leave_out", False), bool, "true or false"):
+        return
     if allowed is None:  # somebody's own, which does not say
         return
     for name in options:
@@ -221,6 +234,9 @@ def _check_value(holds: str, value: Any, options: Mapping[str, Any], names: _Nam
     elif holds == "count":
         if isinstance(value, bool) or _expect(value, int, "a whole number") < 1:
             raise ValueError(f"it is {value!r}; it must be at least 1")
+    elif "|" in holds:
+        if value not in holds.split("|"):
+            raise ValueError(f"it is {value!r}; {nearest(value, holds.split('|'))}")
     elif holds == "paper":
         printed_paper(_expect(value, str, "text"))
     elif holds.startswith("table"):

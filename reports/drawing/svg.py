@@ -119,3 +119,21 @@ def y_axis(scale: Callable[[float], float], values: Sequence[float], left: float
 def shortened(name: str, letters: int) -> str:
     """A label cut to fit."""
     return name if len(name) <= letters else name[: letters - 1] + "…"
+
+
+def legend(names: Sequence[str]) -> str:
+    """The colours of the first lines by name, one under the other."""
+    parts = []
+    for index, name in enumerate(names[:COLOURS]):
+        y = 12 + 18 * index
+        parts += [line(0, y - 4, 18, y - 4, f"series s{index}"), text(26, y, name, "name")]
+    return drawing(360, 18 * len(names) + 2, parts, "Colours")
+
+
+def bar(stretches: Sequence[tuple[float, float]], title: str) -> str:
+    """A thin bar filled over (start, length) shares of its width."""
+    parts = [f'<rect x="{start:.4f}" y="0" width="{length:.4f}" height="0.02"/>' for start, length in stretches]
+    return (
+        f'<svg class="activity" viewBox="0 0 1 0.02" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(title, quote=True)}">' + "".join(parts) + "</svg>"
+    )

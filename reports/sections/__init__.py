@@ -1,82 +1,189 @@
-"""Parts of a report that a study asks for by name, beside the usual.
+"""A report as a list of sections: the values that writers render, and which sections a report has, in which order.
 
-A study declares `{"kind": name, **options}`; the name is one of `KINDS` (reports/contract/check.py), or, with a dot, a
-module of any package (`my_paper.report`). The module has
+`USUAL` are the sections of every report. A study declares others, `{"kind": name, **options}`; the name is one of
+`KINDS` (reports/contract/check.py), or, with a dot, a module of any package (`my_paper.report`). They stand in that
+order, after the result, the tests and the published figures. A usual section that is declared as well stands where
+the declaration has it; with `{"kind": name, "leave_out": True}` it is left out. The module has
 
     OPTIONS = {"option": "what it holds"}, as reports/contract/check.py says; with it options are checked before a run
     section(findings, options, tables) -> Section | None
 
 with `tables` (reports/inputs/directory.py), the study's scores, predictions, curves and searches, each read once, and
-the store, below which an artefact's files"""
+the store, below which an artefact's files lie in study.json's `directory`. None leaves the section out. In all texts
+`code` stands between backticks.
+"""
 
 import importlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from reports.contract import section_module
-from reports.findings import Findings
-from reports.inputs.directory import Tables
+
+if TYPE_CHECKING:
+    from reports.findings import Findings
+    from reports.inputs.directory import Tables
+
+FIRST: tuple[Mapping[str, Any], ...] = ({"kind": "result"}, {"kind": "tests"}, {"kind": "published"})
+LAST: tuple[Mapping[str, Any], ...] = (
+    {"kind": "runs"},
+    {"kind": "items", "by": "tag"},
+    {"kind": "items", "by": "track"},
+    {"kind": "separation"},
+    {"kind": "listen"},
+    {"kind": "curves"},
+    {"kind": "design"},
+    {"kind": "limits"},
+    {"kind": "reproduce"},
+)
+USUAL = (*FIRST, *LAST)
+"""What a report has unless its study says otherwise; declared sections stand between the two parts."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell.
+
+    Attributes:
+        text: what is shown.
+        value: the number behind the text, unrounded, which sorts the column; NaN for one that is missing, None for a
+            text. A column with a value is right-aligned.
+        kind: how it stands out: `reference`, `clear` (of a row's first cell: the whole row), `better`, `naive`, `yes`,
+            `no`, `p`; empty for nothing.
+    """
+
+    text: str
+    value: float | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: `numeric` says which columns are right-aligned numbers."""
+    """A table; a plain string is a cell without a value. `numeric` says which columns of strings are numbers."""
 
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell | str, ...], ...]
     caption: str = ""
     numeric: tuple[bool, ...] = ()
+
+    @cached_property
+    def cells(self) -> tuple[tuple[Cell, ...], ...]:
+        """The rows, every entry a cell."""
+        return tuple(tuple(each if isinstance(each, Cell) else Cell(each) for each in row) for row in self.rows)
+
+    @cached_property
+    def right(self) -> tuple[bool, ...]:
+        """Which columns are right-aligned numbers."""
+        return self.numeric or tuple(
+            any(row[column].value is not None for row in self.cells) for column in range(len(self.head))
+        )
 
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG drawing, or a picture as a `data:` URI, with its caption."""
+    """An SVG drawing, a picture as a `data:` URI, a sound as one, or several of these, with one caption."""
 
     svg: str = ""
     image: str = ""
     caption: str = ""
+    audio: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report."""
+    """One part of a report: its paragraphs, points, tables and figures in this order, then parts of its own.
+
+    Attributes:
+        kind: `fold` for a part that a page shows folded, `open` for one that can be folded; `warn`, `pair` and
+            `players` are ways to set it apart; empty for none.
+        short: what the page's navigation calls it; empty for its title.
+    """
 
     title: str
     paragraphs: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
+    points: tuple[str, ...] = ()
+    parts: "tuple[Section, ...]" = ()
+    kind: str = ""
+    short: str = ""
 
     @property
     def anchor(self) -> str:
-        """The title as an HTML id."""
-        return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
+        """The short title as an HTML id."""
+        return "-".join("".join(c if c.isalnum() else " " for c in (self.short or self.title).lower()).split())
 
 
-def module(kind: str) -> ModuleType:
-    """The module of a kind of section.
+@dataclass(frozen=True)
+class Report:
+    """A whole report: its heading, what it says first, its sections."""
 
-    Raises:
-        ValueError: no such kind, no such module, or a module without a function `section`.
+    title: str
+    question: str
+    lead: str
+    about: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+
+def filled(cells: tuple[Cell, ...], columns: int) -> tuple[Cell, ...]:
+    """A row whose last columns are empty."""
+    return (*cells, *[Cell("", math.nan)] * (columns - len(cells)))
+
+
+def order(declared: tuple[Mapping[str, Any], ...]) -> list[Mapping[str, Any]]:
+    """The sections of a report, in order: the usual ones and what a study declares.
+
+    >>> [part["kind"] for part in order(({"kind": "sweep"}, {"kind": "tests"}, {"kind": "items", "leave_out": True}))]
+    ... # doctest: +NORMALIZE_WHITESPACE
+    ['result', 'published', 'sweep', 'tests', 'runs', 'separation', 'listen', 'curves', 'design', 'limits',
+     'reproduce']
     """
-    try:
-        found = importlib.import_module(section_module(kind))
-    except ModuleNotFoundError as error:
-        raise ValueError(f"the report section {kind!r} cannot be imported: {error}") from error
-    if not hasattr(found, "section"):
-        raise ValueError(f"the module {kind!r} is no report section: it has no function `section`")
-    return found
+    named = {part.get("kind") for part in declared}
+    usual = [[part for part in parts if part["kind"] not in named] for parts in (FIRST, LAST)]
+    own = [
+        whole
+        for part in declared
+        if not part.get("leave_out")
+        for whole in ([each for each in USUAL if each == {**each, **part}] or [part])
+    ]
+    return [*usual[0], *own, *usual[1]]
 
 
-def sections(findings: Findings, tables: Tables) -> list[Section]:
-    """The parts that the study declared, in its order.
+def sections(findings: "Findings", tables: "Tables", declared: tuple[Mapping[str, Any], ...]) -> tuple[Section, ...]:
+    """The sections of that declaration that have something to say.
 
     Raises:
         ValueError: a kind that does not exist.
     """
     made = []
-    for declared in findings.study.declaration.sections:
-        options = dict(declared)
-        part = module(str(options.pop("kind", "")))
-        section = part.section(findings, options, tables)
+    for part in declared:
+        options = dict(part)
+        module = importlib.import_module(section_module(str(options.pop("kind", ""))))
+        section = module.section(findings, options, tables)
         made += [section] if section is not None else []
-    return made
+    return tuple(made)
+
+
+def report(findings: "Findings", tables: "Tables") -> Report:
+    """The report of a study as its declaration wants it."""
+    from reports import prose
+    from reports.ablation import describe_design
+
+    study, main = findings.study, findings.main
+    target = f" ({main.target})" if main.target else ""
+    about = (
+        f"{describe_design(findings)}. Primary: {main.style.label}{target}, {main.test_label}, alpha {main.alpha}, "
+        f"{prose.family_phrase(main)}."
+    )
+    smoke = (
+        "This is a smoke run: tiny data and training, made to show that everything works, not to answer the question."
+    )
+    return Report(
+        study.title,
+        study.question or study.name,
+        prose.headline(findings),
+        ((smoke,) if study.smoke else ()) + (about,),
+        sections(findings, tables, tuple(order(study.declaration.sections))),
+    )

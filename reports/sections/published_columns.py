@@ -1,8 +1,8 @@
 """Our scores by level or stem as columns, beside those of the paper's own table: a table a metric.
 
-No options: the paper's tables.json says which printed row a variant repeats (the study's "variants") and which printed
-columns hold a metric of ours (the table's "layout": its columns by metric, where {target} stands for the print's name
-of a target).
+Option: `paper`, whose table it is, where it is none of reports/papers. Its tables.json says which printed row a variant
+repeats (the study's "variants") and which printed columns hold a metric of ours (the table's "layout": its columns by
+metric, where {target} stands for the print's name of a target).
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,14 @@ from reports.sections import Section, Table
 from reports.sections.by_target import over_runs
 from reports.text import MISSING, style
 
-OPTIONS: dict[str, str] = {}
+OPTIONS = {"paper": "paper?"}
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """The tables; None for a study that repeats no row of such a table, or has no score of one."""
     study = findings.study
-    found = next((p for p in map(paper, PAPERS) if study.name in p.studies), None)
+    papers = (options["paper"],) if "paper" in options else PAPERS
+    found = next((p for p in map(paper, papers) if study.name in p.studies), None)
     if found is None:
         return None
     match = found.studies[study.name]

@@ -1,7 +1,8 @@
 """Our scores in the layout of the paper's own table, beside what it printed.
 
-Options: `rows`, the factors that tell rows apart; `columns`, for each factor that tells columns apart the level that
-is meant where the study does not vary it. Which row and column a level is printed as stands in the paper's tables.json.
+Options: `paper`, whose table it is, where it is none of reports/papers; `rows`, the factors that tell rows apart;
+`columns`, for each factor that tells columns apart the level that is meant where the study does not vary it. Which row
+and column a level is printed as stands in the paper's tables.json.
 """
 
 import math
@@ -15,12 +16,12 @@ from reports.published import paper
 from reports.sections import Section, Table
 from reports.text import MISSING
 
-OPTIONS = {"rows": "factors", "columns": "words"}
+OPTIONS = {"paper": "paper?", "rows": "factors", "columns": "words"}
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """The table, or None for a study that repeats none."""
-    for name in PAPERS:
+    for name in (options["paper"],) if "paper" in options else PAPERS:
         found = paper(name)
         match = found.studies.get(findings.study.name)
         if match is not None and "row" in match:

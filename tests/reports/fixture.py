@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy.io import wavfile
 
+import reports
 from reports.contract import hashes
+from reports.findings import Findings
+from reports.sections import Section, sections
 from reports.statistics.auc import auc
 
 TAGS = ("guitar", "vocals", "drums", "techno", "piano", "quiet")
@@ -298,6 +301,12 @@ def write_examples(store: Path, rng: np.random.Generator) -> list[dict]:
         }
         for variant in ("vocals", "multiple")
     ]
+
+
+def declared_sections(home: Path, findings: Findings | None = None) -> list[Section]:
+    """What a study directory's report has beside the usual."""
+    findings = findings or reports.read(home)
+    return list(sections(findings, reports.study_tables(home), findings.study.declaration.sections))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 import reports
 from reports.contract import hashes
-from reports.writers import terminal
+from reports.export import table_rows
 
 NAN = float("nan")
 ARMS = {"base": [1.0, 1.1, 1.3], "new": [1.5, 1.8, 1.4]}
@@ -236,7 +236,7 @@ def test_no_scores_at_all(tmp_path: Path) -> None:
 
 def test_plain_table_of_a_comparison_has_no_nan(tmp_path: Path) -> None:
     home = study(tmp_path, {"base": [1.0], "new": [1.5]})
-    assert all(value == value for row in terminal.table_rows(reports.read(home).main) for value in row.values())
+    assert all(value == value for row in table_rows(reports.read(home).main) for value in row.values())
 
 
 def test_a_done_trial_without_a_score_is_named(tmp_path: Path) -> None:

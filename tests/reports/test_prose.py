@@ -18,6 +18,7 @@ from scipy import stats as oracle
 import reports
 from reports import prose
 from reports.__main__ import main as command
+from reports.sections.result import matrix
 from reports.writers import latex
 from tests.reports.test_edges import study
 
@@ -164,8 +165,9 @@ def test_lower_is_better_turns_the_words(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_latex_escapes_and_compiles(findings, tmp_path: Path) -> None:
     assert latex.escape("a_b & 5 % ±") == r"a\_b \& 5 \% $\pm$"
-    text = latex.to_latex(findings, standalone=True)
-    assert text.count(r"\begin") == text.count(r"\end{") and text.count(r"\\") == 8
+    table = latex.to_latex(matrix(findings), "a study")
+    assert table.count(r"\begin") == table.count(r"\end{") and table.count(r"\\") == 8
+    text = "\n".join([r"\documentclass{article}\usepackage{booktabs}\begin{document}", table, r"\end{document}"])
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex on this machine")
     (tmp_path / "t.tex").write_text(text)

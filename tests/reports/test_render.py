@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 
 import reports
-from reports import record
 from reports.__main__ import main
 from reports.drawing import media
-from reports.writers import html
+from reports.sections import listen, reproduce
 
 
 def test_five_files(rendered: dict[str, Path]) -> None:
@@ -149,9 +148,9 @@ def test_unknown_study_names_the_nearest(study_directory: Path, capsys: pytest.C
 def test_trials_of_one_command_are_named_together(findings) -> None:
     trials = tuple(replace(trial, command="make run") for trial in findings.study.trials)
     together = replace(findings, study=replace(findings.study, trials=trials))
-    (line,) = record.commands(together)
+    (line,) = reproduce.commands(together)
     assert line.endswith("multiple/seed2: `make run`") and "drums/seed2 (missing)" in line
-    assert len(record.commands(findings)) == 21
+    assert len(reproduce.commands(findings)) == 21
 
 
 def test_examples_take_turns_by_target(study_directory: Path, findings) -> None:
@@ -161,10 +160,12 @@ def test_examples_take_turns_by_target(study_directory: Path, findings) -> None:
     )
     lost = replace(one, track="z", target="other", estimate="gone.wav")
     study = replace(findings.study, examples=(*many, lost))
-    shown, missing = html.examples(replace(findings, study=study), study_directory.parent.parent)
-    assert [e["title"] for e in shown] == ["a, bass", "a, drums", "a, vocals", "z, other"]
-    assert [clip.label for clip in shown[0]["clips"]] == ["mixture", "reference bass", "estimate, vocals"]
-    assert missing == ["The audio gone.wav (z, estimate, vocals) could not be read."]
+    made = listen.section(replace(findings, study=study), {}, reports.study_tables(study_directory))
+    assert made is not None and [part.title for part in made.parts] == ["a, bass", "a, drums", "a, vocals", "z, other"]
+    labels = ["mixture, 2.0 s", "reference bass, 2.0 s", "estimate, vocals, 2.0 s"]
+    assert [figure.caption for figure in made.parts[0].figures] == labels
+    assert all(figure.audio and figure.image and figure.svg for figure in made.parts[0].figures)
+    assert made.points == ("The audio gone.wav (z, estimate, vocals) could not be read.",)
 
 
 def test_activity_bar_and_spectrogram_follow_the_sound() -> None:

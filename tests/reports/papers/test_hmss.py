@@ -10,7 +10,8 @@ import pytest
 
 import reports
 from reports.published import beside, paper
-from reports.sections import published_columns, sections
+from reports.sections import published_columns
+from tests.reports.fixture import declared_sections
 from tests.study.test_designs import load
 
 SI_SDR = {
@@ -78,7 +79,7 @@ def levels(variant: str) -> dict[tuple[str, str], float]:
 
 def test_levels_stand_beside_table_6(tmp_path: Path) -> None:
     home = write(tmp_path, "mask_style", {variant: levels(variant) for variant in SI_SDR})
-    (part,) = sections(reports.read(home), reports.study_tables(home))
+    (part,) = declared_sections(home)
     assert part.title == "Tables 6 and 7 as printed"
     assert part.paragraphs[1] == (
         "Printed rows that no variant repeats: SSS(Guitar)-stft, 3 levels; SSS(ElecGTR), MS21, 3 levels."
@@ -125,7 +126,7 @@ def test_rows_of_table_6_in_the_study_of_losses(tmp_path: Path) -> None:
     names = {"baseline": "direct", "loss=mask ratio, mask=sequential": "sequential", "loss=magnitude L1": "mixed"}
     home = write(tmp_path, "loss_type", {name: levels(variant) for name, variant in names.items()}, smoke=True)
     findings = reports.read(home)
-    (part,) = sections(findings, reports.study_tables(home))
+    (part,) = declared_sections(home, findings)
     assert [row[1] for row in part.tables[1].rows] == ["SSS(Guitar), 3 levels", "SQ_SSS(Guitar), 3 levels"]
     assert part.tables[1].rows[1][4:6] == ("2.10 ± 0.10", "-2.6")
     assert "smoke run" in part.paragraphs[0]
@@ -147,7 +148,7 @@ def test_stems_stand_beside_table_8(tmp_path: Path) -> None:
     }
     scores["MS21"] = {key: value for key, value in scores["MS21"].items() if key[1] != "other"}
     home = write(tmp_path, "separator_transfer", scores)
-    (part,) = sections(reports.read(home), reports.study_tables(home))
+    (part,) = declared_sections(home)
     whole, frames = part.tables
     assert whole.head[2::2] == ("global avg", "global bass", "global drums", "global vocals", "global other")
     assert whole.rows == (

@@ -12,8 +12,9 @@ import pytest
 import reports
 from reports.findings import Findings
 from reports.papers.iass import claims
-from reports.sections import Section, sections
+from reports.sections import Section
 from reports.text import MISSING
+from tests.reports.fixture import declared_sections
 
 VARIANTS = {"off": "none", "median 3": "3", "median 21": "21"}
 SDR = {
@@ -116,7 +117,7 @@ def made(home: Path, kind: str, **options: object) -> tuple[Section, Findings]:
     raw["declaration"]["sections"] = [{"kind": kind, **options}]
     (home / "study.json").write_text(json.dumps(raw))
     findings = reports.read(home)
-    (found,) = sections(findings, reports.study_tables(home))
+    (found,) = declared_sections(home, findings)
     return found, findings
 
 
@@ -201,7 +202,7 @@ def test_a_sweep_is_drawn_over_its_numbers(study: Path) -> None:
     assert "SDR: 3" in section.paragraphs[0]
     (figure,) = section.figures
     assert figure.svg.count("<circle") == 2 and "dashed" in figure.svg
-    assert sections(reports.read(study), reports.study_tables(study))
+    assert declared_sections(study)
 
 
 def test_pictures_of_what_gates_leave(study: Path) -> None:
@@ -248,7 +249,7 @@ def test_a_study_without_such_scores_has_no_such_section(tmp_path: Path, kind: s
             }
         )
     )
-    assert sections(reports.read(home), reports.study_tables(home)) == []
+    assert declared_sections(home) == []
 
 
 def test_published_names_of_targets_and_metrics() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import reports
 from reports.published import paper
-from reports.sections import Section, sections
+from reports.sections import Section
+from tests.reports.fixture import declared_sections
 
 METHODS = {"TagBox": 7.0, "X-UMX": 9.0}
 
@@ -67,7 +67,7 @@ def made(home: Path, **options: object) -> Section:
     raw = json.loads((home / "study.json").read_text())
     raw["declaration"]["sections"] = [{"kind": "steering", **options}]
     (home / "study.json").write_text(json.dumps(raw))
-    (found,) = sections(reports.read(home), reports.study_tables(home))
+    (found,) = declared_sections(home)
     return found
 
 

@@ -1,9 +1,31 @@
-"""What a reader needs to trust a run and to repeat it: where it ran, with which commands, and what it noted."""
+"""What a reader needs to trust a run and to repeat it: where it ran, and with which commands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from reports.findings import Findings
+from reports.inputs.directory import Tables
+from reports.sections import Section, Table
 from reports.text import duration
+
+OPTIONS: dict[str, str] = {}
+
+
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section:
+    """Environment, commands, and the key of every stage of every trial."""
+    lines = tuple(f"{name}: {value}" for name, value in environment(findings))
+    parts, typed = [], tuple(commands(findings))
+    if typed:
+        parts.append(Section("The command behind each trial", points=typed, kind="fold"))
+    if findings.study.trials:
+        rows = tuple(
+            (trial.name, trial.status, ", ".join(f"`{stage} {key[:10]}`" for stage, key in trial.stages.items()))
+            for trial in findings.study.trials
+        )
+        parts.append(
+            Section("The stages of each trial", tables=(Table(("trial", "status", "stages"), rows),), kind="fold")
+        )
+    return Section("Reproduce", points=lines, parts=tuple(parts))
 
 
 def commands(findings: Findings) -> list[str]:
@@ -39,10 +61,3 @@ def environment(findings: Findings) -> list[tuple[str, str]]:
         devices = sorted({f"{s.device} ({s.device_name})" if s.device_name else s.device for s in stages if s.device})
         rows.append(("devices", ", ".join(devices)))
     return rows
-
-
-def note_text(text: str, number: int, items: Sequence[str]) -> str:
-    """A note with its count and the names it is about."""
-    names = ", ".join(items[:20]) + (f" and {len(items) - 20} more" if len(items) > 20 else "")
-    counted = f" ({number:,})" if number and str(number) not in text else ""
-    return f"{text}{counted}" + (f": {names}" if names else "")

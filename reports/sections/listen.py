@@ -1,0 +1,73 @@
+"""Sounds of a few tracks: mixture, reference and the variants' estimates, as seen and heard."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reports.contract import Example
+from reports.drawing import media, svg
+from reports.findings import Findings
+from reports.inputs.directory import Tables
+from reports.sections import Figure, Section
+
+OPTIONS: dict[str, str] = {}
+
+MOST = 4
+
+
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
+    """One part per track and target; None where the study left no sound."""
+    parts, lost = [], []
+    for (track, target), members in examples(findings)[:MOST]:
+        sounds, missing = load(track, target, members, tables.store)
+        lost += missing
+        loudest = max((float(media.magnitudes(samples).max()) for samples in sounds.values()), default=1.0)
+        clips = tuple(_figure(media.clip(label, samples, loudest)) for label, samples in sounds.items())
+        if clips:
+            parts.append(Section(track + (f", {target}" if target else ""), figures=clips, kind="players"))
+    text = (
+        "Spectrograms from 0 to 8 kHz, 80 dB below the loudest of each example. The bar shows where the sound is "
+        "within 40 dB of its loudest moment."
+    )
+    return Section("Listen", (text,), points=tuple(lost), parts=tuple(parts)) if parts or lost else None
+
+
+def examples(findings: Findings) -> list[tuple[tuple[str, str], list[Example]]]:
+    """Examples by track and target: one of each target before a second of any, tracks that drive an effect first."""
+    groups: dict[tuple[str, str], list[Example]] = {}
+    for example in findings.study.examples:
+        groups.setdefault((example.track, example.target), []).append(example)
+    reach: dict[str, float] = {}
+    for effects in findings.by_track.values():
+        for effect in effects:
+            reach[effect.target] = max(reach.get(effect.target, 0.0), abs(effect.difference))
+    ordered = sorted(groups.items(), key=lambda group: -reach.get(group[0][0], 0.0))
+    earlier: dict[str, int] = {}
+    turns = []
+    for (_, target), _ in ordered:
+        turns.append(earlier.get(target, 0))
+        earlier[target] = turns[-1] + 1
+    return [group for _, group in sorted(zip(turns, ordered, strict=True), key=lambda pair: pair[0])]
+
+
+def load(track: str, target: str, members: list[Example], store: Path) -> tuple[dict[str, Any], list[str]]:
+    """Samples by what they are, and a sentence per sound that could not be read."""
+    paths = {"mixture": members[0].mixture, f"reference {target}".strip(): members[0].reference}
+    paths |= {f"estimate, {example.variant}": example.estimate for example in members}
+    sounds = {label: media.load(store / path) for label, path in paths.items() if path}
+    lost = [
+        f"The audio {paths[label]} ({track}, {label}) could not be read."
+        for label, samples in sounds.items()
+        if samples is None
+    ]
+    return {label: samples for label, samples in sounds.items() if samples is not None}, lost
+
+
+def _figure(clip: media.Clip) -> Figure:
+    """Spectrogram, activity bar and player."""
+    return Figure(
+        svg.bar(clip.activity, f"Activity of {clip.label}"),
+        clip.spectrogram,
+        f"{clip.label}, {clip.seconds:.1f} s",
+        clip.audio,
+    )

@@ -1,0 +1,167 @@
+"""The result: every variant on the primary metric against its reference, in a table, a figure and in words."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from reports import prose
+from reports.drawing import figures
+from reports.findings import Comparison, Findings
+from reports.inputs.directory import Tables
+from reports.sections import Cell, Figure, Section, Table, filled
+from reports.text import MISSING, listing, number, p_value
+
+OPTIONS: dict[str, str] = {}
+
+LONG = 12
+"""So many sentences stand open on a page."""
+
+
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section:
+    """The primary comparison, what it reaches to, what deviates from the declaration, and the other metrics."""
+    main, words = findings.main, tuple(prose.sentences(findings))
+    forest = figures.forest(main)
+    interval = f"{prose.confidence(main)} interval"
+    caption = (
+        f"Differences to {main.against}. Thick: {interval}. Thin: the interval at alpha / {main.family}; where it "
+        "leaves out zero, the difference holds for the whole family. Coloured: significant after correction."
+    )
+    long = len(words) > LONG
+    told = Section(f"All {len(words)} contrasts in words" if long else "", points=words, kind="fold" if long else "")
+    naive = prose.naive_sentence(findings)
+    devices = tuple(prose.device_sentence(contrast) for contrast in main.contrasts if len(contrast.devices) > 1)
+    parts = [told, Section("", (*([naive] if naive else []), prose.generalisation(findings)))]
+    parts += [Section("", devices, kind="warn")] if devices else []
+    if findings.deviations:
+        parts.append(Section("Deviations from the declaration", points=findings.deviations, kind="warn"))
+    for comparison in findings.comparisons[1:]:
+        kind = "primary, too" if comparison.primary else "secondary, a family of its own"
+        title = f"{comparison.style.label} ({kind}: {prose.family_phrase(comparison)}; {comparison.test_label})"
+        parts.append(Section(title, tables=(table(comparison),)))
+    return Section(
+        f"Result on {main.style.label}",
+        tables=(table(main, about(main)),),
+        figures=(Figure(forest, caption=caption),) if forest else (),
+        parts=tuple(parts),
+        short="Result",
+    )
+
+
+def about(main: Comparison) -> str:
+    """What the columns of a comparison's table hold."""
+    style = main.style
+    unit = f", {style.unit} ({style.scale:g} × score)" if style.scale != 1 else f", {style.unit}" if style.unit else ""
+    items = f"Each score is a mean over {main.items} {main.item}s. " if main.item else ""
+    return (
+        f"Mean ± standard error over runs{unit}. Difference to {main.against}, with its {prose.confidence(main)} "
+        f"confidence interval, by {main.test_label}. Corrected p: {prose.family_phrase(main)}; stars mark corrected p "
+        f"below .05, .01 and .001. {items}Naive p pools every pair of scores as if independent; it is shown because "
+        "the field prints it, not because it holds."
+    )
+
+
+def table(comparison: Comparison, caption: str = "") -> Table:
+    """One row per variant: its mean, and its contrast with the reference."""
+    head = ("variant", "runs", "mean ± SE", "difference", f"{prose.confidence(comparison)} CI")
+    columns = (*head, "test", "p", "p corrected", "Hedges g", "naive p")
+    rows = [(*_arm(comparison, name), *_contrast(comparison, name)) for name in _names(comparison)]
+    return Table(columns, tuple(filled(row, len(columns)) for row in rows), caption)
+
+
+def _names(comparison: Comparison) -> list[str]:
+    return [row.variant for row in comparison.rows]
+
+
+def _arm(comparison: Comparison, variant: str) -> tuple[Cell, ...]:
+    row, contrast = comparison.row(variant), comparison.contrast(variant)
+    tested = contrast is not None and not contrast.refused
+    clear = contrast is not None and prose.significant(comparison, contrast)
+    return (
+        Cell(variant, kind=("clear" if clear else "") if tested else "reference"),
+        Cell(f"{len(row.runs)}/{row.planned}", len(row.runs)),
+        Cell(prose.mean_se(comparison, variant), row.mean),
+    )
+
+
+def _contrast(comparison: Comparison, variant: str) -> tuple[Cell, ...]:
+    """From the difference on; for a reference or a refused contrast one cell that says so."""
+    contrast, style = comparison.contrast(variant), comparison.style
+    if contrast is None or contrast.refused:
+        return (Cell(prose.untested(contrast), math.nan),)
+    found, effect = contrast.primary, contrast.effect
+    naive = contrast.naive.p if contrast.naive else math.nan
+    spread = f"{number(effect.g)} [{number(effect.low, 1)}, {number(effect.high, 1)}]"
+    return (
+        Cell(style.difference(found.difference), found.difference),
+        Cell(style.interval(found.low, found.high), found.low),
+        Cell(prose.statistic(found) or MISSING, found.statistic),
+        Cell(p_value(found.p), found.p),
+        Cell(f"{p_value(contrast.p_corrected)} {contrast.stars}".strip(), contrast.p_corrected, "p"),
+        Cell(MISSING if math.isnan(effect.g) else spread, effect.g),
+        Cell(p_value(naive), naive, "naive"),
+    )
+
+
+def summary(findings: Findings) -> Section:
+    """The result as a run prints it at its end."""
+    main = findings.main
+    label = main.style.label + (f" ({main.target})" if main.target not in ("", "macro") else "")
+    whole = table(main)
+    rows = tuple(
+        (name, mean, difference, interval, _statistic(test), p, *_starred(corrected))
+        for name, _, mean, difference, interval, test, p, corrected, *_ in whole.cells
+    )
+    unit = f" in {main.style.unit}" if main.style.unit else ""
+    about = f"mean ± SE over runs{unit}; difference to {main.against}; {main.test_label}; {prose.family_phrase(main)}."
+    paragraphs = [about, prose.headline(findings)]
+    if findings.deviations or findings.cautions:
+        paragraphs.append(f"{prose.counted(findings)}: see the report.")
+    return Section("", tuple(paragraphs), (Table(("variant", label, *whole.head[3:5], "t", "p", "p corr.", ""), rows),))
+
+
+def _statistic(test: Cell) -> Cell:
+    return Cell(number(test.value), test.value) if test.text and test.value is not None else test
+
+
+def _starred(corrected: Cell) -> tuple[Cell, Cell]:
+    """A corrected p and its stars in a column of their own."""
+    return Cell(corrected.text.rstrip("* "), corrected.value), Cell("*" * corrected.text.count("*"))
+
+
+def matrix(findings: Findings) -> Table:
+    """One row per variant, one column per metric: the layout of Table I of MSSPT, stars and all."""
+    comparisons = findings.comparisons
+    factors = findings.study.declaration.factors
+    heads = [c.style.label + (f" ({c.style.unit})" if c.style.unit == "dB" else "") for c in comparisons]
+    rows = [
+        (Cell(row.variant, kind="reference" if row.is_reference else ""), *(_mean(c, row.variant) for c in comparisons))
+        for row in findings.main.rows
+    ]
+    return Table((factors[0].name if len(factors) == 1 else "variant", *heads), tuple(rows), _legend(findings))
+
+
+def _mean(comparison: Comparison, variant: str) -> Cell:
+    """`91.85 ± 0.03 *`, `better` where it is better than the reference; stars of the corrected p."""
+    if variant not in _names(comparison):
+        return Cell(MISSING, math.nan)
+    contrast, mean = comparison.contrast(variant), comparison.row(variant).mean
+    text = prose.mean_se(comparison, variant)
+    if contrast is None or contrast.refused or math.isnan(mean):
+        return Cell(text, mean)
+    gain = contrast.primary.difference * (1 if comparison.style.higher_is_better else -1)
+    return Cell(f"{text} {contrast.stars}".strip(), mean, "better" if gain > 0 else "")
+
+
+def _legend(findings: Findings) -> str:
+    """What `matrix` shows, in one paragraph."""
+    main = findings.main
+    runs = sorted({len(row.runs) for row in main.rows if row.runs})
+    each = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}" if runs else "no"
+    tests = sorted({comparison.test_label for comparison in findings.comparisons})
+    return (
+        f"{findings.study.question or findings.study.name} Mean ± standard error over "
+        f"{each} runs. "
+        f"Bold: better than {main.against}. "
+        f"* / ** / ***: difference to {main.against} significant at .05 / .01 / .001 "
+        f"({listing(tests)}; {prose.family_phrase(main)}, in each column)."
+    )

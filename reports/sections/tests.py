@@ -1,0 +1,95 @@
+"""Every test of every contrast, what differs between the two recipes, and how often each test is fooled."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from reports import prose
+from reports.findings import Comparison, Contrast, Findings
+from reports.inputs.directory import Tables
+from reports.sections import Cell, Section, Table
+from reports.statistics import calibration
+from reports.statistics.hypothesis_tests import Result
+from reports.text import MISSING, p_value
+
+OPTIONS: dict[str, str] = {}
+
+
+def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section:
+    """One folded part per contrast of the primary comparison, the largest difference first and open."""
+    main, declared = findings.main, findings.study.declaration.test
+    ordered = sorted(main.contrasts, key=lambda contrast: -reach(contrast))
+    how = (
+        "The primary test was declared before the run"
+        if declared
+        else "No test was declared, so the primary one is the default for such scores"
+    )
+    text = (
+        f"{how}; the others show what each way of looking at the same numbers would have said. Their p values are not "
+        "corrected."
+    )
+    parts = [_contrast(main, contrast, "fold" if k else "open") for k, contrast in enumerate(ordered)]
+    return Section("All tests, contrast by contrast", (text,), parts=(*parts, fooled()), short="All tests")
+
+
+def reach(contrast: Contrast) -> float:
+    """Size of the difference; 0 where there is none."""
+    return 0.0 if math.isnan(contrast.primary.difference) else abs(contrast.primary.difference)
+
+
+def _contrast(main: Comparison, contrast: Contrast, kind: str) -> Section:
+    found, change = contrast.primary, contrast.comparability
+    title = f"{contrast.variant} against {contrast.reference}"
+    if not contrast.refused and not math.isnan(found.difference):
+        title += f": {main.style.difference(found.difference, unit=True)}"
+    words = [prose.contrast_sentence(main, contrast)]
+    words += [prose.bundle_sentence(contrast)] if change.bundle else []
+    words += [prose.equivalence_sentence(main, contrast)]
+    head = ("test", "difference", f"{prose.confidence(main)} CI", "statistic", "p", "n", "note")
+    rows = tuple(_line(main, result, primary=k == 0) for k, result in enumerate(contrast.tests))
+    shown = [Table(head, rows)]
+    if change.changes:
+        lines = tuple(
+            (f"`{each.path}`" + (" undeclared" if each.path in change.undeclared else ""), *_code(each))
+            for each in change.changes
+        )
+        caption = "What differs between the two recipes."
+        shown.append(Table(("setting", contrast.reference, contrast.variant), lines, caption))
+    return Section(title, (" ".join(filter(None, words)),), tuple(shown), kind=kind)
+
+
+def _code(change: Any) -> tuple[str, str]:
+    return f"`{change.reference}`", f"`{change.variant}`"
+
+
+def _line(main: Comparison, result: Result, primary: bool) -> tuple[Cell, ...]:
+    items = f", {result.items} items" if result.items else ""
+    return (
+        Cell(result.label + (" (primary)" if primary else ""), kind="naive" if "naive" in result.label else ""),
+        Cell(main.style.difference(result.difference), result.difference),
+        Cell(main.style.interval(result.low, result.high), result.low),
+        Cell(prose.statistic(result) or MISSING, result.statistic),
+        Cell(p_value(result.p), result.p),
+        Cell(f"{result.n[0]} and {result.n[1]}{items}"),
+        Cell(result.note),
+    )
+
+
+def fooled() -> Section:
+    """False positives and coverage of each test, simulated."""
+    head = ("test", "false positives", "… when variants differ by track", "coverage of the 95 % interval")
+    rows = tuple(
+        (
+            Cell(rate.label, kind="naive" if "naive" in rate.label else ""),
+            Cell(calibration.percent(*rate.same), rate.same[1]),
+            Cell(calibration.percent(*rate.interacting), rate.interacting[1]),
+            Cell(calibration.percent(*rate.coverage), rate.coverage[0]) if rate.coverage else Cell(MISSING, math.nan),
+        )
+        for rate in calibration.rates()
+    )
+    caption = (
+        f"{calibration.about()} An honest test is fooled about 5 % of the time. “Differ by track” means that each "
+        "variant does better on some tracks by chance (SD 0.25 or 0.5 dB): tests on runs alone answer for these "
+        "tracks only, and there they are too sure about others."
+    )
+    return Section("How often each test is fooled", tables=(Table(head, rows, caption),))
