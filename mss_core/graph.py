@@ -30,6 +30,9 @@ HISTORY = "history.jsonl"
 WORK = ".work"
 OURS = "mss_core"
 _RUNTIME = ("out", "ctx")
+UNSAID: Mapping[str, Any] = {"unsaid": True}
+"""Metadata of a dataclass field that is no part of a key while it is None: one that was added to a value whose keys
+must stay as they were."""
 
 
 # ---- stages and keys
@@ -39,6 +42,12 @@ _RUNTIME = ("out", "ctx")
 def field_names(kind: type) -> tuple[str, ...] | None:
     """The fields of a dataclass, None for any other type."""
     return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
+@functools.cache
+def _unsaid(kind: type) -> frozenset[str]:
+    """The fields of a dataclass that have the metadata UNSAID."""
+    return frozenset(field.name for field in dataclasses.fields(kind) if field.metadata.get("unsaid"))
 
 
 def plain(value: Any) -> Any:
@@ -60,7 +69,8 @@ def plain(value: Any) -> Any:
         return {str(name): plain(item) for name, item in value.items()}
     names = field_names(type(value))  # type: ignore[arg-type]
     if names is not None:
-        return {name: plain(getattr(value, name)) for name in names}
+        unsaid = _unsaid(type(value))  # type: ignore[arg-type]
+        return {n: plain(v) for n in names if (v := getattr(value, n)) is not None or n not in unsaid}
     raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stage's key")
 
 

@@ -75,10 +75,7 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
     main = comparisons[0]
     label = main.style.label
     if study.smoke:
-        yield (
-            "This is a smoke run: tiny data and training, made to show that everything "
-            "works, not to answer the question."
-        )
+        yield study.no_result
         if study.declaration.cut:
             yield study.declaration.cut
     counts = sorted({len(row.runs) for row in main.rows if row.runs})

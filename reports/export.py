@@ -10,8 +10,9 @@ from reports.findings import Comparison, Findings
 
 
 def rows(findings: Findings) -> list[dict[str, Any]]:
-    """Every comparison's `table_rows`."""
-    return [row for comparison in findings.comparisons for row in table_rows(comparison)]
+    """Every comparison's `table_rows`; those of a rehearsal say so in a column of their own."""
+    mark = {"rehearsal": "not a result"} if findings.study.rehearsal else {}
+    return [{**mark, **row} for comparison in findings.comparisons for row in table_rows(comparison)]
 
 
 def table_rows(comparison: Comparison) -> list[dict[str, Any]]:

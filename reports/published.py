@@ -208,5 +208,5 @@ def _protocol(found: Paper, findings: Findings) -> tuple[tuple[str, str, str], .
         "separators": study.declaration.shared or "trained anew by each seed",
     }
     if study.smoke:
-        ours["data"] += " (smoke run: tiny)"
+        ours["data"] += " (tiny: a smoke run or a rehearsal)"
     return tuple((what, text, ours.get(what, "as the study's recipe says")) for what, text in found.protocol.items())

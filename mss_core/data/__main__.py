@@ -1,4 +1,4 @@
-"""``python -m mss_core.data list`` and ``python -m mss_core.data check NAME PATH [--json]``.
+"""``python -m mss_core.data list`` and ``python -m mss_core.data check NAME PATH [--study FILE] [--json]``.
 
 check ends with 0 where the set is usable, 1 where it is usable with named exclusions or warnings, 3 where it is not,
 and 2 for a command that makes no sense.
@@ -11,10 +11,12 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mss_core.data.check import Report, check, configure
+from mss_core.data.check import Report, check, configure, of_study
+from mss_core.data.config import ClipSet, TrackSet
 from mss_core.data.files import facts
 
 SHOWN = 20
@@ -28,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checking = commands.add_parser("check", help="is a set on disk what the papers used?")
     checking.add_argument("name")
     checking.add_argument("path", type=Path)
+    checking.add_argument("--study", type=Path, metavar="FILE", help="read the set as the variants of this study do")
     checking.add_argument("--split", default="", help="split policy, where the set has a choice")
     checking.add_argument("--labels", default="", help="labels, where the set has a choice")
     checking.add_argument("--quick", action="store_true", help="headers only, decode nothing")
@@ -37,14 +40,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "list":
         show_list(chosen.json)
         return 0
+    if chosen.study and (chosen.split or chosen.labels):
+        print("--study says how the set is read; leave --split and --labels out", file=sys.stderr)
+        return 2
     try:
-        config = configure(chosen.name, chosen.path, chosen.labels, split=chosen.split)
+        if chosen.study:
+            configs = of_study(chosen.name, chosen.study)
+        else:
+            configs = [configure(chosen.name, chosen.path, chosen.labels, split=chosen.split)]
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    report = check(config, chosen.path, chosen.quick, chosen.workers)
-    print(json.dumps(report.plain(), indent=1) if chosen.json else "\n".join(lines(report)))
-    return report.code
+    reports = [check(config, chosen.path, chosen.quick, chosen.workers) for config in configs]
+    if chosen.json:
+        plain = [
+            {**report.plain(), **_read_as(config, chosen)} for config, report in zip(configs, reports, strict=True)
+        ]
+        print(json.dumps(plain if len(plain) > 1 else plain[0], indent=1))
+    else:
+        for config, report in zip(configs, reports, strict=True):
+            print("\n".join([*(f"read as {config}" for _ in _read_as(config, chosen)), *lines(report)]))
+    return max(report.code for report in reports)
+
+
+def _read_as(config: TrackSet | ClipSet, chosen: argparse.Namespace) -> dict[str, Any]:
+    """How a study reads the set, where one was named."""
+    return {"read_as": asdict(config)} if chosen.study else {}
 
 
 def show_list(as_json: bool) -> None:

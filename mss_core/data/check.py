@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -10,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from mss_core.data.config import LABELS, ClipSet, TrackSet, split_policy
+from mss_core import audio
+from mss_core.data.config import LABELS, ClipSet, TrackSet, read_by, split_policy
+from mss_core.data.excerpts import holds
 from mss_core.data.files import cores, facts, headers, progress, reason
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.items import AUDIO, SPLITS, Item, Survey
+from mss_core.data.loaders import stem_mp4
 from mss_core.data.packed import SILENCE, in_order, odd_rows, twins, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
-from mss_core.errors import BadFile, choose
+from mss_core.errors import BadFile, choose, nearest
 
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
 DISAGREE = 10.0
@@ -86,6 +90,7 @@ def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: 
         found = survey(config, {config.name: root})
     except ValueError as error:
         report.errors.append(str(error))
+        report.excluded += unusable_files(root, quick, workers or cores())
         return report
     for note in found.notes:
         target = (
@@ -110,6 +115,50 @@ def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: 
         if not report.items.get(split):
             report.errors.append(f"no usable {split} item")
     return report
+
+
+def of_study(name: str, study: Path) -> list[TrackSet | ClipSet]:
+    """How the variants of a study read a data set: one configuration for each way, as its stages are told.
+
+    Raises ValueError for a file that is no study, and for a set that the study does not read.
+    """
+    declared = runpy.run_path(str(study)).get("study") if study.is_file() else None
+    if declared is None:
+        raise ValueError(f"--study {study}: no file of a study (it holds a value named 'study')")
+    recipes = (declared.recipe(variant, declared.seeds[0], False, {}, lambda r: r) for variant in declared.variants())
+    read = {repr(config): config for recipe in recipes for config in read_by(recipe.pipeline())}.values()
+    found = [config for config in read if config.name == name and isinstance(config, TrackSet | ClipSet)]
+    if not found:
+        raise ValueError(
+            f"study {declared.name!r} does not read it: no data set {name!r}; {nearest(name, (c.name for c in read))}"
+        )
+    return found
+
+
+def unusable_files(root: Path, quick: bool, workers: int) -> list[str]:
+    """Every sound file below a folder that cannot be decoded, with the reason: looked for where the set as a whole is
+    of no use, so that mending that does not bring the next obstacle to light."""
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in AUDIO or path.name.endswith(".stem.mp4"))
+    look = partial(_unusable, quick=quick)
+    told = zip(files, in_order(look, files, workers), strict=True)
+    return [f"{path.relative_to(root)}: {why}" for path, why in told if why]
+
+
+def _unusable(path: Path, quick: bool) -> str:
+    try:
+        if path.stat().st_size == 0:
+            return "0 bytes"
+        if path.name.endswith(".stem.mp4"):
+            waveforms = [] if quick else stem_mp4.load(path, range(5))
+            return "" if all(np.isfinite(waveform).all() for waveform in waveforms) else "samples that are not finite"
+        if quick:
+            return "" if audio.info(path)[0] else "empty"
+        waveform, _ = audio.load(path)
+    except BadFile as error:
+        return reason(error)
+    if not waveform.size:
+        return "empty"
+    return "" if np.isfinite(waveform).all() else "samples that are not finite"
 
 
 def _no_second_source(config: TrackSet | ClipSet, root: Path) -> list[str]:
@@ -266,7 +315,7 @@ def _compare(config: TrackSet | ClipSet, found: Survey, good: list[Item], report
         rows.append(("items, with the known broken ones", expected["total"], len(good) + broken, 0))
     for split, counts in expected.get("with_source", {}).items():
         for source, value in counts.items():
-            there = sum(item.split in split.split(" + ") and _has(item, source) for item in good)
+            there = sum(item.split in split.split(" + ") and holds(item, source) for item in good)
             rows.append((f"{split} items with {source}", value, there, 0))
     splits = {f"{what} items" for what in wanted}
     report.published = [
@@ -279,8 +328,3 @@ def _compare(config: TrackSet | ClipSet, found: Survey, good: list[Item], report
         }
         for what, value, number, slack in rows
     ]
-
-
-def _has(item: Item, source: str) -> bool:
-    """Whether a track has files for a source."""
-    return bool(item.read.args[0].get(source)) if isinstance(item.read, partial) else False

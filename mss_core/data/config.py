@@ -6,9 +6,10 @@ and fingerprint (a hash of its files' content), never by path: the root is told 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mss_core.errors import choose
+from mss_core.graph import UNSAID, Stage, walk
 from mss_core.names import check, outside
 
 TRACKS = ("synthetic", "stems", "musdb18", "musdb18hq", "mm", "ms21", "slakh2100")
@@ -45,6 +46,8 @@ class TrackSet:
         mixture: ``"published"``, or ``"sum"`` for the sum of ``sources``.
         rms_db: level (dB re full scale, RMS) to which the down-mix of every source is brought where it sounds
             (:func:`mss_core.data.loudness.sounding_rms`); needs mixture ``"sum"``.
+        excerpt: seconds of a few tracks only, as a rehearsal reads them (:mod:`mss_core.data.excerpts`); None: the
+            whole set.
         fingerprint: filled in from the files when a study is built.
     """
 
@@ -58,6 +61,7 @@ class TrackSet:
     subset: str = ""
     mixture: str = "published"
     rms_db: float | None = None
+    excerpt: float | None = field(default=None, metadata=UNSAID)
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -84,7 +88,7 @@ class ClipSet:
             in :class:`TrackSet`.
         labels: what to predict: for the synthetic set ``"tags"`` or ``"genre"``; for MTG-Jamendo
             ``"top50"`` or ``"instrument"``; the others have one kind of label each.
-        samplerate, size, valid_share, split_seed, split, fingerprint: as in :class:`TrackSet`.
+        samplerate, size, valid_share, split_seed, split, excerpt, fingerprint: as in :class:`TrackSet`.
     """
 
     name: str = "synthetic"
@@ -94,6 +98,7 @@ class ClipSet:
     valid_share: float = 0.14
     split_seed: int = 0
     split: str = ""
+    excerpt: float | None = field(default=None, metadata=UNSAID)
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -116,6 +121,8 @@ def _check(config: TrackSet | ClipSet) -> None:
         raise ValueError(f"'size' must be at least 10 tracks, not {config.size}")
     if not 0 < config.valid_share < 1:
         raise ValueError(f"'valid_share' lies between 0 and 1, not {config.valid_share}")
+    if config.excerpt is not None and config.excerpt <= 0:
+        raise ValueError(f"'excerpt' is a length in seconds above 0 (or None), not {config.excerpt}")
     for what, table in (("split", SPLIT_POLICIES), ("subset", SUBSETS)):
         value = getattr(config, what, "")
         if value and outside(config.name):
@@ -129,3 +136,9 @@ def _check(config: TrackSet | ClipSet) -> None:
 def split_policy(config: TrackSet | ClipSet) -> str:
     """The split policy in force, with an empty ``split`` resolved; empty where the set has no choice."""
     return config.split or SPLIT_POLICIES.get(config.name, ("",))[0]
+
+
+def read_by(root: Stage) -> list[TrackSet | ClipSet | WeightSet]:
+    """What the stages below ``root`` read, as each is told to read it."""
+    told = (value for stage in walk([root]).values() for value in stage.arguments.values())
+    return list({repr(value): value for value in told if isinstance(value, TrackSet | ClipSet | WeightSet)}.values())

@@ -19,6 +19,7 @@ from mss_core import audio
 from mss_core.data import weights
 from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
+from mss_core.data.excerpts import excerpt, moved
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
 from mss_core.data.loaders import clips, fma, irmas, medleydb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
 from mss_core.data.loudness import sounding_rms
@@ -98,7 +99,11 @@ def published_confidences(config: TrackSet, data: Mapping[str, Path]) -> Mapping
     """By track, what reads its published activation confidences; None for a set that publishes none."""
     if config.name not in CONFIDENCES:
         return None
-    return CONFIDENCES[config.name](config, find_root(config.name, data))
+    found = CONFIDENCES[config.name](config, find_root(config.name, data))
+    if config.excerpt is None:
+        return found
+    items = survey(replace(config, mixture="published", rms_db=None), data).items
+    return {item.name: moved(found[item.name], item.read) for item in items if item.name in found}  # type: ignore[arg-type]
 
 
 def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> Survey:
@@ -116,6 +121,8 @@ def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> 
         raise ValueError(f"data set {config.name!r}: its reader must return a Survey, not a {type(found).__name__}")
     found = replace(found, notes=(*found.notes, *leaks(found.items)))
     chosen = {"split": split_policy(config), "subset": getattr(config, "subset", "")}
+    if config.excerpt is not None:
+        found = excerpt(found, getattr(config, "sources", ()), config.excerpt)
     extra = {**found.extra, **{name: value for name, value in chosen.items() if value}}
     if isinstance(config, TrackSet) and config.mixture == "sum":
         items = tuple(replace(item, read=_Summed(item.read, config.sources, config.rms_db)) for item in found.items)

@@ -48,6 +48,7 @@ def collect(
         name=study.name,
         question=study.question,
         smoke=smoke,
+        rehearsal=study.rehearsal,
         declared=digest(declared),
         declaration=declaration,
         variants=tuple(

@@ -22,6 +22,7 @@ from mss_core.errors import nearest
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
+from mss_core.study import rehearse
 from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
@@ -53,6 +54,9 @@ def parser(study: Study) -> argparse.ArgumentParser:
     flags.add_argument("--cpus", type=int, metavar="N", help="with --dry-run: price for so many CPUs (this machine's)")
     flags.add_argument("--gpus", type=int, metavar="N", help="with --dry-run: price for so many GPUs (this machine's)")
     flags.add_argument("--smoke", action="store_true", help="everything at a size for minutes on a CPU")
+    flags.add_argument(
+        "--rehearse", action="store_true", help="everything as it is, on a little of your data: two steps, few items"
+    )
     flags.add_argument(
         "--set",
         action="append",
@@ -97,20 +101,27 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
 def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: contextlib.ExitStack) -> int:
     begun = time.monotonic()
     study.check()
-    if options.smoke:
+    if options.smoke and options.rehearse:
+        raise ValueError("--smoke is on synthetic music, --rehearse on your own: choose one")
+    small = options.smoke or options.rehearse
+    if options.rehearse:
+        study = rehearse.rehearsed(study)
+    if small:
         study = study.at_smoke_size()
     settings = dict(_setting(text) for text in options.set)
     seeds = _seeds(study, options.seeds)
     given = dict(settings)
     from mss_core.study import results
 
-    study = phase.wanted(study, options.search, options.smoke, settings, seeds)
+    study = phase.wanted(study, options.search, small, settings, seeds)
     store = Store(options.store)
     binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
-    trials = study.trials(seeds, options.smoke, settings, binder)
+    if options.rehearse and not options.dry_run:
+        rehearse.require_everything(study, settings, binder)
+    trials = study.trials(seeds, small, settings, binder)
     _check_data(options.data, binder, study, trials)
-    arms = phase.plan_arms(study, options.smoke, settings, binder, store) if study.search else {}
-    title = (phase.tuned(study, arms, store) if arms else study).title(options.smoke, given)
+    arms = phase.plan_arms(study, small, settings, binder, store) if study.search else {}
+    title = (phase.tuned(study, arms, store) if arms else study).title(small, given)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
     surroundings = environment(walk(trial.root for trial in trials).values())
     if arms:
@@ -118,7 +129,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         if driver is not None:
             phase.carry_out(arms, store, options.in_process, _context(binder, surroundings), _say)
         study = phase.tuned(study, arms, store)
-        trials = study.trials(seeds, options.smoke, settings, binder)
+        trials = study.trials(seeds, small, settings, binder)
     plan = make_plan(trials, store, set_aside=driver is not None)
     if driver is None:
         _print_plan(study, title, plan, binder, store, len(seeds), options)
@@ -138,8 +149,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             title,
             plan,
             store,
-            study.declaration(seeds, options.smoke, settings),
-            options.smoke,
+            study.declaration(seeds, small, settings),
+            small,
             board.errors,
             command,
             surroundings,
@@ -164,7 +175,14 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         import reports
 
         tables = reports.study_tables(folder)
-        found = reports.read(tables)
+        try:
+            found = reports.read(tables)
+        except ValueError as error:
+            if not board.errors:
+                raise
+            _say(f"no report: {error}")
+            interrupted = False
+            return _failures(board, command)
         written = reports.write(found, tables, folder)
         if tracker is not None:
             tracker.finish(folder, board.errors)
@@ -179,7 +197,12 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     if tracker is not None:
         _say(f"MLflow   {tracker.how_to_open()}   (in a checkout: make ui STORE={shown(store.root)})")
     _say(f"{len(plan.needed)} stages executed, {len(plan.done)} found in the store, {time.monotonic() - begun:.0f} s")
-    return _failures(board, command)
+    whole = True
+    if options.rehearse:
+        from reports.rehearsal import conclude
+
+        whole = conclude(found, tables, rehearse.untried(study, bool(arms)), _say)
+    return _failures(board, command) or int(not whole)
 
 
 @contextlib.contextmanager

@@ -56,6 +56,7 @@ class Study:
         higher_is_better: direction of ``metric``; None for what is known of it.
         smoke: cuts a recipe down for ``--smoke``.
         smoke_levels, smoke_seeds: the levels (by factor) and seeds that a smoke run keeps; all where not named.
+        rehearsal: whether ``smoke`` is the cut of a rehearsal.
         cut: what a smoke run left out, as a sentence.
         test, alpha, correction: the declared primary test.
         margin: differences smaller than this, in the unit of the scores, count as none: asks for equivalence tests.
@@ -80,6 +81,7 @@ class Study:
     metrics: Mapping[str, str] = field(default_factory=dict)
     smoke_levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     smoke_seeds: Sequence[int] | None = None
+    rehearsal: bool = False
     cut: str = ""
     design: Callable[[Sequence[Factor]], list[Variant]] = one_at_a_time
     own_metrics: Mapping[str, Metric] = field(default_factory=dict)
@@ -277,7 +279,8 @@ class Study:
         """The name results stand under: another baseline is another title, so nothing is overwritten."""
         tables = self.searched and [factor.name for factor in self.factors] not in ([], [SETTINGS])
         scope = [self.searched["scope"]] if tables else []
-        parts = [self.name] + (["smoke"] if smoke else []) + scope + ([digest(dict(settings))[:8]] if settings else [])
+        size = ["rehearsal" if self.rehearsal else "smoke"] if smoke else []
+        parts = [self.name, *size, *scope, *([digest(dict(settings))[:8]] if settings else [])]
         return "-".join(parts)
 
     def _check_settings(self, smoke: bool, settings: Mapping[str, Any]) -> None:

@@ -141,6 +141,7 @@ class Study:
     name: str
     question: str = ""
     smoke: bool = False
+    rehearsal: bool = False
     declared: str = ""
     declaration: Declaration = field(default_factory=Declaration)
     variants: tuple[Variant, ...] = ()
@@ -150,6 +151,21 @@ class Study:
     examples: tuple[Example, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     hash_matches: bool | None = field(default=None, metadata={"json": ""})
+
+    @property
+    def no_result(self) -> str:
+        """Why the scores of a smoke run or a rehearsal (which has `smoke`, too) answer nothing; empty for others."""
+        if self.rehearsal:
+            return (
+                "This is a rehearsal: every stage with two training steps on a few items, made to show that the study "
+                "will run on these data, not to answer its question."
+            )
+        if self.smoke:
+            return (
+                "This is a smoke run: tiny data and training, made to show that everything works, not to answer the "
+                "question."
+            )
+        return ""
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; an empty one where study.json does not list it."""

@@ -177,13 +177,10 @@ def report(findings: "Findings", tables: "Tables") -> Report:
         f"{describe_design(findings)}. Primary: {main.style.label}{target}, {main.test_label}, alpha {main.alpha}, "
         f"{prose.family_phrase(main)}."
     )
-    smoke = (
-        "This is a smoke run: tiny data and training, made to show that everything works, not to answer the question."
-    )
     return Report(
         study.title,
         study.question or study.name,
         prose.headline(findings),
-        ((smoke,) if study.smoke else ()) + (about,),
+        (*filter(None, [study.no_result]), about),
         sections(findings, tables, tuple(order(study.declaration.sections))),
     )

@@ -62,7 +62,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     text = (
         f"{published.name} of {found.source}: {published.about}. Ours: {aggregation}; mean ± standard error over runs. "
         "The published figures are of single trainings"
-        + ("; ours are of a smoke run on other, tiny data and say nothing about them." if findings.study.smoke else ".")
+        + ("; ours are of a tiny run (smoke or rehearsal) and say nothing about them." if findings.study.smoke else ".")
     )
     table = Table(tuple(head), tuple(lines), numeric=(False, False, *(True for _ in head[2:])))
     told = (text, published.note) if published.note else (text,)

@@ -60,7 +60,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     told = [
         f"{published.name} of {found.source}: {published.about}. Ours: over the whole split, not means of tracks; "
         "mean ± standard error over runs. The published figures are of single trainings"
-        + ("; ours are of a smoke run on other, tiny data and say nothing about them." if study.smoke else "."),
+        + ("; ours are of a tiny run (smoke or rehearsal) and say nothing about them." if study.smoke else "."),
         f"Printed rows that no variant repeats: {'; '.join(absent)}." if absent else "",
     ]
     return Section(f"{published.name} as printed", tuple(text for text in told if text), tuple(parts))

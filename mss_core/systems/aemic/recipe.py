@@ -101,6 +101,16 @@ class AEMIC:
         if self.train_autoencoder is None and self.train_classifier is None:
             raise ValueError("nothing to evaluate: both 'train_autoencoder' and 'train_classifier' are left out (None)")
 
+    def rehearsal(self) -> AEMIC:
+        """Tracks and clips of one segment: the full autoencoder takes seconds for each."""
+        seconds = self.grid.samples / self.separation.samplerate
+        separation, tagging = self.separation, self.tagging
+        return replace(
+            self,
+            separation=separation if separation.excerpt is None else replace(separation, excerpt=seconds),
+            tagging=tagging if tagging.excerpt is None else replace(tagging, excerpt=seconds),
+        )
+
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
         grid = self.grid

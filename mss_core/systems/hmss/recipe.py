@@ -95,6 +95,12 @@ class HMSS:
             )
         choose("track data set with this hierarchy", self.data.name, SETS[self.hierarchy])
 
+    def rehearsal(self) -> HMSS:
+        """Tracks half as long again as a chunk, so that there are several in each."""
+        if self.data.excerpt is None:
+            return self
+        return replace(self, data=replace(self.data, excerpt=1.5 * self.sampling.seconds))
+
     def paths(self, leaves: tuple[str, ...] = ()) -> tuple[tuple[str, ...], ...]:
         """Each leaf with its parents, leaf first."""
         tree = hierarchy.load(self.hierarchy)

@@ -153,6 +153,13 @@ class IASS:
                 "Start from iass_mm(), or set data.mixture, data.rms_db, data.sources, targets and mixing.kind as well"
             )
 
+    def rehearsal(self) -> IASS:
+        """Batches of two for every target, and a gate that an untrained classifier opens."""
+        exceptions = {
+            t: {n: 2 if n == "batch" else v for n, v in found.items()} for t, found in self.exceptions.items()
+        }
+        return replace(self, exceptions=exceptions, gate=replace(self.gate, threshold=min(self.gate.threshold, 0.2)))
+
     def _require_labels(self) -> None:
         """Raise ValueError where the gate asks for a classifier that nothing trains."""
         wanted = f"gate {self.gate.kind!r} needs the activity that a trained classifier predicts"

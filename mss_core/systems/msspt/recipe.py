@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from mss_core import audio
 from mss_core.augment import Augment
@@ -89,6 +89,9 @@ RELEASED: dict[str, Any] = {
 }
 """The joint CNN of the released code, an earlier design than the paper's, as departures. For a multi-source separator
 there also ``separator.pooling="average"`` and ``joining.pooling="max"``."""
+
+
+Set = TypeVar("Set", TrackSet, ClipSet)
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,16 @@ class MSSPT:
         """The data set of the other task: it need not be on the machine."""
         return ("tagging",) if self.task == "genre" else ("genre",)
 
+    def rehearsal(self) -> MSSPT:
+        """Clips as long as a segment of the AST, of which the CNN reads three; tracks of four segments."""
+        seconds = self.mixing.segment_seconds + 3 * self.mixing.hop_seconds
+        return replace(
+            self,
+            separation=_first(self.separation, seconds),
+            tagging=_first(self.tagging, 7.71),
+            genre=_first(self.genre, 7.71),
+        )
+
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
         tracks = Stage(prepare_tracks, data=self.separation, segment=audio.samples_of(self.mixing.frames))
@@ -229,6 +242,10 @@ class MSSPT:
         )
         predictions = Stage(infer, data=clips, model=joint or tail, frames=self.frames, config=self.infer)
         return Stage(evaluate, data=clips, predictions=predictions, separation=separation)
+
+
+def _first(data: Set, seconds: float) -> Set:
+    return data if data.excerpt is None else replace(data, excerpt=seconds)
 
 
 def msspt_cnn(departures: Mapping[str, Any] | None = None) -> MSSPT:

@@ -182,6 +182,16 @@ class TagBox:
             return ("separator_weights",)
         return models if self.method in LAYOUTS else (*models, "separator_weights")
 
+    def rehearsal(self) -> TagBox:
+        """Two tracks of two short clips, one update of the latent: a step of the full VQ-VAE is dear."""
+        tracks = self.tracks if self.tracks.excerpt is None else replace(self.tracks, excerpt=1.5)
+        return replace(
+            self,
+            tracks=tracks,
+            limit=2,
+            steer=replace(self.steer, steps=min(2, self.steer.steps), segment_seconds=0.75),
+        )
+
     def tags_of(self, target: str) -> tuple[str, ...]:
         """The tags that say a target; ValueError where the vocabulary has none for it."""
         if target in self.wanted:

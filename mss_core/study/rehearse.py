@@ -1,0 +1,118 @@
+"""``--rehearse``: a study as it stands, on the smallest amount of the user's own data.
+
+Every variant's recipe is cut after its levels are applied, so that models, data sets, splits, sources, sample rates and
+released weights stay what they are. What is cut are items and seconds of music (:mod:`mss_core.data.excerpts`), steps,
+batches and what is validated. A system's recipe may have a method ``rehearsal()`` for what only it knows. Cut values
+are other values, so no artefact of a rehearsal passes for one of the study; released weights that are only read are the
+same for both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mss_core.data.config import ClipSet, TrackSet, WeightSet
+from mss_core.recipe import children
+from mss_core.study.plan import Binder
+from mss_core.study.study import Study
+from mss_core.training import TrainConfig
+
+SECONDS = 8.0
+"""Of an item: longer than the segments of most recipes. Those whose segments are longer say so in ``rehearsal()``."""
+STEPS = 2
+BATCH = 2
+FEW = {"valid_segments": 2, "valid_items": 2, "test_items": 4}
+"""Settings, by name, that say how much is validated or scored."""
+SEEDS = 2
+"""Replicates: two give a standard error, so that the statistics are rehearsed, too."""
+MARK = "A rehearsal, not a result: "
+
+
+def rehearsed(study: Study) -> Study:
+    """What ``--rehearse`` runs: all variants, cut, with two seeds, and a search of two suggestions."""
+    search = study.search and replace(study.search, smoke_trials=2)
+    return replace(
+        study,
+        question=MARK + study.question,
+        smoke=cut,
+        smoke_levels={},
+        seeds=list(study.seeds)[:SEEDS],
+        smoke_seeds=None,
+        search=search,
+        rehearsal=True,
+    )
+
+
+def cut(recipe: Any) -> Any:
+    """A recipe at the size of a rehearsal."""
+    shorter = _cut(recipe)
+    return shorter.rehearsal() if hasattr(shorter, "rehearsal") else shorter
+
+
+def _cut(node: Any) -> Any:
+    if isinstance(node, TrainConfig):
+        return _training(node)
+    if isinstance(node, TrackSet | ClipSet):
+        return node if node.name == "synthetic" else replace(node, excerpt=SECONDS)
+    if isinstance(node, tuple):
+        return tuple(_cut(item) for item in node)
+    if not dataclasses.is_dataclass(node) or isinstance(node, type):
+        return node
+    below = children(node) or {}
+    changes = {name: min(FEW[name], value) if name in FEW else _cut(value) for name, value in below.items()}
+    return replace(node, **changes)
+
+
+def _training(train: TrainConfig) -> TrainConfig:
+    """Two steps in all, in two phases where there are several, each with a validation after it."""
+    epochs = min(2, len(train.phases))
+    return replace(
+        train,
+        phases=tuple(replace(phase, epochs=1) for phase in train.phases),
+        batch=BATCH,
+        epoch_steps=STEPS // epochs,
+        max_epochs=epochs,
+    )
+
+
+# ---- before anything runs
+
+
+def require_everything(study: Study, settings: Mapping[str, Any], binder: Binder) -> None:
+    """Raise ValueError that names every data set and every file of weights that some variant needs and that is not
+    there, or of no use."""
+    problems: dict[str, None] = {}
+    recipes = (study.recipe(v, study.seeds[0], True, settings, lambda recipe: recipe) for v in study.variants())
+    for config in {repr(each): each for recipe in recipes for each in _sets(recipe)}.values():
+        try:
+            binder(config)
+        except (ValueError, OSError) as error:
+            problems[str(error)] = None
+    if len(problems) == 1:
+        raise ValueError(next(iter(problems)))
+    if problems:
+        raise ValueError("\n".join([f"{len(problems)} things are not as this study needs them:", *problems]))
+
+
+def _sets(recipe: Any) -> Iterable[TrackSet | ClipSet | WeightSet]:
+    """The data sets and weights that a recipe reads."""
+    if isinstance(recipe, TrackSet | ClipSet | WeightSet):
+        yield recipe
+        return
+    unused = getattr(recipe, "unused", ())
+    for name, value in ({} if isinstance(recipe, dict) else children(recipe) or {}).items():
+        if name not in unused:
+            yield from _sets(value)
+
+
+def untried(study: Study, searched: bool) -> list[str]:
+    """What a rehearsal does not try by its nature, one sentence each."""
+    told = [
+        "Of each data set a few items were read: python -m mss_core.data check NAME PATH "
+        f"--study studies/{study.name}.py goes through all of them.",
+        f"Trainings had {STEPS} steps of {BATCH} items: neither the memory of a full batch nor learning was tried.",
+    ]
+    return told if study.search is None or searched else [*told, "No search was rehearsed: add --search each_variant."]

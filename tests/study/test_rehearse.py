@@ -1,0 +1,190 @@
+"""``--rehearse``: what is cut and what is not, what is named before anything runs, and what a rehearsal finds."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import reports
+from mss_core.data.config import ClipSet, TrackSet, read_by
+from mss_core.graph import plain, walk
+from mss_core.recipe import flatten
+from mss_core.store import Store
+from mss_core.study import Study, rehearse
+from mss_core.study import run as run_study
+from mss_core.study.plan import Binder
+from reports import rehearsal
+from reports.contrasts import covers, differing
+from tests.conftest import REPOSITORY
+from tests.study.test_studies import STUDIES
+
+KEPT = ("name", "sources", "samplerate", "split", "subset", "mixture", "rms_db", "labels", "valid_share")
+MODELS = ("separator", "tail", "joint", "network", "autoencoder", "classifier", "vqvae", "models", "xumx", "unet")
+
+
+def declared(name: str) -> Study:
+    return runpy.run_path(str(REPOSITORY / "studies" / f"{name}.py"))["study"]
+
+
+def same(recipe: Any) -> Any:
+    return recipe
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_variant_is_cut_and_stays_what_it_is(name: str) -> None:
+    """Models, data sets and their choices are those of the study; trainings have two steps; no key is shared but those
+    of released weights, which are only read."""
+    study = declared(name)
+    small = rehearse.rehearsed(study)
+    assert [variant.name for variant in small.variants()] == [variant.name for variant in study.variants()]
+    for variant in study.variants():
+        full, cut = (s.recipe(variant, 0, s is small, {}, same) for s in (study, small))
+        flat, short = flatten(full), flatten(cut)
+        assert set(flat) == set(short)
+        for path, value in flat.items():
+            if path.split(".")[0] in MODELS:
+                assert short[path] == value, path
+        read, short_read = (
+            [c for c in read_by(recipe.pipeline()) if isinstance(c, TrackSet | ClipSet)] for recipe in (full, cut)
+        )
+        assert [[getattr(c, k, None) for k in KEPT] for c in read] == [
+            [getattr(c, k, None) for k in KEPT] for c in short_read
+        ]
+        assert all(config.excerpt is not None for config in short_read)
+        before, after = (walk([recipe.pipeline()]) for recipe in (full, cut))
+        shared = {before[key].name for key in before.keys() & after.keys()}
+        assert shared <= {"prepare_vqvae", "prepare_tagger", "prepare_weights", "prepare_separator"}
+        for stage in after.values():
+            train = stage.arguments.get("train")
+            if train is not None:
+                assert train.epochs() * train.epoch_steps == rehearse.STEPS and train.batch == rehearse.BATCH
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_no_contrast_of_a_rehearsal_would_be_refused(name: str) -> None:
+    study = rehearse.rehearsed(declared(name))
+    references = study.references()
+    flat = {
+        v.name: {path: plain(value) for path, value in flatten(study.recipe(v, 0, True, {}, same)).items()}
+        for v in study.variants()
+    }
+    for variant in study.variants():
+        reference = references[variant.name]
+        paths = [
+            path
+            for factor in study.factors
+            for label in (variant.levels.get(factor.name), reference.levels.get(factor.name))
+            for path in factor.levels.get(str(label), {})
+            if variant.levels.get(factor.name) != reference.levels.get(factor.name)
+        ]
+        changed = [change.path for change in differing(flat[reference.name], flat[variant.name])]
+        assert [path for path in changed if not any(covers(known, path) for known in paths)] == []
+
+
+def test_everything_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "imagenet").mkdir()
+    study = rehearse.rehearsed(declared("source_ablation"))
+    binder = Binder({"imagenet": tmp_path / "imagenet"}, Store(tmp_path / "store"))
+    with pytest.raises(ValueError) as error:
+        rehearse.require_everything(study, {}, binder)
+    first, *lines = str(error.value).splitlines()
+    assert first == "4 things are not as this study needs them:"
+    for name in ("musdb18", "mtat", "fma_medium_minus_small"):
+        assert sum(f"no folder for data set {name!r}" in line for line in lines) == 1
+    assert sum("must hold one file" in line for line in lines) == 1
+
+
+# ---- what it finds, on tables made by hand
+
+
+def table(tmp_path: Path, rows: list[tuple[str, str, str, object]], **declaration: Any) -> tuple[Any, Any]:
+    """Findings and tables of variants a (the reference) and b, of scores (variant, target, metric, score)."""
+    folder = tmp_path / "studies" / "s-rehearsal"
+    folder.mkdir(parents=True)
+    scores = [("s", f"{v}/seed{k}", v, k, "", t, m, "", s) for v, t, m, s in rows for k in (0, 1)]
+    columns = ["study", "trial", "variant", "seed", "track", "target", "metric", "aggregation", "score"]
+    pd.DataFrame(scores, columns=columns).to_csv(folder / "scores.csv", index=False)
+    study = {
+        "title": "s-rehearsal",
+        "name": "s",
+        "smoke": True,
+        "rehearsal": True,
+        "declaration": {
+            "reference": "a",
+            "metric": "sdr",
+            "target": "macro",
+            "seeds": [0, 1],
+            "factors": [{"name": "f", "levels": {"b": {"x": 2}}}],
+            **declaration,
+        },
+        "variants": [{"variant": v, "levels": {"f": v}, "recipe": {"x": n}} for n, v in enumerate("ab", 1)],
+        "trials": [
+            {"trial": f"{v}/seed{k}", "variant": v, "seed": k, "status": "done", "stages": {}}
+            for v in "ab"
+            for k in (0, 1)
+        ],
+    }
+    (folder / "study.json").write_text(json.dumps(study))
+    tables = reports.study_tables(folder)
+    return reports.read(tables), tables
+
+
+def test_a_whole_table_has_no_faults(tmp_path: Path) -> None:
+    found, tables = table(tmp_path, [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)])
+    assert rehearsal.faults(found, tables) == [] and rehearsal.untrained(tables) == []
+
+
+def test_what_no_variant_has_is_a_fault_and_what_one_has_needs_training(tmp_path: Path) -> None:
+    rows = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)]
+    rows += [("a", "bass", "sdr", 1.0), ("b", "bass", "sdr", ""), ("a", "drums", "sdr", ""), ("b", "drums", "sdr", "")]
+    found, tables = table(tmp_path, rows)
+    assert rehearsal.faults(found, tables) == ["no variant has a sdr of drums that is defined"]
+    assert rehearsal.untrained(tables) == ["sdr of bass of b"]
+
+
+def test_a_row_without_any_score_is_a_fault(tmp_path: Path) -> None:
+    found, tables = table(tmp_path, [("a", "macro", "sdr", 1.0), ("b", "macro", "sir", 2.0)])
+    assert any(text.startswith("b has no ") for text in rehearsal.faults(found, tables))
+
+
+def test_a_refused_contrast_is_a_fault(tmp_path: Path) -> None:
+    rows = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)]
+    found, tables = table(tmp_path, rows, factors=[{"name": "f", "levels": {"b": {"y": 2}}}])
+    (fault,) = rehearsal.faults(found, tables)
+    assert fault.startswith("contrast refused") and "x" in fault
+
+
+def test_a_printed_table_without_ours_is_a_fault(tmp_path: Path) -> None:
+    """The study is none that a paper printed, so the table that it declares cannot be made."""
+    rows = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)]
+    found, tables = table(tmp_path, rows, sections=[{"kind": "published_columns"}])
+    assert rehearsal.faults(found, tables) == ["the paper's table that s declares (published_columns) is not made"]
+
+
+# ---- the command
+
+
+def test_smoke_and_rehearsal_are_two_things(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run_study(declared("mask_style"), ["--smoke", "--rehearse", "--store", str(tmp_path)])
+    assert stopped.value.code == 2 and "--smoke is on synthetic music" in capsys.readouterr().err
+
+
+def test_a_rehearsal_can_be_planned_without_data(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    flags = ["--rehearse", "--dry-run", "--json", "--seeds", "1", "--store", str(tmp_path)]
+    run_study(declared("separator_transfer"), [*flags, "--set", "scoring.hop=5"])
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["title"].startswith("separator_transfer-rehearsal-") and plan["totals"]["trials"] == 3
+
+
+def test_a_rehearsal_says_so_in_every_format(tmp_path: Path) -> None:
+    found, tables = table(tmp_path, [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)])
+    found = replace(found, study=replace(found.study, question=rehearse.MARK + "Is b better?"))
+    for path in reports.write(found, tables, tmp_path).values():
+        assert "rehearsal" in path.read_text(encoding="utf-8").lower(), path.name
