@@ -28,7 +28,6 @@ class Comparability:
     Attributes:
         changes: every path that differs.
         undeclared: the paths among them that no level of the differing factors declares.
-        stages_gained, stages_lost: stages that only the variant, or only the reference, runs.
         refusal: why the contrast is not computed; empty if it is.
         bundle: what the contrast changes, as a predicate, where that is several things; empty if
             it is one.
@@ -36,8 +35,6 @@ class Comparability:
 
     changes: tuple[Change, ...]
     undeclared: tuple[str, ...]
-    stages_gained: tuple[str, ...]
-    stages_lost: tuple[str, ...]
     refusal: str
     bundle: str
 
@@ -108,8 +105,6 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
     return Comparability(
         tuple(changes),
         tuple(undeclared),
-        tuple(gained),
-        tuple(lost),
         refusal,
         _bundle([c for c in changes if c.path not in searched], declared, gained, lost),
     )

@@ -63,7 +63,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         "Area under the ROC curve, in percent, of each classifier's activity over the test tracks, pooled: by second, "
         "the median of its frames, as published; and by frame. The mixture's energy as the detector needs no "
         "training. Active is the share of the training frames in which the target sounds. The paper prints bars "
-        "without figures; its orange ones, of the detector of Gururani et al., are left out: that detector is not part of this."
+        "without figures; its orange ones, of the detector of Gururani et al., are left out: that detector is not part "
+        "of this."
     )
     return Section(
         "Activity detection",

@@ -35,8 +35,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     lines = [(str(target), *(_cell(gain, how) for gain in found)) for target, found in gains.items()]
     names = [name for name, _, _ in steps]
     text = (
-        f"What {how.label} gains by target: mean ± standard error of the differences within each run, whose gates share "
-        "one training. The paper prints bars without figures."
+        f"What {how.label} gains by target: mean ± standard error of the differences within each run, whose gates "
+        "share one training. The paper prints bars without figures."
     )
     means = {str(target): [float(gain.mean()) for gain in found if len(gain)] for target, found in gains.items()}
     caption = f"{names[0]} (dark)" + (f" and {names[1]} (light)" if len(names) > 1 else "") + f", {how.label}."
