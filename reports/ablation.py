@@ -4,27 +4,27 @@ A pure function of its inputs and one seed. One comparison a metric: the declare
 the other metrics that exist for every variant follow, each a family of its own.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
-from reports import declared
+from reports import declared, design
 from reports.comparison import comparison
 from reports.contract import MACRO, Study
-from reports.findings import Comparison, Findings, Power, Separation
+from reports.findings import Comparison, Findings, Separation
 from reports.inputs.tables import Scores, select, tag_scores, without
 from reports.overlap import overlap
-from reports.statistics import crossed, tagging
+from reports.statistics import tagging
+from reports.statistics.calibration import simulate
 from reports.statistics.effects import BASELINES, by_item, separation, variance_by_factor
-from reports.statistics.power import detectable, nice_differences, runs_needed
 from reports.text import count, listing
 
 
-def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = None) -> Findings:
-    """Everything the report says. Where variants have different primary metrics, those that share
+def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = None, brief: bool = False) -> Findings:
+    """Everything the report says; `brief` leaves out all but the primary and the naive test of the primary metric.
+
+    Where variants have different primary metrics, those that share
     one are analysed apart; the family still counts all contrasts.
 
     Raises:
@@ -32,7 +32,7 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
     """
     parts = _parts(study)
     if len(parts) == 1:
-        return _analyse(scores, study, predictions)
+        return _analyse(scores, study, predictions, brief)
     found, absent = [], []
     for label, part in parts.items():
         names = [v.name for v in part.variants]
@@ -42,10 +42,10 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
             absent.append(f"{label}: no trial has a score.")
             continue
         some = None if predictions is None else predictions[predictions["variant"].isin(names)]
-        one = _analyse(replace(scores, frame=rows, undefined=gone), part, some)
+        one = _analyse(replace(scores, frame=rows, undefined=gone), part, some, brief)
         found.append(replace(one, comparisons=tuple(_labelled(c, label) for c in one.comparisons)))
     if not found:
-        return _analyse(scores, study, predictions)
+        return _analyse(scores, study, predictions, brief)
     first = found[0]
     return replace(
         first,
@@ -100,7 +100,7 @@ def _labelled(comparison: Comparison, label: str) -> Comparison:
     return replace(comparison, style=replace(style, label=f"{style.label}, {label}"))
 
 
-def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = None) -> Findings:
+def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, brief: bool) -> Findings:
     given, scores = scores, without(scores, study.declaration.exclude)
     if scores.frame.empty:
         raise ValueError("the score table holds no defined score: every trial is missing, failed or undefined")
@@ -108,14 +108,16 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = No
     areas: dict[str, tagging.Influence] = {}
     if predictions is not None and metric == "roc_auc":
         areas = tagging.influences(predictions, study.declaration.target)
-    main = comparison(scores, study, metric, study.declaration.target, True, areas)
-    others = tuple(
-        comparison(scores, study, other, target, False) for other, target in secondary_metrics(scores, study, metric)
-    )
+    main = comparison(scores, study, metric, study.declaration.target, True, areas, brief)
+    if brief:
+        return Findings(study, (main,), (), (), {}, {}, {}, (), None, ())
+    secondary = secondary_metrics(scores, study, metric)
+    others = tuple(comparison(scores, study, other, target, False) for other, target in secondary)
     made = [c for c in main.contrasts if not c.refused]
     rows, tags = select(scores, metric, study.declaration.target), tag_scores(scores, metric)
     tracks = {c.variant: arms for c in made if (arms := overlap(c.variant, c.reference, rows, 0).items)}
     by_tag = {c.variant: (tags[c.variant], tags[c.reference]) for c in made if {c.variant, c.reference} <= tags.keys()}
+    power, spread, blocks = design.of_study(main, tracks)
     return Findings(
         study=study,
         comparisons=(main, *others),
@@ -129,8 +131,9 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = No
             if contrast.variant in areas and contrast.reference in areas and not contrast.refused
         },
         separation=_apart(separation(scores, metric)),
-        power=_power(main, tracks),
+        power=power,
         variance=variance_by_factor(main, study),
+        calibration=simulate(blocks, spread, main.alpha, power.detectable) if power else None,
     )
 
 
@@ -156,28 +159,6 @@ def secondary_metrics(scores: Scores, study: Study, primary: str) -> list[tuple[
             if metric != primary and both and not needs_no_model:
                 found.append((str(metric), chosen))
     return list({metric: (metric, chosen) for metric, chosen in reversed(found)}.values())[::-1]
-
-
-def _power(main: Comparison, arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> Power | None:
-    """What the design could have shown; `arms` are tables (seed x track) of contrasts that were made."""
-    spread = [(row.sd**2, len(row.runs) - 1) for row in main.rows if not math.isnan(row.sd)]
-    runs = [len(row.runs) for row in main.rows if row.runs]
-    df = sum(dof for _, dof in spread)
-    if not df:
-        return None
-    sd = math.sqrt(sum(var * dof for var, dof in spread) / df)
-    if sd == 0:
-        return None
-    shared = 0.0
-    if main.test in ("crossed", "mixed", "bootstrap"):
-        tables = [crossed.align(*pair)[:2] for pair in arms.values() if min(len(arm) for arm in pair) > 1]
-        found = [crossed.components(x, y) for x, y in tables if x.shape[1] > 1]
-        shared = float(np.mean([max(0.0, each.item - each.residual) for each in found])) if found else 0.0
-    each = int(np.median(runs))
-    alpha = main.alpha / main.family if main.correction != "none" else main.alpha
-    least = detectable(sd, each, alpha, shared)
-    differences = nice_differences(least)
-    return Power(each, sd, alpha, least, tuple((d, runs_needed(d, sd, alpha, shared)) for d in differences))
 
 
 def describe_design(findings: Findings) -> str:

@@ -13,13 +13,13 @@ from reports.contrasts import Comparability, compare
 from reports.findings import Comparison, Contrast, Row
 from reports.inputs.tables import Scores, run_scores, select, tag_scores
 from reports.overlap import Overlap, overlap, whole
-from reports.statistics import crossed, hypothesis_tests, mixed, tagging
+from reports.statistics import crossed, half_pooled, hypothesis_tests, mixed, tagging
 from reports.statistics.corrections import correct, stars
 from reports.statistics.hypothesis_tests import NAN, Result
 from reports.text import count, listing, style
 
 MIXED_LIMIT = 40
-OVER_ITEMS = ("crossed", "mixed", "bootstrap", "item_means")
+OVER_ITEMS = ("crossed", "paired_crossed", "mixed", "bootstrap", "item_means")
 SEED = 20_240_229
 
 
@@ -30,8 +30,9 @@ def comparison(
     target: str,
     primary: bool,
     areas: Mapping[str, tagging.Influence] | None = None,
+    brief: bool = False,
 ) -> Comparison:
-    """All variants on one metric and target."""
+    """All variants on one metric and target; `brief` leaves out the tests that are neither primary nor naive."""
     declaration = study.declaration
     rows = select(scores, metric, target)
     names = [v.name for v in study.variants] or list(dict.fromkeys(rows["variant"]))
@@ -39,9 +40,7 @@ def comparison(
     reference = declaration.reference or names[0]
     against = _against(study, names, reference)
     several = rows["track"][rows["track"] != ""].nunique() > 1
-    test = declaration.test or ("crossed" if several else "welch")
-    if test in OVER_ITEMS and not several:
-        test = "welch"
+    test = _test(declaration.test, rows, several, bool(areas))
     pairs = {
         name: overlap(name, base, rows, 2 if test in OVER_ITEMS else 0)
         for name, base in against.items()
@@ -57,30 +56,41 @@ def comparison(
     declared_pairs = declaration.references or against
     family = max(1, len([name for name, other in declared_pairs.items() if other != name]))
     rng = np.random.default_rng(SEED)
-    tags = {} if several else tag_scores(scores, metric)
+    item, tags = ("track", {}) if several else ("tag", tag_scores(scores, metric))
+    comparabilities = {name: compare(study, study.variant(name), study.variant(against[name])) for name in pairs}
+    absent = {name: _absent(scores, metric, pair, name, against[name]) for name, pair in pairs.items()}
+    items = {
+        name: (pair.items or (None, None)) if several else (tags.get(name), tags.get(against[name]))
+        for name, pair in pairs.items()
+        if not (absent[name] or pair.reason)
+    }
+    pooled = _pooled(pairs, items, against, comparabilities, declaration.alpha, item)
     contrasts = []
     for name, pair in pairs.items():
         base = against[name]
-        comparability = compare(study, study.variant(name), study.variant(base))
-        runs, absent = pair.runs, _absent(scores, metric, pair, name, base)
         results: tuple[Result, ...] = ()
-        if not (absent or pair.reason):
+        if name in items:
             results = _tests(
-                *runs,
-                *(pair.items or (None, None)) if several else (tags.get(name), tags.get(base)),
-                "track" if several else "tag",
+                *pair.runs,
+                *items[name],
+                item,
                 declaration.alpha,
                 rng,
+                pooled.get(name, {}),
                 fit_mixed=primary and family <= MIXED_LIMIT,
-                brief=not primary,
+                brief=brief or not primary,
                 primary=test,
             )
             if areas and name in areas and base in areas:
                 results += tagging.tests(areas[name], areas[base], declaration.alpha)
-        comparability = replace(comparability, refusal=comparability.refusal or pair.reason)
-        contrasts.append(_contrast(name, base, comparability, results, test, study, family, pair, absent))
+        refusal = comparabilities[name].refusal or pair.reason
+        comparability = replace(comparabilities[name], refusal=refusal)
+        contrasts.append(_contrast(name, base, comparability, results, test, study, pair, absent[name]))
     corrected = correct([c.primary.p for c in contrasts], declaration.correction, family)
-    contrasts = [_with_corrected(c, p) for c, p in zip(contrasts, corrected, strict=True)]
+    contrasts = [
+        _with_corrected(c, p, declaration.alpha, declaration.correction, family)
+        for c, p in zip(contrasts, corrected, strict=True)
+    ]
     return Comparison(
         style=printed,
         target=target,
@@ -101,6 +111,42 @@ def comparison(
         rows=table,
         contrasts=tuple(contrasts),
     )
+
+
+def _test(declared: str, rows: pd.DataFrame, several: bool, predictions: bool) -> str:
+    """The primary test: the declared one where the scores allow it, else the one that reaches furthest."""
+    if declared and (several or declared not in OVER_ITEMS):
+        return declared
+    if several:
+        runs = rows.groupby("variant")["seed"].nunique()
+        return "crossed" if runs.max() > 1 else "item_means"
+    return "seeds_clips" if predictions else "half_pooled"
+
+
+Items = tuple[pd.DataFrame | None, pd.DataFrame | None]
+
+
+def _pooled(
+    pairs: Mapping[str, Overlap],
+    items: Mapping[str, Items],
+    against: Mapping[str, str],
+    comparabilities: Mapping[str, Comparability],
+    alpha: float,
+    item: str,
+) -> dict[str, dict[str, Result]]:
+    """By variant, the tests that pool the variance over the variants of one reference."""
+    out: dict[str, dict[str, Result]] = {}
+    for base in dict.fromkeys(against.values()):
+        names = [name for name in items if against[name] == base and not comparabilities[name].refusal]
+        runs = {name: (list(pairs[name].runs[0].values()), list(pairs[name].runs[1].values())) for name in names}
+        tables = {
+            name: (a, b) for name in names if (a := items[name][0]) is not None and (b := items[name][1]) is not None
+        }
+        for name, result in half_pooled.of_runs(runs, alpha).items():
+            out[name] = {"half_pooled": result}
+        for name, result in crossed.family(tables, alpha, item).items():
+            out[name]["crossed"] = result
+    return out
 
 
 def _against(study: Study, names: list[str], reference: str) -> dict[str, str]:
@@ -164,6 +210,7 @@ def _tests(
     item: str,
     alpha: float,
     rng: np.random.Generator,
+    pooled: Mapping[str, Result],
     fit_mixed: bool,
     brief: bool,
     primary: str,
@@ -172,15 +219,16 @@ def _tests(
     the naive one.
     """
     x, y = list(a.values()), list(b.values())
-    found: dict[str, Result] = {"welch": hypothesis_tests.welch(x, y, alpha)}
-    if not brief or primary not in found:
+    found = {name: result for name, result in pooled.items() if not brief or name == primary}
+    if not brief or primary not in (*OVER_ITEMS, *found):
+        found["welch"] = hypothesis_tests.welch(x, y, alpha)
         found["student"] = hypothesis_tests.student(x, y, alpha)
         found["paired"] = hypothesis_tests.paired(a, b, alpha)
         found["wilcoxon"] = hypothesis_tests.wilcoxon(a, b, alpha)
         found["permutation"] = hypothesis_tests.permutation(x, y, alpha, rng)
     if items_a is not None and items_b is not None:
-        if not brief or primary in OVER_ITEMS:
-            found["crossed"] = crossed.crossed(items_a, items_b, alpha, item)
+        if not brief or primary in ("paired_crossed", "mixed", "bootstrap", "item_means"):
+            found["paired_crossed"] = crossed.paired_crossed(items_a, items_b, alpha, item)
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
             if fit_mixed or primary == "mixed":
                 found["mixed"] = mixed.mixed(items_a, items_b, alpha, item)
@@ -196,7 +244,6 @@ def _contrast(
     results: tuple[Result, ...],
     test: str,
     study: Study,
-    family: int,
     pair: Overlap,
     absent: str,
 ) -> Contrast:
@@ -208,12 +255,6 @@ def _contrast(
         test, test, (0, 0), 0, absent or f"the test {test} does not apply to these scores"
     )
     primary = next((r for r in results if r.test == test), none)
-    wide = (NAN, NAN)
-    if primary.se >= 0 and not math.isnan(primary.low):
-        again = hypothesis_tests.from_se(
-            test, "", primary.difference, primary.se, primary.df, primary.n, alpha=alpha / family
-        )
-        wide = (again.low, again.high) if not math.isnan(primary.df) or primary.se == 0 else (NAN, NAN)
     a, b = (list(runs.values()) for runs in pair.runs)
     no_effect = hypothesis_tests.Effect(NAN, NAN, NAN)
     return Contrast(
@@ -223,7 +264,7 @@ def _contrast(
         primary=primary,
         p_corrected=NAN,
         stars="",
-        simultaneous=wide,
+        simultaneous=(NAN, NAN),
         effect=no_effect if comparability.refusal else hypothesis_tests.hedges(a, b, alpha),
         equivalence=hypothesis_tests.tost(primary, alpha, study.declaration.margin),
         naive=next((r for r in results if r.test == "naive"), None),
@@ -234,5 +275,18 @@ def _contrast(
     )
 
 
-def _with_corrected(contrast: Contrast, p: float) -> Contrast:
-    return replace(contrast, p_corrected=p, stars=stars(p))
+def _with_corrected(contrast: Contrast, p: float, alpha: float, correction: str, family: int) -> Contrast:
+    """The contrast with its corrected p and the interval that leaves out zero where this p is below alpha."""
+    result = contrast.primary
+    multiple = {"none": 1.0, "bonferroni": float(family)}.get(correction)
+    if multiple is None:  # by rank: what this p was multiplied with
+        multiple = max(1.0, p / result.p) if result.p > 0 and p < 1 else float(family)
+    wide = (NAN, NAN)
+    if multiple == 1.0:
+        wide = (result.low, result.high)
+    elif result.se >= 0 and not math.isnan(result.low) and (result.se == 0 or not math.isnan(result.df)):
+        again = hypothesis_tests.from_se(
+            result.test, "", result.difference, result.se, result.df, result.n, alpha=alpha / multiple
+        )
+        wide = (again.low, again.high)
+    return replace(contrast, p_corrected=p, stars=stars(p), simultaneous=wide)

@@ -3,13 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
+from scipy import stats
 
 from reports import prose
 from reports.contract import Study, least_p, significant_p
 from reports.findings import Comparison
 from reports.inputs.tables import Scores
-from reports.text import count, listing
+from reports.text import count, listing, p_phrase
 
+FEW = ("crossed", "half_pooled", "seeds_clips", "welch", "student")
+"""Tests whose error rate depends on how well few runs show an arm's spread."""
 WORDS = {"target": ("target",), "track": ("track",), "score": ("track of one target", "tracks of one target")}
 """What a contrast leaves out, as `count` takes it."""
 
@@ -79,9 +82,16 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         if study.declaration.cut:
             yield study.declaration.cut
     counts = sorted({len(row.runs) for row in main.rows if row.runs})
-    if main.test == "item_means":
+    if main.test in FEW and counts and 1 < counts[0] < 5:
         yield (
-            f"The {main.item}s are the sample: what is said holds for other {main.item}s and these "
+            f"With {count(counts[0], 'run')} in an arm its spread is hardly known: the test keeps its level where the "
+            "arms' runs differ about equally much, and not for certain where one arm varies far more or less."
+        )
+    yield from _unequal(main)
+    if main.test == "item_means":
+        one = "Every variant has one seed: how much runs differ is unknown. " if counts == [1] else ""
+        yield (
+            f"{one}The {main.item}s are the sample: what is said holds for other {main.item}s and these "
             "models, not for other trainings of them."
         )
     elif counts == [1]:
@@ -120,6 +130,24 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         names = listing(list(study.declaration.exclude), 8)
         yield f"{count(many, 'score')} left out as declared before the run: {names}."
     yield from _undefined(scores)
+
+
+def _unequal(main: Comparison) -> Iterator[str]:
+    """Said where the reference's runs differ far more or less than the variants', which few runs cannot show safely."""
+    for name in main.references if main.test in FEW else ():
+        arms = [main.row(c.variant) for c in main.contrasts if c.reference == name and not c.refused]
+        known = [(row.sd**2, len(row.runs) - 1) for row in arms if row.sd > 0]
+        own, df = main.row(name).sd, sum(dof for _, dof in known)
+        if not (known and own > 0):
+            continue
+        ratio = own**2 * df / sum(square * dof for square, dof in known)
+        last = len(main.row(name).runs) - 1
+        p = 2 * min(stats.f.sf(ratio, last, df), stats.f.cdf(ratio, last, df))
+        if p < 0.05:
+            yield (
+                f"The runs of {name} differ {math.sqrt(ratio):.1f} times as much as those of the variants (F test of "
+                f"the variances, {p_phrase(p)}): the intervals of its contrasts are less sure than they say."
+            )
 
 
 def _out_of_reach(main: Comparison) -> Iterator[str]:

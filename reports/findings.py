@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from reports.contract import Study
 from reports.contrasts import Comparability
+from reports.statistics.calibration import Calibration
 from reports.statistics.hypothesis_tests import Effect, Equivalence, Result
 from reports.text import Style
 
@@ -43,8 +44,8 @@ class Contrast:
         primary: the primary test; its p is uncorrected.
         p_corrected: p over the family; NaN where there is no p.
         stars: of p_corrected.
-        simultaneous: interval at alpha / family, the one that agrees with a Bonferroni-corrected
-            p.
+        simultaneous: the interval that belongs to `p_corrected`: it leaves out zero where this is
+            below alpha. Under Bonferroni all of a family hold together.
         effect: Hedges g on runs.
         naive: the field's pooled test where there are items to pool, else None.
         tests: every test that applies, the primary first.
@@ -189,19 +190,25 @@ class Power:
     """What the design could have shown, and what the next one needs.
 
     Attributes:
-        runs: runs an arm the figures assume.
-        sd: run-to-run standard deviation, pooled over variants.
+        counts: what more of would help: `run` (per arm), or the items (`track`) that are the sample.
+        runs: how many of them the figures assume.
+        sd: run-to-run standard deviation, pooled over variants; where items are the sample, that of a
+            difference over items.
         alpha: level of one test after the correction.
         detectable: the difference found with 80 % power with these runs; NaN if none is.
-        needed: (difference, runs an arm for 80 % power) pairs; 0 runs where items alone limit the
-            design.
+        needed: (difference, runs an arm or items for 80 % power) pairs; 0 where no number of them
+            suffices.
+        reference_runs: runs of the reference that would give every contrast more power at the same
+            total; 0 where there is nothing to gain.
     """
 
+    counts: str
     runs: int
     sd: float
     alpha: float
     detectable: float
     needed: tuple[tuple[float, int], ...]
+    reference_runs: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,8 @@ class Findings:
         deviations: how the run differs from the declaration, one sentence each.
         cautions: what limits the conclusions, one sentence each.
         by_tag, by_track: variant -> its effects, largest gain first.
+        calibration: what the primary test does in simulated studies of this design; None where it
+            is not simulated.
         tag_areas: variant -> AUC of each tag beside the reference's; empty without predictions.
     """
 
@@ -238,6 +247,7 @@ class Findings:
     separation: tuple[Separation, ...]
     power: Power | None
     variance: tuple[FactorVariance, ...]
+    calibration: Calibration | None = None
 
     @property
     def main(self) -> Comparison:

@@ -5,6 +5,7 @@ A mean over other targets or other tracks is another quantity, so a contrast is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 
@@ -31,12 +32,12 @@ class Overlap:
     left_out: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     reason: str = ""
 
-    @property
+    @cached_property
     def runs(self) -> tuple[dict[int, float], dict[int, float]]:
         """The score of each run, by seed, of the variant and of the reference."""
         return _runs(self.variant), _runs(self.reference)
 
-    @property
+    @cached_property
     def items(self) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         """Tables (seed x track) of the variant and of the reference; None without tracks."""
         found = [next(iter(item_scores(track_scores(rows)).values()), None) for rows in (self.variant, self.reference)]

@@ -43,7 +43,9 @@ def contrast_sentence(comparison: Comparison, contrast: Contrast) -> str:
             f"{style.difference(result.difference, unit=True)} on {style.label}, "
             f"but no test is possible: {result.note}."
         )
-    numbers = [f"{confidence(comparison)} CI {style.interval(result.low, result.high)}"]
+    numbers = [f"{interval_name(comparison)} {style.interval(*contrast.simultaneous)}"]
+    if comparison.correction != "none" and not math.isnan(result.low):
+        numbers.append(f"pointwise {style.interval(result.low, result.high)}")
     found = statistic(result)
     numbers.append(f"{result.label}, {found}" if found else result.label)
     numbers.append(p_phrase(result.p))
@@ -76,9 +78,78 @@ def confidence(comparison: Comparison) -> str:
     return f"{100 * (1 - comparison.alpha):g}\N{NO-BREAK SPACE}%"
 
 
+def interval_name(comparison: Comparison) -> str:
+    """What the interval beside a corrected p is: `95 % CI`, `95 % simultaneous CI` or one made for its rank."""
+    kind = {"none": "", "bonferroni": "simultaneous "}.get(comparison.correction, f"{comparison.correction_label} ")
+    return f"{confidence(comparison)} {kind}CI"
+
+
 def headline(findings: Findings) -> str:
-    """The answer in one or two sentences for each primary comparison."""
-    return " ".join(_headline(c) for c in findings.comparisons if c.primary)
+    """The answer in one or two sentences for each primary comparison, and whether its level can be kept."""
+    texts = [_headline(c) for c in findings.comparisons if c.primary]
+    return " ".join([*texts, *filter(None, [level_sentence(findings)])])
+
+
+def level_sentence(findings: Findings) -> str:
+    """Said where a design like this one cannot keep its level; empty where it can."""
+    found = findings.calibration
+    if found is None:
+        return ""
+    error = 2 * math.sqrt(found.level * (1 - found.level) / found.studies)
+    if found.false_positives > 1.1 * found.level + error:
+        case, rate = "", found.false_positives
+    elif found.worst > 1.3 * found.level + error:
+        case, rate = f" if {found.worst_case}", found.worst
+    else:
+        return ""
+    return (
+        f"So few runs cannot keep the level: in simulated studies of this design without any effect, "
+        f"{100 * rate:.0f} % call something significant{case}, in place of {100 * found.level:g} %."
+    )
+
+
+def calibration_sentences(findings: Findings) -> list[str]:
+    """What the primary test does in simulated studies of this design; empty where it is not simulated."""
+    found, main = findings.calibration, findings.main
+    if found is None:
+        return []
+    texts = [
+        f"In {found.studies:,} simulated studies of this design (its runs, {main.item + 's, ' if main.item else ''}"
+        f"family and spread) without any effect, {100 * found.false_positives:.1f} % call some contrast significant "
+        f"(wanted: at most {100 * found.level:g} %), and the pointwise 95 % interval holds the true difference in "
+        f"{100 * found.coverage:.1f} %."
+    ]
+    if found.worst_case:
+        texts.append(f"If {found.worst_case}, {100 * found.worst:.1f} % do.")
+    if not math.isnan(found.difference):
+        amount = main.style.amount(found.difference)
+        texts.append(f"A true difference of {amount} is called significant in {100 * found.power:.0f} % of them.")
+    return texts
+
+
+def overturning_sentence(comparison: Comparison, contrast: Contrast) -> str:
+    """The spread between trainings that would undo a finding about models as given; empty for others."""
+    sd = overturning(comparison, contrast)
+    if math.isnan(sd):
+        return ""
+    return (
+        f"It would not stand if trainings of {contrast.variant} and of {contrast.reference} with other seeds differed "
+        f"by an SD of {comparison.style.amount(sd)} or more."
+    )
+
+
+def overturning(comparison: Comparison, contrast: Contrast) -> float:
+    """The run-to-run SD, alike in both arms, with which a contrast of models as given is no longer significant.
+
+    The difference would have to exceed t sqrt(se² + sd² (1/n + 1/m)) at the level of the correction; NaN where it
+    is not significant or runs are the sample already.
+    """
+    result = contrast.primary
+    if comparison.test != "item_means" or not significant(comparison, contrast) or not result.se > 0:
+        return math.nan
+    half = contrast.simultaneous[1] - result.difference
+    limit = half / result.se
+    return math.sqrt(((result.difference / limit) ** 2 - result.se**2) / (1 / result.n[0] + 1 / result.n[1]))
 
 
 def _headline(main: Comparison) -> str:
@@ -99,15 +170,16 @@ def _headline(main: Comparison) -> str:
                 f"{listing(each)} {'is' if len(each) == 1 else 'are'} significantly {word} than {main.against}"
             )
     family = f"{main.test_label}, {family_phrase(main)}"
+    where = f"These models as given: on {label}" if main.test == "item_means" else f"On {label}"
     if parts:
-        text = f"On {label}, {'; '.join(parts)} ({family})."
+        text = f"{where}, {'; '.join(parts)} ({family})."
         rest = len(tested) - len(better) - len(worse)
         if rest:
             text += f" For the other {count(rest, 'variant')} no difference could be shown."
         return text
     many = "the one variant tested" if len(tested) == 1 else f"none of the {len(tested)} variants tested"
     verb = "does not differ" if len(tested) == 1 else "differs"
-    text = f"On {label}, {many} {verb} significantly from {main.against} ({family})."
+    text = f"{where}, {many} {verb} significantly from {main.against} ({family})."
     return text
 
 
@@ -128,30 +200,47 @@ def power_sentence(findings: Findings) -> str:
     if found is None or math.isnan(found.detectable):
         return ""
     style = findings.main.style
+    unit = found.counts
+    design = f"{count(found.runs, unit)} a variant and a run-to-run SD of" if unit == "run" else ""
+    design = design or f"{count(found.runs, unit)} and an SD over {unit}s of the difference of"
     text = (
-        f"With {count(found.runs, 'run')} a variant and a run-to-run SD of "
-        f"{style.amount(found.sd)}, a true difference of "
+        f"With {design} {style.amount(found.sd)}, a true difference of "
         f"{style.amount(found.detectable)} would have been found with 80 % power at the "
         "corrected level "
         f"({p_phrase(found.alpha, 'alpha')})."
     )
     wanted = [
-        f"{style.amount(difference)} " + (f"needs {runs}" if runs else "is out of reach of runs")
+        f"{style.amount(difference)} " + (f"needs {runs:,}" if runs else f"is out of reach of {unit}s")
         for difference, runs in found.needed
     ]
     if wanted:
-        text += f" Runs a variant for 80 % power: {'; '.join(wanted)}."
+        text += (
+            f" {'Runs a variant' if unit == 'run' else unit.capitalize() + 's'} for 80 % power: {'; '.join(wanted)}."
+        )
+    if found.reference_runs:
+        text += (
+            f" At the same total of runs, {found.reference_runs} of the reference and fewer of each variant would give "
+            "every contrast more power."
+        )
     return text
 
 
 def generalisation(findings: Findings) -> str:
     """What the conclusion reaches to: other runs, other tracks, or only these."""
     main = findings.main
-    if main.test in ("crossed", "mixed", "bootstrap"):
+    if all(math.isnan(contrast.p_corrected) for contrast in main.contrasts):
+        return "Nothing could be tested, so nothing is said about other training runs."
+    items = ITEM_PLURAL.get(main.item, "clips")
+    if main.test in ("crossed", "paired_crossed", "mixed", "bootstrap", "seeds_clips"):
+        like = f" like these {main.items}" if main.item else ""
         text = (
-            f"The primary test takes runs and {ITEM_PLURAL[main.item]} as samples: its "
-            "conclusions reach to other "
-            f"training runs and to other {ITEM_PLURAL[main.item]} like these {main.items}."
+            f"The primary test takes runs and {items} as samples: its "
+            f"conclusions reach to other training runs and to other {items}{like}."
+        )
+    elif main.test in ("item_means", "delong"):
+        text = (
+            f"The primary test takes {items} as the sample and these models as given: its conclusions reach to other "
+            f"{items}, not to other trainings of the same variants."
         )
     else:
         text = (
@@ -178,8 +267,8 @@ def equivalence_sentence(comparison: Comparison, contrast: Contrast) -> str:
             f"±{style.amount(found.margin)} (TOST, {p_phrase(found.p)})."
         )
     return (
-        f"Equivalence could be claimed within ±{style.amount(found.smallest)} and no closer "
-        f"(two one-sided tests at {comparison.alpha:g})."
+        f"No margin was declared, so equivalence is not tested; two one-sided tests at {comparison.alpha:g} would "
+        f"reject any true difference beyond ±{style.amount(found.smallest)}, which describes these scores only."
     )
 
 
@@ -215,11 +304,14 @@ def naive_sentence(findings: Findings) -> str:
     where it would not.
     """
     main = findings.main
+    multiple = 1 if main.correction == "none" else main.family
     fooled = [
         c
         for c in main.contrasts
-        if c.naive is not None and c.naive.p * main.family < main.alpha and not c.p_corrected < main.alpha
+        if c.naive is not None and c.naive.p * multiple < main.alpha and c.p_corrected >= main.alpha
     ]
+    if main.test in ("item_means", "delong"):  # between runs nothing is known, so pooling cannot be shown to be wrong
+        return ""
     if not fooled:
         return ""
     each = [f"{c.variant} (naive {p_phrase(c.naive.p)}, honest {p_phrase(c.primary.p)})" for c in fooled if c.naive]

@@ -5,8 +5,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-TESTS = ("crossed", "welch", "student", "paired", "wilcoxon", "permutation", "mixed", "bootstrap", "item_means")
-"""Primary tests; an empty one is `crossed` for scores of tracks, else `welch`."""
+TESTS = (
+    *("crossed", "half_pooled", "seeds_clips", "welch", "student", "paired", "paired_crossed", "wilcoxon"),
+    *("permutation", "mixed", "bootstrap", "delong", "item_means"),
+)
+"""Primary tests.
+
+An empty one is `crossed` for scores of tracks (`item_means` with one run each), `seeds_clips` for AUCs with
+predictions, else `half_pooled`.
+"""
 CORRECTIONS = {"bonferroni": "Bonferroni", "holm": "Holm", "bh": "Benjamini-Hochberg", "none": "uncorrected"}
 """Corrections for the family of contrasts, and what a report calls them."""
 SPELLINGS = {"benjamini_hochberg": "bh"}

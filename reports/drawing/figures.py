@@ -22,8 +22,8 @@ FIT, LETTERS = 20, 44  # of a row's name: what has room in LEFT, and where it is
 
 
 def forest(comparison: Comparison) -> str:
-    """Difference of each variant to the reference: thick the interval at alpha, thin the one at
-    alpha / family.
+    """Difference of each variant to the reference: thick the pointwise interval, thin the one that
+    belongs to the corrected p.
     """
     style = comparison.style
     drawn = [c for c in comparison.contrasts if not math.isnan(c.primary.difference)][:MAX_ROWS]
@@ -41,7 +41,7 @@ def forest(comparison: Comparison) -> str:
     parts.append(svg.line(x(0), 20, x(0), bottom, "zero"))
     favours = ("← worse", "better →") if style.higher_is_better else ("← better", "worse →")
     parts += [svg.text(x(0) - 6, 16, favours[0], "tick", "end"), svg.text(x(0) + 6, 16, favours[1], "tick")]
-    parts.append(svg.text(right + 16, 16, f"{prose.confidence(comparison)} CI", "tick"))
+    parts.append(svg.text(right + 16, 16, prose.interval_name(comparison), "tick"))
     parts.append(svg.text(WIDTH, 16, "corrected p", "tick", "end"))
     for k, contrast in enumerate(drawn):
         y = 26 + ROW * (k + 0.5)
@@ -58,7 +58,7 @@ def forest(comparison: Comparison) -> str:
                 x(found.difference * style.scale), y, 6, f"mark {kind}", prose.contrast_sentence(comparison, contrast)
             )
         )
-        interval = style.interval(found.low, found.high)
+        interval = style.interval(*contrast.simultaneous)
         parts.append(svg.text(right + 16, y + 4, interval, "number"))
         parts.append(
             svg.text(

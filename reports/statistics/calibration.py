@@ -1,93 +1,150 @@
-"""What each test does to studies without an effect: the recorded outcome of
-benchmarks/false_positives.py.
+"""What the primary test does in a study of this very design: simulated, with the study's own spread.
+
+Scores are normal: run, variant x item and residual parts with the standard deviations that the study's tables give.
+The studies have no effect for error rates and coverage, and one effect for power. Besides arms that are alike, each
+design is simulated with one arm that varies three times as much, or a third as much, between runs: few runs cannot
+show that this is not so.
 """
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
-RECORD = Path(__file__).with_name("false_positives.json")
-LABELS = {
-    "crossed": "seeds x tracks t (default where there are tracks)",
-    "mixed": "mixed model (REML, Wald z)",
-    "bootstrap": "hierarchical bootstrap",
-    "welch": "Welch t on runs (default where there are none)",
-    "student": "Student t on runs",
-    "paired": "paired t on common seeds",
-    "wilcoxon": "Wilcoxon signed-rank on common seeds",
-    "permutation": "exact permutation of runs",
-    "item_means": "track means (naive: takes these runs as the only ones)",
-    "naive": "pooled pairs (naive: takes every seed x track pair as independent)",
+import numpy as np
+from scipy import stats as scipy_stats
+
+from reports.statistics.half_pooled import Errors, MeanSquares, errors, p_values
+from reports.statistics.power import OVER_ITEMS, Design, Spread
+
+SIMULATED = ("crossed", "half_pooled", "welch", "student", "paired")
+"""Tests that are simulated; the others have no closed form and would take minutes."""
+UNEQUAL = {
+    "the runs of one variant differ three times as much as those of the others": ("variant", 3.0),
+    "the runs of the reference differ three times as much as those of the variants": ("reference", 3.0),
+    "the runs of the reference differ a third as much as those of the variants": ("reference", 1 / 3),
 }
+SEED = 20_261_125
 
 
 @dataclass(frozen=True)
-class Rates:
-    """One test's smallest and largest rates over the simulated settings, as shares.
+class Calibration:
+    """Rates of the primary test in simulated studies of one design, as shares.
 
     Attributes:
-        same: false positives where variants do not interact with tracks (run SD 0.05 to 0.30 dB).
-        interacting: the same with variant-by-track SD 0.25 or 0.5 dB.
-        coverage: of the 95 % interval, over all settings; None without an interval.
-        studies: simulated studies a setting.
+        studies: how many were simulated per case.
+        family: contrasts that the level is for.
+        level: wanted rate of studies with a false positive.
+        false_positives: studies without an effect in which some contrast is called significant.
+        coverage: of the pointwise 95 % interval of one contrast.
+        difference, power: share of contrasts with this true difference that are called significant.
+        worst: the largest false-positive rate with unequal arms; worst_case: which arms, in words.
     """
 
-    test: str
-    label: str
-    same: tuple[float, float]
-    interacting: tuple[float, float]
-    coverage: tuple[float, float] | None
     studies: int
+    family: int
+    level: float
+    false_positives: float
+    coverage: float
+    difference: float
+    power: float
+    worst: float
+    worst_case: str
 
 
-@cache
-def record() -> dict[str, Any]:
-    """The recorded simulation."""
-    found: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
-    return found
+def draw(
+    design: Design, spread: Spread, studies: int, rng: np.random.Generator, times: Sequence[float] = ()
+) -> tuple[np.ndarray, MeanSquares, list[np.ndarray]]:
+    """Differences, mean squares and run means of studies without an effect.
 
+    Args:
+        times: by arm, the reference last, what its run and residual parts are multiplied with; default 1.
 
-def rates() -> tuple[Rates, ...]:
-    """One row a test, in the order of LABELS."""
-    rows = record()["rows"]
-    found = []
-    for test, label in LABELS.items():
-        mine = [row for row in rows if row["test"] == test]
-        same = [row["false_positives"] for row in mine if row["variant_by_track_sd"] == 0]
-        other = [row["false_positives"] for row in mine if row["variant_by_track_sd"] > 0]
-        covered = [row["coverage"] for row in mine if row["coverage"] is not None]
-        coverage = (min(covered), max(covered)) if covered else None
-        found.append(
-            Rates(
-                test,
-                label,
-                (min(same), max(same)),
-                (min(other), max(other)),
-                coverage,
-                min(row["studies"] for row in mine),
-            )
-        )
-    return tuple(found)
-
-
-def percent(low: float, high: float) -> str:
-    """`3.9 to 5.1 %`; one number where they agree.
-
-    >>> percent(0.039, 0.051)
-    '3.9 to 5.1 %'
+    Returns:
+        differences (study, variant), mean squares, and of each arm the run means (study, run), the reference last.
     """
-    first, last = f"{100 * low:.1f}", f"{100 * high:.1f}"
-    return f"{first} %" if first == last else f"{first} to {last} %"
-
-
-def about() -> str:
-    """One sentence on the simulated studies."""
-    given = record()["about"]
-    return (
-        f"Simulated studies without an effect: {given['seeds']} seeds, {given['tracks']} "
-        "tracks, track SD "
-        f"{given['track_sd']} dB, residual SD {given['residual_sd']} dB, run SD 0.05 to "
-        "0.30 dB, nominal level 5 %."
+    counts = [*design.runs, design.reference_runs]
+    scale = np.asarray(times or [1.0] * len(counts))
+    deep = design.items if design.test in OVER_ITEMS else 0
+    cells = max(design.items, 1)
+    means, residuals, columns = [], [], []
+    for n, k in zip(counts, scale, strict=True):
+        own = rng.normal(0, spread.residual * k / n**0.5, (studies, deep)) if deep else np.zeros((studies, 1))
+        item = own + rng.normal(0, spread.cell, own.shape) if deep else own
+        noise = rng.normal(0, spread.residual * k / cells**0.5, (studies, n))
+        if deep:  # what the runs' residuals have in common is in `own`
+            noise -= noise.mean(axis=1, keepdims=True)
+        run = rng.normal(0, spread.run * k, (studies, n)) + noise
+        freedom = (n - 1) * max(deep - 1, 1)
+        residuals.append(
+            (spread.residual * k) ** 2 * rng.chisquare(freedom, studies) / freedom if deep else 0 * run[:, 0]
+        )
+        means.append(run + item.mean(axis=1, keepdims=True))
+        columns.append(item)
+    spreads = [arm.var(axis=1, ddof=1) for arm in means]
+    item = np.stack([(arm - columns[-1]).var(axis=1, ddof=1) if deep else 0 * arm[:, 0] for arm in columns[:-1]], 1)
+    squares = MeanSquares(
+        np.array(counts[:-1], float),
+        np.stack(spreads[:-1], 1),
+        np.stack(residuals[:-1], 1),
+        np.array([counts[-1]], float),
+        spreads[-1][:, None],
+        residuals[-1][:, None],
+        np.full(len(counts) - 1, deep),
+        item,
     )
+    centres = np.stack([arm.mean(axis=1) for arm in means], 1)
+    return centres[:, :-1] - centres[:, -1:], squares, means
+
+
+def errors_of(design: Design, squares: MeanSquares, means: Sequence[np.ndarray]) -> Errors:
+    """Standard errors and degrees of freedom that the design's test takes."""
+    if design.test in ("crossed", "half_pooled"):
+        return errors(squares)
+    n, m = squares.runs, squares.reference_runs
+    if design.test == "paired":
+        many = min(min(design.runs), design.reference_runs)
+        pairs = [(arm[:, :many] - means[-1][:, :many]).var(axis=1, ddof=1) / many for arm in means[:-1]]
+        return Errors(np.sqrt(np.stack(pairs, 1)), np.full(len(n), many - 1.0), np.zeros(len(n), bool))
+    a, b = squares.run / n, squares.reference_run / m
+    if design.test == "student":
+        df = n + m - 2
+        pooled = ((n - 1) * squares.run + (m - 1) * squares.reference_run) / df
+        return Errors(np.sqrt(pooled * (1 / n + 1 / m)), df, np.zeros(len(n), bool))
+    return Errors(np.sqrt(a + b), (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1)), np.zeros(len(n), bool))
+
+
+def simulate(
+    blocks: Sequence[Design], spread: Spread, level: float, difference: float, studies: int = 0
+) -> Calibration | None:
+    """The rates of a study whose family is made of `blocks`, each with a reference of its own; None where its test is
+    not simulated or nothing varies.
+    """
+    if not blocks or blocks[0].test not in SIMULATED or not (spread.run > 0 or spread.residual > 0):
+        return None
+    size = max(len(block.runs) for block in blocks) * max(blocks[0].items, 10)
+    studies = studies or int(np.clip(2e6 / size, 500, 2_000))
+    alike, covered, found = _rates(blocks, spread, studies, {}, difference)
+    worst, case = alike, ""
+    for words, (arm, times) in UNEQUAL.items():
+        rate = _rates(blocks, spread, studies, {arm: times}, difference)[0]
+        if rate > worst and (len(blocks[0].runs) > 1 or arm == "reference"):
+            worst, case = rate, words
+    family = sum(len(block.runs) for block in blocks)
+    return Calibration(studies, family, level, alike, covered, difference, found, worst, case)
+
+
+def _rates(
+    blocks: Sequence[Design], spread: Spread, studies: int, unequal: dict[str, float], difference: float
+) -> tuple[float, float, float]:
+    rng = np.random.default_rng(SEED)
+    some = np.zeros(studies, bool)
+    covered, found = [], []
+    for block in blocks:
+        times = [1.0] * (len(block.runs) + 1)
+        times[0], times[-1] = unequal.get("variant", 1.0), unequal.get("reference", 1.0)
+        differences, squares, means = draw(block, spread, studies, rng, times)
+        each = errors_of(block, squares, means)
+        p = p_values(differences, each)
+        some |= (p < block.alpha).any(axis=1)
+        covered.append(float(np.mean(np.abs(differences) <= scipy_stats.t.ppf(0.975, each.df) * each.se)))
+        found.append(float(np.mean(p_values(differences + difference, each) < block.alpha)))
+    return float(some.mean()), float(np.mean(covered)), float(np.mean(found))

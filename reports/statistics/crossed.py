@@ -11,35 +11,14 @@ Treating items as random asks whether the difference would hold for other items 
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from reports.statistics import half_pooled
 from reports.statistics.hypothesis_tests import NAN, Result, from_se, not_possible, variance
-
-POOL = 1.25
-
-
-@dataclass(frozen=True)
-class Components:
-    """Variances of a difference of two arms over seeds and items, in the metric's unit squared.
-
-    Attributes:
-        run: what the runs contribute to the squared standard error of the difference, with the
-            residual they carry.
-        item: what variant-by-item variation contributes, with the residual it carries.
-        residual: the run-by-item part, contained in both of the others.
-        total: squared standard error of the difference: run + item - residual, where a part below
-            1.25 times the residual counts as the residual.
-        df: Satterthwaite degrees of freedom of `total`.
-    """
-
-    run: float
-    item: float
-    residual: float
-    total: float
-    df: float
 
 
 def align(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -53,62 +32,67 @@ def align(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, lis
     return x[:, whole], y[:, whole], [str(name) for name in left_out]
 
 
-def components(a: np.ndarray, b: np.ndarray) -> Components:
-    """Variance components of mean(a) - mean(b), from mean squares.
-
-    Shape:
-        a: (seed, item); b: (seed, item), the same items; at least two seeds in each and two items.
-    """
-    items = a.shape[1]
-    terms: list[tuple[float, float]] = []
-    run = residual = 0.0
-    for arm in (a, b):
-        n = arm.shape[0]
-        part = variance(arm.mean(axis=1).tolist()) / n
-        left = arm - arm.mean(axis=1, keepdims=True) - arm.mean(axis=0) + arm.mean()
-        square = float((left**2).sum()) / ((n - 1) * (items - 1)) / (n * items)
-        run, residual = run + part, residual + square
-        terms += [(part, n - 1), (square, (n - 1) * (items - 1))]
-    item = variance((a.mean(axis=0) - b.mean(axis=0)).tolist()) / items
-    # A mean square not clearly above the residual's is taken as the residual (Bancroft's sometimes
-    # pooling): negative variances cannot occur, and the upward bias of merely cutting them off at
-    # zero, which makes the test too timid where runs hardly differ, is balanced.
-    runs_differ, items_differ = run > POOL * residual, item > POOL * residual
-    total = (run if runs_differ else residual) + (item if items_differ else residual) - residual
-    runs, residuals = terms[0::2], terms[1::2]
-    if runs_differ and items_differ:
-        terms = [*runs, *residuals, (item, items - 1)]
-    elif runs_differ:
-        terms = runs
-    else:
-        terms = [(item, items - 1)] if items_differ else residuals
-    spread = sum(part**2 / df for part, df in terms)
-    return Components(run, item, residual, total, total**2 / spread if spread > 0 else NAN)
-
-
 def crossed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
-    """Variance-component t over seeds and items, Satterthwaite degrees of freedom [Satterthwaite
-    1946].
+    """The seeds x items t of one variant that shares its reference with no other."""
+    return family({"": (a, b)}, alpha, item)[""]
+
+
+def family(
+    arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], alpha: float = 0.05, item: str = "track"
+) -> dict[str, Result]:
+    """The half-pooled t over seeds and items of several variants that share a reference, by variant.
+
+    Args:
+        arms: variant -> its table (seed x item) and its reference's.
     """
     label = f"seeds x {item}s t"
-    x, y, left_out = align(a, b)
-    n, items = (x.shape[0], y.shape[0]), x.shape[1]
-    difference = float(x.mean() - y.mean()) if items and min(n) else NAN
-    why = ""
-    if min(n) < 2:
-        why = "needs two runs in each arm: one run cannot show how much runs differ"
-    elif items < 2:
-        why = f"needs two {item}s that every run of both arms has"
-    if why:
-        return not_possible("crossed", label, n, items, why, difference)
-    found = components(x, y)
-    note = ""
-    if left_out:
-        note = f"{len(left_out)} {item}(s) without a score in some run left out: {', '.join(left_out[:5])}"
-        note += " and more" if len(left_out) > 5 else ""
-    return from_se(
-        "crossed", label, difference, math.sqrt(found.total), found.df, n, alpha=alpha, items=items, note=note
-    )
+    able, out, notes = {}, {}, {}
+    for name, (a, b) in arms.items():
+        x, y, left_out = align(a, b)
+        if why := _impossible(x, y, item):
+            difference = float(x.mean() - y.mean()) if x.size and y.size else NAN
+            out[name] = not_possible("crossed", label, (len(x), len(y)), x.shape[1], why, difference)
+            continue
+        able[name] = (x, y)
+        if left_out:
+            more = " and more" if len(left_out) > 5 else ""
+            lacking = f"{len(left_out)} {item}(s) without a score in some run left out"
+            notes[name] = f"{lacking}: {', '.join(left_out[:5])}{more}"
+    for name, result in half_pooled.results(able, "crossed", label, alpha).items():
+        out[name] = replace(result, note="; ".join(filter(None, (notes.get(name, ""), result.note))))
+    return {name: out[name] for name in arms}
+
+
+def _impossible(x: np.ndarray, y: np.ndarray, item: str) -> str:
+    """Why two aligned arms cannot be tested over runs and items; empty if they can."""
+    if min(len(x), len(y)) < 2:
+        return "needs two runs in each arm: one run cannot show how much runs differ"
+    return f"needs two {item}s that every run of both arms has" if x.shape[1] < 2 else ""
+
+
+def paired_crossed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
+    """The seeds x items t of the differences of equal seeds: for arms whose equal seeds share trainings or luck.
+
+    With d the differences (seed, item), Var(mean d) = (seed MS + item MS - residual MS) / (seeds items), not less than
+    its residual part.
+    """
+    label = f"seed-paired seeds x {item}s t"
+    seeds = a.index.intersection(b.index)
+    x, y, _ = align(a.loc[seeds], b.loc[seeds])
+    if why := _impossible(x, y, item):
+        why = why.replace("runs in each arm", "seeds that both arms have")
+        return not_possible("paired_crossed", label, (len(x), len(y)), x.shape[1], why)
+    d = x - y
+    many, items = d.shape
+    left = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()
+    residual = float((left**2).sum()) / ((many - 1) * (items - 1)) / (many * items)
+    parts = variance(d.mean(axis=1).tolist()) / many, variance(d.mean(axis=0).tolist()) / items
+    total = max(parts[0] + parts[1] - residual, residual)
+    spread = parts[0] ** 2 / (many - 1) + max(parts[1], residual) ** 2 / (items - 1)
+    spread += residual**2 / ((many - 1) * (items - 1))
+    df = total**2 / spread if spread > 0 else NAN
+    n = (many, many)
+    return from_se("paired_crossed", label, float(d.mean()), math.sqrt(total), df, n, alpha=alpha, items=items)
 
 
 def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:

@@ -1,68 +1,146 @@
-"""Power of a two-arm comparison of runs, and the seeds a next study needs."""
+"""Power of one contrast of a design, and what a next study needs."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats as scipy_stats
 
+from reports.statistics.half_pooled import MeanSquares, errors
 from reports.statistics.hypothesis_tests import noncentral_cdf
 
+OVER_ITEMS = ("crossed", "paired_crossed", "mixed", "bootstrap")
+POOLED = ("crossed", "half_pooled", "mixed", "bootstrap")
 
-def power(difference: float, sd: float, runs: int, alpha: float, item_variance: float = 0.0) -> float:
-    """Power of the two-sided two-sample t test with `runs` runs an arm.
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations of scores, alike in all arms, in the metric's unit.
+
+    Attributes:
+        run: between runs of one variant, over infinitely many items.
+        cell: of variant x item, over infinitely many runs; zero without items.
+        residual: of one run on one item; zero without items.
+    """
+
+    run: float
+    cell: float = 0.0
+    residual: float = 0.0
+
+
+@dataclass(frozen=True)
+class Design:
+    """How many variants, runs and items a reference is compared over, and how.
+
+    Attributes:
+        runs: of each variant, at least two; reference_runs: of their reference.
+        items: tracks that all runs are scored on; 0 where a run has one score.
+        alpha: level of one contrast after the correction.
+    """
+
+    test: str
+    runs: tuple[int, ...]
+    reference_runs: int
+    items: int
+    alpha: float
+
+    def with_runs(self, runs: int) -> "Design":
+        """The design with so many runs in every arm."""
+        return replace(self, runs=(runs,) * len(self.runs), reference_runs=runs)
+
+
+def expected_errors(design: Design, spread: Spread) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a contrast at the expected mean squares.
+
+    The variance between run means of an arm is run² + residual²/items; the variance over items of the difference of
+    two arms is 2 cell² + residual² (1/n + 1/m).
+    """
+    pooled = design.test in POOLED
+    runs = np.array(design.runs if pooled else design.runs[:1], float)
+    over_items = design.test in OVER_ITEMS and design.items > 0
+    cells = max(design.items, 1)
+    many = float(design.reference_runs)
+    run = np.full(len(runs), spread.run**2 + spread.residual**2 / cells)
+    residual = np.full(len(runs), spread.residual**2 if over_items else 0.0)
+    item = 2 * spread.cell**2 + residual * (1 / runs + 1 / many)
+    found = errors(
+        MeanSquares(
+            runs,
+            run,
+            residual,
+            np.array([many]),
+            run[:1],
+            residual[:1],
+            np.full(len(runs), design.items if over_items else 0),
+            item if over_items else np.zeros(len(runs)),
+        )
+    )
+    return float(found.se[0]), float(found.df[0])
+
+
+def power(difference: float, se: float, df: float, alpha: float) -> float:
+    """Power of the two-sided t test of a difference with standard error `se`.
 
     Args:
-        difference: true difference, in the unit of `sd`.
-        sd: standard deviation between runs of one variant.
-        runs: runs an arm, at least 2.
         alpha: level after correction.
-        item_variance: part of the squared standard error that more runs do not reduce
-            (variant-by-item variance over the number of items).
     """
-    from_runs = 2 * sd**2 / runs
-    total = from_runs + item_variance
-    df = 2 * (runs - 1) * (total / from_runs) ** 2 if from_runs > 0 else math.inf
-    if total <= 0:
+    if not se > 0:
         return 1.0
     df = min(df, 1e6)
-    limit = float(scipy_stats.t.ppf(1 - alpha / 2, df))
-    shift = abs(difference) / math.sqrt(total)
+    limit, shift = float(scipy_stats.t.ppf(1 - alpha / 2, df)), abs(difference) / se
     return 1.0 - noncentral_cdf(limit, df, shift) + noncentral_cdf(-limit, df, shift)
 
 
-def detectable(sd: float, runs: int, alpha: float, item_variance: float = 0.0, wanted: float = 0.8) -> float:
-    """The smallest difference found with `wanted` power; NaN without spread or with one run."""
+def detectable(se: float, df: float, alpha: float, wanted: float = 0.8) -> float:
+    """The smallest difference found with `wanted` power; NaN without a standard error."""
     from scipy.optimize import brentq
 
-    if runs < 2 or not sd > 0:
+    if not (se > 0 and df > 0):
         return float("nan")
-    scale = math.sqrt(2 * sd**2 / runs + item_variance)
 
     def short(multiple: float) -> float:
-        return power(multiple * scale, sd, runs, alpha, item_variance) - wanted
+        return power(multiple, 1.0, df, alpha) - wanted
 
     high = 4.0
     while short(high) < 0 and high < 1e4:
         high *= 2
-    return float(brentq(short, 0.0, high, xtol=1e-6)) * scale
+    return float(brentq(short, 0.0, high, xtol=1e-6)) * se
 
 
-def runs_needed(
-    difference: float, sd: float, alpha: float, item_variance: float = 0.0, wanted: float = 0.8, limit: int = 1_000
+def fewest(
+    difference: float,
+    errors_with: Callable[[int], tuple[float, float]],
+    alpha: float,
+    wanted: float = 0.8,
+    limit: int = 1_000,
 ) -> int:
-    """The fewest runs an arm that find `difference` with `wanted` power; 0 if not even `limit`
-    do.
+    """The fewest runs (or items), at least two, that find `difference` with `wanted` power; 0 if not even `limit` do.
+
+    Args:
+        errors_with: standard error and degrees of freedom with so many.
     """
     low, high = 2, limit
-    if power(difference, sd, limit, alpha, item_variance) < wanted:
+    if power(difference, *errors_with(limit), alpha) < wanted:
         return 0
     while low < high:
         middle = (low + high) // 2
-        if power(difference, sd, middle, alpha, item_variance) >= wanted:
+        if power(difference, *errors_with(middle), alpha) >= wanted:
             high = middle
         else:
             low = middle + 1
     return low
+
+
+def reference_runs(design: Design) -> int:
+    """Runs of the reference with which a design of equal total cost has the least variance: √k times a variant's.
+
+    The variance of a contrast is proportional to 1/n + 1/m, the cost to k n + m [Dunnett 1955].
+    """
+    each = sum(design.runs) + design.reference_runs
+    k = len(design.runs)
+    n = each / (k + math.sqrt(k))
+    return max(design.reference_runs, round(math.sqrt(k) * n))
 
 
 def nice_differences(detected: float) -> tuple[float, ...]:

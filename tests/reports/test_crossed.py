@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as oracle
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
-from reports.statistics import calibration, crossed, mixed
+from reports.statistics import crossed, half_pooled, mixed
 
 
 def arms(
@@ -45,33 +45,48 @@ def anova(a: pd.DataFrame, b: pd.DataFrame) -> tuple[float, float, float]:
     return run, cell, left / (2 * (seeds - 1) * (items - 1))
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_components_are_the_expected_mean_squares(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_mean_squares_are_those_of_an_anova(seed: int) -> None:
     a, b = arms(seed, run_sd=[0.0, 0.3][seed % 2], cell_sd=[0.0, 0.0, 0.5][seed % 3], items=8)
     run, cell, residual = anova(a, b)
-    # Var(difference) = 2/(seeds items) (run MS + cell MS - residual MS) for equal numbers of
-    # seeds.
+    found = half_pooled.of_arms([(a.to_numpy(), b.to_numpy())])
+    # Of two arms with 5 runs: what is one mean square there is the mean of both arms' here.
+    assert (found.run[0] + found.reference_run[0]) / 2 * 8 == pytest.approx(run)
+    assert (found.residual[0] + found.reference_residual[0]) / 2 == pytest.approx(residual)
+    assert found.item[0] * 5 / 2 == pytest.approx(cell)
+    # Var(difference) = 2/(seeds items) (run MS + cell MS - residual MS) for equal numbers of seeds.
     scale = 2 / (5 * 8)
-    found = crossed.components(a.to_numpy(), b.to_numpy())
-    parts = found.run, found.item, found.residual
-    assert parts == pytest.approx((scale * run, scale * cell, scale * residual))
-    used = [x if x > 1.25 * residual else residual for x in (run, cell)]
-    assert found.total == pytest.approx(scale * (used[0] + used[1] - residual))
     result = crossed.crossed(a, b)
-    t = (a.to_numpy().mean() - b.to_numpy().mean()) / math.sqrt(found.total)
+    total = max(scale * (run + cell - residual), scale * residual)
+    t = (a.to_numpy().mean() - b.to_numpy().mean()) / math.sqrt(total)
     assert result.statistic == pytest.approx(t)
-    assert result.p == pytest.approx(2 * oracle.t.sf(abs(t), found.df))
+    assert result.p == pytest.approx(2 * oracle.t.sf(abs(t), result.df))
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_without_items_effects_it_is_welch_on_runs(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_the_seed_paired_test_is_the_anova_of_the_differences(seed: int) -> None:
+    import statsmodels.api as sm
+    from statsmodels.formula.api import ols
+
+    a, b = arms(seed, items=9)
+    d = (a - b).stack().rename_axis(["seed", "item"]).rename("d").reset_index()
+    square = sm.stats.anova_lm(ols("d ~ C(seed) + C(item)", d).fit())["mean_sq"]
+    total = max(square.iloc[0] + square.iloc[1] - square.iloc[2], square.iloc[2]) / (5 * 9)
+    found = crossed.paired_crossed(a, b)
+    assert found.se == pytest.approx(math.sqrt(total))
+    assert found.difference == pytest.approx(d["d"].mean())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_without_items_effects_its_error_is_that_of_welch_on_runs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     run = rng.normal(0, 1, (2, 4, 1))
     noise = rng.normal(0, 1e-6, (2, 4, 10))
     a, b = (pd.DataFrame(run[k] + noise[k]) for k in (0, 1))
     theirs = oracle.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)
     ours = crossed.crossed(a, b)
-    assert (ours.statistic, ours.df, ours.p) == pytest.approx((theirs.statistic, theirs.df, theirs.pvalue), rel=1e-4)
+    assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-4)
+    assert theirs.df - 1e-3 <= ours.df <= 6 + 1e-3  # between Welch's and Student's
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -156,12 +171,3 @@ def test_it_is_honest_where_the_naive_test_is_not() -> None:
     # 400 studies: the standard error of a 5 % rate is 1.1 points.
     assert 0.017 < rates["crossed"] < 0.083
     assert rates["naive"] > 0.4
-
-
-def test_recorded_simulation_keeps_the_promise() -> None:
-    record = calibration.record()["rows"]
-    default = [row for row in record if row["test"] == "crossed"]
-    assert len(default) == 12 and all(row["studies"] >= 2_000 for row in default)
-    assert all(0.03 <= row["false_positives"] <= 0.065 for row in default)
-    assert all(0.935 <= row["coverage"] <= 0.97 for row in default)
-    assert set(calibration.LABELS) == {row["test"] for row in record}

@@ -112,7 +112,7 @@ def test_zero_spread_is_not_significance(tmp_path: Path) -> None:
 def test_items_make_the_crossed_test_primary(tmp_path: Path) -> None:
     main = reports.read(study(tmp_path, ARMS, tracks=4)).main
     assert (main.test, main.item, main.items) == ("crossed", "track", 4)
-    assert reports.read(study(tmp_path / "b", ARMS)).main.test == "welch"
+    assert reports.read(study(tmp_path / "b", ARMS)).main.test == "half_pooled"
 
 
 def test_declared_test_wins_and_falls_back_in_words(tmp_path: Path) -> None:

@@ -83,25 +83,8 @@ def test_published_examples_of_r() -> None:
     wilcoxon = hypothesis_tests.wilcoxon(dict(enumerate(first)), dict(enumerate(second)))
     assert wilcoxon.p == pytest.approx(0.03906, abs=5e-6)
     # ?power.t.test: power.t.test(n = 20, delta = 1, sd = 1) and (power = .90, delta = 1): n 22.02.
-    assert power.power(1, 1, 20, 0.05) == pytest.approx(0.8689528, abs=1e-6)
-    assert power.runs_needed(1, 1, 0.05, wanted=0.9) == 23
-
-
-def test_power_of_the_crossed_design_by_simulation() -> None:
-    from reports.statistics import crossed
-
-    rng = np.random.default_rng(0)
-    run_sd, cell_sd, residual, items, runs, effect = 0.15, 0.3, 0.3, 20, 5, 0.35
-    hits = []
-    for _ in range(400):
-        arms = []
-        for mean in (effect, 0.0):
-            cell, run = rng.normal(0, cell_sd, items), rng.normal(0, run_sd, (runs, 1))
-            arms.append(pd.DataFrame(mean + cell + run + rng.normal(0, residual, (runs, items))))
-        hits.append(crossed.crossed(*arms).p < 0.05)
-    sd = math.sqrt(run_sd**2 + residual**2 / items)
-    expected = power.power(effect, sd, runs, 0.05, item_variance=2 * cell_sd**2 / items)
-    assert np.mean(hits) == pytest.approx(expected, abs=0.08)
+    assert power.power(1, math.sqrt(2 / 20), 38, 0.05) == pytest.approx(0.8689528, abs=1e-6)
+    assert power.fewest(1, lambda n: (math.sqrt(2 / n), 2 * n - 2), 0.05, wanted=0.9) == 23
 
 
 def marks(drawing: str) -> list[float]:

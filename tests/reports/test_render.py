@@ -104,7 +104,7 @@ def test_own_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "test",
         "naive_p",
     }
-    assert contrast["test"] == "welch" and contrast["n"] == [4, 4] and contrast["family"] == 1
+    assert contrast["test"] == "half_pooled" and contrast["n"] == [4, 4] and contrast["family"] == 1
 
 
 @pytest.mark.parametrize(

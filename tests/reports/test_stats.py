@@ -136,19 +136,20 @@ def test_noncentral_t_is_scipys_where_scipy_has_one(df: float) -> None:
 @pytest.mark.parametrize("effect, runs, alpha", [(0.5, 5, 0.05), (2.0, 5, 0.005), (1.5, 10, 0.0083), (0.3, 40, 0.05)])
 def test_power_is_statsmodels(effect: float, runs: int, alpha: float) -> None:
     theirs = TTestIndPower().power(effect, runs, alpha)
-    assert power.power(effect * 0.7, 0.7, runs, alpha) == pytest.approx(theirs, abs=1e-6)
-    least = power.detectable(0.7, runs, alpha)
+    design, spread = power.Design("welch", (runs,), runs, 0, alpha), power.Spread(0.7)
+    errors = power.expected_errors(design, spread)
+    assert power.power(effect * 0.7, *errors, alpha) == pytest.approx(theirs, abs=1e-6)
+    least = power.detectable(*errors, alpha)
     assert TTestIndPower().power(least / 0.7, runs, alpha) == pytest.approx(0.8, abs=1e-4)
-    needed = power.runs_needed(least * 0.999, 0.7, alpha)
+    needed = power.fewest(least * 0.999, lambda n: power.expected_errors(design.with_runs(n), spread), alpha)
     assert needed == runs + 1
 
 
 def test_power_where_runs_do_not_help() -> None:
     # Variant-by-item variance alone gives a standard error of 0.1, which no number of runs lowers.
-    assert power.runs_needed(0.1, 0.2, 0.05, item_variance=0.01) == 0
-    assert power.power(0.1, 1e-6, 50, 0.05, item_variance=0.01) == pytest.approx(
-        oracle.norm.sf(oracle.norm.isf(0.025) - 1) + oracle.norm.cdf(-oracle.norm.isf(0.025) - 1), abs=1e-4
-    )
+    design, spread = power.Design("crossed", (2,), 2, 50, 0.05), power.Spread(0.2, cell=0.5)
+    assert power.fewest(0.1, lambda n: power.expected_errors(design.with_runs(n), spread), 0.05) == 0
+    assert power.expected_errors(design.with_runs(10**9), spread)[0] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
