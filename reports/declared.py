@@ -1,5 +1,6 @@
 """What was declared against what ran: deviations, cautions, devices. One sentence each."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import pandas as pd

@@ -1,14 +1,19 @@
 """The design of a study as its tables show it: runs, tracks, family and spread, and what it could have found."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from reports.findings import Comparison, Contrast, Power
+from reports.inputs.tables import item_scores, read_scores, run_scores, select, track_scores
 from reports.statistics import crossed
+from reports.statistics.calibration import Calibration, simulate
 from reports.statistics.half_pooled import of_arms
+from reports.statistics.hypothesis_tests import variance
 from reports.statistics.power import (
     OVER_ITEMS,
     Design,
@@ -86,12 +91,62 @@ def _spread(main: Comparison, made: list[Contrast], tables: Tables) -> Spread:
         pairs = [crossed.align(*tables[c.variant])[:2] for c in made if c.variant in tables]
         pairs = [(x, y) for x, y in pairs if min(len(x), len(y)) > 1 and x.shape[1] > 1]
         if pairs:
-            found = of_arms(pairs)
-            residual = float(np.mean([found.residual, found.reference_residual]))
-            run = float(np.mean([found.run, found.reference_run]) - np.mean(residual / found.items))
-            both = 1 / found.runs + 1 / found.reference_runs
-            cell = float(np.mean(found.item - residual * both)) / 2
-            return Spread(*(math.sqrt(max(0.0, part)) for part in (run, cell, residual)))
+            return _components(pairs)
     spread = [(row.sd**2, len(row.runs) - 1) for row in main.rows if not math.isnan(row.sd)]
     df = sum(dof for _, dof in spread)
     return Spread(math.sqrt(sum(var * dof for var, dof in spread) / df) if df else 0.0)
+
+
+def _components(pairs: list[tuple[np.ndarray, np.ndarray]]) -> Spread:
+    found = of_arms(pairs)
+    residual = float(np.mean([found.residual, found.reference_residual]))
+    run = float(np.mean([found.run, found.reference_run]) - np.mean(residual / found.items))
+    both = 1 / found.runs + 1 / found.reference_runs
+    cell = float(np.mean(found.item - residual * both)) / 2
+    return Spread(*(math.sqrt(max(0.0, part)) for part in (run, cell, residual)))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a study that has not run can find: see `Power` and `Calibration`; NaN and None where it cannot be told."""
+
+    detectable: float
+    reference_runs: int
+    calibration: Calibration | None
+
+
+def planned(
+    test: str, blocks: Sequence[int], seeds: int, items: int, spread: Spread, alpha: float, level: float
+) -> Planned:
+    """What a study of so many seeds per variant can find.
+
+    Args:
+        test: the declared one; empty for the default of such scores.
+        blocks: how many variants each reference is compared with.
+        items: tracks; 0 where a run has one score.
+        alpha: level of the family; level: of one contrast after the correction.
+    """
+    if seeds < 2 or not (spread.run > 0 or spread.residual > 0):
+        return Planned(math.nan, 0, None)
+    test = test or ("crossed" if items else "half_pooled")
+    designs = [Design(test, (seeds,) * many, seeds, items, level) for many in blocks if many]
+    first = max(designs, key=lambda block: len(block.runs))
+    least = detectable(*expected_errors(first, spread), level)
+    more = reference_runs(first) if len(first.runs) > 2 else 0
+    return Planned(least, more if more > 1.3 * seeds else 0, simulate(designs, spread, alpha, least))
+
+
+def spread_of(path: Path, metric: str, target: str) -> tuple[Spread, int, int] | None:
+    """Variance components of a score table, its tracks, and degrees of freedom between runs; None with too few runs."""
+    rows = select(read_scores(path), metric, target)
+    runs = [list(each.values()) for each in run_scores(rows).values() if len(each) > 1]
+    df = sum(len(each) - 1 for each in runs)
+    if not df:
+        return None
+    tables = [table.dropna(axis=1) for table in item_scores(track_scores(rows)).values()]
+    tables = [table for table in tables if len(table) > 1 and table.shape[1] > 1]
+    if len(tables) > 1:
+        aligned = [crossed.align(table, tables[0])[:2] for table in tables[1:]]
+        if pairs := [(x, y) for x, y in aligned if x.shape[1] > 1]:
+            return _components(pairs), max(x.shape[1] for x, _ in pairs), df
+    return Spread(math.sqrt(sum((len(each) - 1) * variance(each) for each in runs) / df)), 0, df

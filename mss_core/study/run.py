@@ -376,7 +376,7 @@ def _print_plan(
     from mss_core.study.dry_run import show
     from mss_core.study.dry_run.cost import here
     from mss_core.study.dry_run.power import reach
-    from reports.statistics.power import detectable
+    from reports import design
 
     cpus, gpus = (
         given if given is not None else found for given, found in zip((options.cpus, options.gpus), here(), strict=True)
@@ -387,7 +387,7 @@ def _print_plan(
     if probed:
         plan = make_plan(plan.trials, store, set_aside=False)  # data sets that the probe prepared are there now
     cost = show.quote(plan, store, cpus, gpus, not options.in_process, probed)
-    found = reach(study, store, seeds, detectable)
+    found = reach(study, store, seeds, design)
     if options.json:
         print(json.dumps(show.as_json(title, plan, binder.absent, cost, found, study.test), indent=1))
     else:

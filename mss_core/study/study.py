@@ -58,7 +58,8 @@ class Study:
         smoke_levels, smoke_seeds: the levels (by factor) and seeds that a smoke run keeps; all where not named.
         rehearsal: whether ``smoke`` is the cut of a rehearsal.
         cut: what a smoke run left out, as a sentence.
-        test, alpha, correction: the declared primary test.
+        test, alpha, correction: the declared primary test; an empty one is the default of the report for such scores:
+            seeds x tracks where there are tracks, seeds and clips where there are predictions.
         margin: differences smaller than this, in the unit of the scores, count as none: asks for equivalence tests.
         exclude: tracks, targets and trials (``"vocals/seed1"``) left out of the report by rule.
         search: hyperparameters searched before the trials are planned, where ``--search`` asks for it; a study
@@ -86,7 +87,7 @@ class Study:
     design: Callable[[Sequence[Factor]], list[Variant]] = one_at_a_time
     own_metrics: Mapping[str, Metric] = field(default_factory=dict)
     higher_is_better: bool | None = None
-    test: str = "welch"
+    test: str = ""
     alpha: float = 0.05
     correction: str = "bonferroni"
     margin: float | None = None

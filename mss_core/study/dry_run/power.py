@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from mss_core.artefact import read_scores
 from mss_core.store import Store
 from mss_core.study.study import Study
 from reports.contract import SPELLINGS, least_p, significant_p
@@ -22,10 +24,11 @@ class Reach:
     """What a study's declared test can find.
 
     Attributes:
-        sd: standard deviation between seeds of one variant, in the metric's unit.
-        basis: where ``sd`` comes from.
         level: alpha after the correction, as for the smallest p of the family.
-        detectable: smallest difference found with 80 % power.
+        sd: standard deviation between seeds of one variant, in the metric's unit.
+        tracks: how many are counted as a sample beside the seeds.
+        basis: where ``sd`` comes from.
+        plan: smallest difference found with 80 % power, and rates in simulated studies of this design.
         smallest_p: the least p the test can give with so many seeds; 0 where it has no such bound.
         significant: the largest p that can be significant, if all other contrasts have it, too.
     """
@@ -34,15 +37,22 @@ class Reach:
     family: int
     level: float
     sd: float
+    tracks: int
     basis: str
-    detectable: float
+    plan: Any
     smallest_p: float
     significant: float
+
+    @property
+    def detectable(self) -> float:
+        """The smallest difference found with 80 % power; NaN where it cannot be told."""
+        return float(self.plan.detectable)
 
     def warning(self, test: str) -> str:
         """A sentence where no difference can become significant, however large; else empty."""
         if self.seeds < 2:
-            return f"WARNING: with {self.seeds} seed the {test} test cannot be made: nothing can become significant."
+            name = test or "default"
+            return f"WARNING: with {self.seeds} seed the {name} test cannot be made: nothing can become significant."
         if self.smallest_p > self.significant:
             return (
                 f"WARNING: the declared test ({test}) with {self.seeds} seeds gives p >= {self.smallest_p:.4g}, "
@@ -52,38 +62,45 @@ class Reach:
         return ""
 
 
-def spread(store: Store, name: str, metric: str, target: str) -> tuple[float, str] | None:
-    """Pooled standard deviation between seeds in the store's earlier runs of a study, and where it comes from."""
-    best: tuple[int, float, str] | None = None
+def spread(
+    store: Store, name: str, metric: str, target: str, spread_of: Callable[[Path, str, str], Any]
+) -> tuple[Any, int, str] | None:
+    """Spread of scores in the store's earlier runs of a study, its tracks, and where it comes from.
+
+    Smoke runs are passed over: their scores are of tiny trainings, and differ by other amounts.
+    """
+    best: tuple[int, Any, int, str] | None = None
     for path in sorted(store.root.glob("studies/*/scores.csv")):
-        if path.parent.name != name and not path.parent.name.startswith(f"{name}-"):
+        title = path.parent.name
+        if title != name and not title.startswith(f"{name}-") or title.startswith(f"{name}-smoke"):
             continue
-        table = read_scores(path.parent)
-        table = table[(table["metric"] == metric) & (table["target"] == target)].dropna(subset=["score"])
-        runs = table.groupby(["variant", "seed"])["score"].mean()
-        groups = [group for _, group in runs.groupby("variant") if len(group) > 1]
-        freedom = sum(len(group) - 1 for group in groups)
-        if freedom and (best is None or freedom > best[0]):
-            pooled = (sum(group.var(ddof=1) * (len(group) - 1) for group in groups) / freedom) ** 0.5
-            best = freedom, float(pooled), f"{path.parent.name}, {freedom} degrees of freedom"
+        try:
+            found = spread_of(path, metric, target)
+        except ValueError:  # an older table without this metric
+            continue
+        if found and (best is None or found[2] > best[0]):
+            best = found[2], found[0], found[1], f"{title}, {found[2]} degrees of freedom"
     return best and best[1:]
 
 
-def reach(study: Study, store: Store, seeds: int, detectable: Callable[[float, int, float], float]) -> Reach:
+def reach(study: Study, store: Store, seeds: int, design: Any) -> Reach:
     """What the declared test can find with so many seeds.
 
     Args:
-        detectable: (standard deviation, runs an arm, level) -> smallest difference found with 80 % power.
+        design: the module reports.design, which mss_core does not import.
     """
-    references = study.references()
-    family = max(1, sum(name != reference.name for name, reference in references.items()))
+    against = Counter(reference.name for name, reference in study.references().items() if name != reference.name)
+    family = max(1, against.total())
     correction = SPELLINGS.get(study.correction, study.correction)
     level = study.alpha if correction == "none" else study.alpha / family
-    possible = significant_p(correction, study.alpha, family)
+    possible, least = significant_p(correction, study.alpha, family), least_p(study.test, seeds)
     if study.test == "item_means":  # songs, not seeds, are the sample: how much they differ is known afterwards
-        return Reach(seeds, family, level, math.nan, "", math.nan, 0.0, possible)
-    sd, basis = spread(store, study.name, study.metric, study.target) or (
-        ASSUMED_SD if study.metric.endswith(("auc", "accuracy")) else ASSUMED_DECIBELS,
-        "assumed",
+        return Reach(seeds, family, level, math.nan, 0, "", design.Planned(math.nan, 0, None), least, possible)
+    found, tracks, basis = spread(store, study.name, study.metric, study.target, design.spread_of) or (
+        design.Spread(ASSUMED_SD if study.metric.endswith(("auc", "accuracy")) else ASSUMED_DECIBELS),
+        0,
+        "assumed; tracks are not counted",
     )
-    return Reach(seeds, family, level, sd, basis, detectable(sd, seeds, level), least_p(study.test, seeds), possible)
+    plan = design.planned(study.test, list(against.values()) or [1], seeds, tracks, found, study.alpha, level)
+    sd = math.hypot(found.run, found.residual / max(tracks, 1) ** 0.5)
+    return Reach(seeds, family, level, sd, tracks, basis, plan, least, possible)

@@ -77,7 +77,10 @@ def as_json(title: str, plan: Plan, absent: Mapping[str, str], cost: Price, foun
             "level": found.level,
             "sd": found.sd if found.sd == found.sd else None,
             "sd_from": found.basis,
+            "tracks": found.tracks,
             "detectable": found.detectable if known else None,
+            "reference_seeds": found.plan.reference_runs or None,
+            "simulated": dataclasses.asdict(found.plan.calibration) if found.plan.calibration else None,
             "smallest_p": found.smallest_p,
             "warning": "" if test == "item_means" else found.warning(test),
         },
@@ -222,7 +225,20 @@ def _reach(found: Reach, study: Study) -> list[str]:
         lines.append(
             f"  power     {found.seeds} seeds, family of {found.family}, alpha {study.alpha:g} "
             f"({study.correction}): differences of {study.metric} from {found.detectable:.3g} are found with "
-            f"80 % power (t test; seed SD {found.sd:.3g}, {found.basis})"
+            f"80 % power (seed SD {found.sd:.3g}, {found.basis}"
+            + (f"; {found.tracks} tracks)" if found.tracks else ")")
+        )
+    rates = found.plan.calibration
+    if rates:
+        unlike = f"; up to {100 * rates.worst:.1f} % if {rates.worst_case}" if rates.worst_case else ""
+        lines.append(
+            f"            {rates.studies:,} simulated studies of this design without an effect: "
+            f"{100 * rates.false_positives:.1f} % call something significant{unlike}"
+        )
+    if found.plan.reference_runs:
+        lines.append(
+            f"            the reference is in every contrast: about {found.plan.reference_runs} seeds of it and fewer "
+            "of each variant find more at the same cost"
         )
     return lines + ([f"  {warning}"] if warning else [])
 
