@@ -158,12 +158,11 @@ def test_two_seeds_say_in_the_headline_that_the_level_cannot_be_kept() -> None:
 
     rng = np.random.default_rng(0)
     track = rng.normal(0, 1, 60)
-    arms = {
-        name: track + rng.normal(0, 0.3, (2, 1)) + rng.normal(0, 0.2, (2, 60)) for name in ("a", "b", "c", "reference")
-    }
+    luck = np.array([[0.4], [-0.4]])
+    arms = {name: track + luck + rng.normal(0, 0.02, (2, 60)) for name in ("a", "reference")}
     found = analysed(arms)
-    assert found.calibration is not None and found.calibration.worst > 0.07
+    assert found.calibration is not None and found.calibration.worst > 0.075
     assert "cannot keep the level" in prose.headline(found)
     assert any("its spread is hardly known" in text for text in found.cautions)
-    five = analysed({name: np.concatenate([arm, arm + 0.1, arm - 0.2]) for name, arm in arms.items()})
-    assert "cannot keep the level" not in prose.headline(five)
+    six = analysed({name: np.concatenate([arm, arm + 0.1, arm - 0.2]) for name, arm in arms.items()})
+    assert "cannot keep the level" not in prose.headline(six)
