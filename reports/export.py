@@ -31,7 +31,17 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
             "sd": row.sd,
             "reference": contrast.reference if contrast else row.variant,
         }
-        for key in ("difference", "ci_low", "ci_high", "t", "df", "p", "p_corrected"):
+        for key in (
+            "difference",
+            "ci_low",
+            "ci_high",
+            "pointwise_low",
+            "pointwise_high",
+            "t",
+            "df",
+            "p",
+            "p_corrected",
+        ):
             out[key] = math.nan
         out |= {
             "correction": comparison.correction,
@@ -46,8 +56,10 @@ def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
             found = contrast.primary
             out |= {
                 "difference": found.difference,
-                "ci_low": found.low,
-                "ci_high": found.high,
+                "ci_low": contrast.simultaneous[0],
+                "ci_high": contrast.simultaneous[1],
+                "pointwise_low": found.low,
+                "pointwise_high": found.high,
                 "t": found.statistic,
                 "df": found.df,
                 "p": found.p,
@@ -75,7 +87,8 @@ def contrast_objects(comparison: Comparison) -> list[dict[str, Any]]:
                     "metric": comparison.style.name,
                     "target": comparison.target,
                     "difference": found.difference,
-                    "ci": [found.low, found.high],
+                    "ci": list(contrast.simultaneous),
+                    "pointwise_ci": [found.low, found.high],
                     "confidence": 1 - comparison.alpha,
                     "t": found.statistic,
                     "df": found.df,

@@ -21,10 +21,12 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     """The primary comparison, what it reaches to, what deviates from the declaration, and the other metrics."""
     main, words = findings.main, tuple(prose.sentences(findings))
     forest = figures.forest(main)
-    interval = f"{prose.confidence(main)} interval"
+    holds = (
+        "the difference holds for the whole family" if main.correction == "bonferroni" else "the corrected p is small"
+    )
     caption = (
-        f"Differences to {main.against}. Thick: {interval}. Thin: the interval at alpha / {main.family}; where it "
-        "leaves out zero, the difference holds for the whole family. Coloured: significant after correction."
+        f"Differences to {main.against}. Thick: pointwise {prose.confidence(main)} interval. Thin, and in numbers: "
+        f"{prose.interval_name(main)}; where it leaves out zero, {holds}. Coloured: significant after correction."
     )
     long = len(words) > LONG
     told = Section(f"All {len(words)} contrasts in words" if long else "", points=words, kind="fold" if long else "")
@@ -53,16 +55,16 @@ def about(main: Comparison) -> str:
     unit = f", {style.unit} ({style.scale:g} × score)" if style.scale != 1 else f", {style.unit}" if style.unit else ""
     items = f"Each score is a mean over {main.items} {main.item}s. " if main.item else ""
     return (
-        f"Mean ± standard error over runs{unit}. Difference to {main.against}, with its {prose.confidence(main)} "
-        f"confidence interval, by {main.test_label}. Corrected p: {prose.family_phrase(main)}; stars mark corrected p "
-        f"below .05, .01 and .001. {items}Naive p pools every pair of scores as if independent; it is shown because "
+        f"Mean ± standard error over runs{unit}. Difference to {main.against}, with its "
+        f"{prose.interval_name(main)}, which belongs to the corrected p, by {main.test_label}. Corrected p: "
+        f"{prose.family_phrase(main)}; stars mark corrected p below .05, .01 and .001. {items}Naive p pools every pair of scores as if independent; it is shown because "
         "the field prints it, not because it holds."
     )
 
 
 def table(comparison: Comparison, caption: str = "") -> Table:
     """One row per variant: its mean, and its contrast with the reference."""
-    head = ("variant", "runs", "mean ± SE", "difference", f"{prose.confidence(comparison)} CI")
+    head = ("variant", "runs", "mean ± SE", "difference", prose.interval_name(comparison))
     columns = (*head, "test", "p", "p corrected", "Hedges g", "naive p")
     rows = [(*_arm(comparison, name), *_contrast(comparison, name)) for name in _names(comparison)]
     return Table(columns, tuple(filled(row, len(columns)) for row in rows), caption)
@@ -93,7 +95,7 @@ def _contrast(comparison: Comparison, variant: str) -> tuple[Cell, ...]:
     spread = f"{number(effect.g)} [{number(effect.low, 1)}, {number(effect.high, 1)}]"
     return (
         Cell(style.difference(found.difference), found.difference),
-        Cell(style.interval(found.low, found.high), found.low),
+        Cell(style.interval(*contrast.simultaneous), contrast.simultaneous[0]),
         Cell(prose.statistic(found) or MISSING, found.statistic),
         Cell(p_value(found.p), found.p),
         Cell(f"{p_value(contrast.p_corrected)} {contrast.stars}".strip(), contrast.p_corrected, "p"),
@@ -141,7 +143,7 @@ def matrix(findings: Findings) -> Table:
 
 
 def _mean(comparison: Comparison, variant: str) -> Cell:
-    """`91.85 ± 0.03 *`, `better` where it is better than the reference; stars of the corrected p."""
+    """`91.85 ± 0.03 *`, `better` where it is significantly better than the reference; stars of the corrected p."""
     if variant not in _names(comparison):
         return Cell(MISSING, math.nan)
     contrast, mean = comparison.contrast(variant), comparison.row(variant).mean
@@ -149,7 +151,11 @@ def _mean(comparison: Comparison, variant: str) -> Cell:
     if contrast is None or contrast.refused or math.isnan(mean):
         return Cell(text, mean)
     gain = contrast.primary.difference * (1 if comparison.style.higher_is_better else -1)
-    return Cell(f"{text} {contrast.stars}".strip(), mean, "better" if gain > 0 else "")
+    return Cell(
+        f"{text} {contrast.stars}".strip(),
+        mean,
+        "better" if gain > 0 and prose.significant(comparison, contrast) else "",
+    )
 
 
 def _legend(findings: Findings) -> str:
@@ -158,10 +164,12 @@ def _legend(findings: Findings) -> str:
     runs = sorted({len(row.runs) for row in main.rows if row.runs})
     each = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}" if runs else "no"
     tests = sorted({comparison.test_label for comparison in findings.comparisons})
+    question = (findings.study.question or findings.study.name).strip()
+    question += "" if question.endswith((".", "?", "!")) else "."
+    shown = "Scores of one run" if runs == [1] else f"Mean ± standard error over {each} runs"
     return (
-        f"{findings.study.question or findings.study.name} Mean ± standard error over "
-        f"{each} runs. "
-        f"Bold: better than {main.against}. "
+        f"{question} {shown}. "
+        f"Bold: significantly better than {main.against}. "
         f"* / ** / ***: difference to {main.against} significant at .05 / .01 / .001 "
         f"({listing(tests)}; {prose.family_phrase(main)}, in each column)."
     )

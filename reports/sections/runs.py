@@ -16,6 +16,7 @@ OPTIONS: dict[str, str] = {}
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section:
     """Dots per run, power, variance by factor, means by level."""
     power = prose.power_sentence(findings)
+    words = [power, " ".join(prose.calibration_sentences(findings))]
     drawn = (
         Figure(
             figures.seeds(findings.main),
@@ -33,7 +34,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     )
     return Section(
         "Every run",
-        (power,) if power else (),
+        tuple(filter(None, words)),
         (variance(findings.variance),) if findings.variance else (),
         tuple(figure for figure in drawn if figure.svg),
     )

@@ -1,4 +1,4 @@
-"""Every test of every contrast, what differs between the two recipes, and how often each test is fooled."""
+"""Every test of every contrast, what differs between the two recipes, and what would undo a finding."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from reports import prose
 from reports.findings import Comparison, Contrast, Findings
 from reports.inputs.directory import Tables
 from reports.sections import Cell, Section, Table
-from reports.statistics import calibration
 from reports.statistics.hypothesis_tests import Result
 from reports.text import MISSING, p_value
 
@@ -29,7 +28,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         "corrected."
     )
     parts = [_contrast(main, contrast, "fold" if k else "open") for k, contrast in enumerate(ordered)]
-    return Section("All tests, contrast by contrast", (text,), parts=(*parts, fooled()), short="All tests")
+    return Section("All tests, contrast by contrast", (text,), parts=tuple(parts), short="All tests")
 
 
 def reach(contrast: Contrast) -> float:
@@ -44,7 +43,7 @@ def _contrast(main: Comparison, contrast: Contrast, kind: str) -> Section:
         title += f": {main.style.difference(found.difference, unit=True)}"
     words = [prose.contrast_sentence(main, contrast)]
     words += [prose.bundle_sentence(contrast)] if change.bundle else []
-    words += [prose.equivalence_sentence(main, contrast)]
+    words += [prose.overturning_sentence(main, contrast), prose.equivalence_sentence(main, contrast)]
     head = ("test", "difference", f"{prose.confidence(main)} CI", "statistic", "p", "n", "note")
     rows = tuple(_line(main, result, primary=k == 0) for k, result in enumerate(contrast.tests))
     shown = [Table(head, rows)]
@@ -73,23 +72,3 @@ def _line(main: Comparison, result: Result, primary: bool) -> tuple[Cell, ...]:
         Cell(f"{result.n[0]} and {result.n[1]}{items}"),
         Cell(result.note),
     )
-
-
-def fooled() -> Section:
-    """False positives and coverage of each test, simulated."""
-    head = ("test", "false positives", "… when variants differ by track", "coverage of the 95 % interval")
-    rows = tuple(
-        (
-            Cell(rate.label, kind="naive" if "naive" in rate.label else ""),
-            Cell(calibration.percent(*rate.same), rate.same[1]),
-            Cell(calibration.percent(*rate.interacting), rate.interacting[1]),
-            Cell(calibration.percent(*rate.coverage), rate.coverage[0]) if rate.coverage else Cell(MISSING, math.nan),
-        )
-        for rate in calibration.rates()
-    )
-    caption = (
-        f"{calibration.about()} An honest test is fooled about 5 % of the time. “Differ by track” means that each "
-        "variant does better on some tracks by chance (SD 0.25 or 0.5 dB): tests on runs alone answer for these "
-        "tracks only, and there they are too sure about others."
-    )
-    return Section("How often each test is fooled", tables=(Table(head, rows, caption),))
