@@ -57,7 +57,8 @@ def about(main: Comparison) -> str:
     return (
         f"Mean ± standard error over runs{unit}. Difference to {main.against}, with its "
         f"{prose.interval_name(main)}, which belongs to the corrected p, by {main.test_label}. Corrected p: "
-        f"{prose.family_phrase(main)}; stars mark corrected p below .05, .01 and .001. {items}Naive p pools every pair of scores as if independent; it is shown because "
+        f"{prose.family_phrase(main)}; stars mark corrected p below .05, .01 and .001. {items}"
+        "Naive p pools every pair of scores as if independent; it is shown because "
         "the field prints it, not because it holds."
     )
 
