@@ -12,6 +12,8 @@ from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.classification import accuracy, macro, pr_auc, roc_auc, weighted_accuracy
 
+METRICS = ("roc_auc", "pr_auc", "accuracy", "weighted_accuracy")
+
 
 def evaluate(
     *, data: Path, predictions: Path, separation: Path | None, version: int = 1, out: Path, ctx: Context

@@ -4,8 +4,8 @@ A section states its options as a dict literal of its module, read here without 
 
     OPTIONS = {"factor": "factor", "lines": "variants?"}
 
-says that the section needs `factor`, a factor of the study, and may be given `lines`, names of variants. `KINDS` has
-the words for what a value holds; `?` marks an option that may be left out.
+says that the section needs `factor`, a factor of the study, and may be given `lines`, names of variants. `_check_value`
+knows what a value may hold; `?` marks an option that may be left out.
 """
 
 import ast
@@ -24,6 +24,8 @@ from typing import Any
 from reports.contract.names import COLUMNS, CORRECTIONS, MACRO, SPELLINGS, TESTS, nearest
 from reports.contract.values import Declaration, from_json
 
+LEAST_ALPHA = 1e-5
+"""Below it, over a family of contrasts, noncentral t quantiles are no longer found."""
 PAPERS = ("msspt", "aemic", "iass", "tagbox", "hmss")
 """Papers whose printed tables come with the project."""
 
@@ -60,8 +62,10 @@ def check(
             f"unknown correction {declaration.correction!r} in declaration.correction; "
             + nearest(declaration.correction, (*CORRECTIONS, *SPELLINGS))
         )
-    if not 0 < declaration.alpha < 0.5:
-        raise ValueError(f"declaration.alpha is {declaration.alpha:g}; it must lie between 0 and 0.5, e.g. 0.05")
+    if not LEAST_ALPHA <= declaration.alpha < 0.5:
+        raise ValueError(
+            f"declaration.alpha is {declaration.alpha:g}; it must lie between {LEAST_ALPHA:f} and 0.5, e.g. 0.05"
+        )
     if declaration.margin is not None and not 0 < declaration.margin < math.inf:
         raise ValueError(
             f"declaration.margin is {declaration.margin:g}; it must be a positive number, in the unit of the scores"
@@ -69,11 +73,18 @@ def check(
     for factor in declaration.factors:
         if factor.name in COLUMNS:
             raise ValueError(f"a factor cannot be called {factor.name!r}: that is a column of scores.csv")
+        if declaration.metrics.keys() & factor.levels.keys() and factor.name not in declaration.within:
+            raise ValueError(
+                f"declaration.metrics names levels of factor {factor.name!r}, which are compared with each other; "
+                "a factor in declaration.within may have a metric per level"
+            )
+    _check_exclusions(declaration, variants)
+    for section in declaration.sections:
+        _check_section(section, _Names(declaration, variants, None))
     if metrics is not None:
         for metric in filter(None, dict.fromkeys((declaration.metric, *declaration.metrics.values()))):
             check_metric(metric, metrics)
     check_target(declaration.metric, declaration.target, targets)
-    _check_exclusions(declaration, variants)
     for section in declaration.sections:
         _check_section(section, _Names(declaration, variants, metrics))
 
@@ -87,8 +98,9 @@ def check_metric(metric: str, metrics: Collection[str]) -> None:
 def check_target(metric: str, target: str, targets: Collection[str] | None) -> None:
     """Refuse a target that the scores do not have; where they are not known yet, a slip of `macro`."""
     slip = targets is None and get_close_matches(target, ["macro"], cutoff=0.75)
-    if target not in MACRO and (slip or target not in (targets or [target])):
-        raise ValueError(f"metric {metric!r} has no target {target!r}; {nearest(target, slip or targets or ())}")
+    if target not in MACRO and (slip or (targets is not None and target not in targets)):
+        choices = {"macro", *(targets or ())} - {""}
+        raise ValueError(f"metric {metric!r} has no target {target!r}; {nearest(target, choices)}")
 
 
 def _check_exclusions(declaration: Declaration, variants: Collection[str]) -> None:

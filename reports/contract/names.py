@@ -60,6 +60,8 @@ METRICS = {
     "sdr_all": Metric("SDR, no second left out", "dB"),
     "activity_auc": Metric("activity AUC by frame", "points"),
     "activity_auc_1s": Metric("activity AUC by second", "points"),
+    "activation_rate": Metric("share of active frames", "points"),
+    "mixture_sdr": Metric("SDR of the mixture", "dB"),
     "spectrogram_sdr": Metric("spectrogram SDR", "dB"),
     "global_sdr": Metric("global SDR", "dB"),
     "mae": Metric("MAE", "", False, 5),
@@ -73,6 +75,7 @@ SUFFIXES = {
     "_best_scalar": " of the best scalar",
     "_wiener": " of a static Wiener filter",
     "_ideal_mask": " of the ideal mask",
+    "_energy": " of the mixture's energy",
     "_mean": ", means over frames",
 }
 """What a metric of another estimate, or a gain, is called after the metric."""

@@ -8,7 +8,9 @@ in each segment, and silence (0 dB).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +32,21 @@ from mss_core.systems.aemic.decibels import (
 
 EXAMPLES = 2
 AGGREGATION = "mean over segments"
+
+
+METRICS = (
+    "spectrogram_sdr",
+    "spectrogram_sdr_mixture",
+    "spectrogram_sdr_best_scalar",
+    "spectrogram_sdr_silence",
+    "mae",
+    "mae_mixture",
+)
+
+
+def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a call of ``score_stems`` scores: the sum of its targets."""
+    return ("+".join(arguments["targets"]),)
 
 
 def score_stems(

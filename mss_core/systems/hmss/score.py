@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,16 @@ from mss_core.pictures import EXAMPLE_SECONDS
 from mss_core.systems.hmss.saliency import Chunk, ChunkReader, Sampling, chunks
 
 BATCH = 8
+
+
+METRICS = ("si_sdr", "si_sdr_mixture", "si_sdr_improvement")
+
+
+def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a call of ``score_levels`` scores: levels, and leaves where there are several."""
+    paths = arguments["paths"]
+    leaves = [path[0] for path in paths] if len(paths) > 1 else []
+    return (*(f"level {level}" for level in range(1, 1 + len(paths[0]))), *leaves)
 
 
 def score_levels(

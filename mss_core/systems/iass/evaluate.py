@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +15,14 @@ from mss_core.metrics.aggregate import aggregate
 
 AVERAGED = ("sdr", "sir", "sar")
 """What Table 4 of [Hung and Lerch 2020] averages."""
+
+
+METRICS = ("avg",)
+
+
+def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a call of ``evaluate_targets`` scores."""
+    return tuple(arguments["targets"])
 
 
 def evaluate_targets(

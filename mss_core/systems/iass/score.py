@@ -45,6 +45,9 @@ class Scoring:
             raise ValueError(f"'window' and 'hop' are seconds above 0; got {self.window} and {self.hop}")
 
 
+METRICS = ("sdr", "isr", "sir", "sar", "sdr_all", "usdr", "usdr_mixture", "usdr_silence", "usdr_best_scalar")
+
+
 def score_target(
     *,
     data: Path,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,13 @@ from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.classification import activity_auc, macro, merge_columns, roc_auc
 from mss_core.systems.iass.masking import Masks, Transform
+
+METRICS = ("activity_auc", "activity_auc_energy", "activity_auc_1s", "activity_auc_1s_energy", "activation_rate")
+
+
+def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a call of ``score_activity`` scores."""
+    return (*arguments["targets"], *arguments["groups"])
 
 
 def score_activity(

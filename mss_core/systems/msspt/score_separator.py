@@ -6,7 +6,9 @@ gain a frequency fitted on the training tracks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,13 @@ from mss_core.artefact import Score, add_example, write_examples, write_scores
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.metrics.separation import si_sdr, static_wiener
+
+METRICS = ("l1", "l1_silence", "l1_best_scalar", "si_sdr", "si_sdr_mixture", "si_sdr_wiener", "si_sdr_improvement")
+
+
+def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a call of ``score_separator`` scores."""
+    return tuple(arguments["sources"])
 
 
 def score_separator(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,22 @@ from mss_core.graph import Context
 from mss_core.metrics.bss_eval import bss_eval
 from mss_core.metrics.separation import best_scalar, si_sdr
 from mss_core.systems.tagbox.estimates import files_of, read_index
+
+METRICS = (
+    "sdr_improvement",
+    "sdr_improvement_silence",
+    "sdr_improvement_best_scalar",
+    "sdr_improvement_mean",
+    "si_sdr_improvement",
+    "si_sdr_improvement_silence",
+    "si_sdr_improvement_best_scalar",
+    "mixture_sdr",
+)
+
+
+def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a call of ``score_estimates`` scores."""
+    return tuple(stage.arguments["target"] for stage in arguments["estimates"])
 
 
 def score_estimates(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,6 +42,14 @@ class StemScoring:
         choose("'tracks' of the scoring", self.tracks, ("median", "mean"))
         if self.window <= 0 or self.hop <= 0:
             raise ValueError(f"'window' and 'hop' are seconds above 0, not {self.window:g} and {self.hop:g}")
+
+
+METRICS = ("global_sdr", "global_sdr_mixture", "global_sdr_ideal_mask", "sdr", "si_sdr")
+
+
+def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a call of ``score_songs`` scores."""
+    return tuple(arguments["rows"])
 
 
 def score_songs(
