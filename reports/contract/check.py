@@ -243,6 +243,11 @@ def _check_value(holds: str, value: Any, options: Mapping[str, Any], names: _Nam
     elif holds in MAPPINGS:
         for name, item in _expect(value, Mapping, "a mapping").items():
             MAPPINGS[holds](name, item, factors)
+    elif holds == "pair":
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise ValueError(f"it is {value!r}; it must be two names of variants")
+        for item in value:
+            _check_value("variant", item, options, names)
     elif holds == "count":
         if isinstance(value, bool) or _expect(value, int, "a whole number") < 1:
             raise ValueError(f"it is {value!r}; it must be at least 1")
@@ -268,7 +273,7 @@ def _check_value(holds: str, value: Any, options: Mapping[str, Any], names: _Nam
             raise ValueError(f"no {holds} {value!r}; {nearest(value, known)}")
 
 
-SEVERAL = {"factors": "factor", "metrics": "metric", "variants": "variant", "texts": "text"}
+SEVERAL = {"pairs": "pair", "factors": "factor", "metrics": "metric", "variants": "variant", "texts": "text"}
 
 
 def _expect(value: Any, kind: Any, words: str) -> Any:

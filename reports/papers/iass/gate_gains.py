@@ -18,6 +18,8 @@ from reports.text import MISSING, Style, number, style
 
 LEFT, WIDTH, BAR = 150.0, 760.0, 15.0
 
+OPTIONS = {"steps": "pairs", "metric": "metric?"}
+
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """A table and bars; None where no target has a score of both variants of a step."""
