@@ -31,7 +31,7 @@ METRICS = (
 
 def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """What a call of ``score_estimates`` scores."""
-    return tuple(stage.arguments["target"] for stage in arguments["estimates"])
+    return tuple(arguments["targets"])
 
 
 def score_estimates(
