@@ -5,7 +5,8 @@
     ray submit ray_cluster.yaml studies/activity_ablation.py      the study
 
 Two trainings a target and seed, without and with labels, give every row. To the paper's three rows come the raw gate
-and the oracle, from which activity_smoothing.py draws Fig. 5. "no, yes" cannot be: without labels in training there is no classifier to gate with.
+and the oracle, from which activity_smoothing.py draws Fig. 5. "no, yes" cannot be: without labels in training there is
+no classifier to gate with.
 """
 
 from mss_core.study import Factor, Search, Study, Variant, run

@@ -3,8 +3,9 @@
     python studies/separator_regularisation.py --dry-run        what would run
     python studies/separator_regularisation.py --smoke          all of it, tiny, on this machine
 
-As in the thesis, what follows augmentation is added to it; 50 epochs each. The thesis judged by loss curves; here the
-held-out songs decide.
+As in the thesis, what follows augmentation is added to it; 50 epochs each. An epoch of static augmentation is five
+times as long, since its variants are segments of their own: beside the thesis's equal epochs stand rows of equal
+optimiser steps (250 epochs). The thesis judged by loss curves; here the held-out songs decide.
 """
 
 from mss_core.study import Factor, Search, Study, only_listed, run
@@ -13,6 +14,8 @@ from search_spaces.train_autoencoder import train_autoencoder
 
 PLAIN = {"augmentation.when": "off", "autoencoder_penalty.weight": 0.0, "autoencoder.init": "glorot"}
 AUGMENTED = {**PLAIN, "augmentation.when": "static"}
+ON_THE_FLY = {**PLAIN, "augmentation.when": "on_the_fly"}
+EQUAL_STEPS = {"train_autoencoder.phases.0.epochs": 5 * 50}
 PENALISED = {**AUGMENTED, "autoencoder_penalty.weight": 1e-4}
 
 study = Study(
@@ -25,7 +28,9 @@ study = Study(
             {
                 "none": PLAIN,
                 "augmentation": AUGMENTED,
-                "augmentation on the fly": {**PLAIN, "augmentation.when": "on_the_fly"},
+                "augmentation on the fly": ON_THE_FLY,
+                "none, equal steps": {**PLAIN, **EQUAL_STEPS},
+                "augmentation on the fly, equal steps": {**ON_THE_FLY, **EQUAL_STEPS},
                 "augmentation, dropout": {**AUGMENTED, "autoencoder.dropout": 0.5},
                 "augmentation, L2": PENALISED,
                 "augmentation, L2, truncated normal": {**PENALISED, "autoencoder.init": "truncated_normal"},

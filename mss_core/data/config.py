@@ -19,7 +19,7 @@ SPLIT_POLICIES = {
     "musdb18hq": ("published", "random"),
     "slakh2100": ("redux", "split2", "orig"),
     "mtat": ("folders", "lists"),
-    "irmas": ("thesis", "part1_valid", "official"),
+    "irmas": ("thesis", "grouped", "part1_valid", "official"),
     "clips": ("table", *(f"fold{fold}of5" for fold in range(1, 6))),
     "mtg_jamendo": ("split-0", "split-1", "split-2", "split-3", "split-4"),
 }

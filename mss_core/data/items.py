@@ -73,10 +73,13 @@ def leaks(items: Iterable[Item]) -> tuple[Note, ...]:
 
 
 def hold_out(
-    items: Iterable[Item], share: float, seed: int, what: str, notes: Iterable[Note] = ()
+    items: Iterable[Item], share: float, seed: int, what: str, notes: Iterable[Note] = (), by_artist: bool = False
 ) -> tuple[tuple[Item, ...], tuple[Note, ...]]:
-    """Give a set without a validation split one, by name and seed; anything else passes unchanged. Where too few items
-    are left, the error names what ``notes`` say was skipped."""
+    """Give a set without a validation split one, by name and seed; anything else passes unchanged.
+
+    With ``by_artist`` whole artists (for IRMAS, recordings) are held out until their items make up the share. Where too
+    few items are left, the error names what ``notes`` say was skipped.
+    """
     items = tuple(items)
     if any(item.split == "valid" for item in items):
         return items, ()
@@ -87,17 +90,34 @@ def hold_out(
             f"to hold one out{skipped(notes)}"
         )
     count = min(max(1, round(share * len(training))), len(training) - 1)
-    drawn = np.random.default_rng([seed, 7]).permutation(len(training))[:count]
-    held = {training[index] for index in drawn}
+    rng = np.random.default_rng([seed, 7])
+    if by_artist:
+        held = _whole_artists([item for item in items if item.split == "train"], count, rng)
+    else:
+        held = {training[index] for index in rng.permutation(len(training))[:count]}
     moved = tuple(
         replace(item, split="valid") if item.split == "train" and item.name in held else item for item in items
     )
     note = Note(
         "split",
-        f"{what} has no validation split: {count} of {len(training)} training items held out (seed {seed})",
+        f"{what} has no validation split: {len(held)} of {len(training)} training items held out (seed {seed})"
+        + (", whole recordings of them" if by_artist else ""),
         tuple(sorted(held)),
     )
     return moved, (note,)
+
+
+def _whole_artists(training: list[Item], count: int, rng: np.random.Generator) -> set[str]:
+    """Names of the items of artists drawn one by one until there are at least ``count``; one artist at least stays."""
+    by_artist: dict[str, list[str]] = {}
+    for item in sorted(training, key=lambda item: item.name):
+        by_artist.setdefault(item.artist or item.name, []).append(item.name)
+    artists, held = sorted(by_artist), set[str]()
+    for index in rng.permutation(len(artists))[:-1]:
+        if len(held) >= count:
+            break
+        held.update(by_artist[artists[index]])
+    return held
 
 
 def require_splits(items: Iterable[Item], what: str, root: Path | None, notes: Iterable[Note] = ()) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mss_core import audio
 from mss_core.data import weights
 from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
-from mss_core.data.excerpts import excerpt, moved
+from mss_core.data.excerpts import Excerpt, excerpt, moved
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
 from mss_core.data.loaders import clips, fma, irmas, medleydb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
 from mss_core.data.loudness import sounding_rms
@@ -74,8 +75,9 @@ def single_tracks(config: TrackSet, data: Mapping[str, Path]) -> Survey:
     ``config.rms_db``; its labels are the sources that play in it among other instruments."""
     root = find_root(config.name, data)
     found = SINGLE_TRACKS[config.name](config, root)
+    read: Callable[..., Any] = partial(Excerpt, seconds=config.excerpt) if config.excerpt else (lambda whole: whole)
     items = [
-        Item(f"{song.name}/{key}", "train", _Alone(path, config.rms_db), labels, (path,))
+        Item(f"{song.name}/{key}", "train", read(_Alone(path, config.rms_db)), labels, (path,))
         for song in survey(config, data).items
         if song.split == "train"
         for key, (path, labels) in found.get(song.name, {}).items()

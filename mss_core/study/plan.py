@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,8 @@ def descendants(stages: Mapping[str, Stage], keys: Sequence[str]) -> dict[str, i
 
 
 class Binder:
-    """Fills the fingerprint of every data set into a recipe; each set is surveyed once. Fields that the recipe names
-    in ``unused`` are left as they are.
+    """Fills the fingerprint of every data set into a recipe that a stage of its pipeline reads; each set is surveyed
+    once. Sets that no stage reads are left as they are: they need not be on the machine.
 
     With ``lenient``, a set whose folder is not known gets the fingerprint ``"absent"`` and its message is kept in
     ``absent``: a plan can be made before the data are on the machine.
@@ -119,15 +119,19 @@ class Binder:
         self._known: dict[str, str] = {}
 
     def __call__(self, recipe: Any) -> Any:
-        if isinstance(recipe, TrackSet | ClipSet | WeightSet):
-            return dataclasses.replace(recipe, fingerprint=self._fingerprint(recipe))
-        if children(recipe) is None or isinstance(recipe, dict):
-            return recipe
-        if isinstance(recipe, tuple):
-            return tuple(self(item) for item in recipe)
-        unused = getattr(recipe, "unused", ())
-        changes = {name: self(value) for name, value in (children(recipe) or {}).items() if name not in unused}
-        return dataclasses.replace(recipe, **changes)
+        return self._bind(recipe, sets_read(recipe))
+
+    def _bind(self, node: Any, read: Collection[tuple[type, str]] | None) -> Any:
+        if isinstance(node, TrackSet | ClipSet | WeightSet):
+            needed = read is None or (type(node), node.name) in read
+            return dataclasses.replace(node, fingerprint=self._fingerprint(node)) if needed else node
+        if children(node) is None or isinstance(node, dict):
+            return node
+        if isinstance(node, tuple):
+            return tuple(self._bind(item, read) for item in node)
+        return dataclasses.replace(
+            node, **{name: self._bind(value, read) for name, value in (children(node) or {}).items()}
+        )
 
     def _fingerprint(self, config: TrackSet | ClipSet | WeightSet) -> str:
         name = repr(config)
@@ -147,17 +151,42 @@ class Binder:
         return self._known[name]
 
 
-def data_paths(recipe: Any, name: str, prefix: str = "") -> list[str]:
+def sets_read(recipe: Any) -> set[tuple[type, str]] | None:
+    """Kind and name of every data set that a stage of a recipe's pipeline has among its arguments; None for what has no
+    pipeline."""
+    if not hasattr(recipe, "pipeline"):
+        return None
+    return {(type(config), config.name) for config in sets_of(recipe)}
+
+
+def sets_of(recipe: Any) -> Iterator[TrackSet | ClipSet | WeightSet]:
+    """The data sets among the arguments of all stages of a recipe's pipeline."""
+    for stage in walk([recipe.pipeline()]).values():
+        yield from _sets(stage.arguments)
+
+
+def _sets(node: Any) -> Iterator[TrackSet | ClipSet | WeightSet]:
+    if isinstance(node, TrackSet | ClipSet | WeightSet):
+        yield node
+    elif not isinstance(node, Stage):
+        for value in node.values() if isinstance(node, Mapping) else (children(node) or {}).values():
+            yield from _sets(value)
+
+
+def data_paths(recipe: Any, name: str) -> list[str]:
     """The dotted paths by which a recipe would be told to read the track or clip set ``name``.
 
-    Parts that the recipe names in ``unused`` are left out, as are sets of the other kind.
+    Sets that no stage reads are left out, as are sets of the other kind.
     """
-    if isinstance(recipe, TrackSet | ClipSet):
-        return [f"{prefix}name"] if name in (TRACKS if isinstance(recipe, TrackSet) else CLIPS) else []
-    unused = getattr(recipe, "unused", ())
-    return [
-        path
-        for part, value in (children(recipe) or {}).items()
-        if part not in unused
-        for path in data_paths(value, name, f"{prefix}{part}.")
-    ]
+    return list(_paths(recipe, name, sets_read(recipe), ""))
+
+
+def _paths(node: Any, name: str, read: Collection[tuple[type, str]] | None, prefix: str) -> Iterator[str]:
+    if isinstance(node, TrackSet | ClipSet):
+        if name in (TRACKS if isinstance(node, TrackSet) else CLIPS) and (
+            read is None or (type(node), node.name) in read
+        ):
+            yield f"{prefix}name"
+        return
+    for part, value in (children(node) or {}).items():
+        yield from _paths(value, name, read, f"{prefix}{part}.")

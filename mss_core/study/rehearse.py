@@ -10,13 +10,13 @@ same for both.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mss_core.data.config import ClipSet, TrackSet, WeightSet
+from mss_core.data.config import ClipSet, TrackSet
 from mss_core.recipe import children
-from mss_core.study.plan import Binder
+from mss_core.study.plan import Binder, sets_of
 from mss_core.study.study import Study
 from mss_core.training import TrainConfig
 
@@ -86,7 +86,7 @@ def require_everything(study: Study, settings: Mapping[str, Any], binder: Binder
     there, or of no use."""
     problems: dict[str, None] = {}
     recipes = (study.recipe(v, study.seeds[0], True, settings, lambda recipe: recipe) for v in study.variants())
-    for config in {repr(each): each for recipe in recipes for each in _sets(recipe)}.values():
+    for config in {repr(each): each for recipe in recipes for each in sets_of(recipe)}.values():
         try:
             binder(config)
         except (ValueError, OSError) as error:
@@ -95,17 +95,6 @@ def require_everything(study: Study, settings: Mapping[str, Any], binder: Binder
         raise ValueError(next(iter(problems)))
     if problems:
         raise ValueError("\n".join([f"{len(problems)} things are not as this study needs them:", *problems]))
-
-
-def _sets(recipe: Any) -> Iterable[TrackSet | ClipSet | WeightSet]:
-    """The data sets and weights that a recipe reads."""
-    if isinstance(recipe, TrackSet | ClipSet | WeightSet):
-        yield recipe
-        return
-    unused = getattr(recipe, "unused", ())
-    for name, value in ({} if isinstance(recipe, dict) else children(recipe) or {}).items():
-        if name not in unused:
-            yield from _sets(value)
 
 
 def untried(study: Study, searched: bool) -> list[str]:

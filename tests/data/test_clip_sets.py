@@ -12,6 +12,7 @@ import pytest
 
 from mss_core.data.check import check
 from mss_core.data.files import facts
+from mss_core.data.items import Item, hold_out
 from mss_core.data.loaders import mtat
 from mss_core.data.sets import ClipSet, survey
 from tests.data import trees
@@ -219,6 +220,22 @@ def test_irmas_splits(tmp_path: Path) -> None:
     assert counts == {"thesis": [6, 2, 2], "part1_valid": [8, 2, 2], "official": [5, 1, 6]}
     assert labels(found)["IRMAS-TestingData-Part3/Part3/01 - A song-3.wav"] == ("cel", "voi")
     assert labels(found)["IRMAS-TrainingData/voi/[voi][dru]000voi__1.wav".replace("000voi", "0003")] == ("voi",)
+
+
+def test_irmas_recordings_are_held_out_whole() -> None:
+    """60 recordings of one to nine excerpts: none on both sides, and 20 % of the excerpts held out to within one
+    recording. The thesis's split by excerpt leaves hardly one validation excerpt without a sibling in training."""
+    items = tuple(
+        Item(f"{r}__{e}", "train", lambda: None, artist=f"IRMAS {r}") for r in range(60) for e in range(1 + r % 9)
+    )
+    shares = {}
+    for whole in (True, False):
+        held, (note,) = hold_out(items, 0.2, 0, "irmas", by_artist=whole)
+        sides = {split: {i.artist for i in held if i.split == split} for split in ("train", "valid")}
+        valid = [i for i in held if i.split == "valid"]
+        shares[whole] = sum(i.artist in sides["train"] for i in valid) / len(valid)
+        assert 0.2 * len(items) - 1 <= len(valid) < 0.2 * len(items) + 9 and len(note.items) == len(valid)
+    assert shares[True] == 0 and shares[False] > 0.9
 
 
 def test_irmas_labels_are_checked(tmp_path: Path) -> None:

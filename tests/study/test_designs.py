@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from mss_core.store import Store
 from mss_core.study import Factor, Study, cumulative, full_factorial, one_at_a_time, only_listed, table_cells
 from mss_core.study.plan import Binder, descendants, make_plan
 from mss_core.study.run import _seeds
+from mss_core.systems.aemic import aemic, separator_only
 from mss_core.systems.msspt import AST, msspt_cnn, smoke
 from tests.conftest import REPOSITORY
 from tests.study import toy
@@ -278,6 +280,21 @@ def test_binder_fingerprints_each_set_once(tmp_path, stems_tree, clips_tree) -> 
     assert len(keys) == 2
     with pytest.raises(ValueError, match="no folder for data set 'imagenet': pass --data imagenet=PATH"):
         Binder({k: v for k, v in data.items() if k != "imagenet"}, Store(tmp_path / "s"))(ast)
+
+
+def test_a_set_that_no_stage_reads_is_not_asked_for(tmp_path: Path) -> None:
+    """Whatever the recipe: the fields are those of the sets among the arguments of its stages."""
+    lenient = Binder({}, Store(tmp_path), lenient=True)
+    for recipe, wanted in (
+        (separator_only(epochs=1), {"musdb18hq"}),
+        (override(aemic(), {"stem": "base"}), {"irmas"}),
+        (msspt_cnn({"task": "genre"}), {"musdb18", "fma_medium_minus_small"}),
+        (msspt_cnn({"pretrain": None}), {"mtat"}),
+    ):
+        lenient.absent.clear()
+        lenient._known.clear()
+        lenient(recipe)
+        assert set(lenient.absent) == wanted
 
 
 # ---- the published tables

@@ -29,8 +29,8 @@ class Learning:
     """What a classifier learns from, beside the training itself.
 
     Attributes:
-        class_weights: whether an item's loss is weighted by the mean over its labels of total / (classes * count), the
-            released code's weights, computed on the training split.
+        class_weights: whether an item's loss is weighted by total / (classes * count), the released code's weights,
+            computed on the training split: the mean over the item's labels, where Keras takes that of the first label.
         regularisation: penalty on the kernels. The thesis writes L2, the released code has L1.
         select_on: whose AUC decides which epoch is kept and when to stop: ``"valid"``, or ``"test"`` as the published
             runs did, whose test scores are therefore too high.

@@ -179,11 +179,6 @@ class MSSPT:
         if self.pretrain is not None and self.finetune is None:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
 
-    @property
-    def unused(self) -> tuple[str, ...]:
-        """The data set of the other task: it need not be on the machine."""
-        return ("tagging",) if self.task == "genre" else ("genre",)
-
     def rehearsal(self) -> MSSPT:
         """Clips as long as a segment of the AST, of which the CNN reads three; tracks of four segments."""
         seconds = self.mixing.segment_seconds + 3 * self.mixing.hop_seconds

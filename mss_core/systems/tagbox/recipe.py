@@ -174,14 +174,6 @@ class TagBox:
                 f"not {self.clips.samplerate}"
             )
 
-    @property
-    def unused(self) -> tuple[str, ...]:
-        """Fields whose files a plan of this recipe does not need."""
-        models = ("taggers", "vqvae_weights", "clips")
-        if self.method == "steer":
-            return ("separator_weights",)
-        return models if self.method in LAYOUTS else (*models, "separator_weights")
-
     def rehearsal(self) -> TagBox:
         """Two tracks of two short clips, one update of the latent: a step of the full VQ-VAE is dear."""
         tracks = self.tracks if self.tracks.excerpt is None else replace(self.tracks, excerpt=1.5)

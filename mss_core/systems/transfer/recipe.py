@@ -92,11 +92,6 @@ class Transfer:
                 f"{', '.join(STEMS)}; it holds {', '.join(self.test.sources)}"
             )
 
-    @property
-    def unused(self) -> tuple[str, ...]:
-        """Fields that nothing is read for."""
-        return ("training",) if self.released else ("weights",)
-
     def rows(self) -> dict[str, str]:
         """Which source of the test set each stem is compared with."""
         names = {"drums": "percussion"} if self.test.name == "ms21" else {}

@@ -286,11 +286,11 @@ def test_the_study_of_table_4_2_shares_its_separator(monkeypatch) -> None:
     monkeypatch.syspath_prepend("studies")
     study = importlib.import_module("stem_quality").study
     study.check()
-    assert len(study.variants()) == 12
+    assert len(study.variants()) == 20  # the gate of the text stands beside the expander where validation is honest
     assert {name: variant.name for name, variant in study.references().items()}["post, 1e-5, validation"] == (
         "base, 1e-5, validation"
     )
-    for name, count in (("train_autoencoder", 1), ("separate_clips", 1), ("remove_soft", 1), ("train_classifier", 24)):
+    for name, count in (("train_autoencoder", 1), ("separate_clips", 1), ("remove_soft", 2), ("train_classifier", 28)):
         assert len(keys(study, name)) == count
     other = importlib.import_module("separator_regularisation").study
     other.check()

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from mss_core.losses import Penalty, penalty
-from mss_core.systems.aemic import THESIS_FILTERS
+from mss_core.models import build
+from mss_core.systems.aemic import THESIS_FILTERS, aemic_as_run, aemic_thesis
 from mss_core.systems.aemic.augmentation import Augmentation
 from mss_core.systems.aemic.autoencoder import SpectrogramAutoencoder
 from mss_core.systems.aemic.classifier import THESIS, AemicClassifier
@@ -24,6 +25,10 @@ GRID = (256, 128, 62 * 128)
     [
         (lambda: SpectrogramAutoencoder(), 14_152_866),
         (lambda: SpectrogramAutoencoder(filters=THESIS_FILTERS), 13_221_810),
+        (lambda: build(aemic_as_run().autoencoder), 14_152_866),
+        (lambda: build(aemic_as_run().classifier), 2_879_019),
+        (lambda: build(aemic_thesis().classifier), 6_485_227),
+        (lambda: build(aemic_thesis().autoencoder), 12_017_266),
         (lambda: AemicClassifier(), 2_879_019),
         (lambda: AemicClassifier(**THESIS), 6_485_227),
     ],
