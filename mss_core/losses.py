@@ -144,6 +144,16 @@ def magnitude_mse(masks: Tensor, inputs: Tensor, references: Tensor) -> Tensor:
     return mse(masks * inputs.abs(), references.abs().expand_as(masks))
 
 
+def magnitude_log_l1(masks: Tensor, inputs: Tensor, references: Tensor) -> Tensor:
+    """10 log10 of :func:`magnitude_l1`: LogL1 of Gusó et al. 2022, which Zhang recommends (Sec. 4.3, footnote 1)."""
+    return 10.0 * torch.log10(magnitude_l1(masks, inputs, references) + SILENT)
+
+
+def magnitude_log_mse(masks: Tensor, inputs: Tensor, references: Tensor) -> Tensor:
+    """10 log10 of :func:`magnitude_mse`: LogL2 of Gusó et al. 2022, as above."""
+    return 10.0 * torch.log10(magnitude_mse(masks, inputs, references) + SILENT)
+
+
 MASK_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "mask_tpsa": mask_tpsa,
     "mask_ratio": mask_ratio,
@@ -152,6 +162,8 @@ MASK_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "signal_tpsa": signal_tpsa,
     "magnitude_l1": magnitude_l1,
     "magnitude_mse": magnitude_mse,
+    "magnitude_log_l1": magnitude_log_l1,
+    "magnitude_log_mse": magnitude_log_mse,
 }
 SEPARATION_LOSSES = ("l1", "mse", "si_sdr", *MASK_LOSSES)
 """What a separator that masks a spectrum can be trained with: three losses of waveforms, and those of masks. One of

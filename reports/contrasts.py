@@ -2,7 +2,7 @@
 declared.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,12 @@ def _unread(change: Change) -> bool:
     return change.path.endswith(".fingerprint") and "" in (change.reference, change.variant)
 
 
+def _follows(path: str, declared: Iterable[str]) -> bool:
+    """Whether a path is the fingerprint of a data set whose name is declared: from the name it follows."""
+    name = path.removesuffix(".fingerprint") + ".name"
+    return path.endswith(".fingerprint") and any(covers(one, name) for one in declared)
+
+
 def covers(declared: str, path: str) -> bool:
     """Whether a declared path speaks for `path`: the same, or one holds the other.
 
@@ -86,7 +92,11 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
     ]
     declared = declared_paths(study.declaration, variant, reference)
     searched = study.declaration.searched
-    undeclared = [c.path for c in changes if not any(covers(path, c.path) for path in (*declared, *searched))]
+    undeclared = [
+        c.path
+        for c in changes
+        if not any(covers(path, c.path) for path in (*declared, *searched)) and not _follows(c.path, declared)
+    ]
     stages = {
         v.name: list(dict.fromkeys(s.partition(".")[0] for t in study.trials if t.variant == v.name for s in t.stages))
         for v in (variant, reference)

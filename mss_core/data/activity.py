@@ -82,11 +82,16 @@ def salient(waveform: np.ndarray, length: int, hop: int, threshold_db: float = -
     >>> salient(np.concatenate([np.zeros(8), np.ones(8)]), 4, 4).tolist()
     [8, 12]
     """
+    starts, powers = window_powers(waveform, length, hop)
+    return starts[powers >= 10 ** (threshold_db / 10)]
+
+
+def window_powers(waveform: np.ndarray, length: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Starts (samples) and mean squares of the ``length``-sample windows of a waveform (time,), one every ``hop``."""
     power = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
     starts = np.arange(0, max(1, len(waveform) - length + 1), hop)
     ends = np.minimum(starts + length, len(waveform))
-    mean = np.maximum(power[ends] - power[starts], 0.0) / length
-    return starts[mean >= 10 ** (threshold_db / 10)]
+    return starts, np.maximum(power[ends] - power[starts], 0.0) / length
 
 
 # ---- confidences of a packed set, kept once for all trainings

@@ -43,7 +43,8 @@ class TrackSet:
         valid_share, split_seed: where a set has no validation split, this share of its training
             tracks, drawn by this seed, becomes one.
         split, subset: a choice of SPLIT_POLICIES and SUBSETS where the set has one; empty is the first.
-        mixture: ``"published"``, or ``"sum"`` for the sum of ``sources``.
+        mixture: ``"published"``, ``"sum"`` for the sum of ``sources``, or ``"ms21"`` for that of ``sources`` brought to
+            MS21's levels (:func:`mss_core.data.loudness.ms21_gain`).
         rms_db: level (dB re full scale, RMS) to which the down-mix of every source is brought where it sounds
             (:func:`mss_core.data.loudness.sounding_rms`); needs mixture ``"sum"``.
         excerpt: seconds of a few tracks only, as a rehearsal reads them (:mod:`mss_core.data.excerpts`); None: the
@@ -67,7 +68,7 @@ class TrackSet:
     def __post_init__(self) -> None:
         check("track data set", self.name, TRACKS)
         _check(self)
-        choose("mixture", self.mixture, ("published", "sum"))
+        choose("mixture", self.mixture, ("published", "sum", "ms21"))
         if not self.sources or len(set(self.sources)) < len(self.sources):
             raise ValueError(f"'sources' must name at least one stem, each once; got {self.sources}")
         for source in self.sources:

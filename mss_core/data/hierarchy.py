@@ -48,6 +48,11 @@ class Hierarchy:
             )
         return path[:levels]
 
+    def siblings(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """The other leaves below the highest node of a path; all other leaves, where that is the leaf itself."""
+        below = [leaf for leaf, above in self.paths.items() if path[-1] in above and leaf != path[0]]
+        return tuple(below or (leaf for leaf in self.paths if leaf != path[0]))
+
     def rows(self, nodes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         """The sources of the data set that sum to each node."""
         return {node: self.contents[node] if self.summed else (node,) for node in nodes}

@@ -14,6 +14,8 @@ from scipy import signal
 
 BLOCK, OVERLAP = 0.4, 0.75
 ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0
+LOUDNESS, PEAK = -25.0, -1.0
+PERCUSSIVE = ("drums", "drum_set", "nontonal_percussion", "percussion")
 WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)
 """Of left, right, centre and the surrounds."""
 
@@ -90,6 +92,16 @@ def gain_to_loudness(waveform: np.ndarray, rate: int, target: float) -> float | 
     """The factor that brings a waveform to ``target`` LUFS; None where it is silent. Shape: (channel, time)."""
     loudness = integrated(waveform, rate)
     return None if loudness == -math.inf else 10 ** ((target - loudness) / 20)
+
+
+def ms21_gain(
+    name: str, waveform: np.ndarray, rate: int, loudness: float = LOUDNESS, peak: float = PEAK
+) -> float | None:
+    """The factor by which MS21 levels a stem or an instrument: to -25 LUFS, or a percussive one to a peak of -1 dB
+    [Zhang, Sec. 3.1.4, which prints LUFS as the peak's unit]; None where it is silent. Shape: (channel, time)."""
+    if name in PERCUSSIVE:
+        return gain_to_peak(waveform, peak)
+    return gain_to_loudness(waveform, rate, loudness)
 
 
 def gain_to_peak(waveform: np.ndarray, target: float) -> float | None:

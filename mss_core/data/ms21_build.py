@@ -28,10 +28,10 @@ import numpy as np
 
 from mss_core import audio
 from mss_core.data import hierarchy
-from mss_core.data.files import cores
+from mss_core.data.files import cores, facts
 from mss_core.data.items import SPLITS
 from mss_core.data.loaders import ms21
-from mss_core.data.loudness import gain_to_loudness, gain_to_peak, integrated
+from mss_core.data.loudness import LOUDNESS, PEAK, gain_to_peak, integrated, ms21_gain
 from mss_core.data.ms21_annotation import (
     AMBIENT,
     PUBLISHED,
@@ -48,8 +48,6 @@ from mss_core.data.packed import in_order
 from mss_core.errors import choose
 from mss_core.graph import digest, write_atomically
 
-LOUDNESS, PEAK = -25.0, -1.0
-PERCUSSIVE = ("drum_set", "nontonal_percussion", "percussion")
 INSTRUMENTS = ("in-the-mix", "normalised")
 BLEEDING = ("keep", "drop")
 VERSION = 1
@@ -200,9 +198,7 @@ def _add(one: np.ndarray | None, other: np.ndarray) -> np.ndarray:
 
 
 def _gain(name: str, waveform: np.ndarray, rules: Rules) -> float | None:
-    if name in PERCUSSIVE:
-        return gain_to_peak(waveform, rules.peak)
-    return gain_to_loudness(waveform, rules.rate, rules.loudness)
+    return ms21_gain(name, waveform, rules.rate, rules.loudness, rules.peak)
 
 
 def _db(waveform: np.ndarray) -> float:
@@ -287,13 +283,13 @@ def build(
     good = [one for one in built if not one.error]
     made = {one.name for one in good}
     write_atomically(out / "split_track_list.txt", "".join(f"{one.split}/{one.name}\n" for one in good).encode())
-    facts = summary([song for song in songs if song.name in made], good) if good else {}
+    counted = summary([song for song in songs if song.name in made], good) if good else {}
     report = {
         "built": len(good),
         "failed": {one.name: one.error for one in built if one.error},
         "absent": sorted(name for name in splits if not (raw / name).is_dir()),
         "silent": {one.name: list(one.silent) for one in good if one.silent},
-        **facts,
+        **counted,
     }
     write_atomically(out / "report.json", json.dumps(report, indent=1).encode())
     return built
@@ -365,6 +361,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--split", type=Path, help="the authors' list (test/<song> lines); without it, a split by artist is drawn"
     )
     parser.add_argument("--seed", type=int, default=0, help="of that draw")
+    parser.add_argument(
+        "--musdb-test",
+        action="store_true",
+        help="put MUSDB18's test songs into test before that draw, with all songs of their artists (the thesis' third "
+        "rule, Sec. 3.2.1)",
+    )
     parser.add_argument("--instruments", default=INSTRUMENTS[0], help=" or ".join(INSTRUMENTS))
     parser.add_argument("--bleeding", default=BLEEDING[0], help="keep or drop tracks annotated as bleeding")
     parser.add_argument("--vocals", default="all", help="all songs, or those with clean vocals (or none)")
@@ -449,10 +451,13 @@ def _songs(options: argparse.Namespace, rules: Rules) -> list[Song]:
 
 def _splits(options: argparse.Namespace, songs: Sequence[Song]) -> dict[str, str]:
     if options.split is not None:
+        if options.musdb_test:
+            raise ValueError("'--musdb-test' is for a drawn split: '--split' says already which songs are in test")
         return ms21.listed(options.split)
     names = [song.name for song in songs if options.dry_run or (options.raw / song.name).is_dir()]
     size = len(names)
-    return artist_split(names, valid=round(0.15 * size), test=round(0.1 * size), seed=options.seed)
+    fixed = facts()["musdb18"]["test"] if options.musdb_test else ()
+    return artist_split(names, valid=round(0.15 * size), test=round(0.1 * size), seed=options.seed, fixed_test=fixed)
 
 
 if __name__ == "__main__":

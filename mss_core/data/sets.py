@@ -23,7 +23,7 @@ from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.excerpts import Excerpt, excerpt, moved
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
 from mss_core.data.loaders import clips, fma, irmas, medleydb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
-from mss_core.data.loudness import sounding_rms
+from mss_core.data.loudness import ms21_gain, sounding_rms
 from mss_core.data.synthetic import loader as synthetic
 from mss_core.names import imported, named, outside
 
@@ -126,10 +126,13 @@ def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> 
     if config.excerpt is not None:
         found = excerpt(found, getattr(config, "sources", ()), config.excerpt)
     extra = {**found.extra, **{name: value for name, value in chosen.items() if value}}
-    if isinstance(config, TrackSet) and config.mixture == "sum":
-        items = tuple(replace(item, read=_Summed(item.read, config.sources, config.rms_db)) for item in found.items)
-        return replace(found, items=items, extra=extra)
-    return replace(found, extra=extra)
+    if not isinstance(config, TrackSet) or config.mixture == "published":
+        return replace(found, extra=extra)
+    made: list[Item] = []
+    for item in found.items:
+        summed = _Summed(item.read, config.sources, config.rms_db)
+        made.append(replace(item, read=_Levelled(item.read, config.sources) if config.mixture == "ms21" else summed))
+    return replace(found, items=tuple(made), extra=extra)
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,22 @@ class _Summed:
     def __call__(self) -> Sound:
         sound = self.read()
         stems = {source: _level(sound.rows[source], sound.samplerate, self.rms_db) for source in self.sources}
+        return replace(sound, rows={"mixture": audio.added(stems.values()), **stems})
+
+
+@dataclass(frozen=True)
+class _Levelled:
+    """Reads a track as MS21 is built: every source at its level, the mixture their sum."""
+
+    read: Callable[[], Sound]
+    sources: tuple[str, ...]
+
+    def __call__(self) -> Sound:
+        sound = self.read()
+        stems = {}
+        for source in self.sources:
+            gain = ms21_gain(source, sound.rows[source], sound.samplerate)
+            stems[source] = sound.rows[source] if gain is None else np.float32(gain) * sound.rows[source]
         return replace(sound, rows={"mixture": audio.added(stems.values()), **stems})
 
 

@@ -62,5 +62,6 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         "mean ± standard error over runs. The published figures are of single trainings"
         + ("; ours are of a tiny run (smoke or rehearsal) and say nothing about them." if study.smoke else "."),
         f"Printed rows that no variant repeats: {'; '.join(absent)}." if absent else "",
+        f"{published.name}: {published.note}" if published.note else "",
     ]
     return Section(f"{published.name} as printed", tuple(text for text in told if text), tuple(parts))

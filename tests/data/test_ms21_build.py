@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 from collections import Counter
@@ -30,7 +31,7 @@ from mss_core.data.ms21_annotation import (
     read_table,
     statistics,
 )
-from mss_core.data.ms21_build import Rules, main, mix, stem_of
+from mss_core.data.ms21_build import Rules, _splits, main, mix, stem_of
 from mss_core.data.sets import TrackSet, survey
 
 
@@ -411,6 +412,9 @@ def test_a_split_by_artist_keeps_artists_together(metadata: Path) -> None:
     counts = Counter(split.values())
     assert counts["valid"] == 75 and counts["test"] == 50
     assert all(split[name] == "test" for name in fixed if name in split)
+    options = argparse.Namespace(split=None, dry_run=True, seed=1, musdb_test=True)
+    placed = _splits(options, [Song(name, {}) for name in names])
+    assert all(placed[name] == "test" for name in fixed if name in placed)
     assert artist_split(names, 75, 50, seed=1, fixed_test=fixed) == split != artist_split(names, 75, 50, seed=2)
 
 

@@ -207,7 +207,7 @@ def test_medleydb_confidences_of_a_source_of_two_stems(metadata: Path, tmp_path:
 def test_ms21_lists(metadata: Path) -> None:
     lines = read_lines(metadata / "mixing_secrets" / "split_track_list.txt")
     counts = {split: sum(line.startswith(f"{split}/") for line in lines) for split in ("train", "val", "test")}
-    assert counts == {"train": 420, "val": 30, "test": 50}  # the thesis says 375, 75, 50
+    assert counts == {"train": 420, "val": 30, "test": 50}  # the thesis prints none
     published = json.loads((metadata / "mixing_secrets" / "hierarchy.json").read_text())["mix"]
     assert set(published["track2inst"]) <= set(nodes())
 

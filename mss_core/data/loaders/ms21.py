@@ -8,6 +8,7 @@ the mixture is the sum of the four stems. ``val/`` and ``validation/`` are read 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def survey(config: TrackSet, root: Path) -> Survey:
             continue
         tracks.append(Track(name, split, {"mixture": mixture, **rows}, name.split(" - ")[0]))
     items, notes = track_items(tracks)
+    own_level = tuple(name for name, (_, folder) in songs.items() if _normalised(folder))
+    if own_level:
+        notes.append(
+            Note(
+                "levels",
+                "songs built with --instruments normalised: a stem is not the sum of its instruments, and what it "
+                "holds beside one cannot be told by subtraction",
+                own_level,
+            )
+        )
     if bad or missing:
         notes.append(
             Note("skipped", "songs without files", (*bad, *(f"{name} (in the list, not on disk)" for name in missing)))
@@ -60,6 +71,15 @@ def survey(config: TrackSet, root: Path) -> Survey:
     held, more = hold_out(items, config.valid_share, config.split_seed, "ms21", notes)
     require_splits(held, "ms21", root, notes)
     return Survey(held, (*notes, *more))
+
+
+def _normalised(folder: Path) -> bool:
+    """Whether a song's own record says that its instruments are at their own level, as the thesis' files are."""
+    try:
+        record = json.loads((folder / "song.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return bool(record.get("rules", {}).get("instruments") == "normalised")
 
 
 def nodes() -> tuple[str, ...]:

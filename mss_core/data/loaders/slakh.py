@@ -5,8 +5,9 @@ number, so that the three published splits are told from any copy. ``redux`` (12
 ``split2`` moves them, ``orig`` is the release. Subset ``onsets100`` keeps those test songs in which bass, drums,
 guitar, piano and strings each start at least 100 notes (by MIDI), as TagBox's 50 songs were chosen.
 
-Sources are groups of General MIDI programs (PROGRAMS) or nodes of a hierarchy of instrument patches: nested JSON whose
-leaves list patch names, read from your copy at ``<root>/hierarchy.json``.
+Sources are groups of General MIDI programs (PROGRAMS and NODES), or nodes of a hierarchy of instrument patches: nested
+JSON whose leaves list patch names, read from your copy at ``<root>/hierarchy.json``. ``patches:NAME`` is always a node
+of that file; a bare NAME is one where it is no group of programs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from mss_core.data import hierarchy
 from mss_core.data.config import TrackSet, split_policy
 from mss_core.data.files import Track, facts, once, track_items
 from mss_core.data.items import Note, Survey, hold_out, require_splits
@@ -38,6 +40,10 @@ PROGRAMS: dict[str, tuple[int, ...]] = {
     "synth_pad": tuple(range(88, 96)),
     "drums": (128,),
 }
+NODES: dict[str, tuple[int, ...]] = hierarchy.load("slakh").contents
+"""Nodes of the packaged hierarchy; where one has the name of a group in PROGRAMS it has its programs."""
+GROUPS = {**NODES, **PROGRAMS}
+PATCHES = "patches:"
 TAGBOX = ("bass", "drums", "guitar", "piano", "strings")
 ONSETS = 100
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -47,7 +53,12 @@ def survey(config: TrackSet, root: Path) -> Survey:
     """Tracks of the chosen split; one without metadata or with a file that cannot be read is a named skip."""
     patches = _patches(root)
     for source in config.sources:
-        choose("source of slakh2100", source, (*PROGRAMS, *patches))
+        if source.startswith(PATCHES) and not patches:
+            raise ValueError(
+                f"data set 'slakh2100': source {source!r} is a node of a hierarchy of patches, and {root} has no "
+                "hierarchy.json: put the file of hierarchical_music_separation (ismir_hierarchy.json) there"
+            )
+        choose("source of slakh2100", source, (*GROUPS, *patches, *(f"{PATCHES}{name}" for name in patches)))
     folders = once(
         "slakh2100",
         (
@@ -149,10 +160,11 @@ def _stem_file(folder: Path, name: str) -> Path:
 def _files(
     folder: Path, stems: dict[str, dict[str, Any]], source: str, patches: dict[str, set[str]]
 ) -> tuple[Path, ...]:
-    if source in PROGRAMS:
-        chosen = [name for name, stem in stems.items() if program(stem) in PROGRAMS[source]]
+    if source in GROUPS:
+        chosen = [name for name, stem in stems.items() if program(stem) in GROUPS[source]]
     else:
-        chosen = [name for name, stem in stems.items() if stem.get("plugin_name") in patches[source]]
+        wanted = patches[source.removeprefix(PATCHES)]
+        chosen = [name for name, stem in stems.items() if stem.get("plugin_name") in wanted]
     return tuple(_stem_file(folder, name) for name in chosen)
 
 
@@ -163,10 +175,10 @@ def _patches(root: Path) -> dict[str, set[str]]:
     return nodes(json.loads(path.read_text(encoding="utf-8")))
 
 
-def nodes(hierarchy: dict[str, Any]) -> dict[str, set[str]]:
+def nodes(tree: dict[str, Any]) -> dict[str, set[str]]:
     """Patch names below each node of a nested hierarchy."""
     found: dict[str, set[str]] = {}
-    for name, below in hierarchy.items():
+    for name, below in tree.items():
         inner = nodes(below) if isinstance(below, dict) else {}
         for key, patches in inner.items():
             found.setdefault(key, set()).update(patches)

@@ -4,9 +4,10 @@
 
     prepare_levels -> train_levels (one model of all levels, or one a level) -> score_levels
 
-Levels are counted from the leaf: level 1 is the leaf, the highest level the coarsest submix. The thesis' optimiser
-schedule (the rate halved after more than four epochs without a new best, going on from the best weights) is a row of
-phases. MERL's code also clips gradients at the 10th percentile of their norms: ``Phase.clip``.
+Levels are counted from the leaf: level 1 is the leaf, the highest level the coarsest submix. The thesis prints no
+schedule of the learning rate; this is that of MERL's code (the rate halved after more than four epochs without a new
+best, going on from the best weights), as a row of phases, the last of which runs until the 100 epochs of the thesis'
+Table 4 are over. MERL's code also clips gradients at the 10th percentile of their norms: ``Phase.clip``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ from mss_core.systems.hmss.train import Objective, train_levels
 from mss_core.training import Phase, TrainConfig
 
 TRAIN = TrainConfig(
-    tuple(Phase("adam", lr=1e-4 * 0.5**halved, epochs=100, patience=4, eps=1e-8) for halved in range(8)),
+    tuple(
+        Phase("adam", lr=1e-4 * 0.5**halved, epochs=100, patience=4 if halved < 7 else None, eps=1e-8)
+        for halved in range(8)
+    ),
     batch=25,
     epoch_steps=800,
     max_epochs=100,
@@ -109,15 +113,29 @@ class HMSS:
     def nodes(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(node for path in self.paths() for node in path))
 
+    def _siblings(self) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+        """By wanted leaf, the leaves of which one must sound beside it; by each of those, its sources."""
+        if self.sampling.beside != "root":
+            return {}, {}
+        tree = hierarchy.load(self.hierarchy)
+        beside = {path[0]: tree.siblings(path) for path in self.paths()}
+        return beside, tree.rows(tuple(dict.fromkeys(leaf for leaves in beside.values() for leaf in leaves)))
+
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
         rows = hierarchy.load(self.hierarchy).rows(self.nodes())
         sources = tuple(dict.fromkeys(source for names in rows.values() for source in names))
+        beside, siblings = self._siblings()
+        sources = tuple(dict.fromkeys((*sources, *(source for names in siblings.values() for source in names))))
+        segment = round(self.sampling.seconds * self.data.samplerate)
         tracks = Stage(
             prepare_levels,
             data=replace(self.data, sources=sources),
             rows=rows,
-            segment=round(self.sampling.seconds * self.data.samplerate),
+            segment=segment,
+            siblings=siblings,
+            beside=beside,
+            hop=self.sampling.hop(self.data.samplerate) if siblings else segment,
         )
         groups = (tuple(range(self.levels)),) if self.joint else tuple((level,) for level in range(self.levels))
         trained = tuple(
@@ -151,6 +169,7 @@ SETS = {
     "synthetic": ("synthetic",),
     "four_stems": ("musdb18hq", "musdb18", "stems", "synthetic"),
     "slakh": ("slakh2100",),
+    "merl": ("slakh2100",),
     "ms21": ("ms21",),
 }
 """Data sets whose stems a hierarchy speaks of."""

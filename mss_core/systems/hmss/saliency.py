@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from mss_core.artefact import read_json
 from mss_core.data.activity import salient
 from mss_core.data.batches import Mapped, Places, waveforms
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.errors import choose
+from mss_core.systems.hmss.prepare import SIBLINGS
 
-BESIDE = ("sibling", "anything", "nothing")
+BESIDE = ("root", "sibling", "anything", "nothing")
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,17 @@ class Sampling:
         hop_ratio: start of the next chunk, in chunks.
         threshold_db: a submix is salient from this RMS level on; the thesis has -30, the released code's effective
             value is -60.
-        beside: what must be salient too: ``"sibling"`` (the leaf's parent without the leaf), ``"anything"`` (the
-            mixture without the leaf) or ``"nothing"``.
+        beside: what must be salient too: ``"root"`` (another leaf below the highest node of the path, as MERL's code
+            has it: ``flatten`` in hierarchy_utils.py and ``_determine_target_chunk`` in multi_level.py; the thesis,
+            which builds on it, says nothing of it), ``"sibling"`` (the leaf's parent without the leaf),
+            ``"anything"`` (the mixture without the leaf) or ``"nothing"``.
         valid_items, test_items: at most this many chunks, spread evenly.
     """
 
     seconds: float = 10.0
     hop_ratio: float = 0.25
     threshold_db: float = -30.0
-    beside: str = "sibling"
+    beside: str = "root"
     valid_items: int = 3000
     test_items: int = 3000
 
@@ -48,6 +52,10 @@ class Sampling:
             )
         if self.valid_items < 1 or self.test_items < 1:
             raise ValueError("'valid_items' and 'test_items' must be at least 1")
+
+    def hop(self, samplerate: int) -> int:
+        """Samples from the start of a chunk to that of the next."""
+        return max(1, round(round(self.seconds * samplerate) * self.hop_ratio))
 
 
 @dataclass(frozen=True)
@@ -62,13 +70,14 @@ class Chunk:
 def chunks(packed: Packed, split: str, paths: Sequence[Sequence[str]], sampling: Sampling) -> list[Chunk]:
     """Salient chunks of a split, path by path. Raises ValueError where there is none at all."""
     length = round(sampling.seconds * packed.samplerate)
-    hop = max(1, round(length * sampling.hop_ratio))
+    hop = sampling.hop(packed.samplerate)
+    beside = Siblings(packed, length, hop) if sampling.beside == "root" else None
     found = [
         Chunk(item, start, number)
         for number, path in enumerate(paths)
         for item in packed.split(split)
         if path[0] not in item.silent
-        for start in _starts(packed, item, path, length, hop, sampling)
+        for start in _starts(packed, item, path, length, hop, sampling, beside)
     ]
     if not found:
         raise ValueError(
@@ -80,15 +89,48 @@ def chunks(packed: Packed, split: str, paths: Sequence[Sequence[str]], sampling:
 
 
 def _starts(
-    packed: Packed, item: PackedItem, path: Sequence[str], length: int, hop: int, sampling: Sampling
+    packed: Packed,
+    item: PackedItem,
+    path: Sequence[str],
+    length: int,
+    hop: int,
+    sampling: Sampling,
+    siblings: Siblings | None,
 ) -> list[int]:
     leaf = packed.read(item, path[0])
     starts = set(salient(leaf, length, hop, sampling.threshold_db).tolist())
+    if siblings is not None and starts:
+        return sorted(starts & siblings.starts(item, path[0], sampling.threshold_db))
     if sampling.beside != "nothing" and starts:
         over = path[1] if sampling.beside == "sibling" and len(path) > 1 else "mixture"
         rest = packed.read(item, over) - leaf
         starts &= set(salient(rest, length, hop, sampling.threshold_db).tolist())
     return sorted(starts)
+
+
+class Siblings:
+    """Chunks in which another leaf below the root sounds, by the powers that ``prepare_levels`` kept."""
+
+    def __init__(self, packed: Packed, length: int, hop: int) -> None:
+        facts = read_json(packed.directory, f"{SIBLINGS}.json")
+        if (facts["segment"], facts["hop"]) != (length, hop):
+            raise ValueError(
+                f"chunks of {length} samples every {hop} are asked for; the powers of their neighbours are of "
+                f"{facts['segment']} every {facts['hop']}"
+            )
+        self.beside, self.hop = facts["beside"], hop
+        self.rows = {leaf: row for row, leaf in enumerate(facts["leaves"])}
+        self.powers = np.load(packed.directory / f"{SIBLINGS}.npy")
+        counts = [len(range(0, max(1, item.length - length + 1), hop)) for item in packed.items]
+        ends = np.cumsum(counts)
+        self.places = {item.name: (end - n, end) for item, n, end in zip(packed.items, counts, ends, strict=True)}
+
+    def starts(self, item: PackedItem, leaf: str, threshold_db: float) -> set[int]:
+        """Starts of the chunks of an item in which any of the leaf's siblings reaches the threshold."""
+        first, end = self.places[item.name]
+        others = [self.rows[name] for name in self.beside[leaf]]
+        loud = (self.powers[others, first:end] >= 10 ** (threshold_db / 10)).any(0)
+        return set((np.flatnonzero(loud) * self.hop).tolist())
 
 
 class ChunkReader:

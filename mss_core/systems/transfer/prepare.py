@@ -33,4 +33,5 @@ class _Sides:
             for row, waveform in sound.rows.items()
             for index, side in enumerate(SIDES[2])
         }
-        return replace(sound, rows={"mixture": sound.rows["mixture"], **rows})
+        mixture = sound.rows["mixture"].mean(0, keepdims=True)  # not packed; of as many channels as the rows
+        return replace(sound, rows={"mixture": mixture, **rows})

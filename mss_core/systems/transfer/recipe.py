@@ -52,6 +52,7 @@ class Transfer:
         training: tracks to train on.
         test: tracks to score on; MS21's percussion is scored as drums.
         channels: of X-UMX.
+        xumx: the network; one iteration of the Wiener filter follows it, as the released weights are scored with.
     """
 
     separator: str = "xumx"
@@ -60,7 +61,7 @@ class Transfer:
     training: TrackSet = TrackSet("musdb18hq", sources=STEMS, samplerate=44_100)
     test: TrackSet = TrackSet("musdb18hq", sources=STEMS, samplerate=44_100)
     channels: int = 2
-    xumx: dict[str, Any] = field(default_factory=lambda: model("xumx"))
+    xumx: dict[str, Any] = field(default_factory=lambda: model("xumx", wiener_iterations=1))
     unet: dict[str, Any] = field(default_factory=lambda: model("unet", pooling="average"))
     stems: StemTraining = StemTraining()
     mixing: Mixing = field(default_factory=Mixing)
@@ -99,7 +100,14 @@ class Transfer:
 
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
-        return Stage(score_songs, data=self.test, rows=self.rows(), model=self._separator(), scoring=self.scoring)
+        return Stage(
+            score_songs,
+            data=self.test,
+            rows=self.rows(),
+            model=self._separator(),
+            seen=None if self.released else self.training,
+            scoring=self.scoring,
+        )
 
     def _separator(self) -> Stage:
         if self.released:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import nn
 from mss_core import models
 from mss_core.apply import separate_stems
 from mss_core.artefact import Score, add_example, note, table, write_examples, write_notes, write_scores
+from mss_core.data.files import facts
 from mss_core.data.sets import TrackSet, survey
 from mss_core.errors import choose
 from mss_core.graph import Context
@@ -57,8 +58,9 @@ def score_songs(
     data: TrackSet,
     rows: dict[str, str],
     model: Path,
+    seen: TrackSet | None,
     scoring: StemScoring,
-    version: int = 1,
+    version: int = 2,
     out: Path,
     ctx: Context,
 ) -> None:
@@ -69,6 +71,9 @@ def score_songs(
     (over the whole song, as the demixing challenges), beside it that of the mixture and of an ideal ratio mask, since
     songs differ; ``sdr`` (framewise) and ``si_sdr``. A silent stem is left out of its song and named. Rows without a
     track are over all tracks, and target ``macro`` is their mean over the stems.
+
+    ``seen`` is what the separator was trained on; None: MUSDB18, as the released ones were. A test song that is among
+    its training songs, or is by an artist of theirs, is named in a note and scored all the same.
     """
     tracks = [item for item in survey(data, ctx.data).items if item.split == "test"]
     module = models.load(model).to(ctx.device)
@@ -109,7 +114,39 @@ def score_songs(
         ctx.report(step=number, total=len(tracks))
     write_scores(out, summarise(table(scores), scoring))
     write_examples(out, examples)
-    write_notes(out, [note("silent", "stems silent in a song, left out of its scores", silent)])
+    leaking = known_songs([item.name for item in tracks], _seen(seen, ctx))
+    notes = [
+        note("silent", "stems silent in a song, left out of its scores", silent),
+        note(
+            "leak",
+            "test songs that the separator was trained on, or whose artists it was; scored all the same",
+            leaking,
+        ),
+    ]
+    write_notes(out, notes)
+
+
+def known_songs(tracks: Sequence[str], seen: Iterable[str]) -> list[str]:
+    """Those of the tracks ("Artist - Title") that are among the seen ones, or by an artist of theirs.
+
+    >>> known_songs(["A - 1", "A - 2", "B - 3", "C"], ["A - 1", "D - 4"])
+    ['A - 1', 'A - 2 (another song of A)']
+    """
+    names = set(seen)
+    artists = {name.split(" - ")[0] for name in names if " - " in name}
+    found = [(track, track.split(" - ")[0]) for track in tracks]
+    return [
+        track if track in names else f"{track} (another song of {artist})"
+        for track, artist in found
+        if track in names or artist in artists
+    ]
+
+
+def _seen(config: TrackSet | None, ctx: Context) -> list[str]:
+    """Names of the songs that a separator was trained on; MUSDB18's are known without its files."""
+    if config is None or config.name in ("musdb18", "musdb18hq"):
+        return list(facts()["musdb18"]["train"])
+    return [item.name for item in survey(config, ctx.data).items if item.split != "test"]
 
 
 def _estimates(module: nn.Module, stems: tuple[str, ...], mixture: np.ndarray, rate: int, device: str) -> np.ndarray:

@@ -144,7 +144,7 @@ def test_stems_stand_beside_table_8(tmp_path: Path) -> None:
             for metric, shift in (("global_sdr", 0.0), ("sdr", 1.0))
             for stem, value in stems.items()
         }
-        for variant in ("MUSDB18", "MUSDB18, stems at one level", "MS21")
+        for variant in ("MUSDB18", "MUSDB18 at MS21's levels", "MS21")
     }
     scores["MS21"] = {key: value for key, value in scores["MS21"].items() if key[1] != "other"}
     home = write(tmp_path, "separator_transfer", scores)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ PATH = (("leaf", "parent"),)
 
 
 def starts(packed: Packed, **changes) -> list[int]:
-    sampling = Sampling(seconds=1.0, hop_ratio=1.0, **changes)
+    sampling = Sampling(**{"seconds": 1.0, "hop_ratio": 1.0, "beside": "sibling", **changes})
     return [chunk.start // RATE for chunk in chunks(packed, "train", PATH, sampling) if chunk.item.name == "train1"]
 
 
@@ -128,18 +129,18 @@ def test_salient_chunks_have_a_leaf_and_a_sibling(packed: Packed) -> None:
 
 def test_the_threshold_is_an_rms_level(packed: Packed) -> None:
     level = 20 * math.log10(0.1)  # of the sibling, and of the quieter track's leaf
-    sampling = Sampling(seconds=1.0, hop_ratio=1.0, threshold_db=level - 0.1)
+    sampling = Sampling(seconds=1.0, hop_ratio=1.0, beside="sibling", threshold_db=level - 0.1)
     assert len(chunks(packed, "train", PATH, sampling)) == 6
     with pytest.raises(
         ValueError,
         match="no train chunk of 1 s has a salient leaf .leaf. with sibling salient beside "
         "it, at -19.9 dB; lower 'sampling.threshold_db'",
     ):
-        chunks(packed, "train", PATH, Sampling(seconds=1.0, hop_ratio=1.0, threshold_db=level + 0.1))
+        chunks(packed, "train", PATH, replace(sampling, threshold_db=level + 0.1))
 
 
 def test_batches_are_pure_and_true(packed: Packed) -> None:
-    found = chunks(packed, "train", PATH, Sampling(seconds=1.0, hop_ratio=0.25))
+    found = chunks(packed, "train", PATH, Sampling(seconds=1.0, hop_ratio=0.25, beside="sibling"))
     reader = ChunkReader(packed, found, PATH, RATE, seed=3, leaves=["leaf"])
     mapped = Mapped(packed, reader.rows, RATE)
 
@@ -174,7 +175,8 @@ def test_the_thesis_rows_are_recipes() -> None:
     assert recipe.paths() == (("clean_guitars", "guitars", "strings_guitars_keyboards"),)
     assert recipe.train.batch == 25 and recipe.train.epochs() == 100
     prepare = recipe.pipeline().inputs["data"]
-    assert prepare.arguments["data"].sources == recipe.paths()[0]  # only what is needed is packed
+    assert prepare.arguments["data"].sources[:3] == recipe.paths()[0]  # only what is needed is read
+    assert set(prepare.arguments["data"].sources[3:]) == set(prepare.arguments["beside"]["clean_guitars"])
     assert recipe.data.sources == hierarchy.load("slakh").everything()  # all of the set is fingerprinted
     assert override(recipe, {"leaves": ("organs",)}).data == recipe.data
     assert hmss_ms21().paths() == (("electric_guitar", "other", "accompaniment"),)
