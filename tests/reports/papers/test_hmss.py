@@ -129,7 +129,7 @@ def test_rows_of_table_6_in_the_study_of_losses(tmp_path: Path) -> None:
     (part,) = declared_sections(home, findings)
     assert [row[1] for row in part.tables[1].rows] == ["SSS(Guitar), 3 levels", "SQ_SSS(Guitar), 3 levels"]
     assert part.tables[1].rows[1][4:6] == ("2.10 ± 0.10", "-2.6")
-    assert "smoke run" in part.paragraphs[0]
+    assert "smoke" in part.paragraphs[0]
     found = beside(findings)
     assert found is not None and ("loss=mask ratio, mask=sequential", "0.3") in [
         (row.variant, row.published.text) for row in found.rows

@@ -253,4 +253,5 @@ def test_losses_fall_where_the_mask_moves_towards_the_truth(name: str) -> None:
     x = 2 * torch.ones(1, 3, 4) + 0j
     s = x / 2
     at = [MASK_LOSSES[name](torch.full((1, 3, 4), m), x, s).item() for m in (0.1, 0.3, 0.5)]
-    assert at[0] > at[1] > at[2] and (at[2] == pytest.approx(0, abs=1e-6)) == (name != "as_released")
+    least = -80.0 if "log" in name else 0.0  # decibels of a mean error, 1e-8 added
+    assert at[0] > at[1] > at[2] and (at[2] == pytest.approx(least, abs=1e-4)) == (name != "as_released")
