@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from scipy import stats
 
-from reports import prose
+from reports import ledger, prose
 from reports.contract import Study, least_p, significant_p
 from reports.findings import Comparison
 from reports.inputs.tables import Scores
@@ -28,8 +28,9 @@ def devices(study: Study, variant: str, reference: str) -> list[str]:
 
 
 def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
-    """How the run differs from study.json's declaration."""
+    """How the run differs from study.json's declaration, and this from what was declared before any score."""
     declaration = study.declaration
+    yield from ledger.deviations(study, main)
     if study.hash_matches is False:
         yield (
             "The declaration does not have the hash that was stored with it "
@@ -129,8 +130,11 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
     if study.declaration.exclude:
         many = len(given.frame) - len(scores.frame)
         names = listing(list(study.declaration.exclude), 8)
-        yield f"{count(many, 'score')} left out as declared before the run: {names}."
+        when = " before the run" if ledger.before_the_run(study) else ""
+        yield f"{count(many, 'score')} left out as declared{when}: {names}."
     yield from _undefined(scores)
+    if study.declared and not study.ledger:
+        yield "No ledger of declarations lies beside study.json: nothing shows that it was declared before the run."
 
 
 def _unequal(main: Comparison) -> Iterator[str]:

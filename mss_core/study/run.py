@@ -111,7 +111,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     settings = dict(_setting(text) for text in options.set)
     seeds = _seeds(study, options.seeds)
     given = dict(settings)
-    from mss_core.study import results
+    from mss_core.study import ledger, results
+    from reports.contract import to_json
 
     study = phase.wanted(study, options.search, small, settings, seeds)
     store = Store(options.store)
@@ -124,6 +125,10 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     title = (phase.tuned(study, arms, store) if arms else study).title(small, given)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
     surroundings = environment(walk(trial.root for trial in trials).values())
+    if driver is not None:
+        declaration = to_json(study.declaration(seeds, small, settings))
+        before = make_plan(trials, store, set_aside=False)
+        ledger.record(store.root / "studies" / title, declaration, before, str(surroundings.get("commit") or ""))
     if arms:
         _say(phase.summary(arms, store))
         if driver is not None:

@@ -31,6 +31,7 @@ from reports.contract.names import (
 )
 from reports.contract.values import (
     Declaration,
+    Entry,
     Example,
     Factor,
     Note,
@@ -52,6 +53,7 @@ __all__ = [
     "SPELLINGS",
     "TESTS",
     "Declaration",
+    "Entry",
     "Example",
     "Factor",
     "Metric",

@@ -131,9 +131,27 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """One line of declarations.jsonl: what was declared when a run began, and which trials had scores by then.
+
+    `previous` is the sha256 of the line before; `intact` says whether it is.
+    """
+
+    time: str
+    declared: str
+    commit: str = ""
+    seeds: tuple[int, ...] = ()
+    scored: tuple[str, ...] = ()
+    declaration: Mapping[str, Any] = field(default_factory=dict)
+    previous: str = ""
+    intact: bool = field(default=True, metadata={"json": ""})
+
+
+@dataclass(frozen=True)
 class Study:
     """study.json; `declared` is the sha256 of the declaration, `stages` are by key.
 
+    `ledger` is declarations.jsonl beside it, one entry per run.
     `hash_matches` says whether the declaration that was read still has that sha256; None where none was stored.
     """
 
@@ -151,6 +169,7 @@ class Study:
     examples: tuple[Example, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     hash_matches: bool | None = field(default=None, metadata={"json": ""})
+    ledger: tuple[Entry, ...] = field(default=(), metadata={"json": ""})
 
     @property
     def no_result(self) -> str:

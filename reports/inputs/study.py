@@ -4,13 +4,14 @@ Only the fields of docs/formats.md are read. A field that is absent gets its def
 study.json still renders.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reports.contract import Study, check, from_json, hashes, read_declaration
+from reports.contract import Entry, Study, check, from_json, hashes, read_declaration
 
 
 def read_study(path: Path) -> Study:
@@ -34,7 +35,27 @@ def read_study(path: Path) -> Study:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     matches = (study.declared in hashes(declared)) if study.declared else None
-    return replace(study, declaration=declaration, hash_matches=matches)
+    return replace(study, declaration=declaration, hash_matches=matches, ledger=read_ledger(path))
+
+
+def read_ledger(study: Path) -> tuple[Entry, ...]:
+    """declarations.jsonl beside a study.json, the oldest entry first; empty where there is none.
+
+    Raises:
+        ValueError: a line is no JSON object, or lacks its time or hash.
+    """
+    path = study.parent / "declarations.jsonl"
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    entries = []
+    for number, line in enumerate(lines):
+        try:
+            entry: Entry = from_json(Entry, json.loads(line), f"{path} line {number + 1}")
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} line {number + 1} is not JSON: {error}") from error
+        before = hashlib.sha256(lines[number - 1]).hexdigest() if number else ""
+        intact = entry.previous == before and entry.declared in hashes(entry.declaration)
+        entries.append(replace(entry, intact=intact))
+    return tuple(entries)
 
 
 def _reference_name(reference: object) -> str:

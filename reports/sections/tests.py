@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports import prose
+from reports import ledger, prose
 from reports.findings import Comparison, Contrast, Findings
 from reports.inputs.directory import Tables
 from reports.sections import Cell, Section, Table
@@ -19,7 +19,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     main, declared = findings.main, findings.study.declaration.test
     ordered = sorted(main.contrasts, key=lambda contrast: -reach(contrast))
     how = (
-        "The primary test was declared before the run"
+        f"The primary test was declared{' before the run' if ledger.before_the_run(findings.study) else ''}"
         if declared
         else "No test was declared, so the primary one is the default for such scores"
     )

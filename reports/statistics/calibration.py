@@ -148,3 +148,25 @@ def _rates(
         covered.append(float(np.mean(np.abs(differences) <= scipy_stats.t.ppf(0.975, each.df) * each.se)))
         found.append(float(np.mean(p_values(differences + difference, each) < block.alpha)))
     return float(some.mean()), float(np.mean(covered)), float(np.mean(found))
+
+
+def peeking(looks: Sequence[int], contrasts: int, level: float, studies: int = 4_000) -> float:
+    """Share of studies without an effect in which some contrast is significant at one of several looks.
+
+    Args:
+        looks: runs per arm at each look, growing; later looks keep the runs of the earlier ones.
+        level: of one contrast, at every look.
+    """
+    rng = np.random.default_rng(SEED)
+    runs = rng.normal(0, 1, (studies, contrasts + 1, max(looks)))
+    some = np.zeros(studies, bool)
+    none = np.zeros((studies, contrasts))
+    for many in looks:
+        seen = runs[..., :many]
+        spread, centre = seen.var(axis=2, ddof=1), seen.mean(axis=2)
+        counts = np.full(contrasts, float(many))
+        squares = MeanSquares(
+            counts, spread[:, :-1], none, counts[:1], spread[:, -1:], none[:, :1], np.zeros(contrasts), none
+        )
+        some |= (p_values(centre[:, :-1] - centre[:, -1:], errors(squares)) < level).any(axis=1)
+    return float(some.mean())

@@ -1,0 +1,47 @@
+"""The append-only record of what a study declared, and of what was known by then.
+
+Before the first stage of every run starts, one line is added to ``declarations.jsonl`` in the study's folder: the time,
+the declaration and its hash, the commit, the seeds, the trials that had scores already, and the hash of the line
+before. The report reads it: only a declaration that was there before any score was "declared before the run", and a
+later one is a deviation. The chain of hashes shows a line that was edited or taken out.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mss_core.graph import digest, plain
+from mss_core.study.plan import Plan
+
+NAME = "declarations.jsonl"
+
+
+def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str) -> None:
+    """Append one line to the ledger below ``folder``, on disk before this returns.
+
+    Args:
+        declaration: as it will stand in study.json.
+        plan: tells which trials have scores already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    before = path.read_bytes().splitlines() if path.exists() else []
+    line = {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "declared": digest(declaration),
+        "commit": commit,
+        "seeds": list(declaration.get("seeds", ())),
+        "scored": [trial.name for trial in plan.trials if trial.root.key in plan.done],
+        "declaration": plain(declaration),
+        "previous": hashlib.sha256(before[-1]).hexdigest() if before else "",
+    }
+    with path.open("ab") as file:
+        file.write(json.dumps(line, sort_keys=True).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,131 @@
+"""What was declared when, and what the report makes of it: one toy study run in sequence on one store (finding A5)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+import reports
+from mss_core.graph import Context, Stage
+from mss_core.study import Factor, Study, run
+from reports import ledger
+from reports.statistics.calibration import peeking
+
+
+def finish(*, number: int, seed: int, out: Path, ctx: Context) -> None:
+    score = 0.5 + 0.1 * number + ((seed * 7919 + number * 104729) % 13) / 1000
+    (out / "scores.csv").write_text(
+        f"track,target,metric,aggregation,score\n,macro,roc_auc,,{score}\n,macro,pr_auc,,{score}\n"
+    )
+
+
+@dataclass(frozen=True)
+class Tape:
+    number: int = 0
+    seed: int = 0
+
+    def pipeline(self) -> Stage:
+        return Stage(finish, number=self.number, seed=self.seed)
+
+
+STUDY = Study(
+    name="tapes",
+    question="Which tape?",
+    baseline=Tape(),
+    factors=[Factor("number", {"0": {}, "1": {"number": 1}, "2": {"number": 2}})],
+    reference={"number": "0"},
+    metric="roc_auc",
+    smoke=lambda recipe: recipe,
+    seeded=("seed",),
+    seeds=range(3),
+    test="half_pooled",
+)
+
+
+@pytest.fixture
+def go(monkeypatch, tmp_path):
+    """Run a study in this process, without MLflow, whose database takes ten seconds to set up; returns its folder."""
+    monkeypatch.setattr(sys.modules["mss_core.study.run"], "_tracker", lambda *given: None)
+
+    def run_it(study: Study, *flags: str) -> Path:
+        run(study, ["--in-process", "--store", str(tmp_path), *flags])
+        return tmp_path / "studies" / "tapes"
+
+    return run_it
+
+
+def test_the_first_declaration_is_there_before_any_score(go) -> None:
+    folder = go(STUDY)
+    (line,) = (folder / "declarations.jsonl").read_text().splitlines()
+    entry = json.loads(line)
+    assert entry["scored"] == [] and entry["seeds"] == [0, 1, 2] and entry["previous"] == ""
+    assert entry["declared"] == json.loads((folder / "study.json").read_text())["declared"]
+    findings = reports.read(folder)
+    assert ledger.before_the_run(findings.study) and findings.deviations == ()
+    go(STUDY)  # the same again: a line more, no change
+    again = reports.read(folder)
+    assert len(again.study.ledger) == 2 and len(again.study.ledger[1].scored) == 9
+    assert ledger.before_the_run(again.study) and again.deviations == ()
+    assert "declared before the run" in reports.render(folder)["html"].read_text()
+
+
+def test_more_seeds_after_results_are_a_look_and_it_says_what_it_costs(go) -> None:
+    go(STUDY)
+    folder = go(STUDY, "--seeds", "5")
+    findings = reports.read(folder)
+    told = " ".join(findings.deviations)
+    assert "when 9 trials had scores: seeds: 3 seeds → 5 seeds" in told
+    assert "looked at 2 times (with 3 and 5 seeds)" in told and "fooled in" in told
+    assert not ledger.before_the_run(findings.study)
+    assert "declared before the run" not in reports.render(folder)["html"].read_text()
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"test": "welch"}, "test: half_pooled → welch"),
+        ({"alpha": 0.1}, "alpha: 0.05 → 0.1"),
+        ({"metric": "pr_auc"}, "metric: roc_auc → pr_auc"),
+        ({"reference": {"number": "1"}}, "reference: 0 → 1"),
+        ({"correction": "holm"}, "correction: bonferroni → holm"),
+    ],
+)
+def test_a_change_after_results_is_a_deviation(go, change, told: str) -> None:
+    go(STUDY)
+    findings = reports.read(go(replace(STUDY, **change)))
+    assert any("when 9 trials had scores" in text and told in text for text in findings.deviations)
+    assert any("looked at 2 times" in text for text in findings.deviations)
+
+
+def test_editing_by_hand_is_a_deviation(go) -> None:
+    folder = go(STUDY)
+    raw = json.loads((folder / "study.json").read_text())
+    raw["declaration"]["alpha"] = 0.1
+    (folder / "study.json").write_text(json.dumps(raw))
+    assert any("does not have the hash" in text for text in reports.read(folder).deviations)
+    raw["declared"] = "0" * 64
+    (folder / "study.json").write_text(json.dumps(raw))
+    assert any("none that the ledger has" in text for text in reports.read(folder).deviations)
+    go(STUDY)
+    lines = (folder / "declarations.jsonl").read_text().replace('"alpha": 0.05', '"alpha": 0.01').splitlines()
+    (folder / "declarations.jsonl").write_text("\n".join(lines) + "\n")
+    assert any("ledger of declarations was edited" in text for text in reports.read(folder).deviations)
+
+
+def test_without_a_ledger_nothing_was_declared_before_the_run(go) -> None:
+    folder = go(STUDY)
+    (folder / "declarations.jsonl").unlink()
+    findings = reports.read(folder)
+    assert not ledger.before_the_run(findings.study)
+    assert any("No ledger of declarations" in text for text in findings.cautions)
+
+
+def test_the_cost_of_looking_is_that_of_the_audit() -> None:
+    """One contrast at .05, from 3 seeds after every seed: to 5 about 9 %, to 10 about 15 %; one look keeps 5 %."""
+    assert peeking([5], 1, 0.05) == pytest.approx(0.05, abs=0.012)
+    assert peeking([3, 4, 5], 1, 0.05) == pytest.approx(0.09, abs=0.02)
+    assert peeking(list(range(3, 11)), 1, 0.05) == pytest.approx(0.155, abs=0.03)
