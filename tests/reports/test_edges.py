@@ -158,7 +158,7 @@ def test_edited_declaration_is_a_deviation(tmp_path: Path) -> None:
 def test_declared_exclusions_are_applied_and_said(tmp_path: Path) -> None:
     home = study(tmp_path, ARMS, tracks=4, declare={"exclude": ["song 3"]})
     assert reports.read(home).main.items == 3
-    assert "6 scores left out as declared before the run: song 3" in said(home)
+    assert "6 scores left out as declared: song 3" in said(home)
 
 
 def test_a_track_missing_in_one_run_is_left_out_of_all(tmp_path: Path) -> None:
