@@ -50,7 +50,8 @@ def check(
 
     Args:
         variants: names of the study's variants; empty where nothing is known of them.
-        metrics, targets: what the scores have; None where nobody knows before they are there.
+        metrics: what the scores have; None leaves metric and target to whoever reads the scores.
+        targets: what the scores have; None where nobody knows before they are there.
 
     Raises:
         ValueError: names the value, where it stands and the nearest valid choice.
@@ -84,7 +85,7 @@ def check(
     if metrics is not None:
         for metric in filter(None, dict.fromkeys((declaration.metric, *declaration.metrics.values()))):
             check_metric(metric, metrics)
-    check_target(declaration.metric, declaration.target, targets)
+        check_target(declaration.metric, declaration.target, targets)
     for section in declaration.sections:
         _check_section(section, _Names(declaration, variants, metrics))
 
@@ -106,12 +107,13 @@ def check_target(metric: str, target: str, targets: Collection[str] | None) -> N
 def _check_exclusions(declaration: Declaration, variants: Collection[str]) -> None:
     trials = {f"{variant}/seed{seed}" for variant in variants for seed in declaration.seeds}
     for name in declaration.exclude:
-        variant, _, seed = name.rpartition("/seed")
         if not name:
             raise ValueError("declaration.exclude holds an empty name, which all scores without a track have")
         if name in {declaration.target, *MACRO}:
             raise ValueError(f"declaration.exclude holds {name!r}, the target that is compared")
-        if variants and variant and seed.isdigit() and variant not in variants and not declaration.cut:
+    for name in declaration.exclude if variants and not declaration.cut else ():
+        variant, _, seed = name.rpartition("/seed")
+        if variant and seed.isdigit() and variant not in variants:
             raise ValueError(
                 f"declaration.exclude holds {name!r}: no variant {variant!r}; {nearest(variant, variants)}"
             )
