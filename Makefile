@@ -1,5 +1,6 @@
 # make run    set up, then run the source ablation at smoke size and write its report
 # make test   set up, lint, run every test
+# make rehearsals   every study with --rehearse on music in the published layouts; an hour and more
 # make chaos  kill a study's processes at random, on clusters of this machine's own; half an hour and more
 # make ui     open MLflow on the study
 # make lint   format, ruff and mypy
@@ -10,7 +11,7 @@ PORT ?= 5000
 STUDY ?= source_ablation
 BIN := .venv/bin
 
-.PHONY: setup run test test-unit chaos lint ui clean
+.PHONY: setup run test test-unit rehearsals chaos lint ui clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml tools/setup.sh
@@ -22,11 +23,14 @@ run: setup
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+rehearsals: setup
+	$(BIN)/python -m pytest -m "rehearsal or slow" -v --timeout 3600 tests/study/test_rehearsals.py
+
 chaos: setup
 	$(BIN)/python -m pytest -m chaos -s tests
 
 test-unit: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu and not chaos"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu and not chaos and not rehearsal"
 
 lint: setup
 	$(BIN)/ruff format --check --quiet .

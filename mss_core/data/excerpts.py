@@ -1,8 +1,7 @@
 """A data set at the size of a rehearsal: few items, in which every source and label is there, and some seconds of each.
 
-Of every split as many items are kept as it takes to have each source and label: twice in the test split, where it is
-there twice; the labels of the validation split are left to chance, since it is not scored by label. What is kept of a
-track are the seconds in which the quietest of its sources is loudest, so that none is silent by chance.
+Of every split as many items are kept as it takes to have each source and label, in the test split twice. What is kept
+of a track are the seconds in which the quietest of its sources is loudest, so that none is silent by chance.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from mss_core.data.activity import Reader
 from mss_core.data.items import SPLITS, Item, Note, Sound, Survey
 
-TWICE = {"train": 1, "valid": 1, "test": 2}
+NEEDED = {"train": 1, "valid": 1, "test": 2}
 """Items of each source and label by split: DeLong's test needs two positive clips, a paired test two tracks."""
 FEWEST = 2
 """Items of a split."""
@@ -32,7 +31,7 @@ def excerpt(found: Survey, sources: Sequence[str], seconds: float) -> Survey:
         items = [item for item in found.items if item.split == split]
         things = [set(item.labels) | {source for source in sources if holds(item, source)} for item in items]
         there = Counter(thing for of_item in things for thing in of_item)
-        wanted = {} if split == "valid" and found.labels else {t: TWICE[split] for t in (*sources, *found.labels)}
+        wanted = dict.fromkeys((*sources, *found.labels), NEEDED[split])
         rare += [f"{thing} ({split}: {there[thing]})" for thing, times in wanted.items() if there[thing] < times]
         chosen |= {id(items[index]) for index in _few(things, {t: min(n, there[t]) for t, n in wanted.items()})}
     items = tuple(

@@ -284,3 +284,11 @@ def _value(described: object, generator: torch.Generator) -> object:
     if len(shape) < 2:
         return (torch.rand(shape, generator=generator) + 0.5).to(dtype)
     return (0.02 * torch.randn(shape, generator=generator)).to(dtype)
+
+
+def taggers(layouts: Path, root: Path) -> None:
+    """The four taggers of two releases, each in a folder of its own with its labels."""
+    labels = {"mtat": facts()["mtat"]["tags"], "mtg_jamendo": facts()["mtg_jamendo"]["top50"]}
+    for name in ("fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn"):
+        for release, tags in labels.items():
+            weights(layouts / f"{name}_mtat.json", root / f"{name}_{release}", tags)

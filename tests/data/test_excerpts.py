@@ -33,7 +33,7 @@ def test_every_label_is_kept_as_often_as_it_is_needed_and_there(seed: int) -> No
     whole = clips(labels)
     few = excerpt(whole, (), 3.0)
     assert {item.name for item in few.items} <= {item.name for item in whole.items}
-    for split, times in (("train", 1), ("test", 2)):
+    for split, times in (("train", 1), ("valid", 1), ("test", 2)):
         there, kept = (Counter(x for i in found.items if i.split == split for x in i.labels) for found in (whole, few))
         assert all(kept[label] >= min(times, there[label]) for label in LABELS)
     for split in SPLITS:
@@ -42,7 +42,7 @@ def test_every_label_is_kept_as_often_as_it_is_needed_and_there(seed: int) -> No
     rare = [note for note in few.notes if note.kind == "rare"]
     lacking = {
         f"{label} ({split}: {count})"
-        for split, times in (("train", 1), ("test", 2))
+        for split, times in (("train", 1), ("valid", 1), ("test", 2))
         for label in LABELS
         if (count := sum(s == split and label in found for s, found in labels)) < times
     }
