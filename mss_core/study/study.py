@@ -12,6 +12,8 @@ from mss_core.graph import Stage, digest, walk
 from mss_core.recipe import flatten, has, override, paths
 from mss_core.study.designs import Factor, Variant, one_at_a_time
 from mss_core.study.search.declare import Search
+from mss_core.study.settings import check as check_settings
+from mss_core.study.settings import left_out
 from reports import contract
 from reports.contract import Declaration, Metric
 
@@ -222,7 +224,11 @@ class Study:
         self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]
     ) -> list[Trial]:
         """Every variant with every seed."""
-        self._check_settings(smoke, settings)
+        if settings:
+            recipes = [(variant, override(self.baseline, variant.departures)) for variant in self.variants()]
+            cut = [(variant, self.smoke(recipe) if smoke else recipe) for variant, recipe in recipes]
+            check_settings(settings, cut, self.factors, self.seeded)
+            override(self.smoke(self.baseline) if smoke else self.baseline, settings)
         trials = []
         for variant in self.variants():
             resolved = self._resolve(variant, smoke, settings, bind)
@@ -284,20 +290,6 @@ class Study:
         parts = [self.name, *size, *scope, *([digest(dict(settings))[:8]] if settings else [])]
         return "-".join(parts)
 
-    def _check_settings(self, smoke: bool, settings: Mapping[str, Any]) -> None:
-        varied = {
-            path: factor.name for factor in self.factors for changes in factor.levels.values() for path in changes
-        }
-        for path in settings:
-            for other, factor in varied.items():
-                if path == other or other.startswith(f"{path}."):
-                    raise ValueError(
-                        f"--set {path}: {other!r} is what factor {factor!r} varies; edit the study instead"
-                    )
-            if path in self.seeded:
-                raise ValueError(f"--set {path}: this seed is set by --seeds")
-        override(self.smoke(self.baseline) if smoke else self.baseline, settings)
-
 
 def scored(roots: Sequence[Stage]) -> tuple[set[str] | None, set[str] | None]:
     """The metrics and the targets that trials are scored on, as far as their stages say; None for those that none says.
@@ -318,11 +310,6 @@ def scored(roots: Sequence[Stage]) -> tuple[set[str] | None, set[str] | None]:
         metrics if all("METRICS" in module for module in last) else None,
         targets if all("targets" in module for module in last) else None,
     )
-
-
-def left_out(path: str, variant: Variant) -> bool:
-    """Whether a ``--set`` path lies in a stage that this variant leaves out (its departure is None)."""
-    return any(value is None and path.startswith(f"{other}.") for other, value in variant.departures.items())
 
 
 def _where(names: Sequence[str], having: Sequence[str]) -> str:

@@ -180,8 +180,8 @@ def test_settings_change_the_baseline_and_the_title() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sources": ("drums",)}, "'sources' is what factor 'source' varies"),
-        ({"finetune": None}, "'finetune' is what factor 'source' varies"),
+        ({"sources": ("drums",)}, "level 'bass' of factor 'source' sets sources to"),
+        ({"finetune": None}, "level 'none' of factor 'source' sets finetune to None"),
         ({"finetune.seed": 3}, "this seed is set by --seeds"),
         ({"finetune.bach": 3}, "did you mean 'finetune.batch'"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -188,3 +189,32 @@ def test_a_rehearsal_says_so_in_every_format(tmp_path: Path) -> None:
     found = replace(found, study=replace(found.study, question=rehearse.MARK + "Is b better?"))
     for path in reports.write(found, tables, tmp_path).values():
         assert "rehearsal" in path.read_text(encoding="utf-8").lower(), path.name
+
+
+@pytest.mark.parametrize(
+    "name, path, value, told",
+    [
+        ("source_ablation", "finetune.batch", 8, "level 'AST' of factor 'backend' sets finetune.batch to 4"),
+        (
+            "open_unmix_comparison",
+            "separator.widths",
+            (4, 4, 4),
+            "Level 'Open-Unmix' of factor 'method' puts another 'separator' in its place",
+        ),
+        ("open_unmix_comparison", "separator.hidden", 4, "they have separator.name of it in common"),
+        ("blocks_ablation", "separator.widths", (8, 8, 8), "level '4' of factor 'blocks' sets separator.widths"),
+        ("blocks_ablation", "separator.hiden", 4, "no 'hiden' in recipe path"),
+    ],
+)
+def test_a_setting_that_a_level_overrules_is_answered_with_that_level(
+    name: str, path: str, value: object, told: str
+) -> None:
+    study = rehearse.rehearsed(declared(name))
+    with pytest.raises(ValueError, match=re.escape(told)):
+        study.trials([0], True, {path: value}, same)
+
+
+def test_a_setting_beside_the_levels_is_taken(tmp_path: Path) -> None:
+    study = rehearse.rehearsed(declared("source_ablation"))
+    trials = study.trials([0], True, {"mixing.valid_segments": 7}, same)
+    assert {trial.recipe.mixing.valid_segments for trial in trials} == {7}

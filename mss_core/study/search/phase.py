@@ -25,7 +25,8 @@ from mss_core.study.designs import Factor, Variant
 from mss_core.study.execution.progress import Board
 from mss_core.study.plan import Plan, make_plan
 from mss_core.study.search.declare import Arm, Search, make_arm, overlap, suggestions
-from mss_core.study.study import SETTINGS, Study, Trial, left_out
+from mss_core.study.settings import left_out
+from mss_core.study.study import SETTINGS, Study, Trial
 
 STORAGE = "MSS_SEARCH_STORAGE"
 """Environment variable: a database URL for the suggestions instead of journals in the store."""
