@@ -53,7 +53,7 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
 
 
 def musdb18hq(root: Path) -> Path:
-    """WAV folders; the last test song has no singer, and a mixture that is not quite the sum, as mastered ones are not."""
+    """WAV folders; the last test song has no singer, and mixtures are not quite the sum, as mastered ones are not."""
     for number, (split, name) in enumerate([*musdb_names(), ("test", "Band E - Five")]):
         rows = {source: voice(source, number) for source in STEMS}
         if split == "test" and name.startswith("Band E"):

@@ -175,13 +175,10 @@ class TagBox:
             )
 
     def rehearsal(self) -> TagBox:
-        """Two tracks of two short clips, one update of the latent: a step of the full VQ-VAE is dear."""
+        """Tracks of two short clips, one update of the latent: a step of the full VQ-VAE is dear."""
         tracks = self.tracks if self.tracks.excerpt is None else replace(self.tracks, excerpt=1.5)
         return replace(
-            self,
-            tracks=tracks,
-            limit=2,
-            steer=replace(self.steer, steps=min(2, self.steer.steps), segment_seconds=0.75),
+            self, tracks=tracks, steer=replace(self.steer, steps=min(2, self.steer.steps), segment_seconds=0.75)
         )
 
     def tags_of(self, target: str) -> tuple[str, ...]:
