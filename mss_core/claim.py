@@ -4,6 +4,8 @@ The claim is a file made with O_EXCL that names its owner. A thread renews its t
 its owner's process on this machine is gone, or where whoever waits has seen no renewal for ``seconds`` of its own
 clock: the clocks of two machines are never compared. Taking over is renaming it away, and only one can win that. The
 store's manifest, not the claim, decides what is true: a claim only avoids double work.
+
+A claim that cannot be read is not somebody else's: transient errors are waited out, and one that stays is raised.
 """
 
 from __future__ import annotations
@@ -15,8 +17,12 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+from mss_core.disk import patiently
 
 
 class ClaimLost(RuntimeError):
@@ -36,8 +42,9 @@ class Claim:
         self._seen_at = 0.0
 
     def __enter__(self) -> Claim:
-        while not self.acquire():
-            time.sleep(self.poll)
+        begun = time.monotonic()
+        while not self.acquire():  # the longer it takes, the less often it is asked: many may wait for one
+            time.sleep(max(self.poll, min((time.monotonic() - begun) / 10, self.seconds / 12)))
         return self
 
     def __exit__(
@@ -60,11 +67,11 @@ class Claim:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        if not self._is_ours():
-            self._lost.set()
-        if not self.lost:
-            with contextlib.suppress(OSError):
-                self.path.unlink()
+        with contextlib.suppress(OSError):  # it cannot be read or removed: it is not renewed any more, and ages
+            if not self._is_ours():
+                self._lost.set()
+            if not self.lost:
+                patiently(self.path.unlink)
 
     @property
     def lost(self) -> bool:
@@ -77,13 +84,13 @@ class Claim:
         while not self.acquire():
             seen, content = _stamp(self.path), _read(self.path)
             first = first or seen
-            if seen is not None and (seen != first or content.get("machine") == machine()) and not _is_dead(content):
+            if seen is not None and (seen != first or alive(content)):
                 return False
             time.sleep(self.poll)
         return True
 
     def check(self) -> None:
-        """Raise ClaimLost unless the claim is still ours."""
+        """Raise ClaimLost unless the claim is still ours, OSError where that cannot be read."""
         if self.lost or not self._is_ours():
             self._lost.set()
             raise ClaimLost(f"another worker took over {self.path.name}")
@@ -93,13 +100,7 @@ class Claim:
         return _read(self.path)
 
     def _create(self) -> bool:
-        me = {
-            "owner": self.owner,
-            "host": socket.gethostname(),
-            "machine": machine(),
-            "pid": os.getpid(),
-            "started": started(os.getpid()),
-        }
+        me = {"owner": self.owner, "host": socket.gethostname(), **this_process()}
         try:
             handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -121,7 +122,7 @@ class Claim:
         seen = _stamp(self.path)
         if seen is None:
             return False
-        if _is_dead(_read(self.path)):
+        if alive(_read(self.path)) is False:
             self._seen = seen
             return True
         if seen != self._seen:
@@ -142,17 +143,18 @@ class Claim:
 
     def _renew(self) -> None:
         while not self._stop.wait(self.seconds / 6):
-            if not self._is_ours():
-                self._lost.set()
-                return
             with contextlib.suppress(OSError):
+                if not self._is_ours():
+                    self._lost.set()
+                    return
                 os.utime(self.path)
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> dict[str, Any]:
+    """A claim's content; empty where there is none, or one not written to its end. OSError where it cannot be read."""
     try:
-        content = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        content = json.loads(patiently(path.read_text))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -161,23 +163,38 @@ def _stamp(path: Path) -> tuple[str, int] | None:
     """Owner and time stamp of a claim file; None where there is none."""
     owner = str(_read(path).get("owner"))
     try:
-        return owner, path.stat().st_mtime_ns
+        return owner, patiently(path.stat).st_mtime_ns
     except FileNotFoundError:
         return None
 
 
-def _is_dead(content: dict) -> bool:
-    """Whether a claim's process can be seen from here, and is gone."""
-    return (
-        content.get("machine") == machine() and "pid" in content and (started(content["pid"]) != content.get("started"))
-    )
+# ---- processes
+
+
+def this_process() -> dict[str, Any]:
+    """What others may know this process by; ``alive`` reads it."""
+    return {"machine": machine(), "pid": os.getpid(), "started": started(os.getpid()), "uid": os.getuid()}
+
+
+def alive(process: Mapping[str, Any]) -> bool | None:
+    """Whether a process that described itself by ``this_process`` lives; None where that cannot be seen from here.
+
+    Only this user's processes on this machine are looked at: systems may hide the others (``hidepid``).
+    """
+    if process.get("machine") != machine() or process.get("uid") != os.getuid() or "pid" not in process:
+        return None
+    return started(process["pid"]) == process.get("started")
 
 
 def machine() -> str:
     """What process numbers are valid in: this host since it was started, and this container."""
     parts = [socket.gethostname()]
-    with contextlib.suppress(OSError):  # no /proc on this system
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    try:
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    except OSError:  # no /proc on this system; two machines may have one name
+        parts.append(f"{uuid.getnode():012x}")
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)
 
 
@@ -185,12 +202,16 @@ def started(pid: int) -> str | None:
     """The start time of a process on this machine (so that a reused number is not mistaken), or None if gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except PermissionError:
+        return "alive"
     except (FileNotFoundError, ProcessLookupError):
         if Path("/proc/self/stat").exists():
             return None
         try:  # no /proc on this system
             os.kill(pid, 0)
-        except OSError:
+        except ProcessLookupError:
             return None
+        except PermissionError:
+            pass
         return "alive"
     return None if fields[0] == "Z" else fields[19]

@@ -13,6 +13,7 @@ write to, and ``ctx``, a :class:`Context`: where it runs and how it reports.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -20,11 +21,13 @@ import inspect
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mss_core.claim import Claim
+from mss_core.disk import force_out
 
 HISTORY = "history.jsonl"
 WORK = ".work"
@@ -281,14 +284,22 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
 
 
 def write_atomically(path: Path, content: bytes, sync: bool = True) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Write a file so that a reader sees the old content or the new, never a part; with ``sync``, so that the new one
+    outlasts a loss of power."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    if sync:
+        force_out(path.parent)
 
 
 def checksum(path: Path) -> str:

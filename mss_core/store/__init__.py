@@ -1,3 +1,4 @@
-from mss_core.store.artefacts import MANIFEST, StageFailed, Store, materialize, partial_folder, read_manifest, run_stage
+from mss_core.store.artefacts import StageFailed, Store, materialize, partial_folder, run_stage
+from mss_core.store.manifest import MANIFEST, read_manifest
 
 __all__ = ["MANIFEST", "StageFailed", "Store", "materialize", "partial_folder", "read_manifest", "run_stage"]

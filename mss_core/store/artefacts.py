@@ -1,7 +1,8 @@
 """The content-addressed store of stage results, and running a stage into it.
 
 An artefact is the directory ``<store>/<stage>/<key>/``. Its ``manifest.json`` is written last and lists every file
-with its checksum: a directory without a manifest is not an artefact, wherever a crash or an object store left it.
+with its checksum, and itself has one (``store/manifest.py``): a directory without a valid manifest is not an artefact,
+wherever a crash or an object store left it.
 A claim file keeps two workers from computing one key at a time. Work happens in ``<key>.<claim's owner>.partial/``:
 whoever takes a key over renames that directory to a name of its own, which keeps the checkpoint and leaves the earlier
 owner, should it still live, no path to write to. It may still hold files open: results are therefore written to new
@@ -19,11 +20,12 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mss_core.claim import Claim, ClaimLost
+from mss_core.disk import PAUSES, force_out, passes
 from mss_core.graph import (
     HISTORY,
     WORK,
@@ -36,11 +38,9 @@ from mss_core.graph import (
     module_of,
     package,
     plain,
-    unlisted,
     write_atomically,
 )
-
-MANIFEST = "manifest.json"
+from mss_core.store.manifest import MANIFEST, damaged_file, read_manifest, sealed
 
 TAKEOVERS = 3
 """How often one call of ``run_stage`` starts again after its claim was taken over."""
@@ -52,16 +52,6 @@ class StageFailed(Exception):
     def __init__(self, stage: Stage, message: str, log: Path) -> None:
         super().__init__(f"{stage.name} {stage.key[:12]} failed: {message} (log: {log})")
         self.stage, self.message, self.log = stage, message, log
-
-
-def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """The manifest of the artefact in ``<store>/<stage>/<key>/``; None where there is none, or one that cannot be read
-    or is another key's."""
-    try:
-        content = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    return content if isinstance(content, dict) and content.get("key") == directory.name else None
 
 
 class Store:
@@ -97,33 +87,20 @@ class Store:
         """
         directory, manifest = self.directory(stage), self.manifest(stage)
         if manifest is None:
-            return "no readable manifest"
-        if not manifest["files"]:
-            return "its manifest lists no file"
+            return "no valid manifest"
         made_by, module = str(manifest.get("function", "")), module_of(stage.function)
         if package(made_by) != package(module):
             return f"it was made by {made_by or 'an unnamed function'}, and this stage is {module}.{stage.name}"
-        for name, facts in manifest["files"].items():
-            path = directory / name
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                return f"{name} is missing"
-            if status.st_size != facts["size"]:
-                return f"{name} has {status.st_size} bytes instead of {facts['size']}"
-            version = (status.st_ino, status.st_size, status.st_mtime_ns)
-            if self._verified.get(str(path)) != version:
-                if checksum(path) != facts["sha256"]:
-                    return f"{name} has another checksum than its manifest"
-                self._verified[str(path)] = version
-        return unlisted(directory, {*manifest["files"], MANIFEST})
+        return damaged_file(directory, manifest, self._verified)
+
+    def present(self, stage: Stage) -> bool:
+        """Whether there is something with the name of a stage's artefact and a manifest, whole or not."""
+        return os.path.lexists(self.directory(stage) / MANIFEST) or self.directory(stage).is_symlink()
 
     def get(self, stage: Stage) -> Path | None:
         """The artefact's directory, verified; None where it is absent. A damaged one is set aside first."""
         directory = self.directory(stage)
-        if not directory.exists():
-            return None
-        if not (directory / MANIFEST).exists():
+        if not self.present(stage):
             return None
         if self.damage(stage) is not None:
             self.set_aside(stage)
@@ -150,7 +127,7 @@ class Store:
         """The partial directory to work in, renamed from an earlier attempt's where there is one."""
         directory, partial = self.directory(stage), self.partial(stage, claim)
         left = self.partials(stage)
-        if directory.exists() and not (directory / MANIFEST).exists():
+        if directory.is_dir() and not self.present(stage):
             left.insert(0, directory)  # a move that was cut short: the work is all there, so go on from it
         for earlier in left:
             if earlier != partial and not partial.exists():
@@ -161,25 +138,33 @@ class Store:
         partial.mkdir(parents=True, exist_ok=True)
         (partial / WORK).mkdir(exist_ok=True)
         # Results are written anew. Files that an earlier owner may still hold open must not be the ones written to.
+        # What a file server keeps of those until they are closed (``.nfs...``) can be neither removed nor mistaken.
         for path in [*partial.iterdir(), *(partial / WORK).glob("*.tmp")]:
             if path.is_dir() and path.name != WORK:
-                shutil.rmtree(path)
-            elif path.is_file() and path.name != HISTORY:
+                shutil.rmtree(path, ignore_errors=True)
+                if path.exists() and listing(path):
+                    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
+            elif path.is_file() and path.name != HISTORY and not path.name.startswith(".nfs"):
                 path.unlink()
         return partial
 
     def commit(self, stage: Stage, facts: Mapping[str, Any], claim: Claim | None = None) -> Path:
         """Turn the partial directory into the artefact with one rename; its manifest is written last.
 
-        Raises ValueError where the stage has left no file, OSError where one cannot be listed or read.
+        All of it is on the disk before the rename, and the rename is before the checkpoint is removed. Where another
+        worker has committed the stage meanwhile, its artefact is the result. Raises ValueError where the stage has left
+        no file, OSError where one cannot be listed, read or renamed.
         """
         directory, partial = self.directory(stage), self.partial(stage, claim)
-        files = {
-            name: {"sha256": checksum(partial / name), "size": (partial / name).stat().st_size}
-            for name in listing(partial)
-        }
-        if not files:
+        names = listing(partial)
+        if not names:
             raise ValueError(f"{stage.name} has left no file in its folder: there is nothing to keep")
+        files = {}
+        for name in names:
+            force_out(partial / name)
+            files[name] = {"sha256": checksum(partial / name), "size": (partial / name).stat().st_size}
+        for folder in {(partial / name).parent for name in names}:
+            force_out(folder)
         manifest = {
             "stage": stage.name,
             "key": stage.key,
@@ -189,14 +174,33 @@ class Store:
             "files": files,
             **facts,
         }
-        write_atomically(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
+        write_atomically(partial / MANIFEST, json.dumps(sealed(manifest), indent=1).encode())
+        earlier = [path for path in self.partials(stage) if path != partial]
         if claim is not None:
-            claim.check()
-        partial.rename(directory)
-        shutil.rmtree(directory / WORK, ignore_errors=True)
-        for left in self.partials(stage):
-            shutil.rmtree(left, ignore_errors=True)
+            claim.check()  # after the look at what is there: a later owner's folder is not among it
+        self._publish(stage, partial)
+        force_out(directory.parent)
+        self.sweep(stage, [partial, *earlier])
         return directory
+
+    def _publish(self, stage: Stage, partial: Path) -> None:
+        """Rename the partial directory. Success too is that a whole artefact is there already: another worker's, or
+        one's own, of a rename whose answer was lost."""
+        for last in (False, True):
+            try:
+                partial.rename(self.directory(stage))
+                return
+            except OSError as error:
+                if self.get(stage) is not None:
+                    return
+                if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+
+    def sweep(self, stage: Stage, partials: Iterable[Path]) -> None:
+        """Remove what attempts at a committed stage have left: its scratch folder, and ``partials``."""
+        for left in (self.directory(stage) / WORK, *partials):
+            if left.exists():
+                shutil.rmtree(left, ignore_errors=True)
 
     def claim(self, stage: Stage) -> Claim:
         return Claim(self.root / stage.name / f"{stage.key}.claim", seconds=self.claim_seconds)
@@ -224,16 +228,23 @@ def materialize(stage: Stage, store: Store, ctx: Context) -> Path:
 def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
     """Run one stage whose inputs are in the store, under its claim, and commit it.
 
-    Where another worker took the claim over meanwhile, waits for that one's result, or goes on from its checkpoint.
+    Where another worker took the claim over meanwhile, waits for that one's result, or goes on from its checkpoint;
+    goes on from there too, a few times, where the storage had a transient error.
     Raises StageFailed where the stage raises or the store cannot be written, Stopped where ``ctx`` asked for it.
     """
-    for attempt in range(TAKEOVERS):
+    taken, pauses = 0, iter(PAUSES)
+    while True:
         try:
             return _attempt(stage, store, ctx)
         except ClaimLost:
-            if attempt == TAKEOVERS - 1:
+            taken += 1
+            if taken == TAKEOVERS:
                 raise
-    raise AssertionError("unreachable")
+        except StageFailed as failure:
+            pause = next(pauses, None) if passes(failure.__cause__) else None
+            if pause is None:
+                raise
+            time.sleep(pause)
 
 
 def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
@@ -242,9 +253,14 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
         (store.root / stage.name).mkdir(parents=True, exist_ok=True)
         with claim:
             found = store.get(stage)  # somebody may have finished it while we waited
+            if found is None:
+                partial = store.begin(stage, claim)
+                found = store.get(stage)  # or before its folder could be renamed: only now nobody else has one
             if found is not None:
+                left = store.partials(stage)
+                claim.check()
+                store.sweep(stage, left)
                 return found
-            partial = store.begin(stage, claim)
             clock = Clock(partial / WORK / "seconds")
             here = dataclasses.replace(ctx, out=partial, claim=claim, clock=clock)
             if not here.checkpoint.exists():

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mss_core.graph import OURS, checksum, package, unlisted
-from mss_core.store.artefacts import MANIFEST, read_manifest
+from mss_core.graph import OURS, WORK, package
 from mss_core.store.drivers import living
+from mss_core.store.manifest import MANIFEST, SELF, damaged_file, read_manifest
 
 KEY = re.compile(r"[0-9a-f]{64}")
 OTHERS = {"studies", "drivers", "ray", "mlartifacts"}
@@ -59,7 +59,7 @@ def artefacts(root: Path) -> list[Artefact]:
 
 def _folders(root: Path) -> Iterator[Path]:
     for stage in sorted(path for path in root.iterdir() if path.is_dir() and path.name not in OTHERS):
-        yield from sorted(path for path in stage.iterdir() if path.is_dir())
+        yield from sorted(path for path in stage.iterdir() if path.is_dir() or path.is_symlink())
 
 
 def named(root: Path, held: list[Artefact]) -> dict[str, set[str]]:
@@ -128,31 +128,27 @@ def list_all(root: Path, keys: bool) -> int:
 
 
 def verify(root: Path) -> int:
-    """Check every file of every artefact; 1 where one is damaged."""
-    held, bad = artefacts(root), 0
-    for each in held:
-        wrong = damage(each)
-        if wrong:
-            bad += 1
-            print(f"damaged: {each.stage} {each.key[:16]}: {wrong}")
+    """Check every file of every artefact, and that what has a key's name is an artefact; 1 where one is damaged."""
+    held = artefacts(root)
+    wrong = {each.folder: damage(each) for each in held}
+    for folder in _folders(root):
+        if KEY.fullmatch(folder.name) and folder not in wrong:
+            wrong[folder] = "it has no valid manifest"
+    bad = {folder: reason for folder, reason in wrong.items() if reason}
+    for folder, reason in bad.items():
+        print(f"damaged: {folder.parent.name} {folder.name[:16]}: {reason}")
+    unsealed = sum(SELF not in each.manifest for each in held)
     print(
-        f"{len(held)} artefacts, {_size(held)}: {bad} damaged"
+        f"{len(held)} artefacts, {_size(held)}: {len(bad)} damaged"
         + (" (the next run of a study that needs one computes it again)" if bad else "")
+        + (f"; the manifests of {unsealed} are from before manifests had a checksum" if unsealed else "")
     )
     return 1 if bad else 0
 
 
 def damage(each: Artefact) -> str:
-    """The first thing wrong with an artefact's files, empty where nothing is."""
-    for name, facts in each.manifest["files"].items():
-        path = each.folder / name
-        if not path.exists():
-            return f"{name} is missing"
-        if path.stat().st_size != facts["size"] or checksum(path) != facts["sha256"]:
-            return f"{name} is not what was written"
-    if not each.manifest["files"]:
-        return "its manifest lists no file"
-    return unlisted(each.folder, {*each.manifest["files"], MANIFEST}) or ""
+    """The first thing wrong with an artefact's files, empty where nothing is. Every file is read."""
+    return damaged_file(each.folder, each.manifest, {}) or ""
 
 
 def prune(root: Path, delete: bool) -> int:
@@ -171,25 +167,45 @@ def prune(root: Path, delete: bool) -> int:
     owners = named(root, artefacts(root))
     gone: list[tuple[Path, int]] = []
     for stage in sorted(path for path in root.iterdir() if path.is_dir() and path.name not in OTHERS):
-        for path in sorted(stage.iterdir()):
-            key = path.name[:64]
+        for path in sorted([*stage.iterdir(), *stage.glob(f"*/{WORK}")]):
+            key = (path.parent.name if path.name == WORK else path.name.removeprefix("."))[:64]
+            if path.name == WORK and not (KEY.fullmatch(path.parent.name) and path.with_name(MANIFEST).exists()):
+                continue
+            dead = _is_left_over(path)
             recent = time.time() - path.stat().st_mtime < 3600 and not path.is_dir()
-            if not KEY.fullmatch(key) or (owners.get(key) and ".damaged-" not in path.name) or recent:
+            if not KEY.fullmatch(key) or (owners.get(key) and ".damaged-" not in path.name and not dead) or recent:
                 continue
             if (stage / f"{key}.claim").exists() and path.suffix != ".claim":
                 continue  # somebody may be at it
             gone.append((path, _on_disk(path)))
     for path, amount in gone:
         print(f"{'deleted' if delete else 'would delete'} {path.relative_to(root)}  {size_of(amount)}")
-        if delete and path.is_dir():
-            aside = path.with_name(f".{path.name}.pruned")  # a reader sees all of it or nothing
-            path.rename(aside)
-            shutil.rmtree(aside)
-        elif delete:
-            path.unlink()
+        if delete:
+            try:
+                _delete(path)
+            except OSError as error:  # a file server keeps a file that somebody reads
+                print(f"not all of {path.relative_to(root)} could be deleted: {error.strerror}; prune again later")
     total = size_of(sum(amount for _, amount in gone))
     print(f"{len(gone)} entries, {total}" + ("" if delete or not gone else ": prune --delete deletes them"))
     return 0
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether an entry is of no use although its key is: of an earlier prune, of a claim that was taken over, or work
+    beside or in a committed artefact."""
+    if path.name.endswith(".pruned") or ".claim." in path.name or path.name == WORK:
+        return True
+    return path.name.endswith(".partial") and (path.with_name(path.name[:64]) / MANIFEST).exists()
+
+
+def _delete(path: Path) -> None:
+    if not path.is_dir() or path.is_symlink():
+        path.unlink()
+        return
+    aside = path
+    if path.name != WORK and not path.name.endswith(".pruned"):  # a reader sees all of it or nothing
+        aside = path.rename(path.with_name(f".{path.name}.pruned"))
+    shutil.rmtree(aside)
 
 
 def show(root: Path, start: str) -> int:

@@ -13,7 +13,7 @@ import threading
 import uuid
 from pathlib import Path
 
-from mss_core.claim import machine, started
+from mss_core.claim import Claim, alive, this_process
 from mss_core.graph import write_atomically
 
 SECONDS = 300.0
@@ -27,17 +27,21 @@ class Driver:
         name: unique; what it writes to MLflow is tagged with it.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, claim: Claim | None = None) -> None:
+        self.root, self.claim = root, claim
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.path = root / "drivers" / f"{self.name}.json"
         self._stop = threading.Event()
 
     def start(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        who = {"machine": machine(), "pid": os.getpid(), "started": started(os.getpid())}
-        write_atomically(self.path, json.dumps(who).encode(), sync=False)
+        write_atomically(self.path, json.dumps(this_process()).encode(), sync=False)
         threading.Thread(target=self._touch, name="driver", daemon=True).start()
+
+    def check(self) -> None:
+        """Raise ClaimLost where another driver has taken over what this one claims; called before every table."""
+        if self.claim is not None:
+            self.claim.check()
 
     def stop(self) -> None:
         self._stop.set()
@@ -61,10 +65,10 @@ def living(root: Path) -> set[str]:
             who, touched = json.loads(path.read_text()), path.stat().st_mtime
         except (OSError, ValueError):
             continue
-        here = who["machine"] == machine()
-        if started(who["pid"]) == who["started"] if here else now - touched < SECONDS:
+        lives = alive(who)
+        if now - touched < SECONDS if lives is None else lives:
             found.add(path.stem)
-        elif here or now - touched > 10 * SECONDS:
+        elif lives is False or now - touched > 10 * SECONDS:
             with contextlib.suppress(OSError):
                 path.unlink()
     return found

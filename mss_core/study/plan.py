@@ -62,7 +62,7 @@ def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> 
     done: set[str] = set()
     damaged: dict[str, str] = {}
     for key, stage in stages.items():
-        if store.manifest(stage) is None:
+        if not store.present(stage):
             continue
         reason = store.damage(stage)
         if reason is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,33 @@ def collect(
     errors: Mapping[str, str],
     command: str,
     surroundings: Mapping[str, Any],
+    guard: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Write scores.csv, predictions.parquet, curves.csv and study.json; returns their directory."""
+    """Write scores.csv, predictions.parquet, curves.csv and study.json; returns their directory.
+
+    They are made of verified files alone: a stage whose artefact was damaged meanwhile has failed. ``guard`` is called
+    before each is written; it raises where this process is the study's driver no more.
+    """
     folder = store.root / "studies" / title
     folder.mkdir(parents=True, exist_ok=True)
-    manifests = {key: store.manifest(stage) for key, stage in plan.stages.items()}
+    harm = {key: store.damage(stage) for key, stage in plan.stages.items() if store.present(stage)}
+    errors = {**errors, **{key: f"its artefact is damaged: {reason}" for key, reason in harm.items() if reason}}
+    manifests = {
+        key: store.manifest(stage) if harm.get(key, "absent") is None else None for key, stage in plan.stages.items()
+    }
+    whole = [stage for key, stage in plan.stages.items() if manifests[key] is not None]
     finished = [trial for trial in plan.trials if manifests[trial.root.key] is not None]
     factors = [factor.name for factor in study.factors]
+    guard()
     _write_table(folder / "scores.csv", _scores(title, finished, store, factors))
-    predictions = _predictions(finished, store)
-    (folder / "predictions.parquet").unlink(missing_ok=True)
-    if predictions is not None:
-        predictions.to_parquet(folder / "predictions.parquet", index=False)
-    _write_table(folder / "curves.csv", _curves(plan, store))
+    predictions = _predictions(finished, store, manifests)
+    guard()
+    if predictions is None:
+        (folder / "predictions.parquet").unlink(missing_ok=True)
+    else:
+        write_atomically(folder / "predictions.parquet", predictions.to_parquet(index=False))
+    guard()
+    _write_table(folder / "curves.csv", _curves(whole, store))
     declared = contract.to_json(declaration)
     described = contract.Study(
         title=title,
@@ -57,10 +71,11 @@ def collect(
         ),
         trials=tuple(_trial(trial, manifests, errors, command) for trial in plan.trials),
         stages={key: _stage(stage, manifests[key], store, errors.get(key)) for key, stage in plan.stages.items()},
-        notes=contract.from_json(tuple[contract.Note, ...], _notes(plan, store), "notes"),
-        examples=contract.from_json(tuple[contract.Example, ...], _examples(finished, store), "examples"),
+        notes=contract.from_json(tuple[contract.Note, ...], _notes(whole, store), "notes"),
+        examples=contract.from_json(tuple[contract.Example, ...], _examples(finished, store, manifests), "examples"),
         environment={**surroundings, **_hardware(manifests)},
     )
+    guard()
     write_atomically(folder / "study.json", json.dumps(plain(contract.to_json(described)), indent=1).encode())
     return folder
 
@@ -96,10 +111,13 @@ def _labelled(tables: Sequence[pd.DataFrame], labels: Sequence[Mapping[str, Any]
     return pd.concat([pd.DataFrame(front), pd.concat(tables, ignore_index=True)], axis=1)
 
 
-def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
+def _predictions(
+    trials: Sequence[Trial], store: Store, manifests: Mapping[str, Mapping[str, Any] | None]
+) -> pd.DataFrame | None:
     tables, labels = [], []
     for trial in trials:
-        files = [store.directory(stage) / "predictions.parquet" for stage in walk([trial.root]).values()]
+        stages = [stage for key, stage in walk([trial.root]).items() if manifests[key] is not None]
+        files = [store.directory(stage) / "predictions.parquet" for stage in stages]
         path = next((file for file in reversed(files) if file.exists()), None)
         if path is not None:
             tables.append(pd.read_parquet(path))
@@ -107,10 +125,10 @@ def _predictions(trials: Sequence[Trial], store: Store) -> pd.DataFrame | None:
     return _labelled(tables, labels) if tables else None
 
 
-def _curves(plan: Plan, store: Store) -> pd.DataFrame:
+def _curves(stages: Sequence[Stage], store: Store) -> pd.DataFrame:
     rows = [
-        (stage.label, key, row["step"], metric, value)
-        for key, stage in plan.stages.items()
+        (stage.label, stage.key, row["step"], metric, value)
+        for stage in stages
         for row in read_history(store.directory(stage))
         for metric, value in row.items()
         if metric not in ("step", "total")
@@ -150,23 +168,24 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error
     )
 
 
-def _notes(plan: Plan, store: Store) -> list[dict[str, Any]]:
+def _notes(stages: Sequence[Stage], store: Store) -> list[dict[str, Any]]:
     told = [
         {**note, "data": stage.name.removeprefix("prepare_")}
-        for stage in plan.stages.values()
-        if store.manifest(stage)
+        for stage in stages
         for note in read_notes(store.directory(stage))
     ]
     return list({digest(note): note for note in told}.values())  # what many stages say alike is told once
 
 
-def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
+def _examples(
+    trials: Sequence[Trial], store: Store, manifests: Mapping[str, Mapping[str, Any] | None]
+) -> list[dict[str, str]]:
     """Audio that stages left, once for each, and of the first seed where seeds differ."""
     found, seen = [], set()
     told: dict[tuple[str, str, str], int] = {}
     for trial in trials:
         for stage in walk([trial.root]).values():
-            if stage.key in seen:
+            if stage.key in seen or manifests[stage.key] is None:
                 continue
             seen.add(stage.key)
             for example in read_examples(store.directory(stage)):
@@ -187,11 +206,11 @@ def _examples(trials: Sequence[Trial], store: Store) -> list[dict[str, str]]:
 def _hardware(manifests: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Any]:
     present = [manifest for manifest in manifests.values() if manifest]
     names = {
-        device: ", ".join(sorted({m["device_name"] for m in present if m["device"] == device}))
+        device: ", ".join(sorted({m.get("device_name", "") for m in present if m.get("device") == device}))
         for device in ("cpu", "cuda")
     }
     return {
         "cpu": names["cpu"],
         "gpu": names["cuda"],
-        "hours": round(sum(manifest["seconds"] for manifest in present) / 3600, 4),
+        "hours": round(sum(manifest.get("seconds", 0) for manifest in present) / 3600, 4),
     }

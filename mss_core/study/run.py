@@ -159,6 +159,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             board.errors,
             command,
             surroundings,
+            driver.check,
         )
         if arms:
             phase.collect(folder, study, arms, store)
@@ -188,6 +189,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             _say(f"no report: {error}")
             interrupted = False
             return _failures(board, command)
+        driver.check()
         written = reports.write(found, tables, folder)
         if tracker is not None:
             tracker.finish(folder, board.errors)
@@ -229,7 +231,7 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
         raise RuntimeError(
             f"the store {store.root} cannot be written to ({error.strerror or error}); name another with --store"
         ) from None
-    driver = Driver(store.root)
+    driver = Driver(store.root, claim)
     try:
         driver.start()
         yield driver

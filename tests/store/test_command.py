@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_verify_finds_a_changed_byte(store: Store, capsys) -> None:
     content[100] ^= 1
     weights.write_bytes(content)
     assert run(store, "verify") == 1
-    assert "weights.pt is not what was written" in capsys.readouterr().out
+    assert "weights.pt has another checksum than its manifest" in capsys.readouterr().out
 
 
 def test_verify_finds_a_file_that_no_manifest_lists(store: Store, capsys) -> None:
@@ -194,3 +195,28 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, command: list[str])
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == -signal.SIGPIPE
+
+
+def test_verify_sees_what_has_a_keys_name_and_is_no_artefact(store: Store, capsys) -> None:
+    """A cut manifest, one that was altered, and a loop of links would all vanish from the count."""
+    assert main(["verify", "--store", str(store.root)]) == 0
+    first, *_ = sorted(path.parent for path in store.root.glob("*/*/manifest.json"))
+    whole = (first / "manifest.json").read_text()
+    (first / "manifest.json").write_text(whole.replace('"device"', '"device_of"'))
+    (first.parent / ("f" * 64)).symlink_to(first.parent / ("f" * 64))
+    capsys.readouterr()
+    assert main(["verify", "--store", str(store.root)]) == 1
+    assert capsys.readouterr().out.count("no valid manifest") == 2
+
+
+def test_prune_sweeps_what_is_of_no_use_although_its_key_is(store: Store, capsys) -> None:
+    """Scratch of a commit that was killed, a claim taken over, work of a worker that lost, an earlier prune."""
+    kept = store.directory(store.stages["trainings"][0])
+    left = [kept / ".work", kept.with_name(f"{kept.name}.abc.partial"), kept.with_name(f".{kept.name}.pruned")]
+    for folder in left:
+        folder.mkdir()
+    claim = kept.with_name(f"{kept.name}.claim.abc")
+    claim.touch()
+    os.utime(claim, (1, 1))
+    assert main(["prune", "--delete", "--store", str(store.root)]) == 0
+    assert not any(path.exists() for path in [*left, claim]) and (kept / "manifest.json").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import torch
 
 from mss_core.claim import Claim, ClaimLost
 from mss_core.graph import WORK, Context, Stage, Stopped, read_history
-from mss_core.store import MANIFEST, StageFailed, Store, run_stage
+from mss_core.store import MANIFEST, StageFailed, Store, artefacts, run_stage
 from mss_core.study.run import run
 from mss_core.training import Phase, TrainConfig
 from tests.chaos.study import study
@@ -399,3 +400,139 @@ def test_sigterm_leaves_a_checkpoint_of_the_last_step(tmp_path: Path) -> None:
     (checkpoint,) = tmp_path.glob(f"pretrain_small/*.partial/{WORK}/checkpoint.pt")
     assert 0 < torch.load(checkpoint)["position"]["step"] < 100
     assert not list(tmp_path.glob("*/*.claim")) and not list(tmp_path.glob(".*.claim"))
+
+
+# ---- commits that meet another's, errors that pass, what is altered
+
+
+def test_a_commit_that_meets_a_whole_artefact_is_success(store: Store, monkeypatch) -> None:
+    """An owner that slept between its last look at the claim and its rename finds the other's artefact there."""
+    stage = Stage(prepare_numbers, size=64)
+    late = store.claim(stage)
+    (store.root / stage.name).mkdir(exist_ok=True)
+    assert late.acquire()
+    (store.begin(stage, late) / "a.txt").write_text("a")
+    partial = store.partial(stage, late)
+
+    def meanwhile(self: Claim) -> None:
+        committed = store.directory(stage)
+        shutil.copytree(partial, committed)  # as another worker's rename would leave it
+
+    monkeypatch.setattr(Claim, "check", meanwhile)
+    assert store.commit(stage, {}, late) == store.get(stage)
+    assert not partial.exists()
+
+
+def test_a_commit_between_the_look_and_the_listing_is_seen(store: Store, monkeypatch) -> None:
+    """The store answered that there is no artefact, and there was one when the partials were listed: not made again."""
+    stage, begin, rest = Stage(prepare_numbers, size=64), Store.begin, Store(store.root)
+    calls: list[Path] = []
+
+    def late(self: Store, of: Stage, claim: Claim | None = None) -> Path:
+        monkeypatch.setattr(Store, "begin", begin)
+        (rest.begin(of) / "a.txt").write_text("the other's")
+        calls.append(rest.commit(of, {}))
+        return begin(self, of, claim)
+
+    monkeypatch.setattr(Store, "begin", late)
+    found = run_stage(stage, store, Context())
+    assert found == calls[0] and (found / "a.txt").read_text() == "the other's"
+    assert {path.name for path in found.parent.iterdir()} == {stage.key, DATA.key}
+
+
+def test_a_commit_leaves_a_later_owners_folder_alone(store: Store, monkeypatch) -> None:
+    stage = Stage(prepare_numbers, size=64)
+    first, second = store.claim(stage), store.claim(stage)
+    (store.begin(stage, first) / "a.txt").write_text("a")
+    theirs = store.partial(stage, second)
+    monkeypatch.setattr(Claim, "check", lambda self: theirs.mkdir())
+    store.commit(stage, {}, first)
+    assert theirs.is_dir()
+
+
+FAILURES: list[int] = []
+
+
+def flaky(*, number: int, out: Path, ctx: Context) -> None:
+    if FAILURES:
+        raise OSError(FAILURES.pop(), "what storage answers")
+    (out / "a.txt").write_text(str(number))
+
+
+@pytest.mark.parametrize(("number", "runs"), [(5, True), (116, True), (4, True), (13, False)])
+def test_a_transient_error_fails_no_stage_and_a_lasting_one_does(store: Store, number: int, runs: bool, monkeypatch):
+    monkeypatch.setattr("mss_core.store.artefacts.PAUSES", (0.0, 0.0))
+    FAILURES[:] = [number]
+    if runs:
+        assert (run_stage(Stage(flaky, number=number), store, Context()) / "a.txt").exists()
+    else:
+        with pytest.raises(StageFailed):
+            run_stage(Stage(flaky, number=number), store, Context())
+    FAILURES[:] = [number] * 9
+    with pytest.raises(StageFailed):
+        run_stage(Stage(flaky, number=-number), store, Context())
+    FAILURES.clear()
+
+
+def test_a_claim_that_cannot_be_read_is_not_lost(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("mss_core.disk.PAUSES", (0.0,))
+    owner = Claim(tmp_path / "key.claim")
+    assert owner.acquire()
+    read, answers = Path.read_text, iter([True, False])
+
+    def stale(path: Path, *given, **more) -> str:
+        if path == owner.path and next(answers, False):
+            raise OSError(116, "Stale file handle")
+        return read(path, *given, **more)
+
+    monkeypatch.setattr(Path, "read_text", stale)
+    owner.check()
+    answers = iter([True] * 9)
+    with pytest.raises(OSError, match="Stale"):
+        owner.check()
+    assert not owner.lost
+    answers = iter([])
+    owner.release()
+    assert not owner.path.exists() and not owner.lost
+
+
+def test_a_process_of_another_user_is_not_judged_by_its_number(tmp_path: Path) -> None:
+    """Where /proc hides other users' processes (hidepid), a living one looks like one that is gone."""
+    owner = Claim(tmp_path / "key.claim", seconds=60)
+    assert owner._create()
+    content = json.loads(owner.path.read_text())
+    owner.path.write_text(json.dumps(content | {"pid": 2**22 + 1}))
+    assert Claim(owner.path)._is_stale()
+    owner.path.write_text(json.dumps(content | {"pid": 2**22 + 1, "uid": os.getuid() + 1}))
+    assert not Claim(owner.path)._is_stale()
+
+
+def test_no_altered_manifest_is_believed(store: Store) -> None:
+    """Every byte of one, with and without the checksum of itself that older ones lack."""
+    manifest = store.directory(DATA) / MANIFEST
+    whole = manifest.read_bytes()
+    for place in range(0, len(whole), 3):
+        manifest.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with contextlib.suppress(ValueError):
+            if json.loads(manifest.read_bytes()) == json.loads(whole):
+                continue
+        assert store.manifest(DATA) is None and store.damage(DATA) == "no valid manifest", place
+    older = {name: value for name, value in json.loads(whole).items() if name != "self"}
+    manifest.write_text(json.dumps(older, indent=1))
+    assert store.manifest(DATA) == older and store.get(DATA) is not None
+    for name in ("files", "stage", "function", "arguments", "inputs"):
+        manifest.write_text(json.dumps({name + "s" if n == name else n: value for n, value in older.items()}))
+        assert store.manifest(DATA) is None
+
+
+def test_everything_is_on_the_disk_before_the_checkpoint_goes(store: Store, monkeypatch) -> None:
+    """Files, folders and manifest are forced out before the rename, and the rename before .work is removed."""
+    stage, order = Stage(prepare_numbers, size=64), []
+    forced, rename, rmtree = artefacts.force_out, Path.rename, shutil.rmtree
+    monkeypatch.setattr(artefacts, "force_out", lambda path: (order.append(f"force {path.name}"), forced(path))[1])
+    monkeypatch.setattr(Path, "rename", lambda self, to: (order.append("rename"), rename(self, to))[1])
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **k: (order.append(f"rm {Path(path).name}"), rmtree(path, **k)))
+    partial = store.begin(stage)
+    (partial / "a.txt").write_text("a")
+    store.commit(stage, {})
+    assert order == ["force a.txt", f"force {partial.name}", "rename", f"force {stage.name}", "rm .work"]
