@@ -20,6 +20,7 @@ from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.inputs.study import with_declaration
 from reports.inputs.tables import bare_study, read_scores
+from reports.text import directed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--factor", help="column that names the variant (tables)")
     out.add_argument("--reference", help="level to compare with (tables)")
     out.add_argument("--metric", help="metric to report (tables)")
+    better = out.add_mutually_exclusive_group()
+    for flag, value, words in (
+        ("--higher-is-better", True, "direction of the metric (tables)"),
+        ("--lower-is-better", False, "for errors: WER, perplexity, ... (tables)"),
+    ):
+        better.add_argument(flag, action="store_const", dest="higher_is_better", const=value, help=words)
     out.add_argument("--target", default="", help="target to report (tables)")
     out.add_argument("--test", choices=TESTS, help="primary test (tables)")
     out.add_argument("--alpha", type=float, default=0.05, help="level (tables)")
@@ -56,10 +63,21 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
     if not metric:
         raise ValueError(f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}")
     study = bare_study(scores, path.stem, args.factor, args.reference, metric, args.target)
+    if not directed(metric, args.higher_is_better):
+        raise ValueError(
+            f"whether more {metric!r} is better or worse is not known: say --higher-is-better or --lower-is-better"
+        )
     correction = SPELLINGS.get(args.correction, args.correction)
     return analyse(
         scores,
-        with_declaration(study, test=args.test or "", alpha=args.alpha, correction=correction, margin=args.margin),
+        with_declaration(
+            study,
+            test=args.test or "",
+            alpha=args.alpha,
+            correction=correction,
+            margin=args.margin,
+            higher_is_better=args.higher_is_better,
+        ),
     )
 
 

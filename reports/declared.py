@@ -10,7 +10,7 @@ from reports import ledger, prose
 from reports.contract import Study, least_p, significant_p
 from reports.findings import Comparison
 from reports.inputs.tables import Scores
-from reports.text import count, listing, p_phrase
+from reports.text import count, directed, listing, p_phrase
 
 FEW = ("crossed", "half_pooled", "seeds_clips", "welch", "student")
 """Tests whose error rate depends on how well few runs show an arm's spread."""
@@ -118,6 +118,20 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
             yield f"Contrast refused: {contrast.refused}."
         if len(contrast.devices) > 1:
             yield prose.device_sentence(contrast)
+    unknown = [
+        comparison.style.label
+        for comparison in comparisons
+        if not directed(
+            comparison.style.name,
+            study.declaration.higher_is_better if comparison.primary else None,
+            study.declaration.own_metrics,
+        )
+    ]
+    if unknown:
+        yield (
+            f"Whether more {listing(unknown, 8)} is better or worse was not declared: more is taken for better in the "
+            "words and marks of the report."
+        )
     yield from _out_of_reach(main)
     if main.family == 1:
         yield "The family has one contrast, so the corrected p is the p."

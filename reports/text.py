@@ -61,16 +61,16 @@ def style(
 ) -> Style:
     """How a metric is written: as it is known, or as the study declares it (`own`), in the direction asked for.
 
-    One without a unit and without declared decimals gets as many as show three digits of the spread of its scores; one
-    that nobody declared is taken for an error where its name says so.
+    One without a unit and without declared decimals gets as many as show three digits of the spread of its scores. A
+    share whose scores exceed 1 is in percent already and is not multiplied again. The direction of a metric that nobody
+    declared is not guessed from its name: `directed` says whether it is known.
 
     >>> style("si_sdr_improvement").label
     'SI-SDR improvement'
     """
     found = known_metric(metric, own)
     if found is None:
-        lower = any(word in metric.lower() for word in ("loss", "error", "l1", "l2", "mse"))
-        found = Metric(metric, higher_is_better=not lower)
+        found = Metric(metric)
     if (digits := found.digits) is None and found.unit:
         digits = 2
     elif digits is None:
@@ -78,7 +78,14 @@ def style(
         size = spread or max((abs(score) for score in scores), default=1.0) or 1.0
         digits = min(8, max(2, 2 - math.floor(math.log10(size))))
     better = found.higher_is_better if higher_is_better is None else higher_is_better
-    return Style(metric, found.label, SCALES.get(found.unit, 1.0), found.unit, digits, better)
+    percent = found.unit == "points" and max(map(abs, scores), default=0.0) > 1.0
+    scale = 1.0 if percent else SCALES.get(found.unit, 1.0)
+    return Style(metric, found.label, scale, found.unit, digits, better)
+
+
+def directed(metric: str, higher_is_better: bool | None = None, own: Mapping[str, Metric] | None = None) -> bool:
+    """Whether it is known which way a metric is better: asked for, declared, or one of those known by name."""
+    return higher_is_better is not None or known_metric(metric, own) is not None
 
 
 def number(value: float, digits: int = 2, signed: bool = False) -> str:

@@ -67,7 +67,10 @@ def read_scores(path: Path, factor: str | None = None) -> Scores:
     for optional in ("track", "target", "metric", "aggregation"):
         if optional not in frame.columns:
             frame[optional] = "score" if optional == "metric" else ""
-    frame["seed"] = _numbers(frame["seed"], path, "seed", empty=False).astype(int)
+    empty = (frame[[column, "seed", "score"]].apply(lambda cells: cells.str.strip()) == "").all(axis=1)
+    frame = frame[~empty].reset_index(drop=True)  # Excel leaves rows of commas at the end
+    _one_spelling(frame["variant"], path, column)
+    frame["seed"] = _seeds(frame["seed"], path)
     frame["score"] = _numbers(frame["score"], path, "score", empty=True)
     twice = frame.duplicated(KEYS, keep="first")
     if twice.any():
@@ -76,6 +79,39 @@ def read_scores(path: Path, factor: str | None = None) -> Scores:
         raise ValueError(f"{path} line {row + 2}: a second score for {cell}; each may appear once")
     finite = np.isfinite(frame["score"].to_numpy())
     return Scores(frame[finite].reset_index(drop=True), frame[~finite].reset_index(drop=True))
+
+
+def _seeds(column: pd.Series, path: Path) -> pd.Series:
+    """Seeds as whole numbers; `1.0`, which pandas writes beside an empty cell, is one."""
+    text = column.str.strip()
+    whole = text.str.fullmatch(r"[+-]?\d+(\.0*)?")
+    if not whole.all():
+        row = int(np.flatnonzero(~whole.to_numpy())[0])
+        raise ValueError(
+            f"{path} line {row + 2}: seed is {column.iloc[row]!r}, which is no whole number; number the runs of each "
+            "variant 0, 1, 2, …"
+        )
+    return text.str.replace(r"\..*", "", regex=True).map(int).astype("int64")
+
+
+def _one_spelling(column: pd.Series, path: Path, name: str) -> None:
+    """Refuse levels that are empty, or that differ only by blanks, case or the form of a number."""
+    forms: dict[object, str] = {}
+    for level in dict.fromkeys(column):
+        text = " ".join(str(level).split()).lower()
+        if not text:
+            row = int(np.flatnonzero((column == level).to_numpy())[0])
+            raise ValueError(f"{path} line {row + 2}: {name!r} is empty; every row needs the name of its variant")
+        try:
+            form: object = float(text)
+        except ValueError:
+            form = text
+        if form in forms:
+            raise ValueError(
+                f"{path}: {forms[form]!r} and {level!r} in column {name!r} differ only by blanks, case or the form "
+                "of a number; write one of them throughout, or give them names that differ"
+            )
+        forms[form] = level
 
 
 def _numbers(column: pd.Series, path: Path, name: str, empty: bool) -> pd.Series:

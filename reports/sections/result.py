@@ -53,9 +53,10 @@ def about(main: Comparison) -> str:
     """What the columns of a comparison's table hold."""
     style = main.style
     unit = f", {style.unit} ({style.scale:g} × score)" if style.scale != 1 else f", {style.unit}" if style.unit else ""
+    better = "higher" if style.higher_is_better else "lower"
     items = f"Each score is a mean over {main.items} {main.item}s. " if main.item else ""
     return (
-        f"Mean ± standard error over runs{unit}. Difference to {main.against}, with its "
+        f"Mean ± standard error over runs{unit}, {better} is better. Difference to {main.against}, with its "
         f"{prose.interval_name(main)}, which belongs to the corrected p, by {main.test_label}. Corrected p: "
         f"{prose.family_phrase(main)}; stars mark corrected p below .05, .01 and .001. {items}"
         "Naive p pools every pair of scores as if independent; it is shown because "

@@ -88,7 +88,7 @@ def test_own_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             for seed in range(4)
         )
     )
-    assert main([str(table), "--factor", "loss", "--reference", "None", "--json", "-"]) == 0
+    assert main([str(table), "--factor", "loss", "--reference", "None", "--json", "-", "--higher-is-better"]) == 0
     (contrast,) = json.loads(capsys.readouterr().out)
     assert contrast["difference"] == pytest.approx(0.2)
     assert set(contrast) >= {

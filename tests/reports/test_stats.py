@@ -87,11 +87,11 @@ def test_hedges_interval_inverts_the_noncentral_t(seed: int) -> None:
     scale = math.sqrt(1 / len(a) + 1 / len(b))
     t = oracle.ttest_ind(a, b).statistic
     for bound, level in ((effect.low, 0.975), (effect.high, 0.025)):
-        theirs = oracle.nct.cdf(t, df, bound / j / scale)
+        theirs = oracle.nct.cdf(t, df, bound / scale)
         if math.isnan(theirs):  # scipy has holes; draw from the definition there
             rng = np.random.default_rng(seed)
             normal, divisor = rng.normal(size=400_000), rng.chisquare(df, 400_000) / df
-            draws = (normal + bound / j / scale) / np.sqrt(divisor)
+            draws = (normal + bound / scale) / np.sqrt(divisor)
             assert np.mean(draws <= t) == pytest.approx(level, abs=2e-3)
         else:
             assert theirs == pytest.approx(level, abs=1e-6)
@@ -166,3 +166,32 @@ def test_wilcoxon_says_what_it_cannot_reach() -> None:
     five = {k: float(k) + 0.1 * k**2 for k in range(1, 6)}
     found = hypothesis_tests.wilcoxon(five, {k: 0.0 for k in five})
     assert found.p == 0.0625 and "cannot reach 0.05" in found.note
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_wilcoxon_with_ties_and_zeros_is_every_sign(seed: int) -> None:
+    """Finding A10: five pairs with one tie had p = .042, below the least possible .0625."""
+    rng = np.random.default_rng(seed)
+    d = rng.integers(-3, 6, 8).astype(float)
+    d[0] = 2.0
+    found = hypothesis_tests.wilcoxon(dict(enumerate(d)), dict.fromkeys(range(8), 0.0))
+    ranks = oracle.rankdata(np.abs(d))[d != 0]  # a zero has a rank and no sign [Pratt 1959]
+    observed = abs(ranks[d[d != 0] > 0].sum() - ranks.sum() / 2)
+    patterns = np.array(list(itertools.product((0, 1), repeat=len(ranks)))) @ ranks
+    assert found.p == pytest.approx(np.mean(np.abs(patterns - ranks.sum() / 2) >= observed - 1e-9))
+    assert found.p >= 2.0 ** (1 - np.count_nonzero(d)) - 1e-12
+
+
+def test_five_equal_differences_have_the_least_p_of_five_pairs() -> None:
+    assert hypothesis_tests.wilcoxon(dict.fromkeys(range(5), 1.3), dict.fromkeys(range(5), 1.0)).p == 0.0625
+
+
+@pytest.mark.parametrize("runs, delta", [(3, 2.5), (5, 2.5), (5, 5.0)])
+def test_hedges_interval_covers(runs: int, delta: float) -> None:
+    """Finding A11: times J it covered 88 to 93 %. The standard error of 95 % in 400 studies is 1.1 points."""
+    rng = np.random.default_rng(runs)
+    covered = []
+    for _ in range(400):
+        effect = hypothesis_tests.hedges(rng.normal(delta, 1, runs).tolist(), rng.normal(0, 1, runs).tolist())
+        covered.append(effect.low <= delta <= effect.high)
+    assert np.mean(covered) >= 0.925
