@@ -235,8 +235,8 @@ def generalisation(findings: Findings) -> str:
         like = f" like these {main.items}" if main.item else ""
         text = (
             f"The primary test takes runs and {items} as samples: its "
-            f"conclusions reach to other training runs and to other {items}{like}. The {items} are taken as independent "
-            "of each other: several of one song, album or artist tell less, and the test is then too sure."
+            f"conclusions reach to other training runs and to other {items}{like}. The {items} are taken as "
+            "independent of each other: several of one song, album or artist tell less, and the test is then too sure."
         )
     elif main.test in ("item_means", "delong"):
         text = (

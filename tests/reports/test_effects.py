@@ -135,7 +135,16 @@ def test_own_table_with_tracks_renders(tmp_path: Path, capsys: pytest.CaptureFix
     ]
     table = tmp_path / "t.csv"
     table.write_text("model,seed,track,target,metric,score\n" + "\n".join(rows))
-    arguments = [str(table), "--factor", "model", "--reference", "a", "--out", str(tmp_path / "out"), "--higher-is-better"]
+    arguments = [
+        str(table),
+        "--factor",
+        "model",
+        "--reference",
+        "a",
+        "--out",
+        str(tmp_path / "out"),
+        "--higher-is-better",
+    ]
     assert command([*arguments, "--format", "html,json"]) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html", "report.json"]
     (contrast,) = json.loads((tmp_path / "out" / "report.json").read_text())["contrasts"]
