@@ -11,12 +11,16 @@ from mss_core.graph import checksum, write_atomically
 
 
 class Fingerprints:
-    """sha256 of files, remembered by path, size and time of change, so that a large set is hashed once."""
+    """sha256 of files, remembered by path, so that a large set is hashed once.
 
-    def __init__(self, path: Path | None) -> None:
+    A file is hashed again where its size, inode, time of writing or time of change (ctime, which no copy can set) is
+    another. With ``rehash`` nothing is remembered: what a disk altered by itself has all of these as before.
+    """
+
+    def __init__(self, path: Path | None, rehash: bool = False) -> None:
         self.path = path
         try:
-            self.known = json.loads(path.read_text(encoding="utf-8")) if path else {}
+            self.known = json.loads(path.read_text(encoding="utf-8")) if path and not rehash else {}
         except (FileNotFoundError, json.JSONDecodeError):
             self.known = {}
         self.changed = False
@@ -24,11 +28,12 @@ class Fingerprints:
     def of(self, path: Path) -> str:
         status = path.stat()
         entry = self.known.get(str(path))
-        if entry is None or entry[:2] != [status.st_size, status.st_mtime_ns]:
-            entry = [status.st_size, status.st_mtime_ns, checksum(path)]
+        version = [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
+        if entry is None or entry[:-1] != version:
+            entry = [*version, checksum(path)]
             self.known[str(path)] = entry
             self.changed = True
-        return entry[2]
+        return entry[-1]
 
     def save(self) -> None:
         if self.changed and self.path:

@@ -2,10 +2,12 @@
 
 A cache is a directory (shared by processes; files are written aside and renamed, so that a reader
 never sees half of one), a dict (this process), or None. Its keys are hashes of the references'
-samples and of all that the result depends on, so nothing in it is ever stale.
+samples and of all that the result depends on, so nothing in it is ever stale. A file begins with the
+sha256 of what follows: one that was altered, or cut, is taken as absent and written anew.
 """
 
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Callable, MutableMapping, Sequence
@@ -17,8 +19,9 @@ import torch
 from torch import Tensor
 
 Cache = MutableMapping[str, Any] | str | os.PathLike[str] | None
-VERSION = 1  # of what is stored; another version is another key
+VERSION = 2  # of what is stored; another version is another key
 CHUNK = 1 << 12
+DIGEST = hashlib.sha256().digest_size
 
 
 def fingerprint(references: Tensor, windows: Sequence[tuple[int, int]], taps: int) -> str:
@@ -53,7 +56,10 @@ def load(cache: Cache, key: str, unpack: Callable[[dict[str, Any]], Any]) -> Any
     path = Path(cache) / f"{key}.pt"
     if not path.exists():
         return None
-    return unpack(torch.load(path, map_location="cpu", weights_only=True))
+    content = path.read_bytes()
+    if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
+        return None
+    return unpack(torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True))
 
 
 def store(cache: Cache, key: str, value: Any, pack: Callable[[Any], dict[str, Any]]) -> None:
@@ -65,6 +71,9 @@ def store(cache: Cache, key: str, value: Any, pack: Callable[[Any], dict[str, An
         return
     directory = Path(cache)
     directory.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    torch.save(pack(value), content)
     with tempfile.NamedTemporaryFile(dir=directory, suffix=".part", delete=False) as file:
-        torch.save(pack(value), file)
+        file.write(hashlib.sha256(content.getbuffer()).digest())
+        file.write(content.getbuffer())
     os.replace(file.name, directory / f"{key}.pt")

@@ -111,9 +111,10 @@ class Binder:
         store: Store,
         lenient: bool = False,
         say: Callable[[str], None] = lambda text: None,
+        rehash: bool = False,
     ) -> None:
         self.data, self.lenient, self.say = data, lenient, say
-        self.hashes = Fingerprints(store.root / "fingerprints.json")
+        self.hashes = Fingerprints(store.root / "fingerprints.json", rehash)
         self.absent: dict[str, str] = {}
         self.used: set[str] = set()
         self._known: dict[str, str] = {}

@@ -66,6 +66,7 @@ def parser(study: Study) -> argparse.ArgumentParser:
     )
     flags.add_argument("--seeds", type=int, metavar="N", help=f"replicates (default {len(study.seeds)})")
     flags.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="where a data set lies")
+    flags.add_argument("--rehash", action="store_true", help="read every data file again to fingerprint its set")
     flags.add_argument(
         "--store",
         type=Path,
@@ -116,7 +117,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
     study = phase.wanted(study, options.search, small, settings, seeds)
     store = Store(options.store)
-    binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say)
+    binder = Binder(data_roots(options.data), store, lenient=options.dry_run, say=_say, rehash=options.rehash)
     if options.rehearse and not options.dry_run:
         rehearse.require_everything(study, settings, binder)
     trials = study.trials(seeds, small, settings, binder)

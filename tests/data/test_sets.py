@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -416,3 +418,20 @@ def test_write_clips_helper_covers_every_split(tmp_path: Path) -> None:
     )
     found = survey(ClipSet("clips"), {"clips": root})
     assert sorted(item.split for item in found.items) == ["test", "train", "valid"]
+
+
+def test_a_file_that_was_replaced_with_its_size_and_time_is_hashed_again(tmp_path: Path) -> None:
+    """As ``cp -p`` and ``rsync -t`` do; what a disk altered by itself is found with ``rehash``."""
+    file, known = tmp_path / "a.wav", tmp_path / "known.json"
+    file.write_bytes(b"A" * 1000)
+    hashes = Fingerprints(known)
+    first, stamp = hashes.of(file), file.stat().st_mtime_ns
+    hashes.save()
+    file.write_bytes(b"B" * 1000)
+    os.utime(file, ns=(stamp, stamp))
+    assert Fingerprints(known).of(file) != first
+    status = file.stat()
+    entry = [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns, first]
+    known.write_text(json.dumps({str(file): entry}))
+    assert Fingerprints(known).of(file) == first
+    assert Fingerprints(known, rehash=True).of(file) != first

@@ -372,3 +372,15 @@ def test_the_same_on_a_gpu(pair):
     assert_same(on_gpu, bss_eval(*stereo, RATE, 0.5, 0.25), 1e-7)
     sdr = frame_sdr(*(torch.tensor(x, device="cuda") for x in pair), RATE)
     np.testing.assert_allclose(sdr, expected.sdr, atol=1e-9)
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "empty"])
+def test_an_altered_cache_file_is_taken_as_absent(tmp_path, harm):
+    value = {"a": torch.arange(1000.0)}
+    cache.store(tmp_path, "key", value, dict)
+    assert torch.equal(cache.load(tmp_path, "key", dict)["a"], value["a"])
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes({"flip": bytes(content), "cut": bytes(content[:-9]), "empty": b""}[harm])
+    assert cache.load(tmp_path, "key", dict) is None

@@ -13,6 +13,8 @@ import os
 import shutil
 import signal
 import socket
+import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -59,9 +61,9 @@ def connect() -> bool:
     Raises RuntimeError where the cluster to join does not answer.
     """
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    record = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
-    address = os.environ.get("RAY_ADDRESS") or (record.read_text().strip() if record.exists() else "local")
+    address = os.environ.get("RAY_ADDRESS") or recorded_address()
     if address != "local":
+        print(f"joining the Ray cluster at {address}", file=sys.stderr, flush=True)
         try:
             ray.init(address=address, **options)
         except (ConnectionError, TimeoutError) as error:
@@ -73,6 +75,22 @@ def connect() -> bool:
     # Stages exchange files, not objects: the smallest object store will do.
     ray.init(address="local", include_dashboard=False, object_store_memory=100 * 2**20, **options)
     return True
+
+
+def recorded_address() -> str:
+    """The address that ``ray start`` recorded on this machine; ``local`` where it did not.
+
+    Everybody may write to that folder, and a cluster runs what it is sent as the user who joins it: a record counts
+    only if it is a file of this user's or root's in such a folder.
+    """
+    folder = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
+    record = folder / "ray_current_cluster"
+    try:
+        owners = {record.lstat().st_uid, folder.lstat().st_uid}
+        regular = stat.S_ISREG(record.lstat().st_mode)
+        return record.read_text().strip() if regular and owners <= {os.getuid(), 0} else "local"
+    except (FileNotFoundError, NotADirectoryError):
+        return "local"
 
 
 @dataclasses.dataclass(frozen=True)

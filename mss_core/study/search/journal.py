@@ -2,73 +2,54 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import time
-import uuid
 from pathlib import Path
 
 from optuna.storages.journal import JournalFileOpenLock
 
-from mss_core.claim import machine, started
+from mss_core.claim import Claim
 
-LOCK_SECONDS = 10
-"""A journal's lock that is older belongs to a machine that died holding it."""
+LOCK_SECONDS = 30.0
+"""A journal's lock that was not renewed for so long, by the clock of whoever waits, is taken over."""
 
 
 class Lock(JournalFileOpenLock):
-    """The lock of a journal: a file that names its owner, so that one left by a killed process is taken at once.
+    """The lock of a journal: a claim. Optuna's own locks do not say whose they are, and are judged by two clocks."""
 
-    Optuna's own locks do not say whose they are and are waited for until they have aged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, seconds: float = LOCK_SECONDS) -> None:
+        self.path, self.seconds = path, seconds
+        self._claim: Claim | None = None
 
     def acquire(self) -> bool:
-        mine = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}")
-        mine.write_text(json.dumps([machine(), os.getpid(), started(os.getpid())]))
-        wait = 0.001
-        try:
-            while True:
-                try:
-                    os.link(mine, self.path)  # unlike a new file, it has its content from the start
-                    return True
-                except FileExistsError:
-                    if _is_stale(self.path):
-                        self._take_away(mine.with_name(f"{mine.name}.stale"))
-                        continue
-                time.sleep(wait)
-                wait = min(2 * wait, 0.05)
-        finally:
-            mine.unlink()
+        self._claim = Claim(self.path, self.seconds, poll=0.001).__enter__()
+        return True
 
     def release(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-    def _take_away(self, aside: Path) -> None:
-        """Move a stale lock away; one that somebody else took meanwhile is put back."""
-        with contextlib.suppress(FileNotFoundError):
-            self.path.rename(aside)
-            if not _is_stale(aside):
-                with contextlib.suppress(FileExistsError):
-                    os.link(aside, self.path)
-            aside.unlink()
-
-
-def _is_stale(path: Path) -> bool:
-    try:
-        where, process, since = json.loads(path.read_text())
-        age = time.time() - path.stat().st_mtime
-    except (FileNotFoundError, ValueError):
-        return False
-    return age > LOCK_SECONDS or (where == machine() and started(process) != since)
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
 
 
 def mend(path: Path) -> None:
-    """Cut off the last line of a journal where a kill left half of it; the next one would be written behind it."""
-    content = path.read_bytes() if path.exists() else b""
-    if content and not content.endswith(b"\n"):
-        with open(path, "r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+    """Cut off the last line of a journal where a kill left half of it; the next one would be written behind it.
+
+    Raises ValueError naming the first whole line that is none of a journal's.
+    """
+    lock = Lock(Path(f"{path}.lock"))
+    lock.acquire()
+    try:
+        content = path.read_bytes() if path.exists() else b""
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with open(path, "r+b") as file:
+                file.truncate(whole)
+    finally:
+        lock.release()
+    for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number}: not an entry of a search's journal ({error}); move the file away and give the "
+                "same command again: the search starts anew, and trainings that the store has are not repeated"
+            ) from None

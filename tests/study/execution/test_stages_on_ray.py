@@ -209,3 +209,26 @@ def test_a_failed_preparation_blocks_only_what_reads_it(run) -> None:
     board, store, _ = run([Stage(work.prepare_broken), *(Stage(process_number_training, number=n) for n in range(3))])
     assert sorted(board.state.values()) == [DONE] * 3 + [FAILED]
     assert len(list(store.root.glob("process_number_training/*/manifest.json"))) == 3
+
+
+def test_a_recorded_cluster_is_joined_only_if_this_user_recorded_it(tmp_path: Path, monkeypatch) -> None:
+    from mss_core.study.execution.stages_on_ray import recorded_address
+
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    record = tmp_path / "ray" / "ray_current_cluster"
+    assert recorded_address() == "local"
+    record.parent.mkdir()
+    record.write_text("10.0.0.1:6379\n")
+    assert recorded_address() == "10.0.0.1:6379"
+    monkeypatch.setattr(os, "getuid", lambda: record.stat().st_uid + 1)
+    assert recorded_address() == ("10.0.0.1:6379" if record.stat().st_uid == 0 else "local")
+    monkeypatch.undo()
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    record.rename(tmp_path / "planted")
+    record.symlink_to(tmp_path / "planted")
+    assert recorded_address() == "local"
+    record.unlink()
+    if os.getuid() == 0:
+        record.write_text("10.0.0.1:6379\n")
+        os.chown(record, 65534, 65534)
+        assert recorded_address() == "local"

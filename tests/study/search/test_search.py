@@ -24,7 +24,7 @@ import pytest
 from optuna.trial import TrialState
 from scipy import stats
 
-from mss_core.claim import Claim, machine, started
+from mss_core.claim import Claim, this_process
 from mss_core.graph import Context
 from mss_core.store import Store
 from mss_core.store.drivers import living
@@ -295,8 +295,7 @@ def test_half_a_line_and_a_dead_owners_lock_do_not_stop_a_restart(tmp_path: Path
     drawn = first.draw().user_attrs["departures"]
     whole = (tmp_path / "j.log").read_bytes()
     (tmp_path / "j.log").write_bytes(whole + b'{"op_code": 4, "wor')
-    (tmp_path / "j.log.lock").write_text(json.dumps(["elsewhere", 1, "1"]))
-    os.utime(tmp_path / "j.log.lock", (0, 0))
+    (tmp_path / "j.log.lock").write_text(json.dumps({"owner": "it", **this_process(), "started": "before this one"}))
     optuna_storage._shared.cache_clear()
     start = time.monotonic()
     second = optuna_storage.Suggestions(str(tmp_path / "j.log"), "s", arm.space, ["minimize"], "tpe", 0, False, [])
@@ -306,15 +305,46 @@ def test_half_a_line_and_a_dead_owners_lock_do_not_stop_a_restart(tmp_path: Path
     assert not (tmp_path / "j.log.lock").exists()
 
 
-@pytest.mark.parametrize(("where", "stale"), [(machine(), True), ("elsewhere", False)])
-def test_a_fresh_lock_is_stale_only_where_its_process_can_be_seen_to_be_gone(
-    where: str, stale: bool, tmp_path: Path
-) -> None:
-    lock = tmp_path / "j.log.lock"
-    lock.write_text(json.dumps([where, os.getpid(), started(os.getpid())]))
-    assert not journal._is_stale(lock)
-    lock.write_text(json.dumps([where, os.getpid(), "before this process"]))
-    assert journal._is_stale(lock) == stale
+def test_a_lock_is_judged_by_ones_own_clock_and_released_by_its_owner(tmp_path: Path) -> None:
+    """A torn lock is taken in time; one of a machine whose clock is behind is not, while it is renewed; what another
+    has taken over is not released by the first."""
+    path = tmp_path / "j.log.lock"
+    path.write_text("")
+    os.utime(path, (1, 1))
+    start = time.monotonic()
+    first = journal.Lock(path, seconds=0.4)
+    assert first.acquire() and 0.3 < time.monotonic() - start < 5
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"machine": "elsewhere"}))
+    other = Claim(path, seconds=0.4)
+    for year in range(8):
+        os.utime(path, (year, year))  # renewed, by a clock that is years behind
+        assert not other.acquire()
+        time.sleep(0.1)
+    path.unlink()
+    assert other.acquire()
+    first.release()
+    assert Claim(path).holder()["owner"] == other.owner
+    other.release()
+    assert not path.exists()
+
+
+def test_a_journal_is_mended_under_its_lock_and_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "j.log"
+    path.write_bytes(b'{"op_code": 1}\n{"op_')
+    worker = journal.Lock(Path(f"{path}.lock"))
+    worker.acquire()
+    mending = threading.Thread(target=journal.mend, args=(path,))
+    mending.start()
+    time.sleep(0.1)
+    with open(path, "ab") as file:  # a worker in the middle of its line
+        file.write(b'code": 2}\n')
+    worker.release()
+    mending.join()
+    assert path.read_bytes() == b'{"op_code": 1}\n{"op_code": 2}\n'
+    path.write_bytes(b'{"op_code": 1}\n{"op_\ncode": 2}\n{"half')
+    with pytest.raises(ValueError, match=r"j\.log, line 2: not an entry"):
+        journal.mend(path)
 
 
 # ---- budgets
