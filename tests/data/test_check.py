@@ -14,7 +14,7 @@ from mss_core.data.__main__ import main
 from mss_core.data.check import check, configure
 from mss_core.data.files import facts
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS
-from tests.conftest import write_clips, write_track
+from tests.conftest import REPOSITORY, write_clips, write_track
 from tests.data import trees
 
 
@@ -276,3 +276,28 @@ def test_list_says_what_each_set_is(capsys: pytest.CaptureFixture) -> None:
     assert set(sets) == {*TRACK_SETS, *CLIP_SETS}
     for name, about in sets.items():
         assert name in text and about["licence"] in text and about["where"] in text and about["size"]
+
+
+def test_a_set_is_checked_as_a_study_reads_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The transfer study reads MUSDB18-HQ to train on and, with another mixture and level, to score on."""
+    root = trees.musdb18hq(tmp_path / "m")
+    study = REPOSITORY / "studies" / "separator_transfer.py"
+    code = main(["check", "musdb18hq", str(root), "--quick", "--json", "--study", str(study)])
+    read = [report["read_as"] for report in json.loads(capsys.readouterr().out)]
+    ways = {(each["mixture"], each["rms_db"]) for each in read}
+    assert code in (0, 1) and ("published", None) in ways and len(ways) == 2
+    assert {each["samplerate"] for each in read} == {44_100}
+    assert main(["check", "mtat", str(root), "--study", str(study)]) == 2
+    assert "does not read it: no data set 'mtat'" in capsys.readouterr().err
+    assert main(["check", "musdb18hq", str(root), "--study", str(tmp_path / "none.py")]) == 2
+
+
+def test_what_is_wrong_with_the_set_hides_no_broken_file(stems_tree: Path, capsys: pytest.CaptureFixture) -> None:
+    """Two broken files lie in tracks of which the survey says nothing: it ends with the lack of training tracks."""
+    for place in ("valid/e", "train/b", "train/c", "train/d"):
+        shutil.rmtree(stems_tree / place)
+    (stems_tree / "test/f/vocals.wav").write_text("not audio")
+    (stems_tree / "test/g/bass.wav").write_bytes(b"")
+    code, report = run(capsys, "stems", stems_tree)
+    assert code == 3 and len(report["errors"]) == 1 and "too few to hold one out" in report["errors"][0]
+    assert [line.split(":")[0] for line in report["excluded"]] == ["test/f/vocals.wav", "test/g/bass.wav"]
