@@ -42,6 +42,7 @@ from mss_core.graph import Context, Stage, Stopped  # noqa: E402
 from mss_core.store import StageFailed, Store, run_stage  # noqa: E402
 from mss_core.study.execution import nodes  # noqa: E402
 from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board  # noqa: E402
+from mss_core.study.execution.ready import Ready  # noqa: E402
 from mss_core.study.execution.resources import memory_share, out_of_memory, resources, warm, where_to_change  # noqa: E402
 from mss_core.study.plan import Plan, descendants  # noqa: E402
 
@@ -315,8 +316,7 @@ class GraphSearcher(Searcher):
         super().__init__()
         self.board, self.stages, self.store, self.logs = board, plan.stages, store, logs
         below = descendants(plan.stages, plan.needed)
-        self.pending = sorted(plan.needed, key=lambda key: -below[key])
-        self.missing = set(plan.needed)
+        self.ready = Ready(plan.stages, plan.needed, below)
         self.running: dict[str, str] = {}
         self.attempts: dict[str, int] = dict.fromkeys(plan.needed, 0)
         self.deaths: dict[str, int] = dict.fromkeys(plan.needed, 0)
@@ -324,27 +324,18 @@ class GraphSearcher(Searcher):
         self.died = False
 
     def suggest(self, trial_id: str) -> Any:
-        self.pending = [key for key in self.pending if self.board.state[key] != BLOCKED]
-        if not self.pending and not self.running:
-            return Searcher.FINISHED
-        for key in self.pending:
-            if not any(upstream.key in self.missing for upstream in self.stages[key].inputs.values()):
-                self.pending.remove(key)
-                self.running[trial_id] = key
-                self.attempts[key] += 1
-                stage = self.stages[key]
-                return {
-                    "key": key,
-                    "stage": stage.name,
-                    "attempt": self.attempts[key],
-                    "gpu_memory": memory_share(stage),
-                }
-        return None
+        key = self.ready.take(lambda key: self.board.state[key] != BLOCKED)
+        if key is None:
+            return None if self.running else Searcher.FINISHED  # what is still not ready is blocked
+        self.running[trial_id] = key
+        self.attempts[key] += 1
+        stage = self.stages[key]
+        return {"key": key, "stage": stage.name, "attempt": self.attempts[key], "gpu_memory": memory_share(stage)}
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         key = self.running.pop(trial_id)
         if error and self._again(key):
-            self.pending.insert(0, key)
+            self.ready.again(key)
             self.board.set(key, WAITING)
             return
         result = result or {"failed": "it reported nothing"}
@@ -359,7 +350,7 @@ class GraphSearcher(Searcher):
             self.board.set(key, FAILED, message)
             self.board.block(key)
         else:
-            self.missing.discard(key)
+            self.ready.finish(key)
             self.board.set(key, DONE)
 
     def _again(self, key: str) -> bool:
