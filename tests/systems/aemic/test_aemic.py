@@ -294,7 +294,8 @@ def test_the_study_of_table_4_2_shares_its_separator(monkeypatch) -> None:
         assert len(keys(study, name)) == count
     other = importlib.import_module("separator_regularisation").study
     other.check()
-    assert len(keys(other, "train_autoencoder")) == 2 * len(other.variants())
+    # At smoke size an epoch has a set number of steps, so the rows of equal steps are the others.
+    assert len(keys(other, "train_autoencoder")) == 2 * (len(other.variants()) - 2)
 
 
 # ---- folds
