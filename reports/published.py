@@ -2,12 +2,13 @@
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from reports.contract import PAPERS, check_table, printed_paper
+from reports.contract import PAPERS, Variant, check_table, printed_paper
 from reports.findings import Findings
 
 CELL = re.compile(r"(-?\d+(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?(\*?)$")
@@ -173,19 +174,30 @@ def beside(findings: Findings, papers: Sequence[str] = PAPERS) -> Comparison | N
         table = found.table(match["table"])
         rows = []
         for comparison in findings.comparisons:
-            column = match["columns"].get(comparison.style.name)
-            if column is None or comparison.target not in ("", "macro"):
+            if comparison.target not in ("", "macro"):
                 continue
             for row in comparison.rows:
-                figure = table.rows.get(match["variants"].get(row.variant, ""), {}).get(column)
+                place = _place(match, findings.study.variant(row.variant), comparison.style.name)
+                figure = table.rows.get(place[0], {}).get(place[1])
                 if figure is not None:
                     style = comparison.style
                     ours = style.value(row.mean)
                     ours += "" if math.isnan(row.se) else f" ± {style.value(row.se)}"
                     rows.append(Beside(row.variant, style.label, figure, row.mean, ours))
-        if rows:
-            return Comparison(found, table.name, tuple(rows), _protocol(found, findings))
+        return Comparison(found, table.name, tuple(rows), _protocol(found, findings))
     return None
+
+
+def _place(match: Mapping[str, Any], variant: Variant, metric: str) -> tuple[str, str]:
+    """The printed row and column that a variant and a metric of ours repeat; empty where there is none. A study names
+    them for each variant and metric, or builds them of its levels ("row", "column", with "names" for what the print
+    calls them and "defaults" for factors that a smaller run leaves out)."""
+    if "row" not in match:
+        return match.get("variants", {}).get(variant.name, ""), match.get("columns", {}).get(metric, "")
+    names = match["names"]
+    levels = {**match.get("defaults", {}), **variant.levels}
+    words = defaultdict(str, {factor: names.get(level, level) for factor, level in levels.items()})
+    return match["row"].format_map(words), match["column"].format_map(words | {"metric": names.get(metric, "")})
 
 
 def _protocol(found: Paper, findings: Findings) -> tuple[tuple[str, str, str], ...]:
@@ -193,14 +205,13 @@ def _protocol(found: Paper, findings: Findings) -> tuple[tuple[str, str, str], .
     main, study = findings.main, findings.study
     counts = sorted({len(row.runs) for row in main.rows if row.runs})
     runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    baseline = study.variant(main.reference).recipe
-    # A data set is a part of the recipe with a name and a split, or one called data.
-    roots = dict.fromkeys(key.rsplit(".", 1)[0] for key in baseline if "." in key)
-    data = [
-        f"{root}: {baseline[f'{root}.name']}"
-        for root in roots
-        if f"{root}.name" in baseline and (f"{root}.split_seed" in baseline or "data" in root)
-    ]
+    # A data set is a part of a recipe with a name and a split, or one called data.
+    sets: dict[str, dict[str, None]] = {}
+    for recipe in (variant.recipe for variant in study.variants):
+        for root in dict.fromkeys(key.rsplit(".", 1)[0] for key in recipe if "." in key):
+            if f"{root}.name" in recipe and (f"{root}.split_seed" in recipe or "data" in root):
+                sets.setdefault(root, {})[str(recipe[f"{root}.name"])] = None
+    data = [f"{root}: {' or '.join(names)}" for root, names in sets.items()]
     ours = {
         "runs": f"{runs} a row",
         "test": f"{main.test_label} against {main.against}, {main.correction_label}, family of {main.family}",

@@ -43,6 +43,9 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
             f"{beside.paper.source}: {beside.table}. Not the same experiment; what differs is below.",
             "* as printed. Which of the published claims their own figures reproduce: `python -m reports.claims`.",
         ),
-        (Table(tuple(head), tuple(rows)), Table(("protocol", "published", "ours"), beside.protocol)),
+        (
+            *([Table(tuple(head), tuple(rows))] if rows else []),
+            Table(("protocol", "published", "ours"), beside.protocol),
+        ),
         short="Published",
     )

@@ -1,12 +1,14 @@
 """Published claims from published summaries: what the papers' own figures give."""
 
+import runpy
 from pathlib import Path
 
 import pytest
 
 from reports import claims, published
-from reports.contract import PAPERS
+from reports.contract import PAPERS, Variant
 from reports.papers.hmss.claims import hmss_improvements
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -45,8 +47,23 @@ def test_published_rows_stand_beside_ours(findings) -> None:
     assert vocals.published.text == "91.85±0.03*"
     assert vocals.ours.startswith(findings.main.style.value(findings.main.row("vocals").mean))
     ours = {what: text for what, _, text in beside.protocol}
-    assert ours["data"] == "data: synthetic (smoke run: tiny)" and ours["runs"] == "2 to 3 a row"
+    assert ours["data"] == "data: synthetic (tiny: a smoke run or a rehearsal)" and ours["runs"] == "2 to 3 a row"
     assert "family of 6" in ours["test"]
+
+
+@pytest.mark.parametrize(("name", "cells"), [("source_ablation", 42), ("backend_pretraining", 8)])
+def test_every_cell_of_a_full_size_table_has_its_printed_one(name: str, cells: int) -> None:
+    """Tables I and II: 7 rows of 6 columns, 4 rows of 2; each variant finds the figures of its row and columns."""
+    study = runpy.run_path(str(REPOSITORY / "studies" / f"{name}.py"))["study"]
+    found = published.paper("msspt")
+    table, match = found.table(found.studies[name]["table"]), found.studies[name]
+    places = [
+        published._place(match, Variant(v.name, dict(v.levels)), metric)
+        for v in study.variants()
+        for metric in (("accuracy",) if v.levels.get("task") == "genre" else ("roc_auc", "pr_auc"))
+    ]
+    assert len(set(places)) == len(places) == cells
+    assert all(column in table.rows[row] for row, column in places)
 
 
 def test_a_figure_that_cannot_be_read_is_named() -> None:

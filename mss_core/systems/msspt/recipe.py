@@ -46,9 +46,16 @@ SOURCES: dict[str, dict[str, Any]] = {
         source: {"sources": (source,), "pretrain.phases.0.lr": LEARNING_RATES[source]}
         for source in ("bass", "drums", "other", "vocals")
     },
+    "bass": {"sources": ("bass",), "pretrain.phases.0.lr": LEARNING_RATES["bass"], "mixing.summed": 1},
     "multiple": {"sources": ("vocals", "other", "drums", "bass"), "pretrain.phases.0.lr": LEARNING_RATES["multiple"]},
 }
-"""The rows of Table I, as departures: what the separator was trained to separate."""
+"""The rows of Table I, as departures: what the separator was trained to separate. Additive augmentation is of all
+sources with the exception of bass, as the paper has it; the released code sums two segments of bass as well
+(``mixing.summed=2``)."""
+
+STARTS: dict[str, dict[str, Any]] = {"the tail": {}, "Glorot": {"joint.start": "glorot", "joining.inflation": "random"}}
+"""What the joint CNN's adapters and its estimate channels start from, of which the paper says nothing: zero, so that
+the model begins as the trained tail and the U-Net gets no gradient at the first step, or at random, as Keras has it."""
 
 CNN_PHASES = (
     Phase("adam", lr=1e-4, patience=10),
@@ -56,7 +63,11 @@ CNN_PHASES = (
     Phase("sgd", lr=1e-4, patience=10),
     Phase("sgd", lr=1e-5, patience=10),
 )
-"""Stages 2 and 3: the next optimiser starts from the best weights after more than 10 epochs without a new best."""
+"""Stages 2 and 3: the next optimiser starts from the best weights after more than 10 epochs without a new best.
+
+The paper says "the setup proposed in [32]", which is Adam with a weight decay of 1e-4, then SGD with momentum 0.9
+(Nesterov) and the same decay. The released Keras code has neither momentum nor decay, and so has this;
+``train_tail.phases.0.weight_decay`` and the like change it."""
 
 AST_PHASES = (
     Phase("adam", lr=5e-5, epochs=15, decay=0.5, decay_epochs=2, decay_after=5),
