@@ -3,11 +3,15 @@
 A p that could not be computed (NaN) still counts in the family: the comparison was planned.
 """
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
+from statsmodels.stats.multitest import multipletests
 
 from reports.contract import CORRECTIONS
+
+METHODS = {"bonferroni": "bonferroni", "holm": "holm", "bh": "fdr_bh"}
+"""What statsmodels calls a correction."""
 
 
 def correct(p: Sequence[float], method: str, family: int | None = None) -> list[float]:
@@ -25,21 +29,12 @@ def correct(p: Sequence[float], method: str, family: int | None = None) -> list[
     """
     if method not in CORRECTIONS:
         raise ValueError(f"unknown correction {method!r}; choose from {', '.join(CORRECTIONS)}")
-    size = max(len(p), family or 0)
-    values = np.asarray(p, dtype=float)
-    out = np.full(len(values), np.nan)
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.argsort(values[known], kind="stable")]
-    ranked = values[order]
-    ranks = np.arange(1, len(order) + 1)
-    if method == "bonferroni":
-        ranked = ranked * size
-    elif method == "holm":
-        ranked = np.maximum.accumulate(ranked * (size - ranks + 1))
-    elif method == "bh":
-        ranked = np.minimum.accumulate((ranked * size / ranks)[::-1])[::-1]
-    out[order] = np.minimum(ranked, 1.0)
-    return [float(round(value, 15)) for value in out]
+    known = [value for value in p if not math.isnan(value)]
+    if method == "none" or not known:
+        return [float(value) for value in p]
+    padded = [*known, *[1.0] * (max(len(p), family or 0) - len(known))]
+    corrected = iter(multipletests(padded, method=METHODS[method])[1].round(15).tolist())
+    return [math.nan if math.isnan(value) else next(corrected) for value in p]
 
 
 def stars(p: float) -> str:
