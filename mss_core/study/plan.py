@@ -179,15 +179,19 @@ def data_paths(recipe: Any, name: str) -> list[str]:
 
     Sets that no stage reads are left out, as are sets of the other kind.
     """
-    return list(_paths(recipe, name, sets_read(recipe), ""))
+    places = dict(_places(recipe, name, ""))
+    if not hasattr(recipe, "pipeline"):
+        return list(places)
+    read = list(sets_of(recipe))
+    as_given = [path for path, config in places.items() if config in read]
+    names = {(type(config), config.name) for config in read}  # a stage may read a set with other settings
+    return as_given or [path for path, config in places.items() if (type(config), config.name) in names]
 
 
-def _paths(node: Any, name: str, read: Collection[tuple[type, str]] | None, prefix: str) -> Iterator[str]:
+def _places(node: Any, name: str, prefix: str) -> Iterator[tuple[str, TrackSet | ClipSet]]:
     if isinstance(node, TrackSet | ClipSet):
-        if name in (TRACKS if isinstance(node, TrackSet) else CLIPS) and (
-            read is None or (type(node), node.name) in read
-        ):
-            yield f"{prefix}name"
+        if name in (TRACKS if isinstance(node, TrackSet) else CLIPS):
+            yield f"{prefix}name", node
         return
     for part, value in (children(node) or {}).items():
-        yield from _paths(value, name, read, f"{prefix}{part}.")
+        yield from _places(value, name, f"{prefix}{part}.")

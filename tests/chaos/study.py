@@ -1,6 +1,7 @@
 """The chaos tests' study: two widths with three seeds each, two shared trainings and six of their own."""
 
 from mss_core.study import Factor, Study, run
+from reports.contract import Metric
 from tests.chaos.work import Small
 
 study = Study(
@@ -12,7 +13,7 @@ study = Study(
     seeded=("finetune.seed",),
     reference={"width": "narrow"},
     metric="error",
-    higher_is_better=False,
+    own_metrics={"error": Metric("error", higher_is_better=False)},
     smoke=lambda recipe: recipe,
 )
 

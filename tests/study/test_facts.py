@@ -133,8 +133,8 @@ def test_a_failed_preparation_leaves_the_others_alone(tmp_path: Path, capsys, un
 
 def test_where_nothing_was_scored_the_failures_are_listed(tmp_path: Path, capsys, untracked) -> None:
     """It ended with "the score table holds no defined score", status 2."""
-    factor = Factor("seed", {"a": {}, "b": {"seed": 5}})
-    broken = replace(tapes(0, 1), factors=[factor], reference={"seed": "a"}, seeded=())
+    factor = Factor("take", {"a": {}, "b": {"seed": 5}})
+    broken = replace(tapes(0, 1), factors=[factor], reference={"take": "a"}, seeded=())
     with pytest.raises(SystemExit) as ended:
         run(broken, ["--in-process", "--store", str(tmp_path)])
     said = capsys.readouterr().err

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from reports.record import environment as printed
 
 from mss_core.graph import Context, Stage
 from mss_core.store import Store, materialize
 from mss_core.store.command import show
 from mss_core.study import origin
+from reports.sections.reproduce import environment as printed
 from tests.conftest import REPOSITORY
 
 CODE = "def make(*, out, ctx):\n    (out / 'x').touch()\n"

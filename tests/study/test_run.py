@@ -181,7 +181,7 @@ def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> Non
         (["--set", "finetune.bach=3"], "no 'bach' in recipe path 'finetune.bach'; did you mean 'finetune.batch'"),
         (["--set", "finetune.batch"], "--set takes PATH=VALUE, not 'finetune.batch'"),
         (["--set", "finetune.batch=many"], "'finetune.batch' takes a whole number, not 'many'"),
-        (["--set", 'sources=["vocal"]'], "'sources' is what factor 'source' varies"),
+        (["--set", 'sources=["vocal"]'], "level 'bass' of factor 'source' sets sources to ('bass',)"),
         (["--set", "separator.name=unett"], "no model 'unett'; did you mean 'unet'"),
         (["--set", "separator.pooling=avg"], "no pooling 'avg'"),
         (["--set", "tail.widths=[2, 2]"], "a CNN tail has 7 blocks"),

@@ -145,6 +145,8 @@ class IASS:
             "data.rms_db": ("a level" if self.data.rms_db is not None else None, "a level"),
             "mixing.kind": (self.mixing.kind, "accompaniment"),
         }
+        if ":" in self.mixing.kind:  # a mixer of another package, which knows what it makes
+            wanted.pop("mixing.kind")
         wrong = [f"{path}={value!r}" for path, (value, right) in wanted.items() if value != right]
         if wrong or "other" not in self.data.sources or not set(self.targets) <= set(MM_TARGETS):
             raise ValueError(
