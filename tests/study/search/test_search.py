@@ -787,9 +787,10 @@ def test_a_training_that_reads_test_items_fails_in_a_search(tmp_path: Path) -> N
     from mss_core.data.batches import places
     from mss_core.data.packed import Packed, PackedItem, sealed
 
-    item = PackedItem("a", "test", 0, 4)
+    item = PackedItem("a", "test", 0, 4, (0.5,))
     packed = Packed.__new__(Packed)
-    packed.items, packed.labels, packed._samples = [item], (), {"mixture": np.ones(4, np.int16)}
+    packed.items, packed.rows, packed.labels = [item], ("mixture",), ()
+    packed._samples = {"mixture": np.ones(4, np.int16)}
     with sealed("test"):
         with pytest.raises(PermissionError, match="the test split is sealed until the search has chosen"):
             packed.split("test")
@@ -800,4 +801,4 @@ def test_a_training_that_reads_test_items_fails_in_a_search(tmp_path: Path) -> N
         with pytest.raises(PermissionError, match="the test split is sealed"):
             places([(item, 0)], 1, 4)
         assert packed.split("valid") == []
-    assert packed.split("test") == [item] and len(packed.read(item)) == 4
+    assert packed.split("test") == [item] and packed.read(item).tolist() == [0.5] * 4
