@@ -104,10 +104,21 @@ def test_harmonic_cnn_pools_three_frames_in_its_last_two_layers() -> None:
         x = getattr(module, f"layer{layer}")(x)
         widths.append(x.shape[-1])
     assert widths == [156, 78, 39, 19, 9, 3, 1]
-    wave = (0.1 * torch.randn(1, 80_000, generator=torch.Generator().manual_seed(0))).requires_grad_()
-    module(module.features(wave)).sum().backward()
-    share = wave.grad.square().reshape(5, 16_000).sum(1) / wave.grad.square().sum()
-    assert share[3:].min() > 1e-3, "every second of a piece is heard"
+    assert heard()[3:].min() > 1e-2, "every second of a piece is heard"
+    assert heard(pools=(2, 2, 2, 2, 2, 2, (2, 3)))[4] < 1e-3, "and the last one is not with other pools"
+
+
+def heard(**settings: object) -> torch.Tensor:
+    """The share of each second of a piece in the squared gradient of the tags: (5,), the mean of four networks whose
+    weights are drawn with set seeds. One network alone may hang on any one second."""
+    shares = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        module = HarmonicCnn(50, width=4, **settings).eval()
+        wave = (0.1 * torch.randn(1, 80_000, generator=torch.Generator().manual_seed(0))).requires_grad_()
+        module(module.features(wave)).sum().backward()
+        shares.append(wave.grad.square().reshape(5, 16_000).sum(1) / wave.grad.square().sum())
+    return torch.stack(shares).mean(0)
 
 
 # ---- the method
