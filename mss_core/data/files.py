@@ -8,9 +8,10 @@ import gzip
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
-from mss_core.data.items import Item, Note, Sound
-from mss_core.errors import BadFile
+from mss_core.data.items import SPLITS, Item, Note, Sound
+from mss_core.errors import BadFile, nearest
+from mss_core.folders import AUDIO, find, subfolders, walk
 
 Header = tuple[int, int, int]
 """Frames, sample rate in Hz, channels."""
@@ -101,7 +103,9 @@ def clip_items(what: str, clips: Iterable[Clip], broken: Iterable[str] = ()) -> 
     ``broken`` names clips that are known to be broken in every copy. Raises ValueError for a clip named twice and
     where no file at all can be read.
     """
-    clips, broken = list(clips), set(broken)
+    listings: dict[Path, dict[str, list[Path]]] = {}
+    clips = [replace(clip, path=_found(clip.path, clip.name, listings)) for clip in clips]
+    broken = set(broken)
     seen: set[str] = set()
     for clip in clips:
         if clip.name in seen:
@@ -125,6 +129,14 @@ def clip_items(what: str, clips: Iterable[Clip], broken: Iterable[str] = ()) -> 
     if bad:
         notes.append(Note("skipped", "clips that are missing or not readable audio", bad))
     return items, notes
+
+
+def _found(path: Path, name: str, listings: dict[Path, dict[str, list[Path]]]) -> Path:
+    """The clip's file, in whichever spelling it is there."""
+    if path.exists():
+        return path
+    depth = len(Path(name).parts) if path.as_posix().endswith(name) else 1
+    return find(path.parents[depth - 1], "/".join(path.parts[-depth:]), listings)
 
 
 def read_clip(path: Path) -> Sound:
@@ -208,6 +220,47 @@ def read_track(
     if "mixture" not in rows:
         waveforms = {"mixture": audio.added([silence, *(waveform for waveform, _ in decoded.values())]), **waveforms}
     return Sound(waveforms, rates.pop())
+
+
+SPLIT_OF = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {
+    "test": "test",
+    "testing": "test",
+}
+"""The split that a folder of this name, in any case, plainly is."""
+UNCLEAR = ("dev", "development", "eval", "evaluation", "holdout")
+"""Names that one author gives to validation and the next to training or test."""
+
+
+def split_folders(root: Path, what: str) -> tuple[dict[str, Path], list[Note]]:
+    """The folder of each split, in the order of SPLITS, and a note that names other folders with audio in them.
+
+    Raises ValueError where two folders are one split, or a name could be that of several.
+    """
+    folders: dict[str, Path] = {}
+    unread = []
+    for folder in subfolders(root):
+        split = SPLIT_OF.get(folder.name.casefold())
+        if split in folders:
+            raise ValueError(
+                f"data set {what!r} in {root}: {folders[split].name}/ and {folder.name}/ are both the {split} split; "
+                "join them or move one out"
+            )
+        if split:
+            folders[split] = folder
+        elif folder.name.casefold() in UNCLEAR:
+            raise ValueError(
+                f"data set {what!r} in {root}: {folder.name}/ may be any split; rename it to one of "
+                f"{', '.join(f'{split}/' for split in SPLITS)} or move it out"
+            )
+        elif walk(folder, *AUDIO, ".mp4"):
+            unread.append(f"{folder.name}/ ({nearest(folder.name, SPLITS)})")
+    note = Note("unread", "a folder with audio in it that is no split; not read", tuple(unread))
+    return {split: folders[split] for split in SPLITS if split in folders}, [note] if unread else []
+
+
+def named(path: Path) -> str:
+    """The name of a track's folder, the same on every system."""
+    return unicodedata.normalize("NFC", path.name)
 
 
 def once(what: str, folders: Iterable[tuple[str, Path]]) -> dict[str, Path]:

@@ -6,7 +6,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from mss_core.data.items import Survey
+from mss_core.data.items import REMARKS, Survey
+from mss_core.folders import plain
 from mss_core.graph import checksum, write_atomically
 
 
@@ -43,14 +44,17 @@ class Fingerprints:
 
 
 def fingerprint(found: Survey, root: Path | None, hashes: Fingerprints) -> str:
-    """One hash of a set's content: every file's path below the root and checksum, splits and labels."""
+    """One hash of a set's content: every file's path below the root and checksum, splits and labels. How a system
+    spells a name (Unicode form, case of the suffix) changes nothing."""
     total = hashlib.sha256()
     for item in found.items:
         total.update(json.dumps([item.name, item.split, list(item.labels)]).encode())
         for file in item.files:
             name = file.relative_to(root).as_posix() if root else file.name
-            total.update(json.dumps([name, hashes.of(file.absolute())]).encode())
+            total.update(json.dumps([plain(name), hashes.of(file.absolute())]).encode())
     for note in found.notes:
+        if note.kind in REMARKS:
+            continue
         total.update(json.dumps([note.kind, note.text, list(note.items)]).encode())
     total.update(json.dumps([list(found.labels), dict(found.extra)], sort_keys=True).encode())
     return total.hexdigest()

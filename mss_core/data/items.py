@@ -8,8 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mss_core.folders import AUDIO
+
+__all__ = ["AUDIO", "SPLITS", "Item", "Note", "Sound", "Survey", "hold_out", "leaks", "require_splits", "skipped"]
+
 SPLITS = ("train", "valid", "test")
-AUDIO = (".wav", ".flac", ".ogg", ".mp3")
+REMARKS = ("unread", "labels")
+"""Kinds of note about what lies beside a set or how it is spelled: they are no part of what the set is."""
 
 
 @dataclass(frozen=True)

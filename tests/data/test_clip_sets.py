@@ -241,18 +241,20 @@ def test_irmas_recordings_are_held_out_whole() -> None:
 def test_irmas_labels_are_checked(tmp_path: Path) -> None:
     root = trees.irmas(tmp_path / "irmas")
     text = root / "IRMAS-TestingData-Part3" / "Part3" / "00 - A song-3.txt"
+
+    def skipped() -> str:
+        found = survey(ClipSet("irmas"), {"irmas": root})
+        return "; ".join(item for note in found.notes if note.kind == "skipped" for item in note.items)
+
+    name = "IRMAS-TestingData-Part3/Part3/00 - A song-3.wav"
     text.write_text("voice\n")
-    with pytest.raises(ValueError, match="no label in .* 'voice'"):
-        survey(ClipSet("irmas"), {"irmas": root})
+    assert skipped().startswith(f"{name} (no label in 00 - A song-3.txt 'voice'; ")
     text.write_text("\n")
-    with pytest.raises(ValueError, match="names no label"):
-        survey(ClipSet("irmas"), {"irmas": root})
+    assert skipped() == f"{name} (00 - A song-3.txt names no label)"
     text.unlink()
-    with pytest.raises(ValueError, match="no 00 - A song-3.txt beside its .wav"):
-        survey(ClipSet("irmas"), {"irmas": root})
+    assert skipped() == f"{name} (no 00 - A song-3.txt beside its .wav)"
     (root / "IRMAS-TrainingData" / "cel").rename(root / "IRMAS-TrainingData" / "cello")
-    with pytest.raises(ValueError, match="no class folder of IRMAS-TrainingData 'cello'; did you mean 'cel'"):
-        survey(ClipSet("irmas"), {"irmas": root})
+    assert "IRMAS-TrainingData/cello/ (no class folder; did you mean 'cel'" in skipped()
 
 
 # ---- MTG-Jamendo

@@ -145,22 +145,48 @@ def test_a_bad_file_is_a_named_skip(stems_tree: Path, tmp_path: Path, harm: str)
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        ("length", "train/b: bass has another length than the mixture"),
-        ("rate", r"train/b: bass has another sample rate than the mixture \(8000 against 16000 Hz\)"),
-        ("missing", "train/b: no 'bass'"),
+        ("length", "b (bass.wav has 111999 frames, mixture.wav 112000)"),
+        ("rate", "b (bass.wav has 8000 Hz, mixture.wav 16000 Hz)"),
+        ("missing", "train/b (no 'bass'; "),
+        ("twice", "train/b (two files for 'bass', bass.flac and bass.wav; remove one)"),
+        ("empty", "train/b (no audio in it)"),
+    ],
+)
+def test_one_odd_track_is_left_out_by_name(stems_tree: Path, harm: str, message: str) -> None:
+    folder = stems_tree / "train" / "b"
+    samples, rate = soundfile.read(folder / "bass.wav")
+    if harm == "length":
+        soundfile.write(folder / "bass.wav", samples[:-1], rate, subtype="PCM_16")
+    elif harm == "rate":
+        soundfile.write(folder / "bass.wav", samples, 8000, subtype="PCM_16")
+    elif harm == "missing":
+        (folder / "bass.wav").unlink()
+    elif harm == "twice":
+        soundfile.write(folder / "bass.flac", samples, rate)
+    else:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    found = survey(TrackSet("stems"), {"stems": stems_tree})
+    assert [item.name for item in found.items] == ["a", "c", "d", "e", "f", "g"]
+    assert [note.kind for note in found.notes] == ["skipped"] and found.notes[0].items[0].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("all", "no 'bass' in 7 of 7 tracks, such as train/a; "),
         ("no test", "no test item"),
         ("empty", "holds no train/, valid/ or test/ folder"),
+        ("validation", "valid/ and validation/ are both the valid split"),
+        ("dev", "dev/ may be any split; rename it to one of train/, valid/, test/"),
     ],
 )
 def test_a_wrong_set_is_refused(stems_tree: Path, harm: str, message: str) -> None:
-    bass = stems_tree / "train" / "b" / "bass.wav"
-    samples, rate = soundfile.read(bass)
-    if harm == "length":
-        soundfile.write(bass, samples[:-1], rate, subtype="PCM_16")
-    elif harm == "rate":
-        soundfile.write(bass, samples, 8000, subtype="PCM_16")
-    elif harm == "missing":
-        bass.unlink()
+    if harm == "all":
+        for bass in stems_tree.glob("*/*/bass.wav"):
+            bass.unlink()
+    elif harm in ("validation", "dev"):
+        (stems_tree / harm).mkdir()
     elif harm == "no test":
         shutil.rmtree(stems_tree / "test")
     else:

@@ -1,4 +1,4 @@
-"""Labelled clips: a folder with ``clips.csv`` whose columns are ``path``, ``label`` and ``split``.
+"""Labelled clips: a folder with ``clips.csv`` (or .tsv) whose columns are ``path``, ``label`` and ``split``.
 
 Several labels stand in one cell, separated by ``;`` (or in several columns ``label``, ``label2``, ...). A set in
 which every clip has exactly one label is a classification, any other a tagging.
@@ -9,61 +9,31 @@ says: ``fold1of5`` to ``fold5of5``. Each clip is in the test split of one fold; 
 
 from __future__ import annotations
 
-import csv
 import os
 import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from mss_core import audio
 from mss_core.data.config import ClipSet, split_policy
-from mss_core.data.items import SPLITS, Item, Note, Sound, Survey, hold_out, require_splits
-from mss_core.errors import choose, nearest
+from mss_core.data.files import Clip, clip_items
+from mss_core.data.items import SPLITS, Item, Note, Survey, hold_out, require_splits
+from mss_core.data.tables import read_table
+from mss_core.errors import choose
+from mss_core.folders import entries
 
 
 def survey(config: ClipSet, root: Path) -> Survey:
     """All clips that clips.csv names. A file that is missing or not audio is a named skip; a table that does not
     make sense is an error with its line."""
-    table = root / "clips.csv"
-    if not table.is_file():
-        raise ValueError(f"data set 'clips': no clips.csv in {root}; it must name path, label and split of each clip")
-    rows, label_columns = _rows(table)
-    items, bad, seen = [], [], {}
-    for line, row in rows:
-        place = f"{table}, line {line}"
-        name, split = _inside(row["path"], place), (row["split"] or "").strip()
-        try:
-            choose("split", split, SPLITS)
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from None
-        labels = tuple(
-            dict.fromkeys(
-                label.strip() for column in label_columns for label in (row[column] or "").split(";") if label.strip()
-            )
-        )
-        if not labels:
-            raise ValueError(f"{place}: {name!r} has no label")
-        if "macro" in labels:
-            raise ValueError(f"{place}: 'macro' is what the mean over labels is called; rename the label")
-        if name in seen:
-            raise ValueError(f"{place}: {name!r} stands already in line {seen[name]}")
-        seen[name] = line
-        path = root / name
-        try:
-            frames, _, _ = audio.info(path)
-        except ValueError as error:
-            bad.append(f"{name} ({str(error).split(': ', 1)[-1]})")
-            continue
-        if frames == 0:
-            bad.append(f"{name} (empty)")
-            continue
-        items.append(Item(name, split, partial(_read, path), labels, (path,)))
-    if not items:
-        raise ValueError(f"data set 'clips': none of the {len(rows)} clips in {table} can be read")
-    notes = [Note("skipped", "clips that are missing or not readable audio", tuple(bad))] if bad else []
+    table = find_table(root)
+    columns, rows = read_table(table, ("path", "label", "split"))
+    clips = read_clips(rows, [column for column in columns if re.fullmatch(r"label\d*", column)], table)
+    items, notes = clip_items("clips", clips)
+    notes += doubts({label for clip in clips for label in clip.labels})
     policy = split_policy(config)
     if policy != "table":
         fold, of = (int(number) for number in policy.removeprefix("fold").split("of"))
@@ -72,6 +42,55 @@ def survey(config: ClipSet, root: Path) -> Survey:
     require_splits(held, "clips", root, notes)
     names = tuple(sorted({label for item in held for label in item.labels}))
     return Survey(held, (*notes, *more), names, single_label=all(len(item.labels) == 1 for item in held))
+
+
+def find_table(root: Path) -> Path:
+    """The user's clips.csv or clips.tsv, its name in any case; ValueError where there is none, or both."""
+    tables = [path for path in entries(root) if path.name.lower() in ("clips.csv", "clips.tsv") and path.is_file()]
+    if not tables:
+        raise ValueError(f"data set 'clips': no clips.csv in {root}; it must name path, label and split of each clip")
+    if len(tables) > 1:
+        raise ValueError(f"data set 'clips': {root} holds {' and '.join(path.name for path in tables)}; keep one")
+    return tables[0]
+
+
+def read_clips(rows: Iterable[tuple[int, dict[str, str]]], label_columns: list[str], table: Path) -> list[Clip]:
+    """The clips of a table's rows; ValueError with its line for one that makes no sense."""
+    clips: list[Clip] = []
+    seen: dict[str, int] = {}
+    for line, row in rows:
+        place = f"{table}, line {line}"
+        name, split = _inside(row["path"], place, table.parent), row["split"].strip()
+        try:
+            choose("split", split, SPLITS)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+        words = (word.strip() for column in label_columns for word in row[column].split(";"))
+        labels = tuple(dict.fromkeys(unicodedata.normalize("NFC", word) for word in words if word))
+        if not labels:
+            raise ValueError(f"{place}: {name!r} has no label")
+        if "macro" in labels:
+            raise ValueError(f"{place}: 'macro' is what the mean over labels is called; rename the label")
+        if name in seen:
+            raise ValueError(f"{place}: {name!r} stands already in line {seen[name]}")
+        seen[name] = line
+        clips.append(Clip(name, split, labels, table.parent / name))
+    return clips
+
+
+def doubts(labels: Iterable[str]) -> list[Note]:
+    """A note that names labels which look like several joined in one, or like two spellings of one."""
+    spellings: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        spellings.setdefault("".join(label.casefold().replace("_", " ").replace("-", " ").split()), []).append(label)
+    same = [" and ".join(map(repr, group)) for group in spellings.values() if len(group) > 1]
+    joined = [f"{label!r}" for group in spellings.values() for label in group if re.search(r"[,|\[\]\t]", label)]
+    notes = []
+    if joined:
+        notes.append(Note("labels", "looks like several labels; separate them with ;", tuple(joined)))
+    if same:
+        notes.append(Note("labels", "labels that differ by case, blanks or hyphens only", tuple(same)))
+    return notes
 
 
 def folded(items: list[Item], fold: int, of: int, seed: int) -> list[Item]:
@@ -88,29 +107,12 @@ def folded(items: list[Item], fold: int, of: int, seed: int) -> list[Item]:
     return [replace(item, split=dealt[index]) for index, item in enumerate(items)]
 
 
-def _rows(table: Path) -> tuple[list[tuple[int, dict[str, str | None]]], list[str]]:
-    """Rows with their line numbers, and the columns that hold labels."""
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            for column in ("path", "label", "split"):
-                if column not in columns:
-                    raise ValueError(f"{table}: no column {column!r}; {nearest(column, columns)}")
-            return [(reader.line_num, row) for row in reader], [c for c in columns if re.fullmatch(r"label\d*", c)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table}: not a CSV file in UTF-8 ({error})") from None
-
-
-def _inside(cell: str | None, place: str) -> str:
+def _inside(cell: str, place: str, folder: Path) -> str:
     """A clip's path below the data set's folder, in one spelling; ValueError for any other."""
-    text = (cell or "").strip()
+    text = unicodedata.normalize("NFC", cell.strip())
+    if "\\" in text and not (folder / text).exists():
+        text = text.replace("\\", "/")
     name = os.path.normpath(text)
-    if not text or os.path.isabs(name) or name.startswith(".."):
+    if not text or os.path.isabs(name) or name.startswith("..") or re.match(r"[A-Za-z]:/", name):
         raise ValueError(f"{place}: {text!r} is not a path below the folder of clips.csv")
     return Path(name).as_posix()
-
-
-def _read(path: Path) -> Sound:
-    waveform, rate = audio.load(path)
-    return Sound({"mixture": waveform}, rate)

@@ -13,9 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from mss_core.data.config import ClipSet, split_policy
-from mss_core.data.files import Clip, clip_items, read_lines
-from mss_core.data.items import Survey, hold_out, require_splits
-from mss_core.errors import choose
+from mss_core.data.files import Clip, clip_items, read_lines, reason
+from mss_core.data.items import Note, Survey, hold_out, require_splits
+from mss_core.errors import BadFile, choose, nearest
+from mss_core.folders import find, subfolders, walk
 
 LABELS = ("cel", "cla", "flu", "gac", "gel", "org", "pia", "sax", "tru", "vio", "voi")
 PARTS = {
@@ -31,28 +32,30 @@ def survey(config: ClipSet, root: Path) -> Survey:
     training = root / "IRMAS-TrainingData"
     if not training.is_dir():
         raise ValueError(f"data set 'irmas': no folder IRMAS-TrainingData in {root}")
-    clips = []
-    for folder in sorted(path for path in training.iterdir() if path.is_dir()):
-        choose("class folder of IRMAS-TrainingData", folder.name, LABELS)
+    clips, bad = [], []
+    for folder in subfolders(training):
+        if folder.name not in LABELS:
+            bad.append(f"{training.name}/{folder.name}/ (no class folder; {nearest(folder.name, LABELS)})")
+            continue
         clips += [
             Clip(path.relative_to(root).as_posix(), "train", (folder.name,), path, recording(path.stem), 3.0)
-            for path in sorted(folder.glob("*.wav"))
+            for path in walk(folder, ".wav")
         ]
     for part, split in PARTS[split_policy(config)].items():
         folder = root / f"IRMAS-TestingData-Part{part}"
         if not folder.is_dir():
             raise ValueError(f"data set 'irmas': no folder {folder.name} in {root}")
-        clips += [
-            Clip(
-                path.relative_to(root).as_posix(),
-                split,
-                labels_of(path.with_suffix(".txt")),
-                path,
-                f"Part{part}/" + path.stem.rsplit("-", 1)[0],
-            )
-            for path in sorted(folder.rglob("*.wav"))
-        ]
+        for path in walk(folder, ".wav"):
+            name = path.relative_to(root).as_posix()
+            try:
+                labels = labels_of(find(path.parent, f"{path.stem}.txt"))
+            except BadFile as error:
+                bad.append(f"{name} ({reason(error)})")
+                continue
+            clips.append(Clip(name, split, labels, path, f"Part{part}/" + path.stem.rsplit("-", 1)[0]))
     items, notes = clip_items("irmas", clips)
+    if bad:
+        notes.append(Note("skipped", "folders that are no class, and excerpts without labels of the set", tuple(bad)))
     whole = split_policy(config) == "grouped"
     held, more = hold_out(items, config.valid_share, config.split_seed, "irmas", notes, by_artist=whole)
     require_splits(held, "irmas", root, notes)
@@ -69,12 +72,15 @@ def recording(stem: str) -> str:
 
 
 def labels_of(path: Path) -> tuple[str, ...]:
-    """Labels of a test excerpt: one a line, with blanks behind them."""
+    """Labels of a test excerpt: one per line, with blanks behind them. BadFile where it has none of the set's."""
     if not path.is_file():
-        raise ValueError(f"data set 'irmas': no {path.name} beside its .wav in {path.parent}")
+        raise BadFile(f"{path.parent}: no {path.name} beside its .wav")
     labels = tuple(dict.fromkeys(line.strip() for line in read_lines(path) if line.strip()))
-    for label in labels:
-        choose(f"label in {path}", label, LABELS)
+    try:
+        for label in labels:
+            choose(f"label in {path.name}", label, LABELS)
+    except ValueError as error:
+        raise BadFile(f"{path}: {error}") from None
     if not labels:
-        raise ValueError(f"data set 'irmas': {path} names no label")
+        raise BadFile(f"{path}: {path.name} names no label")
     return labels

@@ -28,9 +28,11 @@ from mss_core.data.config import TrackSet
 from mss_core.data.files import Track, facts, once, read_lines, track_items
 from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
 from mss_core.errors import BadFile, choose, nearest
+from mss_core.folders import find, plain, walk
 from mss_core.graph import checksum
 
 CONFIDENCE = "_ACTIVATION_CONF.lab"
+MIX = "_MIX.wav"
 
 
 def survey(config: TrackSet, root: Path) -> Survey:
@@ -38,9 +40,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
     for source in config.sources:
         choose("source of mm", source, (*targets(), "other"))
     wanted = split_lists(root)
-    folders = once(
-        "mm", ((path.name.removesuffix("_MIX.wav"), path.parent) for path in sorted(root.rglob("*_MIX.wav")))
-    )
+    folders = once("mm", ((_track_of(path, MIX), path.parent) for path in walk(root, MIX.lower())))
     metadata = _by_track(root, "_METADATA.yaml")
     if not folders:
         raise ValueError(f"data set 'mm': no <track>_MIX.wav below {root}")
@@ -92,14 +92,14 @@ def single_tracks(config: TrackSet, root: Path) -> dict[str, dict[str, tuple[Pat
     """By song, every stem that belongs to no target, by its stem number: its file, and the targets that play in it
     among other instruments."""
     metadata = _by_track(root, "_METADATA.yaml")
-    folders = {path.name.removesuffix("_MIX.wav"): path.parent for path in root.rglob("*_MIX.wav")}
+    folders = {_track_of(path, MIX): path.parent for path in walk(root, MIX.lower())}
     found = {}
     for name in folders.keys() & metadata.keys() & split_lists(root).keys():
         with contextlib.suppress(BadFile):  # the survey has named it
             content = read_metadata(metadata[name])
             stems = folders[name] / content.get("stem_dir", f"{name}_STEMS")
             found[name] = {
-                key: (stems / filename, _targets_in(content["stems"][key]["instrument"]))
+                key: (find(stems, filename), _targets_in(content["stems"][key]["instrument"]))
                 for key, filename in _rows(content, ("other",))["other"].items()
             }
     return found
@@ -111,7 +111,11 @@ def _targets_in(instruments: str | list[str]) -> tuple[str, ...]:
 
 
 def _by_track(root: Path, suffix: str) -> dict[str, Path]:
-    return {path.name.removesuffix(suffix): path for path in sorted(root.rglob(f"*{suffix}"))}
+    return {_track_of(path, suffix): path for path in walk(root, suffix.lower())}
+
+
+def _track_of(path: Path, suffix: str) -> str:
+    return plain(path.name[: -len(suffix)])
 
 
 def targets() -> dict[str, str]:
@@ -142,7 +146,7 @@ def split_lists(root: Path) -> dict[str, str]:
                 f"data set 'mm': no {path}; the published split has no licence, so bring your copy of "
                 "the list, one track name a line"
             )
-        for line in map(str.strip, read_lines(path)):
+        for line in map(plain, map(str.strip, read_lines(path))):
             if line and line in found:
                 raise ValueError(f"data set 'mm': {line} stands in {found[line]}.txt and again in {split}.txt")
             if line:
@@ -165,10 +169,10 @@ def _track(name: str, split: str, folder: Path, metadata: Path, sources: tuple[s
     content = read_metadata(metadata)
     stems = folder / content.get("stem_dir", f"{name}_STEMS")
     rows = {
-        source: tuple(stems / filename for filename in files.values())
+        source: tuple(find(stems, filename) for filename in files.values())
         for source, files in _rows(content, sources).items()
     }
-    return Track(name, split, {"mixture": (folder / f"{name}_MIX.wav",), **rows}, str(content.get("artist", "")))
+    return Track(name, split, {"mixture": (find(folder, f"{name}{MIX}"),), **rows}, str(content.get("artist", "")))
 
 
 def _rows(content: dict[str, Any], sources: tuple[str, ...]) -> dict[str, dict[str, str]]:

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mss_core.data.config import TrackSet
-from mss_core.data.files import Track, facts, once, read_lines, track_items
-from mss_core.data.items import AUDIO, Note, Survey, hold_out, require_splits
-from mss_core.errors import choose
+from mss_core.data.files import SPLIT_OF, Track, facts, named, once, read_lines, reason, split_folders, track_items
+from mss_core.data.items import Note, Survey, hold_out, require_splits
+from mss_core.errors import BadFile, choose
+from mss_core.folders import stems_in, subfolders
 
-SPLIT_OF = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 STEMS = ("vocals", "percussion", "bass", "other")
 
 
@@ -25,17 +25,12 @@ def survey(config: TrackSet, root: Path) -> Survey:
     """All songs of the folders or of the split list."""
     for source in config.sources:
         choose("source of ms21", source, nodes())
+    places, unread = split_folders(root, "ms21")
     folders = once(
-        "ms21",
-        (
-            (folder.name, folder)
-            for place in sorted(root.iterdir())
-            if place.name in SPLIT_OF
-            for folder in sorted(place.iterdir())
-            if folder.is_dir()
-        ),
+        "ms21", ((named(folder), folder) for place in sorted(places.values()) for folder in subfolders(place))
     )
-    songs = {name: (SPLIT_OF[folder.parent.name], folder) for name, folder in folders.items()}
+    split_at = {place: split for split, place in places.items()}
+    songs = {name: (split_at[folder.parent], folder) for name, folder in folders.items()}
     if not songs:
         raise ValueError(f"data set 'ms21': {root} holds no train/, valid/ or test/ folder with songs in it")
     missing: tuple[str, ...] = ()
@@ -46,7 +41,11 @@ def survey(config: TrackSet, root: Path) -> Survey:
         songs = {name: (splits[name], folder) for name, (_, folder) in songs.items() if name in splits}
     tracks, bad = [], []
     for name, (split, folder) in songs.items():
-        files = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in AUDIO}
+        try:
+            files = stems_in(folder)
+        except BadFile as error:
+            bad.append(f"{name} ({reason(error)})")
+            continue
         rows = {source: files_of(source, files) for source in config.sources}
         mixture = (files["mixture"],) if "mixture" in files else sum((files_of(s, files) for s in STEMS), ())
         if not mixture:
@@ -54,6 +53,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
             continue
         tracks.append(Track(name, split, {"mixture": mixture, **rows}, name.split(" - ")[0]))
     items, notes = track_items(tracks)
+    notes += unread
     own_level = tuple(name for name, (_, folder) in songs.items() if _normalised(folder))
     if own_level:
         notes.append(

@@ -58,16 +58,22 @@ def read_table(path: Path, tags: tuple[str, ...]) -> list[tuple[str, str, float,
         raise ValueError(f"{path}: columns {', '.join(header)} instead of {', '.join(COLUMNS)}")
     found, seen = [], set()
     for line, text in enumerate(lines[1:], start=2):
-        fields = text.split("\t")
+        fields = text.rstrip("\t ").split("\t")
+        if not any(fields):
+            continue
         if len(fields) < len(COLUMNS):
             raise ValueError(f"{path}, line {line}: {len(fields)} fields; at least {len(COLUMNS)} belong there")
+        try:
+            seconds = float(fields[4])
+        except ValueError:
+            raise ValueError(f"{path}, line {line}: DURATION is {fields[4]!r}, which is no number") from None
         name = fields[3]
         if name in seen:
             raise ValueError(f"{path}, line {line}: {name} is named twice")
         seen.add(name)
         for tag in fields[5:]:
             choose(f"tag in {path.name}, line {line},", tag, tags)
-        found.append((name, fields[1], float(fields[4]), tuple(tag for tag in tags if tag in fields[5:])))
+        found.append((name, fields[1], seconds, tuple(tag for tag in tags if tag in fields[5:])))
     return found
 
 

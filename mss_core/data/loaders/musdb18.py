@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from mss_core.data.config import TrackSet, split_policy
-from mss_core.data.files import facts
+from mss_core.data.files import facts, split_folders
 from mss_core.data.items import Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.data.loaders import stem_mp4, stems
 from mss_core.errors import choose
+from mss_core.folders import entries, plain
 
 SOURCES = ("drums", "bass", "other", "vocals")
 
@@ -59,9 +60,12 @@ def _published(items: list[Item], what: str) -> tuple[tuple[Item, ...], list[Not
 
 def _stem_files(root: Path) -> tuple[list[Item], list[Note]]:
     items, bad = [], []
-    for split in ("train", "valid", "test"):
-        for path in sorted((root / split).glob("*.stem.mp4")):
-            name = path.name.removesuffix(".stem.mp4")
+    places, notes = split_folders(root, "musdb18")
+    for split, place in places.items():
+        for path in entries(place):
+            if not path.name.lower().endswith(".stem.mp4"):
+                continue
+            name = plain(path.name[: -len(".stem.mp4")])
             try:
                 streams = stem_mp4.info(path)
             except ValueError as error:
@@ -74,7 +78,7 @@ def _stem_files(root: Path) -> tuple[list[Item], list[Note]]:
     if not items:
         raise ValueError(f"data set 'musdb18': {root} holds no readable train/*.stem.mp4 or test/*.stem.mp4")
     note = Note("skipped", "tracks that are not a readable .stem.mp4 with five streams", tuple(bad))
-    return items, [note] if bad else []
+    return items, [*notes, note] if bad else notes
 
 
 def _read(path: Path) -> Sound:

@@ -13,6 +13,7 @@ of that file; a bare NAME is one where it is no group of programs.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ import yaml
 
 from mss_core.data import hierarchy
 from mss_core.data.config import TrackSet, split_policy
-from mss_core.data.files import Track, facts, once, track_items
+from mss_core.data.files import Track, facts, once, reason, track_items
 from mss_core.data.items import Note, Survey, hold_out, require_splits
 from mss_core.data.loaders.midi import onsets
 from mss_core.errors import choose
+from mss_core.folders import stems_in, subfolders
 
 PROGRAMS: dict[str, tuple[int, ...]] = {
     "piano": tuple(range(0, 8)),
@@ -63,9 +65,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
         "slakh2100",
         (
             (path.name, path)
-            for level in ("Track[0-9]*", "*/Track[0-9]*")
-            for path in sorted(root.glob(level))
-            if path.is_dir()
+            for place in (root, *(folder for folder in subfolders(root) if not _is_track(folder)))
+            for path in subfolders(place)
+            if _is_track(path)
         ),
     )
     if not folders:
@@ -73,23 +75,21 @@ def survey(config: TrackSet, root: Path) -> Survey:
     policy = split_policy(config)
     tracks, bad, few = [], [], []
     for name, folder in sorted(folders.items()):
-        split = split_of(name, policy)
-        if split is None:
-            continue
         try:
+            split = split_of(name, policy)
+            if split is None:
+                continue
             stems = read_stems(folder)
             if config.subset == "onsets100" and split == "test" and min(onset_counts(folder).values()) < ONSETS:
                 few.append(name)
                 continue
+            rows = {source: _files(folder, stems, source, patches) for source in config.sources}
+            tracks.append(Track(name, split, {"mixture": (_audio(folder, "mix"),), **rows}))
         except ValueError as error:
-            bad.append(f"{name} ({error})")
-            continue
-        rows = {source: _files(folder, stems, source, patches) for source in config.sources}
-        mix = folder / "mix.flac"
-        tracks.append(Track(name, split, {"mixture": (mix if mix.exists() else folder / "mix.wav",), **rows}))
+            bad.append(f"{name} ({reason(error)})")
     items, notes = track_items(tracks)
     if bad:
-        notes.append(Note("skipped", "tracks without usable metadata or MIDI", tuple(bad)))
+        notes.append(Note("skipped", "folders that are no track, or have no usable metadata or MIDI", tuple(bad)))
     if few:
         notes.append(Note("subset", f"test tracks without {ONSETS} onsets in each of {', '.join(TAGBOX)}", tuple(few)))
     held, more = hold_out(items, config.valid_share, config.split_seed, "slakh2100", notes)
@@ -153,8 +153,17 @@ def program(stem: dict[str, Any]) -> int:
 
 
 def _stem_file(folder: Path, name: str) -> Path:
-    wav = folder / "stems" / f"{name}.wav"
-    return wav if wav.exists() else folder / "stems" / f"{name}.flac"
+    return _audio(folder / "stems", name)
+
+
+def _audio(folder: Path, name: str) -> Path:
+    """The audio file of this name, or the FLAC file that ought to be there."""
+    files = stems_in(folder, [name]) if folder.is_dir() else {}
+    return files.get(name, folder / f"{name}.flac")
+
+
+def _is_track(folder: Path) -> bool:
+    return re.match(r"Track\d", folder.name) is not None
 
 
 def _files(

@@ -1,14 +1,18 @@
-"""Tracks with stems in MUSDB18-HQ's layout: ``<root>/{train,valid,test}/<track>/{mixture,<source>...}.wav|.flac``."""
+"""Tracks with stems in MUSDB18-HQ's layout: ``<root>/{train,valid,test}/<track>/{mixture,<source>...}.wav|.flac``.
+
+``training/``, ``validation/``, ``val/`` and ``testing/`` are read as what they plainly are.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+from collections import Counter
 from pathlib import Path
 
-from mss_core import audio
 from mss_core.data.config import TrackSet
-from mss_core.data.items import AUDIO, SPLITS, Item, Note, Sound, Survey, hold_out, require_splits
-from mss_core.errors import nearest
+from mss_core.data.files import Track, named, reason, split_folders, track_items
+from mss_core.data.items import Item, Note, Survey, hold_out, require_splits
+from mss_core.errors import BadFile, nearest
+from mss_core.folders import stems_in, subfolders
 
 
 def survey(config: TrackSet, root: Path) -> Survey:
@@ -20,54 +24,42 @@ def survey(config: TrackSet, root: Path) -> Survey:
 
 
 def tracks(config: TrackSet, root: Path, what: str) -> tuple[list[Item], list[Note]]:
-    """All tracks; each needs a mixture and the wanted sources, of one length and rate.
+    """All tracks that have a mixture and the wanted sources, of one length and rate; any other is a named skip.
 
-    A file that is not audio makes its track a named skip; a missing stem, or stems that differ, is
-    an error, since it means that the set is not what it seems.
+    Raises ValueError for a row that most tracks lack: it is none of the set's.
     """
-    folders = [
-        (split, folder)
-        for split in SPLITS
-        if (root / split).is_dir()
-        for folder in sorted((root / split).iterdir())
-        if folder.is_dir()
-    ]
+    places, notes = split_folders(root, what)
+    folders = [(split, folder) for split, place in places.items() for folder in subfolders(place)]
     if not folders:
         raise ValueError(f"data set {what!r}: {root} holds no train/, valid/ or test/ folder with tracks in it")
-    items, unreadable, errors = [], [], []
+    rows = ("mixture", *config.sources)
+    whole, bad, names = [], [], Counter[str]()
+    lacking: dict[str, list[str]] = {row: [] for row in rows}
     for split, folder in folders:
-        name = f"{split}/{folder.name}"
-        files = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in AUDIO}
-        missing = [row for row in ("mixture", *config.sources) if row not in files]
-        if missing:
-            errors.append(f"{name}: no {missing[0]!r} ({nearest(missing[0], files)})")
-            continue
-        rows = {row: files[row] for row in ("mixture", *config.sources)}
+        name = f"{split}/{named(folder)}"
         try:
-            headers = {row: audio.info(path) for row, path in rows.items()}
-            if not headers["mixture"][0]:
-                raise ValueError("empty")
-        except ValueError as error:
-            unreadable.append(f"{name} ({str(error).split(': ', 1)[-1]})")
+            files = stems_in(folder, rows)
+        except BadFile as error:
+            bad.append(f"{name} ({reason(error)})")
             continue
-        for index, quantity in ((1, "sample rate"), (0, "length")):
-            values = {row: header[index] for row, header in headers.items()}
-            odd = [row for row in rows if values[row] != values["mixture"]]
-            if odd:
-                unit = "Hz" if index else "frames"
-                errors.append(
-                    f"{name}: {odd[0]} has another {quantity} than the mixture "
-                    f"({values[odd[0]]} against {values['mixture']} {unit})"
-                )
-                break
-        items.append(Item(folder.name, split, partial(_read, rows), files=tuple(rows.values())))
-    if errors:
-        more = f"; and {len(errors) - 5} more" if len(errors) > 5 else ""
-        raise ValueError(f"data set {what!r} in {root}: " + "; ".join(errors[:5]) + more)
-    notes = [Note("skipped", "tracks with a file that is not readable audio", tuple(unreadable))] if unreadable else []
-    return items, notes
-
-
-def _read(rows: dict[str, Path]) -> Sound:
-    decoded = {row: audio.load(path) for row, path in rows.items()}
-    return Sound({row: waveform for row, (waveform, _) in decoded.items()}, decoded["mixture"][1])
+        if not files:
+            bad.append(f"{name} (no audio in it)")
+            continue
+        names.update(files.keys())
+        missing = [row for row in rows if row not in files]
+        for row in missing:
+            lacking[row].append(name)
+        if missing:
+            bad.append(f"{name} (no {missing[0]!r}; {nearest(missing[0], files)})")
+        else:
+            whole.append(Track(named(folder), split, {row: (files[row],) for row in rows}))
+    for row, without in lacking.items():
+        if len(without) > (total := len(without) + names[row]) / 2:
+            raise ValueError(
+                f"data set {what!r} in {root}: no {row!r} in {len(without)} of {total} tracks, such as {without[0]}; "
+                f"{nearest(row, names)}"
+            )
+    items, more = track_items(whole)
+    if bad:
+        more.append(Note("skipped", "tracks without a file for each wanted stem", tuple(bad)))
+    return items, [*notes, *more]

@@ -1,0 +1,58 @@
+"""Reading a user's table: its separator is found out, blank rows are passed over, a row that does not fit is an error
+with its line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from mss_core.errors import nearest
+
+SEPARATORS = (",", ";", "\t", "|")
+
+
+def read_table(path: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The columns of a CSV file in UTF-8, and each row that is not blank with the line on which it ends.
+
+    The separator is the one that shows the most of the ``needed`` columns. Raises ValueError for a needed column that
+    is not there, a column named twice, and a row with more or fewer fields than there are columns (empty fields at
+    the end do not count as more).
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        columns, separator = _head(text, needed)
+        reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+        rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    for column in needed:
+        if column not in columns:
+            raise ValueError(f"{path}: no column {column!r}; {nearest(column, columns)}")
+    for place, column in enumerate(columns):
+        if column and column in columns[:place]:
+            raise ValueError(f"{path}: two columns are called {column!r}; rename or remove one")
+    rows = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
+    return columns, [(line, _fitted(row, columns, f"{path}, line {line}")) for line, row in rows[1:]]
+
+
+def _head(text: str, needed: Sequence[str]) -> tuple[list[str], str]:
+    """The cells of the first line that is not blank, and the separator that makes the most of it."""
+    lines = [line for line in text.splitlines(keepends=True) if line.strip(" \t\r\n,;|")]
+    heads = {mark: [cell.strip() for cell in next(csv.reader(lines, delimiter=mark), [])] for mark in SEPARATORS}
+    separator = max(SEPARATORS, key=lambda mark: len({*needed} & {*heads[mark]}))
+    return heads[separator], separator
+
+
+def _fitted(row: list[str], columns: list[str], place: str) -> dict[str, str]:
+    while len(row) > len(columns) and not row[-1].strip():
+        row = row[:-1]
+    if len(row) != len(columns):
+        raise ValueError(
+            f"{place}: {len(row)} fields where the head has {len(columns)}; put quotes around a field that holds the "
+            "separator"
+        )
+    cells = dict(zip(columns, row, strict=True))
+    if cells.get("", "").strip():
+        raise ValueError(f"{place}: {cells['']!r} stands in a column without a name")
+    return cells
