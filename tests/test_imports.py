@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "graph": {"claim", "disk"},
     "recipe": {"errors", "graph"},
     "store": {"claim", "disk", "graph"},
+    "folders": {"errors"},
     "audio": {"errors"},
     "augment": set(),
     "metrics": set(),
@@ -29,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"audio", "errors", "names"},
     "artefact": {"audio", "models", "pictures"},
     "training": {"errors", "graph"},
-    "data": {"artefact", "audio", "errors", "names", "graph", "runtime"},
+    "data": {"artefact", "audio", "errors", "folders", "names", "graph", "runtime"},
     "classifiers": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
 }
 TOOLBOX = set(ALLOWED) - {"claim", "disk", "recipe", "store"}

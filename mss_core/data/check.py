@@ -16,16 +16,17 @@ from mss_core.data.config import LABELS, ClipSet, TrackSet, read_by, split_polic
 from mss_core.data.excerpts import holds
 from mss_core.data.files import cores, facts, headers, progress, reason
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.items import AUDIO, SPLITS, Item, Survey
-from mss_core.data.loaders import stem_mp4
+from mss_core.data.items import AUDIO, REMARKS, SPLITS, Item, Survey
+from mss_core.data.loaders import stem_mp4, stems
 from mss_core.data.packed import SILENCE, in_order, odd_rows, twins, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
 from mss_core.errors import BadFile, choose, nearest
+from mss_core.folders import walk
 
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
 DISAGREE = 10.0
 """Mixture against the sum of all stems, in dB: mastering leaves 20 to 40, a wrong stem less than this."""
-WARNINGS = ("leak", "levels")
+WARNINGS = ("leak", "levels", *REMARKS)
 INFORMATIVE = ("split", "untagged", "subset", "unlisted")
 """Kinds of note that say what a set is, not that something is wrong with it."""
 
@@ -77,9 +78,9 @@ def _stems(name: str, root: Path) -> tuple[str, ...]:
 
         return tuple(PROGRAMS)
     if name == "stems":
-        track = next((folder for split in SPLITS for folder in sorted((root / split).glob("*/"))), None)
-        found = sorted({path.stem for path in track.iterdir() if path.suffix in AUDIO} - {"mixture"}) if track else []
-        return tuple(found) or ("vocals",)
+        names = stems.names(root)
+        most = max(names.values(), default=0) / 2
+        return tuple(sorted(name for name, count in names.items() if count > most and name != "mixture")) or ("vocals",)
     return ("vocals", "drums", "bass", "other")
 
 
@@ -94,15 +95,17 @@ def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: 
         report.excluded += unusable_files(root, quick, workers or cores())
         return report
     for note in found.notes:
-        target = (
-            report.facts
-            if note.kind in INFORMATIVE
-            else (report.warnings if note.kind in WARNINGS else report.excluded)
-        )
+        doubtful = note.kind in WARNINGS
+        target = report.facts if note.kind in INFORMATIVE else report.warnings if doubtful else report.excluded
         if target is report.facts:
             target.append(f"{note.text}: {len(note.items)}")
         else:
             target += [f"{item}: {note.text}" for item in note.items]
+    if config.name == "stems" and isinstance(config, TrackSet):
+        names = stems.names(root)
+        rare = [f"{name} (in {count})" for name, count in sorted(names.items()) if name not in config.sources]
+        rare = [name for name in rare if not name.startswith("mixture ")]
+        report.facts += [f"stems that most of the tracks lack, not looked at: {', '.join(rare)}"] if rare else []
     good = _headers(found, report) if quick else _decoded(config, found, report, workers or cores())
     if quick:
         report.not_checked.append("samples were not decoded (headers only)")
@@ -141,7 +144,7 @@ def of_study(name: str, study: Path) -> list[TrackSet | ClipSet]:
 def unusable_files(root: Path, quick: bool, workers: int) -> list[str]:
     """Every sound file below a folder that cannot be decoded, with the reason: looked for where the set as a whole is
     of no use, so that mending that does not bring the next obstacle to light."""
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in AUDIO or path.name.endswith(".stem.mp4"))
+    files = walk(root, *AUDIO, ".stem.mp4")
     look = partial(_unusable, quick=quick)
     told = zip(files, in_order(look, files, workers), strict=True)
     return [f"{path.relative_to(root)}: {why}" for path, why in told if why]

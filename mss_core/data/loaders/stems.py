@@ -23,6 +23,13 @@ def survey(config: TrackSet, root: Path) -> Survey:
     return Survey(held, (*notes, *more_notes))
 
 
+def names(root: Path) -> Counter[str]:
+    """In how many tracks each row has a file."""
+    places, _ = split_folders(root, "stems")
+    folders = [folder for place in places.values() for folder in subfolders(place)]
+    return Counter(name for folder in folders for name in stems_in(folder, [""]))
+
+
 def tracks(config: TrackSet, root: Path, what: str) -> tuple[list[Item], list[Note]]:
     """All tracks that have a mixture and the wanted sources, of one length and rate; any other is a named skip.
 
