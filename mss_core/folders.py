@@ -37,7 +37,9 @@ def plain(name: str) -> str:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, by name, without litter."""
+    """What lies in a folder, by name, without litter; nothing where there is no folder."""
+    if not folder.is_dir():
+        return []
     return sorted(
         (path for path in folder.iterdir() if not is_litter(path.name)), key=lambda path: (plain(path.name), path.name)
     )

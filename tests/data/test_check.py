@@ -119,11 +119,24 @@ def test_stems_are_compared_with_the_mixture(tmp_path: Path, capsys: pytest.Capt
     assert code == 1 and "Band C - Three: the mixture differs from the sum of its stems" in report["warnings"][0]
 
 
-def test_a_stem_of_another_length_makes_a_set_unusable(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_stem_of_another_length_leaves_its_track_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     root = trees.musdb18hq(tmp_path / "m")
     trees.write(root / "train" / "Band B - Two" / "bass.wav", trees.song(1)["bass"][:-1], 44_100)
     code, report = run(capsys, "musdb18hq", root)
-    assert code == 3 and "train/Band B - Two: bass has another length than the mixture" in report["errors"][0]
+    frames = len(trees.song(1)["bass"])
+    bad = f"Band B - Two (bass.wav has {frames - 1} frames, mixture.wav {frames})"
+    assert code == 1 and report["items"] == {"train": 1, "valid": 2, "test": 2}
+    assert any(line.startswith(bad) for line in report["excluded"])
+
+
+def test_the_stems_of_a_set_are_those_that_most_tracks_have(stems_tree: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.copy(stems_tree / "train" / "a" / "bass.wav", stems_tree / "train" / "a" / "guitar.wav")
+    code, report = run(capsys, "stems", stems_tree)
+    assert code == 0 and report["facts"] == ["stems that most of the tracks lack, not looked at: guitar (in 1)"]
+    for path in list(stems_tree.glob("*/*/*.wav")):
+        path.rename(path.with_suffix(".WAV"))
+    code, report = run(capsys, "stems", stems_tree)
+    assert code == 0 and report["agreement"]["lowest_db"] > 60
 
 
 def test_wrong_labels_make_a_set_unusable(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

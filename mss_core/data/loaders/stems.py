@@ -24,8 +24,11 @@ def survey(config: TrackSet, root: Path) -> Survey:
 
 
 def names(root: Path) -> Counter[str]:
-    """In how many tracks each row has a file."""
-    places, _ = split_folders(root, "stems")
+    """In how many tracks each row has a file; of none where the splits cannot be told apart, which a survey refuses."""
+    try:
+        places, _ = split_folders(root, "stems")
+    except ValueError:
+        return Counter()
     folders = [folder for place in places.values() for folder in subfolders(place)]
     return Counter(name for folder in folders for name in stems_in(folder, [""]))
 
