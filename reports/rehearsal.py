@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
+from reports.contract import MACRO
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.sections import sections
@@ -38,17 +39,34 @@ def _refused(findings: Findings) -> Iterable[str]:
 
 
 def _unscored(findings: Findings, tables: Tables) -> Iterable[str]:
-    """Scores that are not in the table at all, or undefined in every variant."""
+    """Scores of the declared metrics that are not in the table at all, and those undefined in every variant.
+
+    A variant may lack another metric by design, as one without a classifier has no area under its curve.
+    """
     empty = tables.scores.undefined
-    for comparison in findings.comparisons:
+    for comparison in (each for each in findings.comparisons if each.primary):
         for row in comparison.rows:
             of_row = (empty["variant"] == row.variant) & (empty["metric"] == comparison.style.name)
             if not row.runs and not of_row.any():
                 yield f"{row.variant} has no {comparison.style.label}"
+    one_sided = set(_one_sided(tables))
     defined = set(_cells(tables.scores.frame, "metric", "target"))
-    for metric, target in dict.fromkeys(_cells(empty, "metric", "target")):
-        if (metric, target) not in defined:
-            yield f"no variant has a {metric}{f' of {target}' if target else ''} that is defined"
+    for cell in dict.fromkeys(_cells(empty, "metric", "target")):
+        if cell not in defined and cell not in one_sided:
+            yield f"no variant has a {_named(*cell)} that is defined"
+
+
+def _one_sided(tables: Tables) -> list[tuple[str, ...]]:
+    """Areas under a curve that no variant has of a target and some variant of another: all of the little that was read
+    holds this target, or none of it."""
+    defined = set(_cells(tables.scores.frame, "metric", "target"))
+    metrics = {metric for metric, _ in defined if "auc" in metric}
+    undefined = dict.fromkeys(_cells(tables.scores.undefined, "metric", "target"))
+    return [cell for cell in undefined if cell not in defined and cell[0] in metrics and cell[1] not in MACRO]
+
+
+def _named(metric: str, target: str) -> str:
+    return f"{metric} of {target}" if target else metric
 
 
 def untrained(tables: Tables) -> list[str]:
@@ -57,7 +75,7 @@ def untrained(tables: Tables) -> list[str]:
     defined = tables.scores.frame
     own, anybody = (set(_cells(defined, *names)) for names in (("metric", "target", "variant"), ("metric", "target")))
     return [
-        f"{metric}{f' of {target}' if target else ''} of {variant}"
+        f"{_named(metric, target)} of {variant}"
         for metric, target, variant in dict.fromkeys(_cells(tables.scores.undefined, "metric", "target", "variant"))
         if (metric, target, variant) not in own and (metric, target) in anybody
     ]
@@ -92,6 +110,10 @@ def uncovered(findings: Findings, tables: Tables) -> list[str]:
     devices = sorted({stage.device for stage in findings.study.stages.values() if stage.device})
     told = [f"All ran on {' and '.join(devices)}."] if devices else []
     told += [f"{note.text}: {', '.join(note.items)}." for note in findings.study.notes if note.kind == "rare"]
+    one_sided = _one_sided(tables)
+    if one_sided:
+        names = ", ".join(_named(*cell) for cell in one_sided)
+        told.append(f"What was read holds a target throughout or not at all, which leaves without a value: {names}.")
     cells = untrained(tables)
     if cells:
         more = ", ..." if len(cells) > 8 else ""

@@ -149,6 +149,15 @@ def test_what_no_variant_has_is_a_fault_and_what_one_has_needs_training(tmp_path
     assert rehearsal.untrained(tables) == ["sdr of bass of b"]
 
 
+def test_what_lies_with_the_little_that_was_read_is_no_fault(tmp_path: Path) -> None:
+    """A target that sounds throughout has no area under a curve, and a variant without a classifier has none at all."""
+    rows = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0), ("a", "macro", "activity_auc", 0.6)]
+    rows += [("a", "drums", "activity_auc", 0.6), ("a", "bass", "activity_auc", "")]
+    found, tables = table(tmp_path, rows)
+    assert rehearsal.faults(found, tables) == []
+    assert any("activity_auc of bass" in text for text in rehearsal.uncovered(found, tables))
+
+
 def test_a_row_without_any_score_is_a_fault(tmp_path: Path) -> None:
     found, tables = table(tmp_path, [("a", "macro", "sdr", 1.0), ("b", "macro", "sir", 2.0)])
     assert any(text.startswith("b has no ") for text in rehearsal.faults(found, tables))
