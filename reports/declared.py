@@ -217,11 +217,12 @@ def _undefined(scores: Scores) -> Iterator[str]:
         tracks = [track for track in dict.fromkeys(rows["track"]) if track]
         of = f" of {target}" if target else ""
         where = f" on {listing(tracks, 6)}" if tracks else ""
-        why = (
-            "a source that is silent in the reference has no score"
-            if tracks
-            else "a tag without a positive (or without a negative) example has none"
-        )
+        if tracks:
+            why = "a source that is silent in the reference, or an estimate that is silent throughout, has no score"
+        elif any("auc" in metric for metric in rows["metric"]):
+            why = "a tag without a positive (or without a negative) example has none"
+        else:
+            why = "no track gives it a value"
         yield f"{count(len(rows), f'{metrics} score')}{of}{where} undefined and left out: {why}."
 
 

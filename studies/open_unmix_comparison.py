@@ -10,7 +10,7 @@ binary mask is SiSEC's, as in the paper; the dominant one, 1 where the target is
 better on real music and stands beside it.
 """
 
-from mss_core.study import Factor, Study, full_factorial, run
+from mss_core.study import Factor, Study, run, table_cells
 from mss_core.systems.iass import MUSDB, OPEN_UNMIX, iass_mm, smoke
 
 METHODS = {
@@ -28,7 +28,7 @@ study = Study(
     question="Is the activity-aware U-Net better than Open-Unmix, and how far from ideal masks?",
     baseline=iass_mm(),
     factors=[Factor("data", {"MM": {}, "MUSDB18-HQ": MUSDB}), Factor("method", METHODS)],
-    design=full_factorial,
+    design=table_cells,
     within=("data",),
     seeds=range(5),
     seeded=("train.seed",),

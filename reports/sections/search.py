@@ -113,8 +113,9 @@ def words(found: Searches) -> list[str]:
     """How it was searched, whether the budgets are equal, what was saved, and whether it was enough."""
     declared = found.declared
     each = "Every variant had a search of its own" if declared["scope"] == "each_variant" else "There was one search"
+    best = min(declared["top"], declared["trials"])
     again = (
-        f"The best {declared['top']} were then trained again with {count(declared['reruns'], 'fresh seed')} each, "
+        f"The best {best} were then trained again with {count(declared['reruns'], 'fresh seed')} each, "
         "and the best mean of those, not the value that made a suggestion look good, named the winner."
         if declared["reruns"]
         else "The best value named the winner."

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -11,7 +12,7 @@ import pytest
 import reports
 from reports.inputs import searches
 from reports.inputs.searches import Arm, Training, expected_best, front, importance, read, scores
-from reports.sections.search import arm_section, overview, section
+from reports.sections.search import arm_section, overview, section, words
 from reports.writers.markdown import blocks
 
 LR = {"name": "FloatDistribution", "attributes": {"step": None, "low": 1e-4, "high": 1e-1, "log": True}}
@@ -165,6 +166,13 @@ def test_front_of_two_metrics():
         **{**vars(arm), "metrics": ("valid_loss", "parameters"), "maximised": (False, False), "trainings": trainings}
     )
     assert front(two) == [0, 1, 3]
+
+
+def test_no_more_are_trained_again_than_were_suggested(tmp_path):
+    write(tmp_path, [arm_of(2, "bass")])
+    found = read(tmp_path)
+    few = replace(found, declared={**found.declared, "top": 3, "trials": 2, "reruns": 1})
+    assert "The best 2 were then trained again" in " ".join(words(few))
 
 
 def test_sections_say_what_the_tables_hold(tmp_path):
