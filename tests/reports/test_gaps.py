@@ -201,7 +201,9 @@ def test_a_run_and_an_arm_without_a_defined_score_keep_their_row_and_their_reaso
     runs = "new/seed1, bad/seed0, bad/seed1, bad/seed2, bad/seed3 and bad/seed4"
     assert f"All sdr scores of {runs} undefined (empty or not finite), where other runs have a score; these" in text
     assert "1 sdr score of base/seed0 undefined (empty or not finite), where other runs have a score." in text
-    assert "15 sdr scores on t02 undefined and left out: a source that is silent in the reference, or an estimate" in text
+    assert (
+        "15 sdr scores on t02 undefined and left out: a source that is silent in the reference, or an estimate" in text
+    )
 
 
 def test_what_a_secondary_metric_lacks_is_said_too(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ def tests(songs: Mapping[str, pd.Series]) -> Table:
     }
     rows = [("Student, as printed", f"t({printed['df']}) = {printed['t']}", p_value(printed["p"]), MISSING, MISSING)]
     for name, result in ours.items():
-        told = f"t({result.df:.1f}) = {number(result.statistic)}" if not math.isnan(result.p + result.df) else result.note
+        told = (
+            f"t({result.df:.1f}) = {number(result.statistic)}" if not math.isnan(result.p + result.df) else result.note
+        )
         if name in recomputed:
             theirs = f"t = {number(float(recomputed[name].statistic))}", p_value(float(recomputed[name].pvalue))
         else:
