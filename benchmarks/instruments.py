@@ -2,7 +2,7 @@
 
     python benchmarks/instruments.py CLIPS [--seeds 5] [--store DIR]
 
-CLIPS is a folder with clips.csv, one label a clip. Each seed draws other folds and other networks and classifies every
+CLIPS is a folder with clips.csv, one label per clip. Each seed draws other folds and networks and classifies every
 clip once, by the fold it was held out of. The same is done with the labels shuffled: what that reaches is chance. The
 interval of the balanced accuracy counts both the clips (within each class) and the seeds.
 """

@@ -4,7 +4,7 @@
 
 The objective sleeps, so that slots, not cores, are what is scarce. Ours writes every suggestion and outcome to a
 journal on disk, commits every training to a store and can be killed at any time; theirs keeps all in memory. What is
-timed is the search itself: Ray and a process a slot are started before (with both sides' imports), for on few cores
+timed is the search itself: Ray and one process per slot are started before (with both sides' imports), for on few cores
 Tune drops a process that starts more slowly than trials end. The ratio is the throughput of ours over theirs.
 """
 

@@ -1,4 +1,4 @@
-"""Training losses: functions of (estimates, references) that return one value an item.
+"""Training losses: functions of (estimates, references) that return one value per item.
 
 Shape: (batch, ...) and (batch, ...) -> (batch,). Each is zero or minimal where the estimate is the reference.
 

@@ -1,6 +1,6 @@
 """The ablation report: score tables and study.json -> Findings.
 
-A pure function of its inputs and one seed. One comparison a metric: the declared one is primary,
+A pure function of its inputs and one seed. One comparison per metric: the declared one is primary,
 the other metrics that exist for every variant follow, each a family of its own.
 """
 

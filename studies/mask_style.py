@@ -1,4 +1,4 @@
-"""Direct, sequential or mixed masks, or one model a level?  HMSS, Table 6.
+"""Direct, sequential or mixed masks, or one model per level?  HMSS, Table 6.
 
     python studies/mask_style.py --dry-run                 what would run
     python studies/mask_style.py --smoke                   all of it, tiny, on this machine

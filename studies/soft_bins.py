@@ -1,6 +1,6 @@
 """At which threshold should the soft bins of separated stems be removed?  AE-MIC, section 3.3.2.
 
-python studies/soft_bins.py --dry-run                       what would run: one separator, a classifier a threshold
+python studies/soft_bins.py --dry-run                       what would run: one separator, one classifier per threshold
 python studies/soft_bins.py --smoke                         all of it, tiny, on this machine
 
 Thresholds are re each segment's loudest bin. A threshold of -60 dB re full scale would be "off" by another name: real

@@ -1,4 +1,4 @@
-"""Does separation pre-training help, whichever separator it gave?  MSSPT, Table I, with a separator a run.
+"""Does separation pre-training help, whichever separator it gave?  MSSPT, Table I, with one separator per run.
 
     python studies/source_ablation_replicated.py --dry-run                 what would run
     python studies/source_ablation_replicated.py --smoke                   every row and column, tiny, on this machine

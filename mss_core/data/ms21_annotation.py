@@ -1,7 +1,7 @@
 """What the tracks of a multitrack recording are: the annotation of MS21, and a guess from the name of a file.
 
-The annotation is the authors' table (CSV, one song a row, one instrument label a column, a list of file names in
-each cell) or their files of bleeding (YAML, one song a file). Names in hand-made lists miss a quote here and there;
+The annotation is the authors' table (CSV, one song per row, one instrument label per column, a list of file names in
+each cell) or their files of bleeding (YAML, one song per file). Names in hand-made lists miss a quote here and there;
 such cells are read all the same and named. Labels are those of ``hierarchies/ms21.json``.
 """
 

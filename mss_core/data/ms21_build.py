@@ -1,6 +1,6 @@
 """Build MS21 from raw multitracks: ``python -m mss_core.data.ms21_build RAW OUT --annotation TABLE [--split LIST]``.
 
-RAW holds one folder a song, named as in the annotation, with the tracks anywhere below. Of each song the tracks of one
+RAW holds one folder per song, named as in the annotation, with tracks anywhere below. Of each song the tracks of one
 instrument are summed, brought to -25 LUFS (pitched) or to a peak of -1 dB (percussive); the instruments of each of the
 four stems likewise; the mixture is the sum of the stems. Nothing is equalised or compressed [Zhang, Sec. 3.1.4].
 OUT/{train,valid,test}/<song>/ receives the mixture, the stems and the instruments as 32-bit float WAV (a sum of stems

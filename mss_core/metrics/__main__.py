@@ -6,8 +6,8 @@ path below ESTIMATES holds the estimates, under the references' file names (mixt
     REFERENCES/test/Song/{mixture,vocals,drums,bass,other}.wav
     ESTIMATES/test/Song/{vocals,drums,bass,other}.wav
 
-Writes OUTPUT/<track>.json, which museval reads, and OUTPUT/scores.csv: a row a track, target and
-metric, then a row a target and metric over all tracks (its track is empty). A track whose files
+Writes OUTPUT/<track>.json, which museval reads, and OUTPUT/scores.csv: one row per track, target and
+metric, then one row per target and metric over all tracks (its track is empty). A track whose files
 and settings are unchanged since its JSON was written is not evaluated again.
 """
 

@@ -53,7 +53,7 @@ def seam_lags(references: Tensor, targets: Sequence[Tensor], seams: Sequence[int
     Args:
         references, targets, taps: as for `span_lags`.
         seams: sample where the later span starts.
-        each: one row a seam, else one row with their sum.
+        each: one row per seam, else one row with their sum.
 
     Shape: returns (seam or 1, target source * channel, source * channel, taps), float64.
     """

@@ -338,7 +338,7 @@ def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
     if everything:
         base = Path(everything)
         if not base.is_dir():
-            raise ValueError(f"MSS_DATA={everything} is not a folder; it should hold one folder a data set")
+            raise ValueError(f"MSS_DATA={everything} is not a folder; it should hold one folder per data set")
         roots = {path.name: path for path in sorted(base.iterdir()) if path.is_dir()}
     for pair in pairs:
         name, equals, path = pair.partition("=")

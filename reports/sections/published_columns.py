@@ -1,4 +1,4 @@
-"""Our scores by level or stem as columns, beside those of the paper's own table: a table a metric.
+"""Our scores by level or stem as columns, beside those of the paper's own table: one table per metric.
 
 Option: `paper`, whose table it is, where it is none of reports/papers. Its tables.json says which printed row a variant
 repeats (the study's "variants") and which printed columns hold a metric of ours (the table's "layout": its columns by

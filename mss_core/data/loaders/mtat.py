@@ -1,6 +1,6 @@
 """MagnaTagATune [Law et al. 2009]: 29-s clips and the 50 most frequent of 188 tags.
 
-``<root>/annotations_final.csv`` (tab-separated: clip_id, a column a tag, mp3_path) with the clips at
+``<root>/annotations_final.csv`` (tab-separated: clip_id, one column per tag, mp3_path) with the clips at
 ``<root>/[mp3/]<0-f>/*.mp3``. The common split goes by folder: 0-b train, c valid, d-f test, clips with none of the 50
 tags left out. Everything is joined by the clip's path and the tag's NAME: the lists in circulation hold the same clips
 in other row orders, and their tag orders differ ("metal" and "female voice" change places).

@@ -28,7 +28,7 @@ TAGS = (
 VERSION = 1  # raise it when a rendered sample changes: artefacts made of tracks depend on it
 FAST = 120.0  # beats a minute from which a track is tagged "fast"
 
-# Rows of a drum pattern, a mark a sixteenth.
+# Rows of a drum pattern, one mark per sixteenth.
 _BACKBEAT = "....x.......x..."
 _EIGHTHS = "x.x.x.x.x.x.x.x."
 _SIXTEENTHS = "xxxxxxxxxxxxxxxx"

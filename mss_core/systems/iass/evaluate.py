@@ -36,7 +36,7 @@ def evaluate_targets(
     ctx: Context,
 ) -> None:
     """Leaves scores.csv: each track, each target over its tracks, the mean over targets (``macro``), with ``avg``, the
-    mean of SDR, SIR and SAR; the detection scores where there are any; frames.csv and one panel a target.
+    mean of SDR, SIR and SAR; the detection scores where there are any; frames.csv and one panel per target.
 
     Where a target has no defined score the mean over targets has none either: a gate that silences one instrument
     altogether must not raise the mean by taking it out.

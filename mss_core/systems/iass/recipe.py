@@ -1,4 +1,4 @@
-"""IASS: separation that knows when an instrument plays [Hung and Lerch 2020]. One network a target.
+"""IASS: separation that knows when an instrument plays [Hung and Lerch 2020]. One network per target.
 
 ::
 

@@ -70,7 +70,7 @@ def score_target(
     ``"difference"``, the mixture without it, or ``"mixture"``, for the mixture as the estimate of both.
 
     Metrics: ``sdr``, ``isr``, ``sir``, ``sar`` over the seconds that BSS Eval keeps; ``sdr_all`` over every second in
-    which the target sounds (a silent estimate has 0 dB); ``usdr``, one ratio a track, beside that of silence, of the
+    which the target sounds (a silent estimate has 0 dB); ``usdr``, one ratio per track, beside that of silence, of the
     mixture and of the mixture times the best gain.
     """
     packed, estimates = Packed(data), Masks(masks)

@@ -1,6 +1,6 @@
 """Stages ``prepare_vqvae`` and ``prepare_tagger``: released weights, checked against the model and renamed to ours.
 
-The folder of a set of weights holds the one released file; a tagger's also ``labels.txt``, one tag a line in the order
+The folder of a set of weights holds the one released file; a tagger's also ``labels.txt``, a tag per line in the order
 of its outputs, since no checkpoint holds their names and orders differ between releases.
 """
 

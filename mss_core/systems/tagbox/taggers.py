@@ -120,7 +120,7 @@ class Fcn(_Mel):
         x = self.spec_bn(features)
         for i in range(self.blocks):
             x = getattr(self, f"layer{i + 1}")(x)
-        return self.dense(self.dropout(x.amax((2, 3))))  # one value a channel is left of the full 29 s
+        return self.dense(self.dropout(x.amax((2, 3))))  # one value per channel is left of the full 29 s
 
 
 class ShortChunkCnn(_Mel):

@@ -1,6 +1,6 @@
 """How well each instrument's activity is detected, beside the mixture's energy [Hung and Lerch 2020, Fig. 4].
 
-One row a target and training that has a classifier; rows that differ in what comes after the training are one.
+One row per target and training that has a classifier; rows that differ in what comes after the training are one.
 """
 
 from collections.abc import Mapping
