@@ -159,6 +159,7 @@ def test_a_row_without_a_score_keeps_its_place(study: Path) -> None:
     scores[~gone].to_csv(study / "scores.csv", index=False)
     printed = {"median 21": ["{target}, train yes, test yes", "{metric}"]}
     section, _ = made(study, "by_target", paper="iass", table="Table 4", metrics=["sdr"], printed=printed)
+    assert "stand in each other's place" in " ".join(section.paragraphs)
     rows = {row[:2]: row[2:] for row in section.tables[0].rows}
     assert len(rows) == 6 and rows["vocals", "median 21"][0] == MISSING and rows["vocals", "median 21"][1] != MISSING
 
