@@ -112,23 +112,27 @@ def errors_of(design: Design, squares: MeanSquares, means: Sequence[np.ndarray])
     return Errors(np.sqrt(a + b), (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1)), np.zeros(len(n), bool))
 
 
+LARGEST = 1_000
+"""Contrasts of the largest family that is simulated."""
+
+
 def simulate(
     blocks: Sequence[Design], spread: Spread, level: float, difference: float, studies: int = 0
 ) -> Calibration | None:
     """The rates of a study whose family is made of `blocks`, each with a reference of its own; None where its test is
-    not simulated or nothing varies.
+    not simulated, nothing varies, or the family has over LARGEST contrasts, whose simulation would take minutes.
     """
-    if not blocks or blocks[0].test not in SIMULATED or not (spread.run > 0 or spread.residual > 0):
+    family = sum(len(block.runs) for block in blocks)
+    if not 0 < family <= LARGEST or blocks[0].test not in SIMULATED or not (spread.run > 0 or spread.residual > 0):
         return None
     size = max(len(block.runs) for block in blocks) * max(blocks[0].items, 10)
-    studies = studies or int(np.clip(2e6 / size, 500, 2_000))
+    studies = studies or int(np.clip(5e5 / size, 500, 2_000))
     alike, covered, found = _rates(blocks, spread, studies, {}, difference)
     worst, case = alike, ""
     for words, (arm, times) in UNEQUAL.items():
         rate = _rates(blocks, spread, studies, {arm: times}, difference)[0]
         if rate > worst and (len(blocks[0].runs) > 1 or arm == "reference"):
             worst, case = rate, words
-    family = sum(len(block.runs) for block in blocks)
     return Calibration(studies, family, level, alike, covered, difference, found, worst, case)
 
 

@@ -206,6 +206,7 @@ class Tracker:
     def sync(self) -> None:
         """Write to MLflow what the store has and MLflow does not show; may raise whatever MLflow raises."""
         assert self.view is not None
+        folder = self._folder  # before looking: what was committed before the end is seen before runs are ended
         if not self.runs:
             self._adopt_all(self.view)
         present = {name: self._listing(name) for name in {n for t in self.view.trials for n in t.stages.values()}}
@@ -215,8 +216,8 @@ class Tracker:
             if run_id in self.open:
                 self._mirror(run_id, trial, present, shown_live)
                 self._progress = time.monotonic()
-        if self._folder is not None:
-            self._end_all(self.view, self._folder)
+        if folder is not None:
+            self._end_all(self.view, folder)
         elif self._killed:
             for run_id in self.open & self._ours:
                 self.client.set_terminated(run_id, "KILLED")
