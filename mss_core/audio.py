@@ -7,7 +7,10 @@ frequency)``, time first, the layout of the MSSPT tables.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,10 +18,16 @@ import numpy as np
 import soundfile
 import torch
 
+from mss_core import mp3
 from mss_core.errors import BadFile
 
 HOP = 160
 """Samples between STFT frames of the MSSPT transform, at 16 kHz."""
+
+UNKNOWN = 1 << 62
+"""Frames that libsndfile says of a file whose header leaves them out."""
+PLACEHOLDERS = (range(1), range(0x7FFF0000, 0x80000100), range(0xFFFF0000, 1 << 32))
+"""Bytes of data that a WAV's header says where its writer could not know them."""
 
 EPSILON = 1e-4
 """Added to magnitudes before the logarithm [Garoufis et al.; code: 10e-5]."""
@@ -29,27 +38,89 @@ def load(path: Path | str) -> tuple[np.ndarray, int]:
 
     Raises BadFile naming the file where it is not audio, or holds fewer frames than its header says.
     """
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            frames, rate = file.frames, file.samplerate
-            samples = file.read(dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise BadFile(f"{path}: not a readable audio file ({error.error_string.rstrip('.')})") from None
-    if len(samples) < frames:
-        raise BadFile(f"{path}: stops after {len(samples)} of {frames} frames (truncated)")
+    samples, rate = read(path)
     return samples.T, rate
 
 
-def info(path: Path | str) -> tuple[int, int, int]:
-    """``(frames, sample rate in Hz, channels)`` from a file's header; BadFile where it is not audio."""
+def read(path: Path | str, dtype: str = "float32") -> tuple[np.ndarray, int]:
+    """As :func:`load`, but (time, channel) and, where asked for, ``"float64"``."""
+    path = Path(path)
     try:
-        header = soundfile.info(str(path), verbose=True)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless formats
-        reason = getattr(error, "error_string", "no header").rstrip(".")
-        raise BadFile(f"{path}: not a readable audio file ({reason})") from None
-    if _cut(header.extra_info):
-        raise BadFile(f"{path}: holds less audio than its header says (truncated)")
-    return header.frames, header.samplerate, header.channels
+        with _opened(path) as file:
+            frames, rate = file.frames, file.samplerate
+            if parts := _parts(path, file):
+                return mp3.decode(parts).astype(dtype, copy=False), rate
+            samples = file.read(dtype=dtype, always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(path, error) from None
+    if len(samples) < frames:
+        raise BadFile(f"{path}: stops after {len(samples)} of {frames} frames (truncated)")
+    return samples, rate
+
+
+def info(path: Path | str, exact: bool = True) -> tuple[int, int, int]:
+    """``(frames, sample rate in Hz, channels)`` of a file, without decoding it: the frames that :func:`load` gives, or
+    libsndfile's guess of them where ``exact`` is false, which saves reading an MP3 whole.
+
+    Raises BadFile where it is not audio, or its header says more than it holds.
+    """
+    path = Path(path)
+    try:
+        with _opened(path) as file:
+            if _cut(file.extra_info) and not _from_pipe(path):
+                raise BadFile(f"{path}: holds less audio than its header says (truncated)")
+            parts = _parts(path, file) if exact else None
+            return mp3.length(parts) if parts else file.frames, file.samplerate, file.channels
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(path, error) from None
+
+
+def _opened(path: Path) -> soundfile.SoundFile:
+    """A file, opened for reading. BadFile where nothing tells what it is, or how long a FLAC is."""
+    data = _from_pipe(path)
+    try:
+        file = soundfile.SoundFile(io.BytesIO(data) if data else str(path))
+    except TypeError:  # headerless formats
+        raise BadFile(f"{path}: not a readable audio file (no header)") from None
+    if file.frames >= UNKNOWN:
+        file.close()
+        raise BadFile(
+            f"{path}: its header does not say how long it is, as in a {file.format} from a pipe; encode it again"
+        )
+    return file
+
+
+def _parts(path: Path, file: soundfile.SoundFile) -> mp3.Layout | None:
+    return mp3.layout(path) if file.format == "MP3" else None
+
+
+def _unreadable(path: Path, error: soundfile.LibsndfileError) -> BadFile:
+    return BadFile(f"{path}: not a readable audio file ({error.error_string.rstrip('.') or 'damaged'})")
+
+
+def _from_pipe(path: Path) -> bytes:
+    """A WAV file that was written into a pipe, with the length of its data in its header, where its writer had to leave
+    a placeholder (0, or a number of 2 GiB or more); of any other file nothing."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WAVE":
+            return b""
+        while len(head := file.read(8)) == 8:
+            size, start = int.from_bytes(head[4:], "little"), file.tell()
+            if head[:4] == b"data":
+                held = path.stat().st_size - start
+                placeholder = any(size in values for values in PLACEHOLDERS)
+                if not placeholder or held == 0 or held >= size > 0 or _chunk(file.read(8), held):
+                    return b""
+                data = bytearray(path.read_bytes())
+                data[start - 4 : start] = min(held, 0xFFFFFFFF).to_bytes(4, "little")
+                return bytes(data)
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return b""
+
+
+def _chunk(head: bytes, held: int) -> bool:
+    """Whether what lies behind empty data is another chunk, and the file therefore empty."""
+    return head[:4].strip().isalnum() and int.from_bytes(head[4:8], "little") == held - 8
 
 
 def _cut(log: str) -> bool:

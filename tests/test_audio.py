@@ -66,6 +66,38 @@ def test_load_names_what_is_wrong(tmp_path: Path) -> None:
         audio.load(cut)
 
 
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF - 36, 0x80000000])
+def test_a_wav_from_a_pipe_is_read_to_its_end(tmp_path: Path, size: int) -> None:
+    path, samples = tmp_path / "x.wav", np.random.default_rng(0).uniform(-1, 1, (1000, 2))
+    soundfile.write(path, samples, 8000, subtype="FLOAT")
+    data = path.read_bytes()
+    at = data.find(b"data")
+    path.write_bytes(data[: at + 4] + size.to_bytes(4, "little") + data[at + 8 :])
+    waveform, rate = audio.load(path)
+    np.testing.assert_array_equal(waveform, samples.T.astype(np.float32))
+    assert audio.info(path) == (1000, 8000, 2) and rate == 8000
+
+
+def test_what_only_looks_like_a_wav_from_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    soundfile.write(path, np.zeros((1000, 2)), 8000)
+    data = path.read_bytes()
+    at = data.find(b"data")
+    path.write_bytes(data[: at + 4] + (40_000).to_bytes(4, "little") + data[at + 8 :])
+    with pytest.raises(ValueError, match="x.wav: holds less audio than its header says"):
+        audio.info(path)
+    path.write_bytes(data[: at + 4] + bytes(4) + b"LIST\x04\x00\x00\x00INFO")
+    assert audio.info(path)[0] == 0 and audio.load(path)[0].shape == (2, 0)
+    soundfile.write(tmp_path / "x.flac", np.zeros(1000), 8000)
+    flac = bytearray((tmp_path / "x.flac").read_bytes())
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)
+    (tmp_path / "x.flac").write_bytes(flac)
+    for read in (audio.load, audio.info):
+        with pytest.raises(ValueError, match="x.flac: its header does not say how long it is.*encode it again"):
+            read(tmp_path / "x.flac")
+
+
 def test_resampling_keeps_a_tone_and_removes_what_cannot_be_kept() -> None:
     time = np.arange(44_100) / 44_100
     low, high = (np.sin(2 * np.pi * f * time).astype(np.float32)[None] for f in (1000, 12_000))

@@ -38,18 +38,18 @@ def cores() -> int:
     return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def headers(paths: Iterable[Path]) -> dict[Path, Header | str]:
-    """Header of each file, or why it has none."""
+def headers(paths: Iterable[Path], exact: bool = True) -> dict[Path, Header | str]:
+    """Header of each file, or why it has none; ``exact`` as in :func:`mss_core.audio.info`."""
     paths = list(paths)
     with ThreadPoolExecutor(cores()) as pool:
-        return dict(zip(paths, pool.map(_header, paths), strict=True))
+        return dict(zip(paths, pool.map(partial(_header, exact=exact), paths), strict=True))
 
 
-def _header(path: Path) -> Header | str:
+def _header(path: Path, exact: bool) -> Header | str:
     try:
         if path.stat().st_size == 0:
             return "0 bytes"
-        header = audio.info(path)
+        header = audio.info(path, exact)
     except FileNotFoundError:
         return "missing"
     except BadFile as error:
@@ -112,7 +112,7 @@ def clip_items(what: str, clips: Iterable[Clip], broken: Iterable[str] = ()) -> 
             raise ValueError(f"data set {what!r}: {clip.name} is named twice; labels cannot be told apart")
         seen.add(clip.name)
     wanted = [clip for clip in clips if clip.name not in broken]
-    found = headers(clip.path for clip in wanted)
+    found = headers((clip.path for clip in wanted), exact=False)
     bad = tuple(f"{clip.name} ({found[clip.path]})" for clip in wanted if isinstance(found[clip.path], str))
     items = [
         Item(clip.name, clip.split, partial(read_clip, clip.path), clip.labels, (clip.path,), clip.artist, clip.seconds)

@@ -1,0 +1,91 @@
+"""MP3 files of every kind are read to their end: what was encoded, and the frames that the encoder itself counted, are
+the independent figures. Those of joined files are what mpg123 1.31 gives."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mss_core import audio, mp3
+from mss_core.errors import BadFile
+
+ID3 = b"ID3\x04\x00\x00" + bytes([0, 0, 16, 0]) + bytes(2040) + b"\xff\xfb\x90\x00" + bytes(4)
+"""A tag of 2,048 bytes, in which something looks like a frame."""
+DELAY = 1105
+"""Samples of encoder and decoder delay that a file of LAME's is told to leave out."""
+
+
+def encoded(rate: int, mode: str, seconds: float = 1.3, channels: int = 1) -> tuple[int, bytes]:
+    """Samples encoded (loud at first, so that the first frames are large), and the file."""
+    rng = np.random.default_rng(rate)
+    samples = 0.02 * rng.standard_normal((int(seconds * rate), channels))
+    samples[: len(samples) // 4] *= 15
+    file = io.BytesIO()
+    soundfile.write(
+        file, samples, rate, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode=mode, compression_level=0.5
+    )
+    return len(samples), file.getvalue()
+
+
+def counted(data: bytes) -> tuple[int, bytes]:
+    """Samples of all frames by LAME's own count, and the file without the frame that holds that count."""
+    tag = max(data.find(b"Xing"), data.find(b"Info"))
+    size = struct.unpack(">I", data[tag + 12 : tag + 16])[0]  # bytes of the whole file
+    frames = struct.unpack(">I", data[tag + 8 : tag + 12])[0]
+    first = next(mp3.walk(data))
+    assert size == len(data)
+    return frames * first.samples, data[first.size :]
+
+
+def written(path: Path, data: bytes) -> tuple[np.ndarray, int]:
+    """What is read of these bytes as a file; header and samples agree."""
+    path.write_bytes(data)
+    waveform, rate = audio.load(path)
+    assert audio.info(path) == (waveform.shape[1], rate, waveform.shape[0])
+    return waveform, rate
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22_050, 2), (44_100, 1), (44_100, 2)])
+def test_every_kind_is_read_to_its_end(tmp_path: Path, rate: int, channels: int, mode: str) -> None:
+    samples, data = encoded(rate, mode, channels=channels)
+    frames, bare = counted(data)
+    path = tmp_path / "x.mp3"
+    whole, _ = written(path, data)
+    assert whole.shape == (channels, samples)
+    assert written(path, ID3 + data + b"TAG" + bytes(125))[0].shape[1] == samples
+    plain, got_rate = written(path, bare)
+    assert plain.shape == (channels, frames) and got_rate == rate
+    np.testing.assert_allclose(plain[:, DELAY : DELAY + samples], whole, atol=1e-5)
+    junk = bytes(np.random.default_rng(0).integers(0, 255, 700, dtype=np.uint8))
+    for changed in (junk + bare, ID3 + bare + b"TAG" + bytes(125), bare + junk, bare + bare[:10]):
+        np.testing.assert_array_equal(written(path, changed)[0], plain)
+    one = next(mp3.walk(data)).samples
+    assert written(path, data + data)[0].shape[1] == samples + frames + one  # mpg123 decodes the second header too
+    assert written(path, data + ID3 + bare)[0].shape[1] == samples + frames
+    assert written(path, bare + bare)[0].shape[1] == 2 * frames
+
+
+def test_a_file_cut_off_is_named(tmp_path: Path) -> None:
+    _, data = encoded(44_100, "CONSTANT")
+    (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadFile, match=r"cut.mp3: stops after \d+ of \d+ frames"):
+        audio.load(tmp_path / "cut.mp3")
+    _, other = encoded(22_050, "CONSTANT")
+    (tmp_path / "two.mp3").write_bytes(data + other)
+    for read in (audio.load, audio.info):
+        with pytest.raises(BadFile, match="two.mp3: joined of parts of 44100 Hz, 1 .* and 22050 Hz"):
+            read(tmp_path / "two.mp3")
+
+
+def test_what_is_called_mp3_need_not_be_one(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.mp3", np.zeros(100), 8000, format="WAV")
+    assert audio.load(tmp_path / "x.mp3")[0].shape == (1, 100)
+    (tmp_path / "x.mp3").write_bytes(b"\xff" * 3000)
+    with pytest.raises(BadFile, match="not a readable audio file"):
+        audio.load(tmp_path / "x.mp3")
