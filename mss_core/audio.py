@@ -48,12 +48,13 @@ def read(path: Path | str, dtype: str = "float32") -> tuple[np.ndarray, int]:
     try:
         with _opened(path) as file:
             frames, rate = file.frames, file.samplerate
+            slack = mp3.SLACK if file.format == "MP3" else 0
             if parts := _parts(path, file):
                 return mp3.decode(parts).astype(dtype, copy=False), rate
             samples = file.read(dtype=dtype, always_2d=True)
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
-    if len(samples) < frames:
+    if len(samples) < frames - slack:
         raise BadFile(f"{path}: stops after {len(samples)} of {frames} frames (truncated)")
     return samples, rate
 

@@ -28,6 +28,8 @@ KBITS = {
 RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 """Hz by index, for each version's two bits."""
 BLOCK = 1 << 16
+SLACK = 1152
+"""Samples that a header may promise too many: some encoders count the header's own frame."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,16 @@ class Layout:
 
 def layout(path: Path) -> Layout | None:
     """The parts of a file, without tags, junk and a last frame that is cut off; None where its header can be trusted,
-    or it has no frame of layer III. BadFile where two files of other rates or channels were joined."""
+    or it has no frame of layer III. BadFile where the header counts more frames than are there (but for the
+    header's own, which some encoders count), or two files of other rates or channels were joined."""
     data = path.read_bytes()
     frames = list(walk(data))
     if not frames:
         return None
     first = frames[0]
     told, counted = _header(data, first)
+    if counted > len(frames):
+        raise BadFile(f"{path}: holds {len(frames) - 1} of the {counted} frames that its header counts (truncated)")
     headed = frames[: 1 + counted] if counted else []
     bare = frames[1 + counted :] if counted else frames[told:]
     if headed and not bare:
