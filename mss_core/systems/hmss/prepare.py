@@ -29,7 +29,7 @@ def prepare_levels(
     siblings: dict[str, tuple[str, ...]],
     beside: dict[str, tuple[str, ...]],
     hop: int,
-    version: int = 4,
+    version: int = 5,
     out: Path,
     ctx: Context,
 ) -> None:

@@ -23,7 +23,7 @@ def prepare_activity(*, data: Path, tracks: TrackSet, version: int = 2, out: Pat
     track_confidences(Packed(data), out, ctx, published_confidences(tracks, ctx.data))
 
 
-def prepare_accompaniment(*, data: TrackSet, segment: int, version: int = 1, out: Path, ctx: Context) -> None:
+def prepare_accompaniment(*, data: TrackSet, segment: int, version: int = 2, out: Path, ctx: Context) -> None:
     """Pack the tracks that make up ``"other"`` in the training songs one by one: the pool that an accompaniment
     is drawn from holds single tracks [Hung and Lerch 2020, sec. 4.1]."""
     pack(single_tracks(data, ctx.data), ("mixture",), data.samplerate, segment, out, ctx)

@@ -11,7 +11,7 @@ from mss_core.graph import Context
 
 
 def prepare_test_tracks(
-    *, data: TrackSet, tracks: int | None, segment: int, version: int = 1, out: Path, ctx: Context
+    *, data: TrackSet, tracks: int | None, segment: int, version: int = 2, out: Path, ctx: Context
 ) -> None:
     """Pack the mixture and the sources of the first ``tracks`` test tracks; None: of all."""
     found = survey(data, ctx.data)

@@ -11,7 +11,7 @@ from mss_core.graph import Context
 from mss_core.systems.transfer.stem_places import SIDES, sided
 
 
-def prepare_stems(*, data: TrackSet, channels: int, segment: int, version: int = 2, out: Path, ctx: Context) -> None:
+def prepare_stems(*, data: TrackSet, channels: int, segment: int, version: int = 3, out: Path, ctx: Context) -> None:
     """Pack every source of the training and validation tracks; with two channels as rows ``<source>.left`` and
     ``<source>.right`` (the same twice for a mono recording)."""
     found = survey(data, ctx.data)
