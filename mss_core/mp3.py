@@ -66,7 +66,9 @@ def layout(path: Path) -> Layout | None:
     first = frames[0]
     told, counted = _header(data, first)
     if counted > len(frames):
-        raise BadFile(f"{path}: holds {len(frames) - 1} of the {counted} frames that its header counts (truncated)")
+        raise BadFile(
+            f"{path}: stops after {len(frames) - 1} of the {counted} MP3 frames that its header counts (truncated)"
+        )
     headed = frames[: 1 + counted] if counted else []
     bare = frames[1 + counted :] if counted else frames[told:]
     if headed and not bare:

@@ -75,7 +75,7 @@ def test_a_file_cut_off_is_named(tmp_path: Path) -> None:
     _, data = encoded(44_100, "CONSTANT")
     (tmp_path / "cut.mp3").write_bytes(data[: len(data) // 2])
     for read in (audio.load, audio.info):
-        with pytest.raises(BadFile, match=r"cut.mp3: holds \d+ of the \d+ frames that its header counts \(trunc"):
+        with pytest.raises(BadFile, match=r"cut.mp3: stops after \d+ of the \d+ MP3 frames .*truncated"):
             read(tmp_path / "cut.mp3")
     at = data.find(b"Info") + 8
     more = int.from_bytes(data[at : at + 4], "big") + 1  # an encoder that counts the header too
