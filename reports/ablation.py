@@ -14,7 +14,7 @@ from reports.comparison import comparison
 from reports.contract import MACRO, Study
 from reports.findings import Comparison, Findings, Separation
 from reports.inputs.tables import Scores, select, tag_scores, without
-from reports.overlap import overlap
+from reports.overlap import arms, overlap
 from reports.statistics import tagging
 from reports.statistics.calibration import simulate
 from reports.statistics.effects import BASELINES, by_item, separation, variance_by_factor
@@ -114,8 +114,8 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
     secondary = secondary_metrics(scores, study, metric)
     others = tuple(comparison(scores, study, other, target, False) for other, target in secondary)
     made = [c for c in main.contrasts if not c.refused]
-    rows, tags = select(scores, metric, study.declaration.target), tag_scores(scores, metric)
-    tracks = {c.variant: arms for c in made if (arms := overlap(c.variant, c.reference, rows, 0).items)}
+    scored, tags = arms(select(scores, metric, study.declaration.target)), tag_scores(scores, metric)
+    tracks = {c.variant: items for c in made if (items := overlap(c.variant, c.reference, scored, 0).items)}
     by_tag = {c.variant: (tags[c.variant], tags[c.reference]) for c in made if {c.variant, c.reference} <= tags.keys()}
     power, spread, blocks = design.of_study(main, tracks)
     return Findings(

@@ -11,8 +11,8 @@ from reports import declared
 from reports.contract import CORRECTIONS, Study, nearest
 from reports.contrasts import Comparability, compare
 from reports.findings import Comparison, Contrast, Row
-from reports.inputs.tables import Scores, run_scores, select, tag_scores
-from reports.overlap import Overlap, overlap, whole
+from reports.inputs.tables import Scores, select, tag_scores
+from reports.overlap import NOTHING, Arm, Overlap, arms, overlap
 from reports.statistics import crossed, half_pooled, hypothesis_tests, mixed, tagging
 from reports.statistics.corrections import correct, stars
 from reports.statistics.hypothesis_tests import NAN, Result
@@ -41,12 +41,13 @@ def comparison(
     against = _against(study, names, reference)
     several = rows["track"][rows["track"] != ""].nunique() > 1
     test = _test(declaration.test, rows, several, bool(areas))
+    scored = arms(rows)
     pairs = {
-        name: overlap(name, base, rows, 2 if test in OVER_ITEMS else 0)
+        name: overlap(name, base, scored, 2 if test in OVER_ITEMS else 0)
         for name, base in against.items()
         if base != name
     }
-    table = tuple(_row(name, against[name], rows, pairs.get(name), study) for name in names)
+    table = tuple(_row(name, against[name], scored.get(name, NOTHING), pairs.get(name), study) for name in names)
     printed = style(
         metric,
         declaration.higher_is_better if primary else None,
@@ -104,10 +105,10 @@ def comparison(
         correction_label=CORRECTIONS[declaration.correction],
         family=family,
         item="track" if several else "",
-        items=max((_tracks(pair.variant) for pair in pairs.values() if not pair.reason), default=_tracks(rows))
+        items=max((_tracks(pair.variant.rows) for pair in pairs.values() if not pair.reason), default=_tracks(rows))
         if several
         else 0,
-        balanced=_balanced(rows, pairs, against),
+        balanced=_balanced(scored, pairs, against),
         rows=table,
         contrasts=tuple(contrasts),
     )
@@ -165,15 +166,18 @@ def _tracks(rows: pd.DataFrame) -> int:
 
 
 def _balanced(
-    rows: pd.DataFrame, pairs: Mapping[str, Overlap], against: Mapping[str, str]
-) -> dict[str, dict[int, float]]:
+    scored: Mapping[str, Arm], pairs: Mapping[str, Overlap], against: Mapping[str, str]
+) -> dict[str, Mapping[int, float]]:
     """Run scores over what all compared variants of a block have in every run."""
-    out: dict[str, dict[int, float]] = {}
+    out: dict[str, Mapping[int, float]] = {}
     for base in dict.fromkeys(against.values()):
-        block = [
-            name for name, other in against.items() if other == base and not (name in pairs and pairs[name].reason)
-        ]
-        out |= run_scores(whole(rows[rows["variant"].isin(block)]))
+        block = {
+            name: scored[name]
+            for name, other in against.items()
+            if other == base and name in scored and not (name in pairs and pairs[name].reason)
+        }
+        shared = set.intersection(*(set(arm.complete) for arm in block.values())) if block else set()
+        out |= {name: runs for name, arm in block.items() if (runs := arm.over(shared).runs)}
     return {name: out[name] for name in against if name in out}
 
 
@@ -181,7 +185,7 @@ def _absent(scores: Scores, metric: str, pair: Overlap, name: str, base: str) ->
     """Which arm has no score at all, and why; empty where both have some."""
     gone = scores.undefined[scores.undefined["metric"] == metric]["variant"]
     lacking = []
-    for arm, rows in ((name, pair.variant), (base, pair.reference)):
+    for arm, rows in ((name, pair.variant.rows), (base, pair.reference.rows)):
         if rows.empty and (many := int((gone == arm).sum())):
             lacking.append(f"{arm} has no defined score ({count(many, 'score')} empty or not finite)")
         elif rows.empty:
@@ -189,12 +193,11 @@ def _absent(scores: Scores, metric: str, pair: Overlap, name: str, base: str) ->
     return listing(lacking) if lacking else ""
 
 
-def _row(name: str, reference: str, rows: pd.DataFrame, pair: Overlap | None, study: Study) -> Row:
-    own = rows[rows["variant"] == name]
-    compared = pair is not None and not pair.reason and not pair.reference.empty
-    shown = pair.variant if pair is not None and compared else whole(own)
-    ragged = shown.empty and not own.empty  # no target and track is in all runs
-    runs = run_scores(own if ragged else shown).get(name, {})
+def _row(name: str, reference: str, own: Arm, pair: Overlap | None, study: Study) -> Row:
+    compared = pair is not None and not pair.reason and not pair.reference.rows.empty
+    shown = pair.variant if pair is not None and compared else own.over(own.complete)
+    ragged = shown.rows.empty and not own.rows.empty  # no target and track is in all runs
+    runs = dict((own if ragged else shown).runs)
     values = list(runs.values())
     sd = math.sqrt(hypothesis_tests.variance(values)) if len(values) > 1 and not ragged else NAN
     planned = len([t for t in study.trials if t.variant == name]) or len(study.declaration.seeds) or len(values)

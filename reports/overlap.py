@@ -3,7 +3,8 @@
 A mean over other targets or other tracks is another quantity, so a contrast is taken over these cells alone.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +14,51 @@ from reports.inputs.tables import item_scores, run_scores, track_scores
 from reports.text import count
 
 CELL = ["target", "track"]
+Cell = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The scores of one variant on one metric.
+
+    Attributes:
+        rows: of the score table, each of another seed, target and track.
+        runs: seed -> mean over tracks of the mean over targets.
+        items: table (seed x track); None without tracks.
+    """
+
+    rows: pd.DataFrame
+    runs: Mapping[int, float] = field(default_factory=dict)
+    items: pd.DataFrame | None = None
+
+    @cached_property
+    def cells(self) -> Counter[Cell]:
+        """How many runs have a score of each target and track."""
+        return Counter(zip(self.rows["target"], self.rows["track"], strict=True))
+
+    @cached_property
+    def complete(self) -> Set[Cell]:
+        """The cells that every run has."""
+        runs = self.rows["seed"].nunique()
+        return {cell for cell, scored in self.cells.items() if scored == runs}
+
+    def over(self, cells: Set[Cell]) -> "Arm":
+        """The arm on these cells alone."""
+        if cells >= self.cells.keys():
+            return self
+        kept = [cell in cells for cell in zip(self.rows["target"], self.rows["track"], strict=True)]
+        return next(iter(arms(self.rows[kept]).values()), NOTHING)
+
+
+NOTHING = Arm(pd.DataFrame(columns=["variant", "seed", "target", "track", "score"]))
+
+
+def arms(rows: pd.DataFrame) -> dict[str, Arm]:
+    """The arms of all variants among the rows of one metric."""
+    runs, items = run_scores(rows), item_scores(track_scores(rows))
+    return {
+        str(name): Arm(own, runs[str(name)], items.get(str(name))) for name, own in rows.groupby("variant", sort=False)
+    }
 
 
 @dataclass(frozen=True)
@@ -20,77 +66,63 @@ class Overlap:
     """Both arms of a contrast on their common cells.
 
     Attributes:
-        variant, reference: rows of the score table; those of common cells, or all of an arm's own
-            where it cannot be compared.
+        variant, reference: on common cells, or with all that an arm has where it cannot be compared.
         left_out: arm -> "target", "track" or "score" -> names of those that the other arm has and
             not every run of this one; only arms that lack some.
         reason: why the arms cannot be compared; empty if they can.
     """
 
-    variant: pd.DataFrame
-    reference: pd.DataFrame
+    variant: Arm
+    reference: Arm
     left_out: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     reason: str = ""
 
-    @cached_property
-    def runs(self) -> tuple[dict[int, float], dict[int, float]]:
+    @property
+    def runs(self) -> tuple[Mapping[int, float], Mapping[int, float]]:
         """The score of each run, by seed, of the variant and of the reference."""
-        return _runs(self.variant), _runs(self.reference)
+        return self.variant.runs, self.reference.runs
 
-    @cached_property
+    @property
     def items(self) -> tuple[pd.DataFrame, pd.DataFrame] | None:
         """Tables (seed x track) of the variant and of the reference; None without tracks."""
-        found = [next(iter(item_scores(track_scores(rows)).values()), None) for rows in (self.variant, self.reference)]
-        return None if found[0] is None or found[1] is None else (found[0], found[1])
+        a, b = self.variant.items, self.reference.items
+        return None if a is None or b is None else (a, b)
 
 
-def whole(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of those cells that every run among the rows has."""
-    runs = rows.groupby(["variant", "seed"]).ngroups
-    return rows[rows.groupby(CELL)["score"].transform("size") == runs]
-
-
-def overlap(variant: str, reference: str, rows: pd.DataFrame, tracks: int) -> Overlap:
-    """The rows of two arms on the cells that every run of both has.
+def overlap(variant: str, reference: str, every: Mapping[str, Arm], tracks: int) -> Overlap:
+    """Two arms on the cells that every run of both has.
 
     Args:
-        rows: of one metric, of all variants, each score of a variant, seed, target and track once.
+        every: the arms of all variants on one metric, those without a score left out.
         tracks: how many tracks the test needs; 0 where it needs none.
     """
-    arms = {name: rows[rows["variant"] == name] for name in (variant, reference)}
-    if any(arm.empty for arm in arms.values()):
-        return Overlap(arms[variant], arms[reference])
-    complete = {name: whole(arm) for name, arm in arms.items()}
-    cells = {name: _cells(arm) for name, arm in complete.items()}
-    shared = cells[variant].intersection(cells[reference], sort=False)
-    a, b = (arm[_index(arm).isin(shared)] for arm in arms.values())
-    many = a["track"].nunique()
-    if a.empty or many < tracks:
-        both = set(arms[variant]["target"]) & set(arms[reference]["target"])
-        kind = "track" if both and (rows["track"] != "").any() else "target"
-        own = " and ".join(f"{name} has {arm[kind].nunique()}" for name, arm in complete.items())
+    pair = {name: every.get(name, NOTHING) for name in (variant, reference)}
+    a, b = pair.values()
+    if a.rows.empty or b.rows.empty:
+        return Overlap(a, b)
+    shared = a.complete & b.complete
+    many = len({track for _, track in shared})
+    if many < max(tracks, 1):
+        both = {target for target, _ in a.cells} & {target for target, _ in b.cells}
+        of_tracks = any(track for arm in every.values() for _, track in arm.cells)
+        level, kind = (1, "track") if both and of_tracks else (0, "target")
+        own = " and ".join(f"{name} has {len({cell[level] for cell in arm.complete})}" for name, arm in pair.items())
         few = f"only {count(many, kind)} has" if many else f"no {kind} has"
         needed = f", and the test needs {tracks}" if many else ""
         reason = (
             f"{few} a score in every run of both {variant} and {reference}{needed} (in every run of its own, {own})"
         )
-        return Overlap(arms[variant], arms[reference], reason=reason)
-    every = _cells(pd.concat(list(arms.values())))
-    left_out = {name: _named(every.difference(cells[name], sort=False), every) for name in arms}
-    return Overlap(a, b, {name: kinds for name, kinds in left_out.items() if kinds})
+        return Overlap(a, b, reason=reason)
+    cells = a.cells.keys() | b.cells.keys()
+    left_out = {name: _named(cells - arm.complete, cells) for name, arm in pair.items()}
+    return Overlap(a.over(shared), b.over(shared), {name: kinds for name, kinds in left_out.items() if kinds})
 
 
-def _index(rows: pd.DataFrame) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(rows[CELL])
-
-
-def _cells(rows: pd.DataFrame) -> pd.MultiIndex:
-    return _index(rows).unique()
-
-
-def _named(lacking: pd.MultiIndex, every: pd.MultiIndex) -> dict[str, tuple[str, ...]]:
+def _named(lost: Set[Cell], every: Set[Cell]) -> dict[str, tuple[str, ...]]:
     """Whole targets where there are several, then whole tracks, then single scores, of some of all cells."""
-    lost, cells = set(lacking), set(every)
+    if not lost:
+        return {}
+    cells = set(every)
     named: dict[str, tuple[str, ...]] = {}
     for level, kind in enumerate(CELL):
         kept = {cell[level] for cell in cells - lost}
@@ -100,7 +132,3 @@ def _named(lacking: pd.MultiIndex, every: pd.MultiIndex) -> dict[str, tuple[str,
             cells = {cell for cell in cells if cell[level] in kept}
     single = tuple(sorted(f"{target} of {track}" for target, track in cells & lost))
     return named | ({"score": single} if single else {})
-
-
-def _runs(rows: pd.DataFrame) -> dict[int, float]:
-    return next(iter(run_scores(rows).values()), {})
