@@ -43,7 +43,7 @@ def comparison(
     test = _test(declaration.test, rows, several, bool(areas))
     scored = arms(rows)
     pairs = {
-        name: overlap(name, base, scored, 2 if test in OVER_ITEMS else 0)
+        name: overlap(name, base, scored, 2 if test in OVER_ITEMS else 0, _own_tracks(study, name, base))
         for name, base in against.items()
         if base != name
     }
@@ -81,6 +81,7 @@ def comparison(
                 fit_mixed=primary and family <= MIXED_LIMIT,
                 brief=brief or not primary,
                 primary=test,
+                own=pair.own,
             )
             if areas and name in areas and base in areas:
                 results += tagging.tests(areas[name], areas[base], declaration.alpha)
@@ -141,7 +142,9 @@ def _pooled(
         names = [name for name in items if against[name] == base and not comparabilities[name].refusal]
         runs = {name: (list(pairs[name].runs[0].values()), list(pairs[name].runs[1].values())) for name in names}
         tables = {
-            name: (a, b) for name in names if (a := items[name][0]) is not None and (b := items[name][1]) is not None
+            name: (a, b)
+            for name in names
+            if not pairs[name].own and (a := items[name][0]) is not None and (b := items[name][1]) is not None
         }
         for name, result in half_pooled.of_runs(runs, alpha).items():
             out[name] = {"half_pooled": result}
@@ -161,6 +164,12 @@ def _against(study: Study, names: list[str], reference: str) -> dict[str, str]:
     return against
 
 
+def _own_tracks(study: Study, variant: str, reference: str) -> bool:
+    """Whether two variants differ in a factor whose levels are declared to have test tracks of their own."""
+    a, b = study.variant(variant).levels, study.variant(reference).levels
+    return any(a.get(factor) != b.get(factor) for factor in study.declaration.own_tracks)
+
+
 def _tracks(rows: pd.DataFrame) -> int:
     return int(rows["track"].nunique())
 
@@ -174,7 +183,7 @@ def _balanced(
         block = {
             name: scored[name]
             for name, other in against.items()
-            if other == base and name in scored and not (name in pairs and pairs[name].reason)
+            if other == base and name in scored and not (name in pairs and (pairs[name].reason or pairs[name].own))
         }
         shared = set.intersection(*(set(arm.complete) for arm in block.values())) if block else set()
         out |= {name: runs for name, arm in block.items() if (runs := arm.over(shared).runs)}
@@ -217,6 +226,7 @@ def _tests(
     fit_mixed: bool,
     brief: bool,
     primary: str,
+    own: bool,
 ) -> tuple[Result, ...]:
     """Every test that applies to one contrast; for a secondary metric only the primary test and
     the naive one.
@@ -229,7 +239,9 @@ def _tests(
         found["paired"] = hypothesis_tests.paired(a, b, alpha)
         found["wilcoxon"] = hypothesis_tests.wilcoxon(a, b, alpha)
         found["permutation"] = hypothesis_tests.permutation(x, y, alpha, rng)
-    if items_a is not None and items_b is not None:
+    if items_a is not None and items_b is not None and own:
+        found[primary] = crossed.own_items(items_a, items_b, alpha, item, primary)
+    elif items_a is not None and items_b is not None:
         if not brief or primary in ("paired_crossed", "mixed", "bootstrap", "item_means"):
             found["paired_crossed"] = crossed.paired_crossed(items_a, items_b, alpha, item)
             found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
@@ -275,6 +287,7 @@ def _contrast(
         devices=tuple(declared.devices(study, name, reference)),
         left_out=pair.left_out,
         reference_mean=float(np.mean(b)) if b else NAN,
+        own_tracks=pair.own,
     )
 
 

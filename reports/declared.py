@@ -135,6 +135,12 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
     yield from _out_of_reach(main)
     if main.family == 1:
         yield "The family has one contrast, so the corrected p is the p."
+    for contrast in main.contrasts:
+        if contrast.own_tracks:
+            yield (
+                f"{contrast.variant} and {contrast.reference} are scored on other tracks, as declared: their "
+                "difference is that of two samples of tracks, and holds what the tracks themselves differ in."
+            )
     yield from _left_out(comparisons)
     known = {contrast.refused for contrast in main.contrasts}
     for comparison in comparisons[1:]:

@@ -53,6 +53,7 @@ class Contrast:
         left_out: arm -> "target", "track" or "score" -> names that not every run of this arm has,
             and that the contrast is therefore not taken over.
         reference_mean: of the reference over what the contrast is taken over.
+        own_tracks: whether each arm is taken over tracks of its own.
     """
 
     variant: str
@@ -69,6 +70,7 @@ class Contrast:
     devices: tuple[str, ...]
     left_out: Mapping[str, Mapping[str, tuple[str, ...]]]
     reference_mean: float
+    own_tracks: bool
 
     @property
     def refused(self) -> str:

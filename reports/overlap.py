@@ -70,12 +70,14 @@ class Overlap:
         left_out: arm -> "target", "track" or "score" -> names of those that the other arm has and
             not every run of this one; only arms that lack some.
         reason: why the arms cannot be compared; empty if they can.
+        own: whether they have too few common tracks and are compared on tracks of their own, as declared.
     """
 
     variant: Arm
     reference: Arm
     left_out: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     reason: str = ""
+    own: bool = False
 
     @property
     def runs(self) -> tuple[Mapping[int, float], Mapping[int, float]]:
@@ -89,12 +91,13 @@ class Overlap:
         return None if a is None or b is None else (a, b)
 
 
-def overlap(variant: str, reference: str, every: Mapping[str, Arm], tracks: int) -> Overlap:
+def overlap(variant: str, reference: str, every: Mapping[str, Arm], tracks: int, own: bool = False) -> Overlap:
     """Two arms on the cells that every run of both has.
 
     Args:
         every: the arms of all variants on one metric, those without a score left out.
         tracks: how many tracks the test needs; 0 where it needs none.
+        own: arms that have fewer tracks in common are compared on tracks of their own.
     """
     pair = {name: every.get(name, NOTHING) for name in (variant, reference)}
     a, b = pair.values()
@@ -106,11 +109,14 @@ def overlap(variant: str, reference: str, every: Mapping[str, Arm], tracks: int)
         both = {target for target, _ in a.cells} & {target for target, _ in b.cells}
         of_tracks = any(track for arm in every.values() for _, track in arm.cells)
         level, kind = (1, "track") if both and of_tracks else (0, "target")
-        own = " and ".join(f"{name} has {len({cell[level] for cell in arm.complete})}" for name, arm in pair.items())
+        if own and kind == "track" and all(len({t for _, t in arm.complete}) >= max(tracks, 1) for arm in (a, b)):
+            a, b = (arm.over({cell for cell in arm.complete if cell[0] in both}) for arm in (a, b))
+            return Overlap(a, b, own=True)
+        counts = " and ".join(f"{name} has {len({cell[level] for cell in arm.complete})}" for name, arm in pair.items())
         few = f"only {count(many, kind)} has" if many else f"no {kind} has"
         needed = f", and the test needs {tracks}" if many else ""
         reason = (
-            f"{few} a score in every run of both {variant} and {reference}{needed} (in every run of its own, {own})"
+            f"{few} a score in every run of both {variant} and {reference}{needed} (in every run of its own, {counts})"
         )
         return Overlap(a, b, reason=reason)
     cells = a.cells.keys() | b.cells.keys()

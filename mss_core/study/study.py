@@ -79,6 +79,7 @@ class Study:
     seeded: Sequence[str]
     seeds: Sequence[int] = range(5)
     within: Sequence[str] = ()
+    own_tracks: Sequence[str] = ()
     sections: Sequence[Mapping[str, Any]] = ()
     target: str = "macro"
     metrics: Mapping[str, str] = field(default_factory=dict)
@@ -155,6 +156,7 @@ class Study:
             self,
             factors=factors,
             within=[name for name in self.within if name in names],
+            own_tracks=[name for name in self.own_tracks if name in names],
             reference={name: label for name, label in self.reference.items() if name in names},
             sections=[section for section in self.sections if section.get("factor") not in dropped],
             metrics={level: metric for level, metric in self.metrics.items() if level in levels},
@@ -185,8 +187,9 @@ class Study:
                 label,
                 (*by_name[factor].levels, by_name[factor].baseline_level),
             )
-        for factor in self.within:
-            choose("factor in 'within'", factor, by_name)
+        for field_name in ("within", "own_tracks"):
+            for factor in getattr(self, field_name):
+                choose(f"factor in {field_name!r}", factor, by_name)
         common = {factor.name: factor.baseline_level for factor in self.factors} | dict(self.reference)
         variants = self.variants()
         by_levels = {tuple(sorted(variant.levels.items())): variant for variant in variants}

@@ -26,6 +26,8 @@ from reports.contract.values import Declaration, from_json
 
 LEAST_ALPHA = 1e-5
 """Below it, over a family of contrasts, noncentral t quantiles are no longer found."""
+OWN_TRACKS = ("", "crossed", "item_means")
+"""Tests that take two samples of tracks as well as one; the first is the default."""
 PAPERS = ("msspt", "aemic", "iass", "tagbox", "hmss")
 """Papers whose printed tables come with the project."""
 
@@ -70,6 +72,11 @@ def check(
     if declaration.margin is not None and not 0 < declaration.margin < math.inf:
         raise ValueError(
             f"declaration.margin is {declaration.margin:g}; it must be a positive number, in the unit of the scores"
+        )
+    if declaration.own_tracks and declaration.test not in OWN_TRACKS:
+        raise ValueError(
+            f"declaration.own_tracks names {declaration.own_tracks[0]!r}: with test tracks of their own no test but "
+            f"{' or '.join(filter(None, OWN_TRACKS))} compares its levels; declaration.test is {declaration.test!r}"
         )
     for factor in declaration.factors:
         if factor.name in COLUMNS:

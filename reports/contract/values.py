@@ -29,6 +29,8 @@ class Declaration:
         reference: name of the variant that the others are compared with.
         within: factors whose levels split the study into blocks, each with a reference of its own.
         references: variant -> the variant it is compared with; empty where all have `reference`.
+        own_tracks: factors whose levels are scored on test tracks of their own: where two have fewer than two in
+            common, their tracks are two samples.
         sections: extra parts of the report: `kind` (see `section_modules`, or the dotted name of a module) and its
             options.
         metrics: level -> primary metric of the variants at that level, where it is not `metric`.
@@ -49,6 +51,7 @@ class Declaration:
     reference: str = ""
     within: tuple[str, ...] = ()
     references: Mapping[str, str] = field(default_factory=dict)
+    own_tracks: tuple[str, ...] = ()
     sections: tuple[Mapping[str, Any], ...] = ()
     metric: str = ""
     target: str = ""

@@ -84,15 +84,46 @@ def paired_crossed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: 
         return not_possible("paired_crossed", label, (len(x), len(y)), x.shape[1], why)
     d = x - y
     many, items = d.shape
-    left = d - d.mean(axis=1, keepdims=True) - d.mean(axis=0) + d.mean()
-    residual = float((left**2).sum()) / ((many - 1) * (items - 1)) / (many * items)
-    parts = variance(d.mean(axis=1).tolist()) / many, variance(d.mean(axis=0).tolist()) / items
-    total = max(parts[0] + parts[1] - residual, residual)
-    spread = parts[0] ** 2 / (many - 1) + max(parts[1], residual) ** 2 / (items - 1)
-    spread += residual**2 / ((many - 1) * (items - 1))
+    total, spread = _of_mean(d)
     df = total**2 / spread if spread > 0 else NAN
     n = (many, many)
     return from_se("paired_crossed", label, float(d.mean()), math.sqrt(total), df, n, alpha=alpha, items=items)
+
+
+def _of_mean(table: np.ndarray, runs: bool = True) -> tuple[float, float]:
+    """The variance of the mean of a table (seed, item), and its square over the degrees of freedom, part by part
+    [Satterthwaite 1946]. Without ``runs`` the items alone are a sample."""
+    many, items = table.shape
+    item = variance(table.mean(axis=0).tolist()) / items
+    if not runs:
+        return item, item**2 / (items - 1)
+    left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
+    residual = float((left**2).sum()) / ((many - 1) * (items - 1)) / (many * items)
+    run = variance(table.mean(axis=1).tolist()) / many
+    spread = run**2 / (many - 1) + max(item, residual) ** 2 / (items - 1) + residual**2 / ((many - 1) * (items - 1))
+    return max(run + item - residual, residual), spread
+
+
+def own_items(
+    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track", test: str = "crossed"
+) -> Result:
+    """The seeds x items t of two arms without a common item: items are then two samples, as runs are.
+
+    The variances of the two means add up, each as in :func:`paired_crossed`; with ``test="item_means"`` only items are
+    a sample. Runs count as independent, which is cautious where equal seeds share their training.
+    """
+    runs = test != "item_means"
+    label = f"{'seeds x ' if runs else ''}{item}s t, each arm on {item}s of its own"
+    arms = [table.to_numpy(float) for table in (a, b)]
+    x, y = (table[:, ~np.isnan(table).any(axis=0)] for table in arms)
+    n, many = (len(x), len(y)), min(x.shape[1], y.shape[1])
+    if many < 2 or (runs and min(n) < 2):
+        why = f"needs {'two runs and ' if runs else ''}two {item}s in each arm"
+        return not_possible(test, label, n, many, why)
+    parts = [_of_mean(table, runs) for table in (x, y)]
+    total, spread = (sum(part[k] for part in parts) for k in (0, 1))
+    df = total**2 / spread if spread > 0 else NAN
+    return from_se(test, label, float(x.mean() - y.mean()), math.sqrt(total), df, n, alpha=alpha, items=many)
 
 
 def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:

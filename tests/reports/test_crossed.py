@@ -89,6 +89,38 @@ def test_without_items_effects_its_error_is_that_of_welch_on_runs(seed: int) -> 
     assert theirs.df - 1e-3 <= ours.df <= 6 + 1e-3  # between Welch's and Student's
 
 
+@pytest.mark.parametrize("varies", ["runs", "items"])
+@pytest.mark.parametrize("test", ["crossed", "item_means"])
+def test_arms_on_items_of_their_own_are_two_samples(varies: str, test: str) -> None:
+    """Where only runs, or only items, differ at all, the test is scipy's Welch on their means."""
+    rng = np.random.default_rng(5)
+    if varies == "runs":
+        a, b = (pd.DataFrame(np.repeat(rng.normal(k, 1 + k, (4 + k, 1)), 9 - k, axis=1)) for k in (0, 1))
+    else:
+        a, b = (pd.DataFrame(np.repeat(rng.normal(k, 1 + k, (1, 9 - k)), 4 + k, axis=0)) for k in (0, 1))
+    b.columns = [f"other {name}" for name in b.columns]
+    ours = crossed.own_items(a, b, test=test)
+    assert ours.test == test and ours.difference == pytest.approx(a.to_numpy().mean() - b.to_numpy().mean())
+    if varies == "runs" and test == "item_means":
+        assert math.isnan(ours.p)  # items do not differ, and nothing else is a sample
+        return
+    theirs = oracle.ttest_ind(*(table.mean(axis=1 if varies == "runs" else 0) for table in (a, b)), equal_var=False)
+    assert (ours.statistic, ours.df, ours.p) == pytest.approx((theirs.statistic, theirs.df, theirs.pvalue))
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval()))
+
+
+def test_two_samples_of_items_are_seldom_wrong_where_nothing_differs() -> None:
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(1_000):
+        arm = [
+            rng.normal(0, 1, (1, items)) + rng.normal(0, 0.2, (3, 1)) + rng.normal(0, 0.5, (3, items))
+            for items in (12, 20)
+        ]
+        wrong += crossed.own_items(*map(pd.DataFrame, arm)).p < 0.05
+    assert 25 <= wrong <= 75
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_mixed_model_is_statsmodels(seed: int) -> None:
     n = [(3, 3), (3, 2), (2, 2), (2, 3)][seed % 4]

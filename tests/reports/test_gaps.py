@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 import reports
-from reports import prose
+from reports import contract, prose
 from reports.findings import Comparison
 from tests.reports.test_edges import said
 from tests.reports.test_edges import study as edge
@@ -135,6 +135,31 @@ def test_arms_on_other_tracks_are_refused_by_name_and_the_others_go_on(tmp_path:
         for name, effect in effects.items():
             arm, base = tracks.loc["bad", name], tracks.loc["base", name]
             assert effect.p == pytest.approx(ttest_ind(arm, base, equal_var=False).pvalue)
+
+
+@pytest.mark.parametrize("common, seeds", [(1, 3), (2, 3), (0, 1)])
+def test_levels_with_tracks_of_their_own_are_compared_as_two_samples(tmp_path: Path, common: int, seeds: int) -> None:
+    scores = table(lambda v, s, k, t: k >= 5 - common if v == "bad" else k < 5, tracks=10, seeds=seeds)
+    levels = [{"name": "method", "levels": {name: {"loss.name": "l1"} for name in MEANS}}]
+    written = home(tmp_path, scores, factors=levels, own_tracks=["method"])
+    main = reports.read(written).main
+    new, bad = main.contrasts
+    assert not bad.refused and bad.own_tracks == (common < 2) and not new.own_tracks
+    assert ("bad and base are scored on other tracks, as declared" in said(written)) == (common < 2)
+    assert set(main.balanced) >= {"base", "new"}
+    if common == 2:
+        assert bad.primary.items == 2
+        return
+    arms = [scores[scores["variant"] == name]["score"] for name in ("bad", "base")]
+    assert bad.primary.difference == pytest.approx(arms[0].mean() - arms[1].mean()) and bad.primary.items == 5
+    assert main.row("bad").mean == pytest.approx(arms[0].mean())
+    if seeds == 1:
+        assert bad.primary.p == pytest.approx(ttest_ind(*arms, equal_var=False).pvalue)
+
+
+def test_a_test_that_cannot_take_two_samples_of_tracks_is_refused() -> None:
+    with pytest.raises(ValueError, match="names 'songs': .* no test but crossed or item_means .* is 'mixed'"):
+        contract.check(contract.Declaration(own_tracks=("songs",), test="mixed"))
 
 
 def test_runs_without_a_track_in_common_have_a_mean_but_no_spread(tmp_path: Path) -> None:
