@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "mp3": {"errors"},
     "audio": {"errors", "mp3"},
     "augment": set(),
-    "metrics": set(),
+    "metrics": {"audio", "folders"},
     "losses": {"errors", "names"},
     "apply": {"audio"},
     "pictures": {"audio"},

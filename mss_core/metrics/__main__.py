@@ -1,10 +1,14 @@
 """Evaluates folders of separated stems: python -m mss_core.metrics REFERENCES ESTIMATES.
 
-Each folder that holds audio files below REFERENCES is a track, its path the track's name; the same
-path below ESTIMATES holds the estimates, under the references' file names (mixture is left out):
+Each folder that holds stems (.wav, .flac, .ogg, .mp3) below REFERENCES is a track, its path the track's
+name; the same path below ESTIMATES holds the estimates, under the references' file names (mixture is
+left out):
 
     REFERENCES/test/Song/{mixture,vocals,drums,bass,other}.wav
     ESTIMATES/test/Song/{vocals,drums,bass,other}.wav
+
+Estimates named Song_(Vocals)_model.wav (audio-separator) or model/Song/vocals.wav (Demucs) are found
+too; for any other names there is --pattern.
 
 Writes OUTPUT/<track>.json, which museval reads, and OUTPUT/scores.csv: one row per track, target and
 metric, then one row per target and metric over all tracks (its track is empty). A track whose files
@@ -14,20 +18,25 @@ and settings are unchanged since its JSON was written is not evaluated again.
 import argparse
 import hashlib
 import json
+import math
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import soundfile
 import torch
 
+from mss_core import audio
 from mss_core.metrics import aggregate, museval_io
 from mss_core.metrics.bss_eval import BssEval, bss_eval, validate
+from mss_core.metrics.stems import PATTERNS, Estimates, references, tracks
 from mss_core.metrics.tracks import parallel
 
-AUDIO = (".wav", ".flac")
+Files = dict[str, Path]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,19 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluate(given: argparse.Namespace) -> int:
     output = given.output or given.estimates
     names = tracks(given.references)
-    missing = [name for name in names if not (given.estimates / name).is_dir()]
-    failed = {name: f"no folder {given.estimates / name}" for name in missing}
-    todo, reports = [], {}
+    found = Estimates(given.estimates, names, given.pattern)
+    files: dict[str, tuple[Files, Files]] = {}
+    failed: dict[str, str] = {}
     for name in names:
-        if name in failed:
-            continue
-        report = _finished(output, name, _state(given, name))
-        if report is None:
-            todo.append(name)
-        else:
-            reports[name] = report
+        try:
+            known = references(given.references / name)
+            files[name] = known, found.of(name, list(known))
+        except ValueError as error:
+            failed[name] = str(error)
+    reports = {name: _finished(output, name, _state(given, *files[name])) for name in files}
+    reports = {name: report for name, report in reports.items() if report is not None}
+    todo = [name for name in files if name not in reports]
     print(f"{len(names)} tracks: {len(reports)} already evaluated, {len(todo)} to do")
-    for name, result in parallel(lambda n: _track(given, output, n), todo, given.jobs, "tracks"):
+    for name, result in parallel(lambda n: _track(given, output, n, *files[n]), todo, given.jobs, "tracks"):
         if isinstance(result, Exception):
             failed[name] = str(result)
         else:
@@ -64,26 +74,6 @@ def _evaluate(given: argparse.Namespace) -> int:
     for name, why in failed.items():
         print(f"failed: {name}: {why}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def tracks(folder: Path) -> list[str]:
-    """Paths, relative to the folder, of all folders in it that hold audio; "." for itself.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder")
-    found = {path.parent for path in folder.rglob("*") if path.suffix.lower() in AUDIO}
-    if not found:
-        raise ValueError(f"no {' or '.join(AUDIO)} file in {folder} or below")
-    return sorted(path.relative_to(folder).as_posix() for path in found)
-
-
-def stems(folder: Path) -> dict[str, Path]:
-    """Audio files of a track by their name without suffix, sorted, but for the mixture."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO)
-    return {path.stem: path for path in files if path.stem != "mixture"}
 
 
 def load(files: Sequence[Path]) -> tuple[torch.Tensor, int]:
@@ -95,8 +85,8 @@ def load(files: Sequence[Path]) -> tuple[torch.Tensor, int]:
     signals, rate = [], 0
     for path in files:
         # float32 holds up to 24 bits exactly, at half the memory.
-        exact = soundfile.info(path).subtype in ("PCM_16", "PCM_24", "PCM_U8", "PCM_S8", "FLOAT")
-        signal, its_rate = soundfile.read(path, dtype="float32" if exact else "float64", always_2d=True)
+        wide = path.suffix.lower() == ".wav" and soundfile.info(path).subtype in ("PCM_32", "DOUBLE")
+        signal, its_rate = audio.read(path, "float64" if wide else "float32")
         rate = rate or its_rate
         if its_rate != rate:
             raise ValueError(f"{path} has {its_rate} samples per second and {files[0]} {rate}")
@@ -107,49 +97,52 @@ def load(files: Sequence[Path]) -> tuple[torch.Tensor, int]:
     return torch.stack([s.double() if wide else s for s in signals]), rate
 
 
-def _track(given: argparse.Namespace, output: Path, name: str) -> dict:
+def _track(given: argparse.Namespace, output: Path, name: str, known: Files, made: Files) -> dict:
     """Evaluates one track and writes its JSON, which it returns."""
-    targets = _targets(given, name)
-    state = _state(given, name)
-    references, rate = load([stems(given.references / name)[t] for t in targets])
-    estimates, estimate_rate = load([stems(given.estimates / name)[t] for t in targets])
-    validate(references, estimates, rate, estimate_rate=estimate_rate, pad=given.pad, track=name)
-    scores = bss_eval(
-        references, estimates, rate, given.window, given.hop,
-        silent=given.silent, pad=given.pad, cache=given.cache, track=name,
-    )  # fmt: skip
-    report = museval_io.to_json(scores, targets) | {"mss_core": state | _notes(scores)}
+    targets = _targets(given, known, made)
+    true, rate = load([known[target] for target in targets])
+    estimates, estimate_rate = load([made[target] for target in targets])
+    try:
+        validate(true, estimates, rate, estimate_rate=estimate_rate, pad=given.pad, track=name)
+        scores = bss_eval(
+            true, estimates, rate, given.window, given.hop,
+            silent=given.silent, pad=given.pad, cache=given.cache, track=name,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(str(error).replace("pad=True", "--pad").replace("silent='drop'", "--silent drop")) from None
+    report = museval_io.to_json(scores, targets) | {"mss_core": _state(given, known, made) | _notes(scores, targets)}
     museval_io.write(_path(output, name), report)
     return report
 
 
-def _targets(given: argparse.Namespace, name: str) -> list[str]:
+def _targets(given: argparse.Namespace, known: Files, made: Files) -> list[str]:
     """Names of the sources to evaluate, the same in references and estimates."""
-    known, made = stems(given.references / name), stems(given.estimates / name)
     if given.targets:
         for target in given.targets:
             for folder, files in ((given.references, known), (given.estimates, made)):
                 if target not in files:
-                    raise ValueError(f"no {target} in {folder / name}, only {', '.join(files)}")
+                    raise ValueError(f"no {target} in {folder}, only {', '.join(files)}")
         return list(given.targets)
     if set(known) != set(made):
         odd = sorted(set(known) ^ set(made))
         raise ValueError(
             f"references and estimates differ in {', '.join(odd)}; the set of sources changes "
-            "every score, so name those to evaluate with --targets"
+            "every score, so name those to evaluate with --targets (the estimates are "
+            f"{', '.join(path.name for path in made.values())}; --pattern says how they are named)"
         )
     return list(known)
 
 
-def _notes(scores: BssEval) -> dict:
-    return {"dropped": scores.dropped, "ill_conditioned": scores.ill_conditioned}
+def _notes(scores: BssEval, targets: list[str]) -> dict:
+    perfect = [target for target, frames in zip(targets, np.isposinf(scores.sdr), strict=True) if frames.any()]
+    return {"dropped": scores.dropped, "ill_conditioned": scores.ill_conditioned, "perfect": perfect}
 
 
-def _state(given: argparse.Namespace, name: str) -> dict[str, str]:
+def _state(given: argparse.Namespace, *sides: Files) -> dict[str, str]:
     """What a result depends on, as a hash: settings, and names, sizes and times of the files."""
     what: list = [given.window, given.hop, given.silent, given.pad, given.targets]
-    for folder in (given.references / name, given.estimates / name):
-        for stem, path in stems(folder).items():
+    for files in sides:
+        for stem, path in files.items():
             stat = path.stat()
             what.append((stem, path.suffix, stat.st_size, stat.st_mtime_ns))
     return {"inputs": hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}
@@ -195,7 +188,37 @@ def _summary(output: Path, names: list[str], reports: dict[str, dict], given: ar
     if any(flags.values()):
         print("ill-conditioned (rounding may move ISR, SIR and SAR by more than 1e-6 dB):")
         print(*(f"  {name}" for name in names if flags[name]), sep="\n")
+    for name in names:
+        if perfect := reports[name]["mss_core"].get("perfect"):
+            print(
+                f"perfect: {name}: {', '.join(perfect)} (no error in some frames: their SDR is infinite and left out)"
+            )
     print(f"written: {output / 'scores.csv'}")
+    if given.table:
+        _collect(given, by_track.drop(columns="ill_conditioned"))
+
+
+def _collect(given: argparse.Namespace, by_track: pd.DataFrame) -> None:
+    """Add the scores of tracks to a table of several methods, in which they take the place of older ones."""
+    label = given.label or given.estimates.resolve().name
+    rows = pd.DataFrame({"method": label, "seed": 0, **by_track[["track", "target", "metric", "score"]]})
+    table = given.table
+    if table.is_file():
+        older = pd.read_csv(table, dtype={"method": str, "track": str}, keep_default_na=False)
+        if list(older.columns) != list(rows.columns):
+            raise ValueError(f"--table {table}: its columns are not {', '.join(rows.columns)}; name another file")
+        rows = pd.concat([older[older["method"] != label].replace({"score": ""}, math.nan), rows])
+    table.parent.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(table, index=False)
+    methods = list(dict.fromkeys(rows["method"]))
+    print(f"written: {table} ({', '.join(methods)})")
+    if len(methods) > 1:
+        quoted = shlex.quote(str(table)), shlex.quote(methods[0])
+        print(
+            "compare: python -m reports {} --factor method --reference {} --metric SDR --test item_means".format(
+                *quoted
+            )
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -216,6 +239,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--silent", choices=("raise", "drop"), default="raise", help=silent)
     add("--pad", action="store_true", help="cut or zero-pad estimates to the references' length")
     add("--cache", type=Path, help="folder that keeps the references' side between calls")
+    add(
+        "--pattern",
+        default="",
+        help=f"how estimates are named below ESTIMATES, without suffix, such as {PATTERNS[2]!r}",
+    )
+    add("--table", type=Path, help="add the tracks' scores to this CSV of several methods, for python -m reports")
+    add("--label", help="name of the method in --table (default: the name of ESTIMATES)")
     add("--jobs", type=int, default=1, help="tracks at a time, one core each (default: 1)")
     return parser
 

@@ -82,12 +82,15 @@ SUFFIXES = {
 
 
 def known_metric(name: str, own: Mapping[str, Metric] | None = None) -> Metric | None:
-    """The metric of that name, or of a name made of one, with its label; None where nobody declared it.
+    """The metric of that name, or of a name made of one, with its label; None where nobody declared it. A measure of
+    sound may be spelled in capitals, as museval does; a share may not, which others print in percent.
 
-    >>> known_metric("si_sdr_improvement").label, known_metric("width")
-    ('SI-SDR improvement', None)
+    >>> known_metric("si_sdr_improvement").label, known_metric("width"), known_metric("SDR").unit
+    ('SI-SDR improvement', None, 'dB')
     """
     metric = {**METRICS, **(own or {})}.get(name)
+    if metric is None and (lower := METRICS.get(name.lower())) and lower.unit != "points":
+        metric = lower
     if metric is not None:
         return metric if metric.label else replace(metric, label=name)
     for suffix, words in SUFFIXES.items():

@@ -118,7 +118,7 @@ def test_failures_name_the_track_and_spare_the_others(folders, capsys):
     assert "failed: test/B:" in errors and "drums.wav has (time, channel)" in errors
     assert "failed: test/C: no folder" in errors
     assert run(folders, "--silent", "drop") == 1
-    assert "test/A" not in capsys.readouterr().err
+    assert "failed: test/A" not in capsys.readouterr().err
     table = pd.read_csv(folders / "scores" / "scores.csv")
     assert table[(table.track == "test/A") & (table.target == "bass")]["score"].isna().all()
 
@@ -136,7 +136,7 @@ def test_folders_without_audio_are_refused(tmp_path, capsys):
     assert main([str(tmp_path / "none"), str(tmp_path)]) == 1
     assert "none is no folder" in capsys.readouterr().err
     assert main([str(tmp_path), str(tmp_path)]) == 1
-    assert "no .wav or .flac file in" in capsys.readouterr().err
+    assert "no .wav, .flac, .ogg or .mp3 file in" in capsys.readouterr().err
 
 
 def test_as_a_command_and_without_museval(folders):
