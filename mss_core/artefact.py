@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mss_core import models
+from mss_core import disk, models
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,12 +24,12 @@ Score = tuple[str, str, str, str, float]
 
 def write_json(out: Path, name: str, content: Any) -> None:
     """Write ``content`` as the JSON file ``name`` of an artefact."""
-    (out / name).write_text(json.dumps(content), encoding="utf-8")
+    disk.write(out / name, json.dumps(content).encode())
 
 
 def read_json(directory: Path, name: str) -> Any:
     """What :func:`write_json` wrote."""
-    return json.loads((directory / name).read_text(encoding="utf-8"))
+    return json.loads(disk.read(directory / name))
 
 
 def table(rows: Iterable[Score]) -> pd.DataFrame:

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 import threading
-import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mss_core import disk
 from mss_core.disk import patiently
 
 
@@ -34,17 +31,16 @@ class Claim:
 
     def __init__(self, path: Path, seconds: float = 60.0, poll: float = 0.2) -> None:
         self.path, self.seconds, self.poll = path, seconds, poll
-        self.owner = uuid.uuid4().hex
-        self._stop = threading.Event()
+        self.owner = disk.token()
         self._lost = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._end_renewals: Callable[[], None] = lambda: None
         self._seen: tuple[str, int] | None = None
         self._seen_at = 0.0
 
     def __enter__(self) -> Claim:
-        begun = time.monotonic()
+        begun = disk.monotonic()
         while not self.acquire():  # the longer it takes, the less often it is asked: many may wait for one
-            time.sleep(max(self.poll, min((time.monotonic() - begun) / 10, self.seconds / 12)))
+            disk.sleep(max(self.poll, min((disk.monotonic() - begun) / 10, self.seconds / 12)))
         return self
 
     def __exit__(
@@ -58,20 +54,17 @@ class Claim:
             if self._is_stale():
                 self._take_away()
             return False
-        self._thread = threading.Thread(target=self._renew, name="claim", daemon=True)
-        self._thread.start()
+        self._end_renewals = disk.every(self.seconds / 6, self._renew)
         return True
 
     def release(self) -> None:
         """Give the claim back, if it is still ours; afterwards ``lost`` says whether it was."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._end_renewals()
         with contextlib.suppress(OSError):  # it cannot be read or removed: it is not renewed any more, and ages
             if not self._is_ours():
                 self._lost.set()
             if not self.lost:
-                patiently(self.path.unlink)
+                patiently(disk.unlink, self.path)
 
     @property
     def lost(self) -> bool:
@@ -86,7 +79,7 @@ class Claim:
             first = first or seen
             if seen is not None and (seen != first or alive(content)):
                 return False
-            time.sleep(self.poll)
+            disk.sleep(self.poll)
         return True
 
     def check(self) -> None:
@@ -100,18 +93,18 @@ class Claim:
         return _read(self.path)
 
     def _create(self) -> bool:
-        me = {"owner": self.owner, "host": socket.gethostname(), **this_process()}
+        me = {"owner": self.owner, "host": disk.hostname(), **this_process()}
         try:
-            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            file = disk.opened(self.path, "xb")
         except FileExistsError:
             return False
         try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(me, file)
-                file.flush()
-                os.fsync(file.fileno())
+            with file:
+                file.write(json.dumps(me).encode())
+                disk.sync(file)
         except OSError:  # a full disk: an empty claim would only make others wait
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                disk.unlink(self.path)
             raise
         return True
 
@@ -126,34 +119,35 @@ class Claim:
             self._seen = seen
             return True
         if seen != self._seen:
-            self._seen, self._seen_at = seen, time.monotonic()
-        return time.monotonic() - self._seen_at > self.seconds
+            self._seen, self._seen_at = seen, disk.monotonic()
+        return disk.monotonic() - self._seen_at > self.seconds
 
     def _take_away(self) -> None:
         """Rename a stale claim away. If what was moved is not what was seen to be stale, put it back."""
         aside = self.path.with_name(f"{self.path.name}.{self.owner}")
         try:
-            self.path.rename(aside)
+            disk.rename(self.path, aside)
         except FileNotFoundError:
             return
         if _stamp(aside) != self._seen:
             with contextlib.suppress(OSError):  # somebody has a new one, or the disk has no links: its owner will see
-                os.link(aside, self.path)
-        aside.unlink(missing_ok=True)
+                disk.link(aside, self.path)
+        with contextlib.suppress(FileNotFoundError):
+            disk.unlink(aside)
 
-    def _renew(self) -> None:
-        while not self._stop.wait(self.seconds / 6):
-            with contextlib.suppress(OSError):
-                if not self._is_ours():
-                    self._lost.set()
-                    return
-                os.utime(self.path)
+    def _renew(self) -> bool:
+        with contextlib.suppress(OSError):
+            if not self._is_ours():
+                self._lost.set()
+            else:
+                disk.touch(self.path)
+        return not self.lost
 
 
 def _read(path: Path) -> dict[str, Any]:
     """A claim's content; empty where there is none, or one not written to its end. OSError where it cannot be read."""
     try:
-        content = json.loads(patiently(path.read_text))
+        content = json.loads(patiently(disk.read, path))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -163,7 +157,7 @@ def _stamp(path: Path) -> tuple[str, int] | None:
     """Owner and time stamp of a claim file; None where there is none."""
     owner = str(_read(path).get("owner"))
     try:
-        return owner, patiently(path.stat).st_mtime_ns
+        return owner, patiently(disk.status, path).st_mtime_ns
     except FileNotFoundError:
         return None
 
@@ -173,7 +167,8 @@ def _stamp(path: Path) -> tuple[str, int] | None:
 
 def this_process() -> dict[str, Any]:
     """What others may know this process by; ``alive`` reads it."""
-    return {"machine": machine(), "pid": os.getpid(), "started": started(os.getpid()), "uid": os.getuid()}
+    pid = disk.pid()
+    return {"machine": disk.machine(), "pid": pid, "started": disk.started(pid), "uid": disk.uid()}
 
 
 def alive(process: Mapping[str, Any]) -> bool | None:
@@ -181,37 +176,6 @@ def alive(process: Mapping[str, Any]) -> bool | None:
 
     Only this user's processes on this machine are looked at: systems may hide the others (``hidepid``).
     """
-    if process.get("machine") != machine() or process.get("uid") != os.getuid() or "pid" not in process:
+    if process.get("machine") != disk.machine() or process.get("uid") != disk.uid() or "pid" not in process:
         return None
-    return started(process["pid"]) == process.get("started")
-
-
-def machine() -> str:
-    """What process numbers are valid in: this host since it was started, and this container."""
-    parts = [socket.gethostname()]
-    try:
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    except OSError:  # no /proc on this system; two machines may have one name
-        parts.append(f"{uuid.getnode():012x}")
-    with contextlib.suppress(OSError):
-        parts.append(os.readlink("/proc/self/ns/pid"))
-    return " ".join(parts)
-
-
-def started(pid: int) -> str | None:
-    """The start time of a process on this machine (so that a reused number is not mistaken), or None if gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except PermissionError:
-        return "alive"
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
-            return None
-        try:  # no /proc on this system
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return None
-        except PermissionError:
-            pass
-        return "alive"
-    return None if fields[0] == "Z" else fields[19]
+    return disk.started(process["pid"]) == process.get("started")

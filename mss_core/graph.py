@@ -19,15 +19,12 @@ import functools
 import hashlib
 import inspect
 import json
-import os
-import time
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mss_core import disk
 from mss_core.claim import Claim
-from mss_core.disk import force_out
 
 HISTORY = "history.jsonl"
 WORK = ".work"
@@ -188,16 +185,16 @@ class Clock:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.before = float(path.read_text())
+            self.before = float(disk.read(path))
         except (FileNotFoundError, ValueError):
             self.before = 0.0
-        self.start = time.monotonic()
+        self.start = disk.monotonic()
 
     def total(self) -> float:
-        return self.before + time.monotonic() - self.start
+        return self.before + disk.monotonic() - self.start
 
     def save(self) -> None:
-        write_atomically(self.path, repr(self.total()).encode(), sync=False)
+        disk.write_atomically(self.path, repr(self.total()).encode(), durable=False)
 
 
 @dataclasses.dataclass
@@ -234,7 +231,8 @@ class Context:
         """Scratch directory of this stage: survives a crash, is not part of the artefact."""
         assert self.out is not None
         folder = self.out / WORK
-        folder.mkdir(exist_ok=True)  # not its parents: a worker that lost its claim has nowhere to write
+        with contextlib.suppress(FileExistsError):
+            disk.mkdir(folder)  # not its parents: a worker that lost its claim has nowhere to write
         return folder
 
     @property
@@ -252,8 +250,8 @@ class Context:
         row: dict[str, Any] = {"step": step, "total": total, **metrics}
         if self.out is not None:
             self.guard()
-            with open(self.out / HISTORY, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            with disk.opened(self.out / HISTORY, "ab") as file:
+                file.write(json.dumps(row).encode() + b"\n")
             if self.clock is not None:
                 self.clock.save()
         if self.listen is not None:
@@ -261,17 +259,17 @@ class Context:
 
     def rewind(self, step: int) -> None:
         """Drop history rows after ``step``: what a resumed stage is about to report again."""
-        if self.out is None or not (self.out / HISTORY).exists():
+        if self.out is None or not disk.exists(self.out / HISTORY):
             return
         kept = [row for row in read_history(self.out) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in kept)
-        write_atomically(self.out / HISTORY, text.encode())
+        disk.write_atomically(self.out / HISTORY, text.encode())
 
 
 def read_history(directory: Path) -> list[dict[str, Any]]:
     """The rows a stage has reported; a half-written last line is left out."""
     try:
-        text = (directory / HISTORY).read_text(encoding="utf-8")
+        text = disk.read(directory / HISTORY).decode()
     except FileNotFoundError:
         return []
     rows = []
@@ -283,31 +281,6 @@ def read_history(directory: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def write_atomically(path: Path, content: bytes, sync: bool = True) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part; with ``sync``, so that the new one
-    outlasts a loss of power."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    if sync:
-        force_out(path.parent)
-
-
-def checksum(path: Path) -> str:
-    """sha256 (hex) of a file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def listing(folder: Path) -> list[str]:
     """The files of an artefact by their names below ``folder``, sorted. The scratch folder is left out, and what a file
     server keeps of files that are deleted while they are open (``.nfs...``).
@@ -315,15 +288,8 @@ def listing(folder: Path) -> list[str]:
     Raises OSError where a folder cannot be read, which a glob would pass over.
     """
 
-    def refuse(error: OSError) -> None:
-        raise error
-
-    names: list[str] = []
-    for path, folders, files in os.walk(folder, onerror=refuse):
-        if Path(path) == folder and WORK in folders:
-            folders.remove(WORK)
-        names += (os.path.relpath(os.path.join(path, name), folder) for name in files if not name.startswith(".nfs"))
-    return sorted(names)
+    files = disk.walk(folder, without={folder / WORK})
+    return sorted(str(path.relative_to(folder)) for path in files if not path.name.startswith(".nfs"))
 
 
 def unlisted(folder: Path, listed: Collection[str]) -> str | None:

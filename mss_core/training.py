@@ -10,7 +10,6 @@ from __future__ import annotations
 import bisect
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mss_core import disk
 from mss_core.errors import choose
 from mss_core.graph import Context, Stopped
 
@@ -307,7 +307,7 @@ def _load(checkpoint: Path, ctx: Context) -> dict[str, Any] | None:
 
 def _tick(ctx: Context, step: int, total: int) -> None:
     """Show how far a stage is between two reports; only the progress display reads it."""
-    (ctx.work / "step").write_text(f"{step} {total}")
+    disk.write(ctx.work / "step", f"{step} {total}".encode())
     if ctx.clock is not None:
         ctx.clock.save()
 
@@ -326,9 +326,4 @@ def _set_generators(states: dict[str, Tensor], device: str) -> None:
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    disk.write_atomically(path, lambda file: torch.save(content, file))

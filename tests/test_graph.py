@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mss_core import disk
 from mss_core.claim import Claim, ClaimLost
 from mss_core.graph import Context, Stage, digest, module_of, plain, read_history, walk
 from mss_core.store import MANIFEST, StageFailed, Store, materialize, run_stage
@@ -289,17 +290,17 @@ def silent(*, out: Path, ctx: Context) -> None:
 @pytest.mark.parametrize("place", ["", "songs"])
 def test_a_folder_that_cannot_be_listed_is_not_committed_in_part(store: Store, place: str, monkeypatch) -> None:
     """As an expired ticket of a network file system does: what could not be listed would be left without a checksum."""
-    scan, refused = os.scandir, []
+    listed, refused = disk.names, []
 
-    def scandir(path="."):
+    def names(path: Path) -> list[str]:
         if ".partial" in str(path) and str(path).endswith(place or ".partial") and committing:
             refused.append(path)
             raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
+        return listed(path)
 
     committing: list[bool] = []
     commit = Store.commit
-    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(disk, "names", names)
     monkeypatch.setattr(Store, "commit", lambda *a, **k: (committing.append(True), commit(*a, **k))[1])
     with pytest.raises(StageFailed, match="PermissionError"):
         run_stage(Stage(nested), store, Context())

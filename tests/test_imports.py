@@ -29,15 +29,15 @@ ALLOWED: dict[str, set[str]] = {
     "apply": {"audio"},
     "pictures": {"audio"},
     "models": {"audio", "errors", "names"},
-    "artefact": {"audio", "models", "pictures"},
-    "training": {"errors", "graph"},
-    "data": {"artefact", "audio", "errors", "folders", "names", "graph", "runtime"},
+    "artefact": {"audio", "disk", "models", "pictures"},
+    "training": {"disk", "errors", "graph"},
+    "data": {"artefact", "audio", "disk", "errors", "folders", "names", "graph", "runtime"},
     "classifiers": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
 }
-TOOLBOX = set(ALLOWED) - {"claim", "disk", "recipe", "store"}
+TOOLBOX = set(ALLOWED) - {"claim", "recipe", "store"}
 ALLOWED["stages"] = TOOLBOX
 ALLOWED["systems"] = TOOLBOX | {"recipe", "stages"}
-ALLOWED["study"] = {"artefact", "claim", "data", "errors", "graph", "recipe", "runtime", "store", "training"}
+ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "graph", "recipe", "runtime", "store", "training"}
 ONLY_IN = {
     "ray": {"mss_core/study/execution/stages_on_ray.py", "mss_core/study/search/on_ray.py"},
     "optuna": {

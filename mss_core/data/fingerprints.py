@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from mss_core.data.items import REMARKS, Survey
+from mss_core.disk import checksum, write_atomically
 from mss_core.folders import plain
-from mss_core.graph import checksum, write_atomically
 
 
 class Fingerprints:

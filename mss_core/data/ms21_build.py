@@ -45,8 +45,9 @@ from mss_core.data.ms21_annotation import (
     statistics,
 )
 from mss_core.data.packed import in_order
+from mss_core.disk import write_atomically
 from mss_core.errors import choose
-from mss_core.graph import digest, write_atomically
+from mss_core.graph import digest
 
 INSTRUMENTS = ("in-the-mix", "normalised")
 BLEEDING = ("keep", "drop")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from mss_core import audio
+from mss_core import audio, disk
 from mss_core.artefact import note, write_notes
 from mss_core.data import pieces
 from mss_core.data.files import cores, progress, reason
@@ -182,7 +181,7 @@ def pack(
     one per core where it is not given. Raises ValueError where a split has nothing left, OSError where the finished
     files do not hold the samples that were decoded.
     """
-    attempt = uuid.uuid4().hex[:12]
+    attempt = disk.token()[:12]
     records = _decode_all(found, rows, samplerate, attempt, ctx, workers or cores())
     pieces.join(records, rows, attempt, ctx.work, out)
     items = [
@@ -199,7 +198,7 @@ def pack(
         "single_label": found.single_label,
         "items": [asdict(item) for item in items],
     }
-    (out / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    disk.write(out / "index.json", json.dumps(index).encode())
     write_notes(out, [note(told.kind, told.text, told.items) for told in notes])
 
 
@@ -232,21 +231,21 @@ def _decode_all(
     total, offset = len(found.items), 0
     decode = partial(_decode, rows=rows, samplerate=samplerate)
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(open(pieces.journal(work, attempt), "x", encoding="utf-8"))
-        files = {row: stack.enter_context(open(pieces.piece(work, row, attempt), "xb")) for row in rows}
+        log = stack.enter_context(disk.opened(pieces.journal(work, attempt), "xb"))
+        files = {row: stack.enter_context(disk.opened(pieces.piece(work, row, attempt), "xb")) for row in rows}
         show = stack.enter_context(progress("packing", total))
-        log.writelines(json.dumps(line) + "\n" for line in ({"task": task}, *records))
+        log.writelines(json.dumps(line).encode() + b"\n" for line in ({"task": task}, *records))
         log.flush()
         pieces.drop_unused(work, rows, {attempt, *(record["attempt"] for record in records)}, attempt)
         todo = found.items[len(records) :]
         for number, (record, samples) in enumerate(in_order(decode, todo, workers), len(records) + 1):
             ctx.guard()
             for row, values in samples.items():
-                values.tofile(files[row])
+                files[row].write(values.tobytes())
                 files[row].flush()
             records.append({**record, "attempt": attempt, "offset": offset})
             offset += record["length"]
-            log.write(json.dumps(records[-1]) + "\n")
+            log.write(json.dumps(records[-1]).encode() + b"\n")
             log.flush()
             show(number)
             if number % 10 == 0 or number == total:

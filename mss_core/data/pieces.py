@@ -12,10 +12,16 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mss_core import disk
+
+BLOCK = 2**24
+"""Bytes that are copied at a time."""
 
 Record = dict[str, Any]
 """What is known of a decoded item, among it ``attempt`` and ``offset`` (samples), which say where its samples lie."""
@@ -38,15 +44,16 @@ def digest_of(samples: Iterable[np.ndarray]) -> str:
 
 def recover(task: str, work: Path, rows: tuple[str, ...]) -> list[Record]:
     """The records of the attempt that got farthest with this task, as far as their samples are there."""
-    return max((_intact(path, task, work, rows) for path in work.glob(journal(work, "*").name)), key=len, default=[])
+    journals = [path for path in disk.entries(work) if fnmatch(path.name, journal(work, "*").name)]
+    return max((_intact(path, task, work, rows) for path in journals), key=len, default=[])
 
 
 def drop_unused(work: Path, rows: tuple[str, ...], attempts: Iterable[str], own: str) -> None:
     """Delete other journals than ``own`` and the pieces of other attempts than those given."""
     kept = {journal(work, own), *(piece(work, row, attempt) for row in rows for attempt in attempts)}
-    for path in [*work.glob("packed*.jsonl"), *work.glob("*.i16")]:
-        if path not in kept:
-            path.unlink(missing_ok=True)
+    for path in disk.entries(work):
+        if path.suffix in (".jsonl", ".i16") and path not in kept:
+            disk.remove(path)
 
 
 def join(records: list[Record], rows: tuple[str, ...], own: str, work: Path, out: Path) -> None:
@@ -63,14 +70,16 @@ def join(records: list[Record], rows: tuple[str, ...], own: str, work: Path, out
     files = [out / f"{row}.i16" for row in rows]
     for row, path in zip(rows, files, strict=True):
         if set(lengths) <= {own}:
-            piece(work, row, own).rename(path)
+            disk.rename(piece(work, row, own), path)
         else:  # an earlier attempt may still write to its own pieces, so they are copied
-            with open(path, "wb") as file:
+            with disk.opened(path, "wb") as file:
                 for attempt, length in lengths.items():
-                    if length:
-                        np.memmap(piece(work, row, attempt), np.int16, "r", shape=(length,)).tofile(file)
-        if path.stat().st_size != 2 * start:
-            raise OSError(f"{path.name} has {path.stat().st_size} bytes where {2 * start} were decoded")
+                    with disk.opened(piece(work, row, attempt)) as source:
+                        for first in range(0, 2 * length, BLOCK):
+                            file.write(source.read(min(BLOCK, 2 * length - first)))
+        size = disk.status(path).st_size
+        if size != 2 * start:
+            raise OSError(f"{path.name} has {size} bytes where {2 * start} were decoded")
     for record in records:
         if not record["skipped"] and _content(files, record["start"], record["length"]) != record["content"]:
             raise OSError(f"{record['name']}: the samples on disk are not the ones that were decoded")
@@ -80,7 +89,7 @@ def _intact(path: Path, task: str, work: Path, rows: tuple[str, ...]) -> list[Re
     """The records of a journal of this task, up to the first whose line is torn or whose samples are not there."""
     records: list[Record] = []
     with contextlib.suppress(FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        head, *lines = path.read_text(encoding="utf-8").splitlines() or ["{}"]
+        head, *lines = disk.read(path).decode().splitlines() or ["{}"]
         if json.loads(head).get("task") != task:
             return []
         for line in lines:
@@ -94,4 +103,9 @@ def _intact(path: Path, task: str, work: Path, rows: tuple[str, ...]) -> list[Re
 
 def _content(files: Iterable[Path], first: int, length: int) -> str:
     """``digest_of`` the same ``length`` samples, from ``first`` on, of several files."""
-    return digest_of(np.fromfile(file, np.int16, length, offset=2 * first) for file in files)
+    found = hashlib.sha256()
+    for path in files:
+        with disk.opened(path) as file:
+            file.seek(2 * first)
+            found.update(file.read(2 * length))
+    return found.hexdigest()

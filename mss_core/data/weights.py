@@ -16,7 +16,7 @@ import torch
 from mss_core.data.config import WeightSet
 from mss_core.data.files import reason
 from mss_core.data.items import Item, Sound, Survey
-from mss_core.graph import checksum
+from mss_core.disk import checksum
 
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".tar")
 _TYPES = {

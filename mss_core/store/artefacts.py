@@ -16,30 +16,16 @@ import dataclasses
 import errno
 import json
 import os
-import shutil
-import socket
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mss_core import disk
 from mss_core.claim import Claim, ClaimLost
-from mss_core.disk import PAUSES, force_out, passes
-from mss_core.graph import (
-    HISTORY,
-    WORK,
-    Clock,
-    Context,
-    Stage,
-    Stopped,
-    checksum,
-    listing,
-    module_of,
-    package,
-    plain,
-    write_atomically,
-)
+from mss_core.disk import PAUSES, passes
+from mss_core.graph import HISTORY, WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
 from mss_core.store.manifest import MANIFEST, damaged_file, read_manifest, sealed
 
 TAKEOVERS = 3
@@ -71,7 +57,8 @@ class Store:
 
     def partials(self, stage: Stage) -> list[Path]:
         """What attempts have left, the last one first."""
-        found = (self.root / stage.name).glob(f"{stage.key}.*partial")
+        entries = disk.entries(self.root / stage.name)
+        found = [path for path in entries if path.name.startswith(f"{stage.key}.") and path.name.endswith("partial")]
         return sorted(found, key=_changed, reverse=True)
 
     def log(self, stage: Stage) -> Path:
@@ -95,7 +82,8 @@ class Store:
 
     def present(self, stage: Stage) -> bool:
         """Whether there is something with the name of a stage's artefact and a manifest, whole or not."""
-        return os.path.lexists(self.directory(stage) / MANIFEST) or self.directory(stage).is_symlink()
+        directory = self.directory(stage)
+        return disk.exists(directory / MANIFEST, follow=False) or disk.is_link(directory)
 
     def get(self, stage: Stage) -> Path | None:
         """The artefact's directory, verified; None where it is absent. A damaged one is set aside first."""
@@ -110,9 +98,9 @@ class Store:
     def set_aside(self, stage: Stage) -> Path:
         """Move a damaged artefact out of the way, keeping it for whoever wants to look."""
         directory = self.directory(stage)
-        target = directory.with_name(f"{stage.key}.damaged-{time.time_ns():x}")
+        target = directory.with_name(f"{stage.key}.damaged-{int(disk.wall() * 1e9):x}")
         with contextlib.suppress(FileNotFoundError):
-            directory.rename(target)
+            disk.rename(directory, target)
         return target
 
     def checkpoint_time(self, stage: Stage) -> int:
@@ -120,32 +108,33 @@ class Store:
         times = [0]
         for partial in self.partials(stage):
             with contextlib.suppress(OSError):
-                times.append((partial / WORK / "checkpoint.pt").stat().st_mtime_ns)
+                times.append(disk.status(partial / WORK / "checkpoint.pt").st_mtime_ns)
         return max(times)
 
     def begin(self, stage: Stage, claim: Claim | None = None) -> Path:
         """The partial directory to work in, renamed from an earlier attempt's where there is one."""
         directory, partial = self.directory(stage), self.partial(stage, claim)
         left = self.partials(stage)
-        if directory.is_dir() and not self.present(stage):
+        if disk.is_folder(directory) and not self.present(stage):
             left.insert(0, directory)  # a move that was cut short: the work is all there, so go on from it
         for earlier in left:
-            if earlier != partial and not partial.exists():
+            if earlier != partial and not disk.exists(partial):
                 with contextlib.suppress(FileNotFoundError):
-                    earlier.rename(partial)
+                    disk.rename(earlier, partial)
             elif earlier != partial:
-                shutil.rmtree(earlier, ignore_errors=True)
-        partial.mkdir(parents=True, exist_ok=True)
-        (partial / WORK).mkdir(exist_ok=True)
+                _clear(earlier)
+        disk.make_folder(partial / WORK)
         # Results are written anew. Files that an earlier owner may still hold open must not be the ones written to.
         # What a file server keeps of those until they are closed (``.nfs...``) can be neither removed nor mistaken.
-        for path in [*partial.iterdir(), *(partial / WORK).glob("*.tmp")]:
-            if path.is_dir() and path.name != WORK:
-                shutil.rmtree(path, ignore_errors=True)
-                if path.exists() and listing(path):
-                    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
-            elif path.is_file() and path.name != HISTORY and not path.name.startswith(".nfs"):
-                path.unlink()
+        scratch = [path for path in disk.entries(partial / WORK) if path.suffix == ".tmp"]
+        for path in [*disk.entries(partial), *scratch]:
+            if path.name in (WORK, HISTORY) or path.name.startswith(".nfs"):
+                continue
+            folder = disk.is_folder(path, follow=False)
+            if not folder:
+                disk.unlink(path)
+            elif _clear(path) and listing(path):
+                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
         return partial
 
     def commit(self, stage: Stage, facts: Mapping[str, Any], claim: Claim | None = None) -> Path:
@@ -161,10 +150,11 @@ class Store:
             raise ValueError(f"{stage.name} has left no file in its folder: there is nothing to keep")
         files = {}
         for name in names:
-            force_out(partial / name)
-            files[name] = {"sha256": checksum(partial / name), "size": (partial / name).stat().st_size}
+            disk.force_out(partial / name)
+            size = disk.status(partial / name).st_size
+            files[name] = {"sha256": disk.checksum(partial / name), "size": size}
         for folder in {(partial / name).parent for name in names}:
-            force_out(folder)
+            disk.force_out(folder)
         manifest = {
             "stage": stage.name,
             "key": stage.key,
@@ -174,12 +164,12 @@ class Store:
             "files": files,
             **facts,
         }
-        write_atomically(partial / MANIFEST, json.dumps(sealed(manifest), indent=1).encode())
+        disk.write_atomically(partial / MANIFEST, json.dumps(sealed(manifest), indent=1).encode())
         earlier = [path for path in self.partials(stage) if path != partial]
         if claim is not None:
             claim.check()  # after the look at what is there: a later owner's folder is not among it
         self._publish(stage, partial)
-        force_out(directory.parent)
+        disk.force_out(directory.parent)
         self.sweep(stage, [partial, *earlier])
         return directory
 
@@ -188,7 +178,7 @@ class Store:
         one's own, of a rename whose answer was lost."""
         for last in (False, True):
             try:
-                partial.rename(self.directory(stage))
+                disk.rename(partial, self.directory(stage))
                 return
             except OSError as error:
                 if self.get(stage) is not None:
@@ -199,8 +189,7 @@ class Store:
     def sweep(self, stage: Stage, partials: Iterable[Path]) -> None:
         """Remove what attempts at a committed stage have left: its scratch folder, and ``partials``."""
         for left in (self.directory(stage) / WORK, *partials):
-            if left.exists():
-                shutil.rmtree(left, ignore_errors=True)
+            _clear(left)
 
     def claim(self, stage: Stage) -> Claim:
         return Claim(self.root / stage.name / f"{stage.key}.claim", seconds=self.claim_seconds)
@@ -244,13 +233,13 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
             pause = next(pauses, None) if passes(failure.__cause__) else None
             if pause is None:
                 raise
-            time.sleep(pause)
+            disk.sleep(pause)
 
 
 def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
     claim = store.claim(stage)
     with _logged_failure(stage, store, claim):
-        (store.root / stage.name).mkdir(parents=True, exist_ok=True)
+        disk.make_folder(store.root / stage.name)
         with claim:
             found = store.get(stage)  # somebody may have finished it while we waited
             if found is None:
@@ -263,7 +252,7 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
                 return found
             clock = Clock(partial / WORK / "seconds")
             here = dataclasses.replace(ctx, out=partial, claim=claim, clock=clock)
-            if not here.checkpoint.exists():
+            if not disk.exists(here.checkpoint):
                 here.rewind(-1)
             arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
             stage.function(**arguments, out=partial, ctx=here)
@@ -272,11 +261,11 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
                 "finished": _now(),
                 "device": ctx.device,
                 "device_name": ctx.device_name,
-                "host": socket.gethostname(),
+                "host": disk.hostname(),
                 "environment": dict(ctx.environment),
             }
             done = store.commit(stage, facts, claim)
-            store.log(stage).unlink(missing_ok=True)
+            disk.remove(store.log(stage))
             return done
 
 
@@ -304,7 +293,7 @@ def _logged_failure(stage: Stage, store: Store, claim: Claim) -> Iterator[None]:
             raise ClaimLost(f"another worker took over {stage}") from error
         log = store.log(stage)
         with contextlib.suppress(OSError):  # the disk may be what failed
-            log.write_text(traceback.format_exc(), encoding="utf-8")
+            disk.write(log, traceback.format_exc().encode())
         raise StageFailed(stage, _in_short(error, store.root), log) from error
 
 
@@ -312,9 +301,17 @@ def _in_short(error: Exception, root: Path) -> str:
     """One line about an error; a full disk is named as such, whatever the library that met it made of it."""
     first = (str(error).splitlines() or [""])[0]
     with contextlib.suppress(OSError):
-        if getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(root).free < 2**16:
+        if getattr(error, "errno", None) == errno.ENOSPC or disk.free(root) < 2**16:
             return f"the disk of the store {root} is full ({type(error).__name__}: {first})"
     return f"{type(error).__name__}: {first}"
+
+
+def _clear(path: Path) -> bool:
+    """Remove what can be removed of a folder, and say whether something is left."""
+    with contextlib.suppress(OSError):
+        disk.remove(path)
+        return False
+    return True
 
 
 def _changed(partial: Path) -> float:
@@ -322,9 +319,9 @@ def _changed(partial: Path) -> float:
     times = [0.0]
     for path in (partial / WORK / "checkpoint.pt", partial / WORK, partial):
         with contextlib.suppress(OSError):
-            times.append(os.stat(path).st_mtime)
+            times.append(disk.status(path).st_mtime)
     return max(times)
 
 
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(disk.wall()))

@@ -15,15 +15,14 @@ import argparse
 import json
 import os
 import re
-import shutil
 import sys
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mss_core import disk
 from mss_core.graph import OURS, WORK, package
 from mss_core.store.drivers import living
 from mss_core.store.manifest import MANIFEST, SELF, damaged_file, read_manifest
@@ -58,8 +57,12 @@ def artefacts(root: Path) -> list[Artefact]:
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    for stage in sorted(path for path in root.iterdir() if path.is_dir() and path.name not in OTHERS):
-        yield from sorted(path for path in stage.iterdir() if path.is_dir() or path.is_symlink())
+    for stage in _stages(root):
+        yield from (path for path in disk.entries(stage) if disk.is_folder(path) or disk.is_link(path))
+
+
+def _stages(root: Path) -> list[Path]:
+    return [path for path in disk.entries(root) if path.name not in OTHERS and disk.is_folder(path)]
 
 
 def named(root: Path, held: list[Artefact]) -> dict[str, set[str]]:
@@ -73,9 +76,10 @@ def named(root: Path, held: list[Artefact]) -> dict[str, set[str]]:
             for upstream in inputs.get(key, ()):
                 name(upstream, study)
 
-    for study in sorted(path for path in root.glob("studies/*") if path.is_dir()):
-        for file in study.rglob("*.json"):
-            for key in set(KEY.findall(file.read_text(encoding="utf-8", errors="replace"))):
+    for study in filter(disk.is_folder, disk.entries(root / "studies")):
+        for file in disk.walk(study):
+            text = disk.read(file).decode(errors="replace") if file.suffix == ".json" else ""
+            for key in set(KEY.findall(text)):
                 name(key, study.name)
     return found
 
@@ -162,20 +166,21 @@ def prune(root: Path, delete: bool) -> int:
             f"a study is running on {root} ({', '.join(sorted(running))}): what it makes is named by no "
             "study until it ends; prune afterwards"
         )
-    if not any(root.glob("studies/*/study.json")):
+    if not any(disk.exists(study / "study.json") for study in disk.entries(root / "studies")):
         raise ValueError(f"{root}/studies names no study: everything would go. Delete the folder if you mean that")
     owners = named(root, artefacts(root))
     gone: list[tuple[Path, int]] = []
-    for stage in sorted(path for path in root.iterdir() if path.is_dir() and path.name not in OTHERS):
-        for path in sorted([*stage.iterdir(), *stage.glob(f"*/{WORK}")]):
+    for stage in _stages(root):
+        inside = disk.entries(stage)
+        for path in sorted([*inside, *(path / WORK for path in inside if disk.exists(path / WORK))]):
             key = (path.parent.name if path.name == WORK else path.name.removeprefix("."))[:64]
-            if path.name == WORK and not (KEY.fullmatch(path.parent.name) and path.with_name(MANIFEST).exists()):
+            if path.name == WORK and not (KEY.fullmatch(path.parent.name) and disk.exists(path.with_name(MANIFEST))):
                 continue
             dead = _is_left_over(path)
-            recent = time.time() - path.stat().st_mtime < 3600 and not path.is_dir()
+            recent = disk.wall() - disk.status(path, follow=False).st_mtime < 3600 and not disk.is_folder(path)
             if not KEY.fullmatch(key) or (owners.get(key) and ".damaged-" not in path.name and not dead) or recent:
                 continue
-            if (stage / f"{key}.claim").exists() and path.suffix != ".claim":
+            if disk.exists(stage / f"{key}.claim") and path.suffix != ".claim":
                 continue  # somebody may be at it
             gone.append((path, _on_disk(path)))
     for path, amount in gone:
@@ -195,17 +200,17 @@ def _is_left_over(path: Path) -> bool:
     beside or in a committed artefact."""
     if path.name.endswith(".pruned") or ".claim." in path.name or path.name == WORK:
         return True
-    return path.name.endswith(".partial") and (path.with_name(path.name[:64]) / MANIFEST).exists()
+    return path.name.endswith(".partial") and disk.exists(path.with_name(path.name[:64]) / MANIFEST)
 
 
 def _delete(path: Path) -> None:
-    if not path.is_dir() or path.is_symlink():
-        path.unlink()
-        return
     aside = path
-    if path.name != WORK and not path.name.endswith(".pruned"):  # a reader sees all of it or nothing
-        aside = path.rename(path.with_name(f".{path.name}.pruned"))
-    shutil.rmtree(aside)
+    if (
+        disk.is_folder(path, follow=False) and path.name != WORK and not path.name.endswith(".pruned")
+    ):  # a reader sees all of it or nothing
+        aside = path.with_name(f".{path.name}.pruned")
+        disk.rename(path, aside)
+    disk.remove(aside)
 
 
 def show(root: Path, start: str) -> int:
@@ -318,9 +323,8 @@ def _trials(folder: Path) -> str:
 
 
 def _on_disk(path: Path) -> int:
-    if not path.is_dir():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    files = disk.walk(path) if disk.is_folder(path, follow=False) else [path]
+    return sum(disk.status(file, follow=False).st_size for file in files)
 
 
 def _size(held: list[Artefact]) -> str:

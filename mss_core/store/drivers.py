@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
-import threading
-import uuid
+from collections.abc import Callable
 from pathlib import Path
 
+from mss_core import disk
 from mss_core.claim import Claim, alive, this_process
-from mss_core.graph import write_atomically
 
 SECONDS = 300.0
 """A driver on another machine counts as gone when its file was not touched for so long."""
@@ -29,14 +26,14 @@ class Driver:
 
     def __init__(self, root: Path, claim: Claim | None = None) -> None:
         self.root, self.claim = root, claim
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.name = f"{disk.hostname()}-{disk.pid()}-{disk.token()[:8]}"
         self.path = root / "drivers" / f"{self.name}.json"
-        self._stop = threading.Event()
+        self._end_touches: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps(this_process()).encode(), sync=False)
-        threading.Thread(target=self._touch, name="driver", daemon=True).start()
+        disk.make_folder(self.path.parent)
+        disk.write_atomically(self.path, json.dumps(this_process()).encode(), durable=False)
+        self._end_touches = disk.every(SECONDS / 10, self._touch)
 
     def check(self) -> None:
         """Raise ClaimLost where another driver has taken over what this one claims; called before every table."""
@@ -44,25 +41,26 @@ class Driver:
             self.claim.check()
 
     def stop(self) -> None:
-        self._stop.set()
+        self._end_touches()
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            disk.unlink(self.path)
 
     def _touch(self) -> None:
-        while not self._stop.wait(SECONDS / 10):
-            with contextlib.suppress(OSError):
-                os.utime(self.path)
+        with contextlib.suppress(OSError):
+            disk.touch(self.path)
 
 
 def living(root: Path) -> set[str]:
     """Names of the drivers that run on this store, this process among them. Files of dead ones are removed."""
     folder, found = root / "drivers", set[str]()
-    if not folder.is_dir():
+    if not disk.is_folder(folder):
         return found
     now = _clock(folder)
-    for path in folder.glob("*.json"):
+    for path in disk.entries(folder):
+        if path.suffix != ".json":
+            continue
         try:
-            who, touched = json.loads(path.read_text()), path.stat().st_mtime
+            who, touched = json.loads(disk.read(path)), disk.status(path).st_mtime
         except (OSError, ValueError):
             continue
         lives = alive(who)
@@ -70,16 +68,16 @@ def living(root: Path) -> set[str]:
             found.add(path.stem)
         elif lives is False or now - touched > 10 * SECONDS:
             with contextlib.suppress(OSError):
-                path.unlink()
+                disk.unlink(path)
     return found
 
 
 def _clock(folder: Path) -> float:
     """The time by the clock that stamps files there, which on a shared file system is not this machine's."""
-    probe = folder / f".{uuid.uuid4().hex}"
+    probe = folder / f".{disk.token()}"
     try:
-        probe.touch()
-        return probe.stat().st_mtime
+        disk.write(probe, b"")
+        return disk.status(probe).st_mtime
     finally:
         with contextlib.suppress(OSError):
-            probe.unlink()
+            disk.unlink(probe)

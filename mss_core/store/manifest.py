@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core.disk import patiently
-from mss_core.graph import checksum, unlisted
+from mss_core import disk
+from mss_core.disk import checksum, patiently
+from mss_core.graph import unlisted
 
 MANIFEST = "manifest.json"
 SELF = "self"
@@ -40,7 +41,7 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
     Raises OSError where the storage does not answer.
     """
     try:
-        content = json.loads(patiently((directory / MANIFEST).read_bytes))
+        content = json.loads(patiently(disk.read, directory / MANIFEST))
     except OSError as error:
         if error.errno not in BROKEN:
             raise
@@ -58,12 +59,12 @@ def damaged_file(directory: Path, manifest: Mapping[str, Any], known: dict[str, 
     try:
         for name, facts in manifest["files"].items():
             path = directory / name
-            status = patiently(path.stat)
+            status = patiently(disk.status, path)
             if status.st_size != facts["size"]:
                 return f"{name} has {status.st_size} bytes instead of {facts['size']}"
             version = (status.st_ino, status.st_size, status.st_ctime_ns)
             if known.get(str(path)) != version:
-                if patiently(lambda path=path: checksum(path)) != facts["sha256"]:  # type: ignore[misc]
+                if patiently(checksum, path) != facts["sha256"]:
                     return f"{name} has another checksum than its manifest"
                 known[str(path)] = version
         return unlisted(directory, {*manifest["files"], MANIFEST})

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from mss_core.artefact import read_examples, read_notes, read_scores
-from mss_core.graph import Stage, digest, plain, read_history, walk, write_atomically
+from mss_core.disk import write_atomically
+from mss_core.graph import Stage, digest, plain, read_history, walk
 from mss_core.recipe import flatten
 from mss_core.store import Store
 from mss_core.study.plan import Plan

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mss_core import disk
 from mss_core.claim import Claim
 from mss_core.errors import nearest
 from mss_core.graph import Context, walk
@@ -220,7 +221,7 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
     Other studies may share the store; this one's tables have one writer.
     """
     try:
-        store.root.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(store.root)
         claim = Claim(store.root / f".{title}.claim", seconds=store.claim_seconds)
         if not claim.acquire_or_refuse():
             holder = claim.holder()

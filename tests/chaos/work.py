@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mss_core import store, training
+from mss_core import disk, store, training
 from mss_core.graph import Context, Stage
 from mss_core.runtime import seeded
 from mss_core.training import Phase, TrainConfig, fit
@@ -202,11 +202,11 @@ def _arm() -> None:
 
         training._save = half
     elif place == "commit":
-        write = store.write_atomically
+        write = disk.write_atomically
 
-        def written(path: Path, content: bytes, sync: bool = True) -> None:
-            write(path, content, sync)
+        def written(path: Path, content: bytes, durable: bool = True) -> None:
+            write(path, content, durable)
             if path.name == store.MANIFEST and once():
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        store.write_atomically = written
+        disk.write_atomically = written

@@ -19,9 +19,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mss_core import disk
 from mss_core.claim import Claim, ClaimLost
 from mss_core.graph import WORK, Context, Stage, Stopped, read_history
-from mss_core.store import MANIFEST, StageFailed, Store, artefacts, run_stage
+from mss_core.store import MANIFEST, StageFailed, Store, run_stage
 from mss_core.study.run import run
 from mss_core.training import Phase, TrainConfig
 from tests.chaos.study import study
@@ -192,7 +193,7 @@ def test_a_full_disk_leaves_no_empty_claim(tmp_path: Path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mss_core.claim.os.fsync", full)
+    monkeypatch.setattr("mss_core.disk.sync", full)
     with pytest.raises(OSError, match="No space"):
         Claim(tmp_path / "key.claim").acquire()
     assert not list(tmp_path.iterdir())
@@ -478,14 +479,14 @@ def test_a_claim_that_cannot_be_read_is_not_lost(tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr("mss_core.disk.PAUSES", (0.0,))
     owner = Claim(tmp_path / "key.claim")
     assert owner.acquire()
-    read, answers = Path.read_text, iter([True, False])
+    read, answers = disk.read, iter([True, False])
 
-    def stale(path: Path, *given, **more) -> str:
+    def stale(path: Path) -> bytes:
         if path == owner.path and next(answers, False):
             raise OSError(116, "Stale file handle")
-        return read(path, *given, **more)
+        return read(path)
 
-    monkeypatch.setattr(Path, "read_text", stale)
+    monkeypatch.setattr(disk, "read", stale)
     owner.check()
     answers = iter([True] * 9)
     with pytest.raises(OSError, match="Stale"):
@@ -528,11 +529,20 @@ def test_no_altered_manifest_is_believed(store: Store) -> None:
 def test_everything_is_on_the_disk_before_the_checkpoint_goes(store: Store, monkeypatch) -> None:
     """Files, folders and manifest are forced out before the rename, and the rename before .work is removed."""
     stage, order = Stage(prepare_numbers, size=64), []
-    forced, rename, rmtree = artefacts.force_out, Path.rename, shutil.rmtree
-    monkeypatch.setattr(artefacts, "force_out", lambda path: (order.append(f"force {path.name}"), forced(path))[1])
-    monkeypatch.setattr(Path, "rename", lambda self, to: (order.append("rename"), rename(self, to))[1])
-    monkeypatch.setattr(shutil, "rmtree", lambda path, **k: (order.append(f"rm {Path(path).name}"), rmtree(path, **k)))
     partial = store.begin(stage)
     (partial / "a.txt").write_text("a")
+    forced, rename, rmdir = disk.force_out, disk.rename, disk.rmdir
+    monkeypatch.setattr(disk, "force_out", lambda path: (order.append(f"force {path.name}"), forced(path))[1])
+    monkeypatch.setattr(disk, "rename", lambda path, to: (order.append(f"to {to.name}"), rename(path, to))[1])
+    monkeypatch.setattr(disk, "rmdir", lambda path: (order.append(f"rm {path.name}"), rmdir(path))[1])
     store.commit(stage, {})
-    assert order == ["force a.txt", f"force {partial.name}", "rename", f"force {stage.name}", "rm .work"]
+    folder = f"force {partial.name}"
+    assert order == [
+        "force a.txt",
+        folder,
+        f"to {MANIFEST}",
+        folder,
+        f"to {stage.key}",
+        f"force {stage.name}",
+        "rm .work",
+    ]

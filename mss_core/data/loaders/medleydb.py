@@ -27,9 +27,9 @@ from mss_core.data.activity import Reader, read_confidence
 from mss_core.data.config import TrackSet
 from mss_core.data.files import Track, facts, once, read_lines, track_items
 from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
+from mss_core.disk import checksum
 from mss_core.errors import BadFile, choose, nearest
 from mss_core.folders import find, plain, walk
-from mss_core.graph import checksum
 
 CONFIDENCE = "_ACTIVATION_CONF.lab"
 MIX = "_MIX.wav"

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mss_core.disk import write_atomically
 from mss_core.errors import choose
-from mss_core.graph import Context, Stage, plain, walk, write_atomically
+from mss_core.graph import Context, Stage, plain, walk
 from mss_core.recipe import flatten, override
 
 SAMPLERS = ("tpe", "gp", "cma_es", "nsga2", "random")

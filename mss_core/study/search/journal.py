@@ -7,6 +7,7 @@ from pathlib import Path
 
 from optuna.storages.journal import JournalFileOpenLock
 
+from mss_core import disk
 from mss_core.claim import Claim
 
 LOCK_SECONDS = 30.0
@@ -38,10 +39,10 @@ def mend(path: Path) -> None:
     lock = Lock(Path(f"{path}.lock"))
     lock.acquire()
     try:
-        content = path.read_bytes() if path.exists() else b""
+        content = disk.read(path) if disk.exists(path) else b""
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
-            with open(path, "r+b") as file:
+            with disk.opened(path, "r+b") as file:
                 file.truncate(whole)
     finally:
         lock.release()

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.claim import Claim
-from mss_core.graph import Context, plain, write_atomically
+from mss_core.disk import write_atomically
+from mss_core.graph import Context, plain
 from mss_core.recipe import flatten, override, paths
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.designs import Factor, Variant

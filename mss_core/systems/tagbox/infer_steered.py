@@ -16,8 +16,9 @@ import torch
 from mss_core import models
 from mss_core.artefact import read_json, write_notes
 from mss_core.data.packed import Packed, PackedItem
+from mss_core.disk import write_atomically
 from mss_core.errors import choose
-from mss_core.graph import Context, write_atomically
+from mss_core.graph import Context
 from mss_core.systems.tagbox.estimates import write_index
 from mss_core.systems.tagbox.steering import SteerConfig, Wanted, steer
 

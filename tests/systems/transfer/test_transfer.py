@@ -15,7 +15,8 @@ from mss_core import models
 from mss_core.apply import separate_stems
 from mss_core.data.packed import Packed
 from mss_core.data.weights import read
-from mss_core.graph import Context, checksum
+from mss_core.disk import checksum
+from mss_core.graph import Context
 from mss_core.losses import combinations, weighted_sdr
 from mss_core.models.released import HDemucs, from_torchaudio
 from mss_core.models.unet import UNet
