@@ -19,7 +19,7 @@ from reports.export import contrast_objects
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.inputs.study import with_declaration
-from reports.inputs.tables import bare_study, read_scores
+from reports.inputs.tables import EMPTY, bare_study, read_scores
 from reports.text import directed
 
 
@@ -58,6 +58,7 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
         if getattr(args, name) is None:
             raise ValueError(f"{path} is a table: --{name} is needed to know what to compare")
     scores = read_scores(path, args.factor)
+    args.reference = args.reference.strip() or EMPTY
     metrics = scores.metrics()
     metric = args.metric or (metrics[0] if len(metrics) == 1 else "")
     if not metric:
@@ -99,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         table = Path(args.study)
-        if table.suffix == ".csv":
+        if table.suffix.lower() in (".csv", ".tsv", ".tab", ".txt"):
             if not table.is_file():
                 raise ValueError(f"there is no table {table}")
             home, found = table.parent, of_table(table, args)

@@ -6,6 +6,7 @@ needs less: a column for the factor, `seed`, `score`, and optionally `track`, `t
     `metric`.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import numpy as np
 import pandas as pd
 
 from reports.contract import MACRO, Declaration, Study, Variant, check_metric, check_target, nearest
+from reports.contract.tables import read_table
 
+EMPTY = "(empty)"
+"""The level that an empty cell stands for."""
 KEYS = ["variant", "seed", "track", "target", "metric"]
 
 
@@ -48,18 +52,30 @@ def _read_text_table(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
 
 
+def _read_foreign_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    """Somebody's own table, in whatever dialect; the index holds the lines."""
+    columns, rows = read_table(path, needed)
+    table = {column: [row[column] for _, row in rows] for column in columns if column}
+    return pd.DataFrame(table, index=[line for line, _ in rows], dtype=str)
+
+
 def read_scores(path: Path, factor: str | None = None) -> Scores:
     """The score table at `path`.
 
     Args:
-        path: a CSV file.
-        factor: the column that names the variant; default `variant`.
+        path: a CSV file; one of a study's, or where `factor` is given anybody's.
+        factor: the column that names the variant; default `variant`. An empty cell of it, as pandas writes None, is
+            the level "(empty)".
 
     Raises:
         ValueError: a column is missing, a score or seed is no number, or a score appears twice.
     """
-    frame = _read_text_table(path)
     column = factor or "variant"
+    if factor:
+        frame = _read_foreign_table(path, (column, "seed", "score"))
+    else:
+        frame = _read_text_table(path)
+        frame.index += 2
     for needed in (column, "seed", "score"):
         if needed not in frame.columns:
             raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
@@ -68,15 +84,20 @@ def read_scores(path: Path, factor: str | None = None) -> Scores:
         if optional not in frame.columns:
             frame[optional] = "score" if optional == "metric" else ""
     empty = (frame[[column, "seed", "score"]].apply(lambda cells: cells.str.strip()) == "").all(axis=1)
-    frame = frame[~empty].reset_index(drop=True)  # Excel leaves rows of commas at the end
+    frame = frame[~empty]  # Excel leaves rows of commas at the end
+    frame = frame.assign(variant=frame["variant"].mask(frame["variant"].str.strip() == "", EMPTY))
     _one_spelling(frame["variant"], path, column)
+    _one_name(frame, path)
     frame["seed"] = _seeds(frame["seed"], path)
-    frame["score"] = _numbers(frame["score"], path, "score", empty=True)
+    frame["score"] = _numbers(_pointed(frame["score"]), path, "score", empty=True)
     twice = frame.duplicated(KEYS, keep="first")
     if twice.any():
         row = int(np.flatnonzero(twice.to_numpy())[0])
         cell = ", ".join(f"{key} {str(frame[key].iloc[row])!r}" for key in KEYS)
-        raise ValueError(f"{path} line {row + 2}: a second score for {cell}; each may appear once")
+        raise ValueError(
+            f"{path} line {frame.index[row]}: a second score for {cell}; each may appear once"
+            + _told_apart(frame, {column, *KEYS, "score", "aggregation"})
+        )
     finite = np.isfinite(frame["score"].to_numpy())
     return Scores(frame[finite].reset_index(drop=True), frame[~finite].reset_index(drop=True))
 
@@ -88,20 +109,17 @@ def _seeds(column: pd.Series, path: Path) -> pd.Series:
     if not whole.all():
         row = int(np.flatnonzero(~whole.to_numpy())[0])
         raise ValueError(
-            f"{path} line {row + 2}: seed is {column.iloc[row]!r}, which is no whole number; number the runs of each "
-            "variant 0, 1, 2, …"
+            f"{path} line {column.index[row]}: seed is {column.iloc[row]!r}, which is no whole number; number the "
+            "runs of each variant 0, 1, 2, …"
         )
     return text.str.replace(r"\..*", "", regex=True).map(int).astype("int64")
 
 
 def _one_spelling(column: pd.Series, path: Path, name: str) -> None:
-    """Refuse levels that are empty, or that differ only by blanks, case or the form of a number."""
+    """Refuse levels that differ only by blanks, case or the form of a number."""
     forms: dict[object, str] = {}
     for level in dict.fromkeys(column):
         text = " ".join(str(level).split()).lower()
-        if not text:
-            row = int(np.flatnonzero((column == level).to_numpy())[0])
-            raise ValueError(f"{path} line {row + 2}: {name!r} is empty; every row needs the name of its variant")
         try:
             form: object = float(text)
         except ValueError:
@@ -114,6 +132,41 @@ def _one_spelling(column: pd.Series, path: Path, name: str) -> None:
         forms[form] = level
 
 
+def _one_name(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse names of tracks that differ only by case, blanks or the suffix of audio, where no run has both: one arm
+    spells them in another way, and would be compared on fewer tracks or none."""
+    forms: dict[str, list[str]] = {}
+    for name in dict.fromkeys(frame["track"]):
+        form = re.sub(r"\.(wav|flac|mp3|ogg)$", "", " ".join(name.split()).casefold())
+        forms.setdefault(form, []).append(name)
+    for names in forms.values():
+        if len(names) > 1:
+            rows = frame[frame["track"].isin(names)]
+            if rows.groupby(["variant", "seed"])["track"].nunique().max() == 1:
+                raise ValueError(
+                    f"{path}: the tracks {names[0]!r} and {names[1]!r} differ only by case, blanks or suffix, and no "
+                    "run has both; spell each track in one way, so that variants are compared on the same tracks"
+                )
+
+
+def _told_apart(frame: pd.DataFrame, known: set[str]) -> str:
+    """Which column tells the rows apart that otherwise are scores of one thing."""
+    for column in frame.columns:
+        if column not in known and not frame.duplicated([*KEYS, column]).any():
+            return f"; the column {column!r} tells them apart: call it 'track', or report each of its values by itself"
+    return ""
+
+
+def _pointed(column: pd.Series) -> pd.Series:
+    """Numbers with a decimal comma in the form with a point; others as they are. A comma before three digits may part
+    thousands, so one number at least must show another number of them."""
+    text = column.str.strip()
+    comma = text.str.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+    plain = ~text.str.contains(r"[.,]")
+    sure = comma & ~text.str.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+    return text.str.replace(",", ".") if (comma | plain).all() and sure.any() else column
+
+
 def _numbers(column: pd.Series, path: Path, name: str, empty: bool) -> pd.Series:
     text = column.str.strip()
     values = pd.to_numeric(text, errors="coerce")
@@ -121,7 +174,7 @@ def _numbers(column: pd.Series, path: Path, name: str, empty: bool) -> pd.Series
     bad = values.isna() & ~(blank if empty else False)
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
-        raise ValueError(f"{path} line {row + 2}: {name} is {column.iloc[row]!r}, which is no number")
+        raise ValueError(f"{path} line {column.index[row]}: {name} is {column.iloc[row]!r}, which is no number")
     return values.astype(float)
 
 
@@ -225,6 +278,7 @@ def read_curves(path: Path) -> pd.DataFrame | None:
     for needed in ("stage", "key", "step", "metric", "value"):
         if needed not in frame.columns:
             raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
+    frame.index += 2
     frame["step"] = _numbers(frame["step"], path, "step", empty=False)
     frame["value"] = _numbers(frame["value"], path, "value", empty=True)
     return frame[np.isfinite(frame["value"].to_numpy())]

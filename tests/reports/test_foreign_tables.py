@@ -1,9 +1,14 @@
 """Tables of somebody else: direction and unit of a metric, spellings of levels, seeds, empty rows."""
 
+import csv
+import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reports.__main__ import main as command
 from reports.inputs.tables import read_scores
@@ -68,8 +73,108 @@ def test_seeds_are_whole_numbers(tmp_path: Path) -> None:
 
 def test_empty_rows_and_empty_levels(tmp_path: Path) -> None:
     assert len(read_scores(table(tmp_path / "t.csv", "sdr", FALLS, tail=",,,\n,,,\n"), "model").frame) == 10
-    with pytest.raises(ValueError, match="line 12: 'model' is empty"):
-        read_scores(table(tmp_path / "t.csv", "sdr", FALLS, tail=",0,sdr,1\n"), "model")
+    path = table(tmp_path / "t.csv", "sdr", FALLS, tail=",0,sdr,0.1\n,1,sdr,0.12\n")
+    assert read_scores(path, "model").variants() == ["A", "B", "(empty)"]  # None, as pandas writes it
+    assert command([str(path), "--factor", "model", "--reference", ""]) == 0
+
+
+def form(name: str) -> object:
+    """What makes two names of levels different."""
+    text = " ".join(name.split()).lower()
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=6).filter(
+    lambda text: text.strip()
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    names=st.lists(CELLS, min_size=2, max_size=4, unique_by=form),
+    scores=st.lists(st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 4)), min_size=8, max_size=8),
+    separator=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    comma=st.booleans(),
+    blanks=st.lists(st.integers(0, 8), max_size=3),
+    damage=st.sampled_from(["", "surplus", "missing"]),
+    data=st.data(),
+)
+def test_a_table_in_any_dialect_is_the_same_table(
+    names, scores, separator, quoting, end, encoding, comma, blanks, damage, data
+) -> None:
+    """Property: what is read does not depend on the dialect, and a row that does not fit is refused with its line."""
+    rows = [
+        [name, str(seed), score] for seed in range(2) for name, score in zip(names, scores[seed * 4 :], strict=False)
+    ]
+    written = [[*row[:2], str(row[2]).replace(".", ",") if comma else str(row[2])] for row in rows]
+    if comma:
+        written[0][2] = f"{rows[0][2]:.1f}".replace(".", ",")
+        rows[0][2] = round(rows[0][2], 1)
+    where = data.draw(st.integers(0, len(rows) - 1)) if damage else -1
+    if damage:
+        written[where] = [*written[where], "1"] if damage == "surplus" else written[where][:-1]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=end)
+    writer.writerow(["model", "seed", "score"])
+    line = 1
+    for number, row in enumerate(written):
+        if number in blanks:
+            text.write(separator * 2 + end)
+            line += 1
+        writer.writerow(row)
+        line += 1
+        bad = line if number == where else locals().get("bad", 0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "T.CSV"
+        path.write_bytes(text.getvalue().encode(encoding))
+        if damage:
+            with pytest.raises(ValueError, match=rf"line {bad}: \d fields where the head has 3"):
+                read_scores(path, "model")
+            return
+        frame = read_scores(path, "model").frame
+    assert frame["variant"].tolist() == [row[0] for row in rows]
+    assert frame["seed"].tolist() == [int(row[1]) for row in rows]
+    assert frame["score"].tolist() == pytest.approx([float(row[2]) for row in rows])
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "T.CSV", "t.txt"])
+def test_suffixes_do_not_matter(tmp_path: Path, capsys, name: str) -> None:
+    path = table(tmp_path / name, "mae", FALLS)
+    path.write_text("sep=\t\n" + path.read_text().replace(",", "\t"))
+    assert command([str(path), "--factor", "model", "--reference", "A"]) == 0
+    assert "is significantly better than A" in capsys.readouterr().out
+
+
+def test_a_comma_before_three_digits_may_part_thousands(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("model;seed;score\nA;0;1,234\nA;1;2,345\n")
+    with pytest.raises(ValueError, match="line 2: score is '1,234', which is no number"):
+        read_scores(path, "model")
+
+
+def test_the_column_that_tells_rows_apart_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("model,seed,song,score\nA,0,x,1\nA,0,y,2\nB,0,x,1\nB,0,y,2\n")
+    with pytest.raises(ValueError, match="line 3: a second score for .*; the column 'song' tells them apart: call it"):
+        read_scores(path, "model")
+    path.write_text("model,seed,score,score\nA,0,1,2\n")
+    with pytest.raises(ValueError, match="two columns are called 'score'"):
+        read_scores(path, "model")
+
+
+def test_tracks_that_arms_spell_in_two_ways_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("model,seed,track,score\nA,0,t0,1\nA,0,t1,2\nB,0,t0.wav,1\nB,0,t1.wav,2\n")
+    with pytest.raises(ValueError, match="tracks 't0' and 't0.wav' differ only by case, blanks or suffix"):
+        read_scores(path, "model")
+    path.write_text("model,seed,track,score\nA,0,t0,1\nA,0,T0,2\nB,0,t0,1\nB,0,T0,2\n")
+    assert len(read_scores(path, "model").frame) == 4  # two tracks, which every run has
 
 
 def test_31_systems_with_one_run_each_are_compared_as_given(tmp_path: Path, capsys) -> None:

@@ -21,9 +21,9 @@ import numpy as np
 from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.files import Clip, clip_items
 from mss_core.data.items import SPLITS, Item, Note, Survey, hold_out, require_splits
-from mss_core.data.tables import read_table
 from mss_core.errors import choose
 from mss_core.folders import entries
+from reports.contract.tables import read_table
 
 
 def survey(config: ClipSet, root: Path) -> Survey:

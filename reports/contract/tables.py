@@ -1,44 +1,56 @@
 """Reading a user's table: its separator is found out, blank rows are passed over, a row that does not fit is an error
 with its line."""
 
-from __future__ import annotations
-
+import codecs
 import csv
+import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mss_core.errors import nearest
+from reports.contract.names import nearest
 
 SEPARATORS = (",", ";", "\t", "|")
 
 
 def read_table(path: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The columns of a CSV file in UTF-8, and each row that is not blank with the line on which it ends.
+    """The columns of a CSV file, and each row that is not blank with the line on which it ends.
 
-    The separator is the one that shows the most of the ``needed`` columns. Raises ValueError for a needed column that
-    is not there, a column named twice, and a row with more or fewer fields than there are columns (empty fields at
-    the end do not count as more).
+    The separator is the one that shows the most of the ``needed`` columns, whatever the file's suffix; Excel's line
+    ``sep=;`` is passed over. Text is UTF-8, or UTF-16 with a byte-order mark. Raises ValueError for a needed column
+    that is not there, a column named twice, and a row with more or fewer fields than there are columns (empty fields
+    at the end do not count as more).
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = _text(path.read_bytes())
         columns, separator = _head(text, needed)
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    rows = [(line, row) for line, row in rows if any(cell.strip() for cell in row) and not (line == 1 and _says(row))]
     for column in needed:
         if column not in columns:
             raise ValueError(f"{path}: no column {column!r}; {nearest(column, columns)}")
     for place, column in enumerate(columns):
         if column and column in columns[:place]:
             raise ValueError(f"{path}: two columns are called {column!r}; rename or remove one")
-    rows = [(line, row) for line, row in rows if any(cell.strip() for cell in row)]
     return columns, [(line, _fitted(row, columns, f"{path}, line {line}")) for line, row in rows[1:]]
+
+
+def _text(data: bytes) -> str:
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig")
+
+
+def _says(row: list[str]) -> bool:
+    """Whether a first line is Excel's word for the separator; it may be split by that separator."""
+    return re.fullmatch(r"sep=.?", "".join(row).strip()) is not None
 
 
 def _head(text: str, needed: Sequence[str]) -> tuple[list[str], str]:
     """The cells of the first line that is not blank, and the separator that makes the most of it."""
-    lines = [line for line in text.splitlines(keepends=True) if line.strip(" \t\r\n,;|")]
+    lines = [line for line in io.StringIO(text, newline="") if line.strip(" \t\r\n,;|") and not _says([line])]
     heads = {mark: [cell.strip() for cell in next(csv.reader(lines, delimiter=mark), [])] for mark in SEPARATORS}
     separator = max(SEPARATORS, key=lambda mark: len({*needed} & {*heads[mark]}))
     return heads[separator], separator
