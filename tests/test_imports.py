@@ -19,7 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": set(),
     "graph": {"claim", "disk"},
     "recipe": {"errors", "graph"},
-    "store": {"claim", "disk", "graph"},
+    "source": {"disk", "graph"},
+    "store": {"claim", "disk", "graph", "source"},
     "folders": {"errors"},
     "mp3": {"errors"},
     "audio": {"errors", "mp3"},
@@ -34,10 +35,14 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"artefact", "audio", "disk", "errors", "folders", "names", "graph", "runtime"},
     "classifiers": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
 }
-TOOLBOX = set(ALLOWED) - {"claim", "recipe", "store"}
+TOOLBOX = set(ALLOWED) - {"claim", "recipe", "source", "store"}
 ALLOWED["stages"] = TOOLBOX
 ALLOWED["systems"] = TOOLBOX | {"recipe", "stages"}
-ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "graph", "recipe", "runtime", "store", "training"}
+ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "graph", "recipe", "runtime"} | {
+    "source",
+    "store",
+    "training",
+}
 ONLY_IN = {
     "ray": {"mss_core/study/execution/stages_on_ray.py", "mss_core/study/search/on_ray.py"},
     "optuna": {

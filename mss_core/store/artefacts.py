@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core import disk
+from mss_core import disk, source
 from mss_core.claim import Claim, ClaimLost
 from mss_core.disk import PAUSES, passes
 from mss_core.graph import HISTORY, WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
@@ -255,8 +255,9 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             if not disk.exists(here.checkpoint):
                 here.rewind(-1)
             arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
+            reached = source.of(stage)  # as it is now: it may be edited while the stage runs
             stage.function(**arguments, out=partial, ctx=here)
-            facts = {
+            facts: dict[str, Any] = {
                 "seconds": round(clock.total(), 3),
                 "finished": _now(),
                 "device": ctx.device,
@@ -264,6 +265,9 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
                 "host": disk.hostname(),
                 "environment": dict(ctx.environment),
             }
+            if reached is not None:
+                source.keep(store.root, reached)
+                facts["source"] = reached.fingerprint
             done = store.commit(stage, facts, claim)
             disk.remove(store.log(stage))
             return done

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mss_core import disk
+from mss_core import disk, source
 from mss_core.graph import OURS, WORK, package
 from mss_core.store.drivers import living
 from mss_core.store.manifest import MANIFEST, SELF, damaged_file, read_manifest
 
 KEY = re.compile(r"[0-9a-f]{64}")
-OTHERS = {"studies", "drivers", "ray", "mlartifacts"}
+OTHERS = {"studies", "drivers", "ray", "mlartifacts", source.FOLDER}
 """Folders of a store that hold no artefacts."""
 
 
