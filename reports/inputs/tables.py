@@ -240,9 +240,11 @@ def item_scores(rows: pd.DataFrame, item: str = "track") -> dict[str, pd.DataFra
     without items.
     """
     rows = rows[(rows[item] != "") & (rows[item] != "macro")] if item in rows else rows.iloc[:0]
+    if rows.empty:
+        return {}
+    table = rows.pivot(index=["variant", "seed"], columns=item, values="score").sort_index()
     return {
-        str(variant): group.pivot(index="seed", columns=item, values="score").sort_index()
-        for variant, group in rows.groupby("variant", sort=False)
+        str(variant): table.loc[variant].dropna(axis="columns", how="all") for variant in dict.fromkeys(rows["variant"])
     }
 
 

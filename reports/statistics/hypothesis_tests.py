@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 from scipy import stats as scipy_stats
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtr, stdtrit
 
 NAN = float("nan")
 EXACT_LIMIT = 20_000
@@ -80,8 +80,8 @@ def from_se(
         note = note or "no spread between runs: the difference has no standard error and cannot be tested"
         return not_possible(test, label, n, items, note, difference)
     t = difference / se
-    half = float(scipy_stats.t.ppf(1 - alpha / 2, df)) * se
-    p = float(2 * scipy_stats.t.sf(abs(t), df))
+    half = float(stdtrit(df, 1 - alpha / 2)) * se
+    p = float(2 * stdtr(df, -abs(t)))
     return Result(test, label, difference, difference - half, difference + half, se, t, df, p, n, items, note)
 
 
