@@ -23,8 +23,8 @@ from mss_core.store import Store
 from mss_core.study.execution import stages_on_ray
 from mss_core.study.execution.progress import Board
 from mss_core.study.plan import Plan
+from mss_core.study.tracking.content import StudyView, TrialView
 from mss_core.study.tracking.tracker import Tracker, database
-from mss_core.study.tracking.view import StudyView, TrialView
 
 TABLE = "track,target,metric,aggregation,score\n,macro,score,,0.5\n"
 

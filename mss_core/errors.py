@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reports.contract import nearest
+from reports.contract.names import nearest
 
 __all__ = ["BadFile", "choose", "nearest"]
 

@@ -16,7 +16,7 @@ SEQUENTIAL = {"mask": "sequential", "objective.loss": "mask_ratio"}
 
 study = Study(
     name="mask_style",
-    question="Do sequential masks separate a hierarchy better than direct ones, and is one model a level worse?",
+    question="Do sequential masks separate a hierarchy better than direct ones, and is one model per level worse?",
     baseline=hmss(),
     factors=[
         Factor(

@@ -349,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
         description="Build MS21 from raw multitracks, song by song.",
     )
-    parser.add_argument("raw", type=Path, help="a folder with one folder a song")
+    parser.add_argument("raw", type=Path, help="a folder with one folder per song")
     parser.add_argument("out", type=Path, help="where to build")
     parser.add_argument(
         "--annotation",

@@ -32,7 +32,7 @@ from mss_core.study.plan import Binder, Plan, data_paths, make_plan
 from mss_core.study.search import phase
 from mss_core.study.search.declare import overlap
 from mss_core.study.study import Study, Trial
-from mss_core.study.tracking.view import of_plan
+from mss_core.study.tracking.content import of_plan
 
 if TYPE_CHECKING:
     from mss_core.study.tracking.tracker import Tracker

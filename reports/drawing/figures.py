@@ -194,7 +194,7 @@ def roc(predictions: pd.DataFrame | None, findings: Findings) -> str:
 
 
 def interaction(findings: Findings) -> str:
-    """Mean score by level of the first factor, one line a level of the second; empty with fewer
+    """Mean score by level of the first factor, one line per level of the second; empty with fewer
     than two factors.
     """
     factors = findings.study.declaration.factors
@@ -231,7 +231,7 @@ def interaction(findings: Findings) -> str:
 
 
 def learning_curves(curves: pd.DataFrame | None, study: Study) -> list[tuple[str, str]]:
-    """(caption, figure) for each stage and metric: one line a stage call, coloured by variant."""
+    """(caption, figure) for each stage and metric: one line per stage call, coloured by variant."""
     if curves is None or curves.empty:
         return []
     owners: dict[str, list[str]] = {}

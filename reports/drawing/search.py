@@ -70,7 +70,7 @@ def parallel(arm: Arm, names: Mapping[str, str]) -> str:
 
 
 def importance(shares: Mapping[str, tuple[float, float, float]], names: Mapping[str, str]) -> str:
-    """A bar a setting, with its interval."""
+    """One bar per setting, with its interval."""
     left, right = 170.0, 700.0
     x = svg.linear(0, 1, left, right)
     bottom = 14 + 26.0 * len(shares)
@@ -86,7 +86,7 @@ def importance(shares: Mapping[str, tuple[float, float, float]], names: Mapping[
 
 
 def expected(arms: Sequence[Arm], band: bool = False) -> str:
-    """Expected best against budget, a line an arm; empty with too few suggestions."""
+    """Expected best against budget, one line per arm; empty with too few suggestions."""
     curves = [(arm, *searches.expected_best(values)) for arm in arms if len(values := searches.scores(arm)) >= 2]
     if not curves:
         return ""

@@ -236,7 +236,7 @@ def run_scores(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
 
 
 def item_scores(rows: pd.DataFrame, item: str = "track") -> dict[str, pd.DataFrame]:
-    """Scores an item: variant -> table (seed x item), NaN where a score is undefined; empty
+    """Scores per item: variant -> table (seed x item), NaN where a score is undefined; empty
     without items.
     """
     rows = rows[(rows[item] != "") & (rows[item] != "macro")] if item in rows else rows.iloc[:0]
@@ -249,7 +249,7 @@ def item_scores(rows: pd.DataFrame, item: str = "track") -> dict[str, pd.DataFra
 
 
 def tag_scores(scores: Scores, metric: str) -> dict[str, pd.DataFrame]:
-    """Scores a tag of a split-level metric (no track): variant -> table (seed x tag)."""
+    """Scores per tag of a split-level metric (no track): variant -> table (seed x tag)."""
     rows = scores.frame[(scores.frame["metric"] == metric) & (scores.frame["track"] == "")]
     return item_scores(rows, "target")
 

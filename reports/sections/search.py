@@ -268,7 +268,7 @@ def arm_section(found: Searches, arm: Arm) -> Section:
         ),
         Figure(
             draw.parallel(arm, names),
-            caption="Parallel coordinates: one line a suggestion; coloured: the "
+            caption="Parallel coordinates: one line per suggestion; coloured: the "
             "best, the chosen one thick; each axis is the range that was searched.",
         ),
     ]

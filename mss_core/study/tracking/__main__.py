@@ -22,8 +22,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from mss_core.store import Store, read_manifest
-from mss_core.study.tracking.tracker import VIEW, Tracker, database
-from mss_core.study.tracking.view import of_folder
+from mss_core.study.tracking.columns import VIEW
+from mss_core.study.tracking.content import of_folder
+from mss_core.study.tracking.tracker import Tracker, database
 
 
 def rebuild(store: Store, uri: str | None, say: Callable[[str], None]) -> int:

@@ -12,7 +12,6 @@ RUNNING although its driver is gone is closed as KILLED; one whose driver lives 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -36,11 +35,9 @@ from mss_core.claim import Claim  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder, read_manifest  # noqa: E402
 from mss_core.store.drivers import living  # noqa: E402
+from mss_core.study.tracking import columns  # noqa: E402
+from mss_core.study.tracking.content import StudyView, TrialView  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
-from mss_core.study.tracking.view import StudyView, TrialView  # noqa: E402
-
-VIEW = "study"
-"""Key of the saved table view that links to a study name."""
 
 LIVE = 8
 """A stage that many trials share shows its curve while it trains in this many of them; in all when it has ended."""
@@ -314,7 +311,8 @@ class Tracker:
                 known = run.info.run_id == self.parent or run.info.run_id in found.values()
                 if not known and not theirs and run.info.status == "RUNNING":
                     self.client.set_terminated(run.info.run_id, "KILLED")
-        self._show_columns(view, experiment)
+        for name, value in columns.shown(view).items():
+            self.client.set_experiment_tag(experiment, name, value)
         self.runs = found
 
     def _existing(self, experiment: str) -> dict[str, Run]:
@@ -410,27 +408,6 @@ class Tracker:
     def _end(self, run_id: str, status: str) -> None:
         self.client.set_terminated(run_id, status)
         self.open.discard(run_id)
-
-    def _show_columns(self, view: StudyView, experiment: str) -> None:
-        """Save with the experiment which columns its page opens with, and that it trains models."""
-        columns = [
-            *(f"params.`{allowed(factor)}`" for factor in view.factors),
-            "tags.`seed`",
-            *(f"metrics.`{metric}`" for metric in dict.fromkeys((view.metric, "pr_auc"))),
-        ]
-        shown = {
-            "orderByKey": f"metrics.`{view.metric}`",
-            "orderByAsc": not view.higher_is_better,
-            "selectedColumns": columns,
-            "runListHidden": False,
-        }
-        tags = {
-            f"mlflow.sharedViewState.{VIEW}": json.dumps(shown),
-            "mlflow.note.content": view.question,
-            "mlflow.experimentKind": "custom_model_development",
-        }
-        for name, value in tags.items():
-            self.client.set_experiment_tag(experiment, name, value)
 
 
 def database(root: Path) -> str:

@@ -25,9 +25,9 @@ from mss_core.models import check, model
 from mss_core.recipe import override
 from mss_core.stages.prepare import prepare_tracks
 from mss_core.systems.iass.evaluate import evaluate_targets
-from mss_core.systems.iass.gate import infer_gate
-from mss_core.systems.iass.gating import Gate
+from mss_core.systems.iass.gate import Gate
 from mss_core.systems.iass.infer import IDEAL, infer_ideal, infer_target
+from mss_core.systems.iass.infer_gate import infer_gate
 from mss_core.systems.iass.masking import Transform
 from mss_core.systems.iass.prepare import prepare_accompaniment, prepare_activity, prepare_statistics
 from mss_core.systems.iass.score import Scoring, score_target

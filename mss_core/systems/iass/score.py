@@ -64,7 +64,7 @@ def score_target(
     out: Path,
     ctx: Context,
 ) -> None:
-    """Leaves scores.csv (a row a track and metric), frames.csv (how many seconds count), one example and one picture.
+    """Leaves scores.csv (one row per track and metric), frames.csv (how many seconds count), an example, a picture.
 
     References are the target and the rest of the mixture; estimates are the target's and, as ``remainder`` says,
     ``"difference"``, the mixture without it, or ``"mixture"``, for the mixture as the estimate of both.

@@ -37,7 +37,7 @@ def prepare_tagger(*, data: WeightSet, tagger: dict[str, Any], version: int = 2,
     names = root / "labels.txt"
     if not names.exists():
         raise ValueError(
-            f"weights {data.name!r}: {names} is missing: one tag a line, in the order of the tagger's "
+            f"weights {data.name!r}: {names} is missing: one tag per line, in the order of the tagger's "
             "outputs (checkpoints do not name them, and releases differ in their order)"
         )
     labels = [line.strip() for line in names.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -240,7 +240,7 @@ def roc_curves(predictions: pd.DataFrame, blocks: Mapping[str, Mapping[str, str]
 
 
 def epochs(findings: Findings, tables: Tables, blocks: Mapping[str, Mapping[str, str]]) -> Figure:
-    """Figure 4.5: the AUC that training was stopped by, epoch by epoch; a panel a stem and block."""
+    """Figure 4.5: the AUC that training was stopped by, epoch by epoch; one panel per stem and block."""
     curves = tables.curves
     if curves is None:
         return Figure()
@@ -257,7 +257,7 @@ def epochs(findings: Findings, tables: Tables, blocks: Mapping[str, Mapping[str,
     best = ", ".join(f"{stem} {told['regularisation'][stem]}: {told['auc'][stem]}" for stem in STEMS)
     return Figure(
         panels(plots, "epoch", "AUC by epoch"),
-        caption="Figure 4.5, ours: AUC by epoch of the split that stopped the training, one line a run. "
+        caption="Figure 4.5, ours: AUC by epoch of the split that stopped the training, one line per run. "
         f"Published, on the test set, best regularisation of each ({best}); the text's base AUC "
         "disagrees with Table 4.2's.",
     )

@@ -135,7 +135,7 @@ def paired_published(means: Sequence[float], deviations: Sequence[float], n: int
 
 
 def per_song(songs: Mapping[str, pd.Series], mixture: pd.Series) -> Figure:
-    """Figure 4.4: a point a song, ordered by the raw stem's score."""
+    """Figure 4.4: one point per song, ordered by the raw stem's score."""
     order = list(songs["raw"].sort_values().index)
     lines = [
         Line(

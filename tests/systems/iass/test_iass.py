@@ -27,7 +27,7 @@ from mss_core.store import Store, materialize
 from mss_core.study import Factor, Study, full_factorial
 from mss_core.study.plan import make_plan
 from mss_core.systems.iass import EXCEPTIONS, IASS, OPEN_UNMIX, iass_mm, iass_musdb, smoke
-from mss_core.systems.iass.gating import Gate
+from mss_core.systems.iass.gate import Gate
 from mss_core.systems.iass.masking import Masks, Transform
 from mss_core.systems.iass.unet import IassUNet
 from tests.conftest import REPOSITORY

@@ -10,7 +10,7 @@ import torch
 from mss_core import models
 from mss_core.recipe import override
 from mss_core.systems.iass import iass_mm
-from mss_core.systems.iass.gating import LONGEST, Gate, gate_of, median_filter
+from mss_core.systems.iass.gate import LONGEST, Gate, gate_of, median_filter
 from mss_core.systems.iass.masking import Transform, apply_mask
 
 # ---- transform and masks
