@@ -1,8 +1,8 @@
 """Reading, writing and resampling audio, and the short-time spectra the systems use.
 
-torchaudio is imported inside the one function that needs it, so that everything else works where it cannot be loaded
-(``models/released.py`` does the same for a network). Waveforms are float32 ``(..., time)``; spectra are ``(..., frame,
-frequency)``, time first, the layout of the MSSPT tables.
+torchaudio and soundfile are imported inside the functions that need them, so that everything else works where they
+cannot be loaded (``models/released.py`` does the same for a network). Waveforms are float32 ``(..., time)``; spectra are
+``(..., frame, frequency)``, time first, the layout of the MSSPT tables.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 import torch
 
 from mss_core import mp3
 from mss_core.errors import BadFile
+
+if TYPE_CHECKING:
+    import soundfile
 
 HOP = 160
 """Samples between STFT frames of the MSSPT transform, at 16 kHz."""
@@ -44,6 +47,8 @@ def load(path: Path | str) -> tuple[np.ndarray, int]:
 
 def read(path: Path | str, dtype: str = "float32") -> tuple[np.ndarray, int]:
     """As :func:`load`, but (time, channel) and, where asked for, ``"float64"``."""
+    import soundfile
+
     path = Path(path)
     try:
         with _opened(path) as file:
@@ -65,6 +70,8 @@ def info(path: Path | str, exact: bool = True) -> tuple[int, int, int]:
 
     Raises BadFile where it is not audio, or its header says more than it holds.
     """
+    import soundfile
+
     path = Path(path)
     try:
         with _opened(path) as file:
@@ -78,6 +85,8 @@ def info(path: Path | str, exact: bool = True) -> tuple[int, int, int]:
 
 def _opened(path: Path) -> soundfile.SoundFile:
     """A file, opened for reading. BadFile where nothing tells what it is, or how long a FLAC is."""
+    import soundfile
+
     data = _from_pipe(path)
     try:
         file = soundfile.SoundFile(io.BytesIO(data) if data else str(path))
@@ -135,12 +144,16 @@ def _cut(log: str) -> bool:
 
 def save(path: Path | str, waveform: np.ndarray | torch.Tensor, samplerate: int) -> None:
     """Write a 16-bit file; ``waveform`` is (time,) or (channel, time), clipped to [-1, 1]."""
+    import soundfile
+
     samples = np.clip(np.asarray(waveform, dtype=np.float32), -1.0, 1.0)
     soundfile.write(str(path), samples.T, samplerate, subtype="PCM_16")
 
 
 def save_float(path: Path | str, waveform: np.ndarray, samplerate: int) -> None:
     """Write a 32-bit float WAV, which may exceed full scale; ``waveform`` is (channel, time)."""
+    import soundfile
+
     soundfile.write(str(path), np.asarray(waveform, dtype=np.float32).T, samplerate, subtype="FLOAT")
 
 

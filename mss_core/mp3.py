@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from mss_core.errors import BadFile
 
@@ -87,11 +86,15 @@ def layout(path: Path) -> Layout | None:
 
 def length(parts: Layout) -> int:
     """Samples per channel that :func:`decode` gives."""
+    import soundfile
+
     return parts.samples + (soundfile.info(io.BytesIO(parts.headed)).frames if parts.headed else 0)
 
 
 def decode(parts: Layout) -> np.ndarray:
     """All samples, float32 (time, channel)."""
+    import soundfile
+
     blocks = [soundfile.read(io.BytesIO(parts.headed), dtype="float32", always_2d=True)[0]] if parts.headed else []
     out, into = os.pipe()  # a file that cannot be searched is read to its end
     feeding = threading.Thread(target=_feed, args=(into, parts.bare))

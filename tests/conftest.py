@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -46,6 +45,8 @@ def write_track(
     sources: tuple[str, ...] = tuple(FREQUENCIES),
 ) -> None:
     """One track of sines with an exact mixture, stereo."""
+    import soundfile
+
     folder.mkdir(parents=True, exist_ok=True)
     stems = {
         source: tone(FREQUENCIES[source] * (1 + 0.03 * seed), seconds, rate, seed * 10 + i)
@@ -72,6 +73,8 @@ def stems_tree(shared_stems: Path, tmp_path: Path) -> Path:
 
 def write_clips(root: Path, rows: list[tuple[str, str, str, float]], rate: int = 16_000) -> Path:
     """A clips.csv of (path, label, split, seconds), with a file for each row."""
+    import soundfile
+
     root.mkdir(parents=True, exist_ok=True)
     for seed, (path, _, _, seconds) in enumerate(rows):
         soundfile.write(root / path, tone(300.0 + 40 * seed, seconds, rate, seed), rate, subtype="PCM_16")

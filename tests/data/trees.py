@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import yaml
 
 from mss_core.data.files import facts
@@ -34,6 +33,8 @@ def song(index: int) -> dict[str, np.ndarray]:
 
 
 def write(path: Path, samples: np.ndarray, rate: int = RATE) -> Path:
+    import soundfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate, subtype="PCM_16")
     return path
@@ -46,6 +47,8 @@ def write_mp3(path: Path, index: int, seconds: float) -> None:
 
 @functools.cache
 def _mp3(index: int, seconds: float) -> bytes:
+    import soundfile
+
     with io.BytesIO() as buffer:
         soundfile.write(buffer, clip(index, seconds), RATE, format="MP3")
         return buffer.getvalue()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from scipy.signal import lfilter, resample_poly
 
 HERE = Path(__file__).resolve().parents[2]
@@ -40,6 +39,8 @@ def spoilt(references, seed=0, leakage=0.2, noise=0.1):
 
 def read(*paths, start=0.0, seconds=3.0):
     """Stems of the shared data, (source, time, channel), and their rate; skips where absent."""
+    import soundfile
+
     signals, rate = [], 0
     for path in paths:
         file = SHARED / path
