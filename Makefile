@@ -2,6 +2,7 @@
 # make test   set up, lint, run every test
 # make rehearsals   every study with --rehearse on music in the published layouts; an hour and more
 # make chaos  kill a study's processes at random, on clusters of this machine's own; half an hour and more
+# make gpu    measure this machine's GPU; needs torch and this checkout alone, under 8 minutes; tables in gpu-results
 # make ui     open MLflow on the study
 # make lint   format, ruff and mypy
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ PORT ?= 5000
 STUDY ?= source_ablation
 BIN := .venv/bin
 
-.PHONY: setup run test test-unit rehearsals chaos lint ui clean
+.PHONY: setup run test test-unit rehearsals chaos gpu lint ui clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml tools/setup.sh
@@ -28,6 +29,9 @@ rehearsals: setup
 
 chaos: setup
 	$(BIN)/python -m pytest -m chaos -s tests
+
+gpu:
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,python3) benchmarks/gpu.py
 
 test-unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu and not chaos and not rehearsal"

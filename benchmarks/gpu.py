@@ -1,6 +1,6 @@
 """What networks, loaders, BSS Eval and a study cost on this machine's GPU, and whether its results repeat: make gpu.
 
-    python benchmarks/gpu.py [--out FOLDER] [--seconds 420] [--only PART ...] [--device cpu --quick]
+    python benchmarks/gpu.py [--out FOLDER] [--seconds 450] [--only PART ...] [--networks NAME ...]
 
 Needs torch and this checkout; neither Ray nor MLflow. Runs the tests marked ``gpu``, and writes ``gpu.json`` and
 ``gpu.md`` after every measurement. Each part has a process of its own, forked from one that has never touched the
@@ -8,8 +8,9 @@ device, so that neither an error nor a hang (each part has a limit) costs more t
 
     machine   peak rates of matrix products and of a copy, which the other rows are held against
     tests     the tests marked gpu
+    stages    three real trainings twice, and stopped and gone on with: byte for byte the same?
     models    training step and inference of each network: float32, TF32 and bfloat16; eager, as a CUDA graph, compiled
-    exact     the same training twice, and stages twice and resumed: as they are, and with deterministic kernels
+    exact     each network's training twice, as it is and with deterministic kernels: equal? at what price?
     loop      the training loop and the loader, with the data on the device and streamed to it
     bss       BSS Eval on the device and on one CPU core
     sharing   one, two and four trainings side by side
@@ -41,7 +42,7 @@ from on_gpu.tools import Channel, Options, short  # noqa: E402
 
 FORK = multiprocessing.get_context("fork")
 READY, DONE = "ready", "done"
-PARTS = ("tests", "models", "exact", "loop", "bss", "sharing", "study")
+PARTS = ("tests", "stages", "models", "exact", "loop", "bss", "sharing", "study")
 COMPILING = 100
 """Seconds that all networks together have for being compiled, before the first is measured."""
 Row = dict[str, Any]
@@ -176,12 +177,12 @@ class Run:
 
     def networks(self) -> None:
         """They are compiled side by side, while what needs no quiet device runs, and measured one after another."""
-        names = list(CASES) if "models" in self.only else []
+        names = list(self.options.networks) if "models" in self.only else []
         children = {name: Child(networks.model, self.options, name) for name in names}
         compiled = time.monotonic() + COMPILING
         if "tests" in self.only:
             self.one("tests", parts.tests, 150)
-        if "exact" in self.only:
+        if "stages" in self.only:
             with tempfile.TemporaryDirectory() as folder:
                 self.stages(Path(folder))
         for name, child in children.items():
@@ -232,7 +233,7 @@ class Run:
 
     def exact(self) -> None:
         for setting in exact.settings(self.options):
-            self.one("exact", exact.repeats, 60, setting, kernels=setting)
+            self.one("exact", exact.repeats, 80, setting, kernels=setting)
 
     def stages(self, folder: Path) -> None:
         """Three trainings that feed each other: twice, and stopped and gone on with by another process. Whether they
@@ -252,10 +253,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gpu-results"))
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--quick", action="store_true", help="everything tiny and once: does the script work?")
-    parser.add_argument("--seconds", type=float, default=420.0, help="what is not begun by then is left out")
+    parser.add_argument("--seconds", type=float, default=450.0, help="what is not begun by then is left out")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--networks", nargs="+", choices=CASES, default=list(CASES), metavar="NAME", help=", ".join(CASES)
+    )
     given = parser.parse_args()
-    options = Options(given.device, given.quick)
+    options = Options(given.device, given.quick, tuple(given.networks))
     if given.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     table = Table(given.out, options)

@@ -36,22 +36,21 @@ def model(channel: Channel, options: Options, name: str, compiled: bool = True) 
     facts = channel.wait()
     bench = _Bench(channel, options, facts, Meter(options.device))
     case = CASES[name](options.device, options.quick)
+    precisions = PRECISIONS[-1 if options.quick else 0 :]
     for training in (True, False):
         bench.count(case, training)
-        for precision in PRECISIONS[-1 if options.quick else 0 :]:
+        for precision in precisions:
             bench.measure(case, training, precision, "eager")
     torch.backends.cudnn.benchmark = True
     bench.measure(case, True, "bfloat16", "eager, cudnn.benchmark")
     torch.backends.cudnn.benchmark = False
     for training in (True, False):
-        if made is not None:
+        if made is not None and (training or not made.clips):
             bench.measure(made, training, "bfloat16", "compiled")
-    if not options.cuda:
-        return
     for training in (False, True):  # a capture that fails may spoil those after it
-        for precision in PRECISIONS:
+        for precision in precisions:
             bench.measure(case, training, precision, "graph", captured=True)
-        if made is not None:
+        if made is not None and (training or not made.clips):
             bench.measure(made, training, "bfloat16", "compiled, graph", captured=True)
 
 
@@ -68,8 +67,12 @@ def _compiled(channel: Channel, options: Options, name: str) -> Case | None:
             case.module.train()
             training_step(case, options, "bfloat16")()
             case.module.eval()
-            inference(case, options, "bfloat16")()
+            if not case.clips:  # the search takes tens of gigabytes, and others are here
+                inference(case, options, "bfloat16")()
             synchronise(options)
+        case.module.zero_grad(set_to_none=True)
+        if options.cuda:
+            torch.cuda.empty_cache()
         done.append(case)
         return {"s": time.monotonic() - begun}
 
@@ -121,7 +124,7 @@ class _Bench:
             step = (training_step if training else inference)(case, self.options, precision, captured)
             if self.options.cuda:
                 torch.cuda.reset_peak_memory_stats()
-            found = timed(graph_of(step) if captured else step, self.options, meter=self.meter)
+            found = timed(graph_of(step, self.options) if captured else step, self.options, meter=self.meter)
             found |= {"items/s": 1e3 * items / found["ms"], **floor}
             if floor:
                 found["times floor"] = found["ms"] / floor["floor ms"]

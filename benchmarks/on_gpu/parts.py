@@ -29,7 +29,7 @@ from on_gpu.cases import CASES, TINY
 from on_gpu.tools import PRECISIONS, Channel, Meter, Options, set_precision, synchronise, timed, training_step
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ("U-Net", "BLSTM")
+SHARED = ("BLSTM", "U-Net")
 
 
 def machine(channel: Channel, options: Options) -> None:

@@ -24,6 +24,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 class Options:
     device: str
     quick: bool
+    networks: tuple[str, ...]
 
     @property
     def cuda(self) -> bool:
@@ -148,7 +149,7 @@ def at_most(seconds: int) -> Iterator[None]:
 
 def training_step(case: Case, options: Options, precision: str, captured: bool = False) -> Callable[[], None]:
     """One step with Adam as the harness has it, or as a graph can hold it."""
-    how = {"fused": True, "capturable": True} if captured else {}
+    how = {"fused": True, "capturable": options.cuda} if captured else {}
     optimizer = torch.optim.Adam(case.module.parameters(), lr=1e-4, eps=1e-7, **how)
 
     def step() -> None:
@@ -169,8 +170,10 @@ def inference(case: Case, options: Options, precision: str, captured: bool = Fal
     return run
 
 
-def graph_of(step: Callable[[], None]) -> Callable[[], None]:
-    """The same work, recorded once and replayed."""
+def graph_of(step: Callable[[], None], options: Options) -> Callable[[], None]:
+    """The same work, recorded once and replayed; the work itself where there are no graphs."""
+    if not options.cuda:
+        return step
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
