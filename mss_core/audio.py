@@ -1,7 +1,7 @@
 """Reading, writing and resampling audio, and the short-time spectra the systems use.
 
 torchaudio and soundfile are imported inside the functions that need them, so that everything else works where they
-cannot be loaded (``models/released.py`` does the same for a network). Waveforms are float32 ``(..., time)``; spectra are
+are missing (``models/released.py`` does the same for a network). Waveforms are float32 ``(..., time)``; spectra are
 ``(..., frame, frequency)``, time first, the layout of the MSSPT tables.
 """
 
