@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from mss_core import runtime
-from mss_core.graph import Context, Stage, Stopped, checksum
+from mss_core.disk import checksum
+from mss_core.graph import Context, Stage, Stopped
 from mss_core.recipe import override
 from mss_core.store import Store, run_stage
 from mss_core.systems.msspt import msspt_cnn, smoke
