@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.graph import OURS, Stage, module_of, package
+from mss_core.source.modules import File, Read, installed, roots
 
 
 def environment(stages: Iterable[Stage] = ()) -> dict[str, Any]:
@@ -63,6 +64,32 @@ def _git(path: Path, *words: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def at_commit(environment: Mapping[str, Any]) -> Read | None:
+    """What reads modules as they were in the commits that a manifest names; None where it names none of this package.
+
+    A package whose commit is not known is read as it is now.
+    """
+    if not environment.get("commit"):
+        return None
+
+    def read(name: str) -> File | None:
+        top, *below = name.split(".")
+        facts = environment.get("packages", {}).get(top, environment)
+        places = roots(top)
+        if not places or not facts.get("commit") or places[0].suffix == ".py":
+            return installed(name)
+        for path, is_package in (
+            ("/".join([top, *below, "__init__.py"]), True),
+            ("/".join([top, *below]) + ".py", False),
+        ):
+            text = _git(places[0], "show", f"{facts['commit']}:./{path}")
+            if text is not None:
+                return File(text, is_package, None)
+        return None
+
+    return read
 
 
 def in_short(environment: Mapping[str, Any]) -> str:

@@ -39,6 +39,14 @@ class Plan:
     needed: list[str]
     damaged: dict[str, str]
 
+    def summary(self) -> str:
+        """Trials, stages, and how many of these the store has."""
+        calls = sum(row["calls"] for row in self.counts().values())
+        return (
+            f"{len(self.trials)} trials, {calls} stage calls, {len(self.stages)} distinct: {len(self.done)} in the "
+            f"store, {len(self.needed)} to run"
+        )
+
     def counts(self) -> dict[str, dict[str, int]]:
         """By stage name: calls over all trials, distinct stages, those in the store, those to execute."""
         calls = Counter(stage.name for trial in self.trials for stage in walk([trial.root]).values())

@@ -220,7 +220,7 @@ def chaos_flags(store: Path, *more: str) -> list[str]:
 def test_a_second_driver_on_the_same_study_is_told_so(tmp_path: Path, capsys) -> None:
     import shlex
 
-    from mss_core.study.run import _setting
+    from mss_core.study.flags import setting as _setting
 
     flags = chaos_flags(tmp_path)
     settings = dict(_setting(word) for word in flags if word.startswith(("pretrain.", "finetune.")))

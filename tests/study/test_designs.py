@@ -14,8 +14,8 @@ from mss_core.graph import walk
 from mss_core.recipe import flatten, override
 from mss_core.store import Store
 from mss_core.study import Factor, Study, cumulative, full_factorial, one_at_a_time, only_listed, table_cells
+from mss_core.study.flags import seeds as _seeds
 from mss_core.study.plan import Binder, descendants, make_plan
-from mss_core.study.run import _seeds
 from mss_core.systems.aemic import aemic, separator_only
 from mss_core.systems.msspt import AST, msspt_cnn, smoke
 from tests.conftest import REPOSITORY

@@ -1,0 +1,59 @@
+"""What ``--dry-run`` prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+
+from mss_core.graph import Context
+from mss_core.store import Store
+from mss_core.study import stale
+from mss_core.study.dry_run import show, why
+from mss_core.study.dry_run.cost import here
+from mss_core.study.dry_run.power import reach
+from mss_core.study.plan import Binder, Plan, make_plan
+from mss_core.study.study import Study
+
+
+def print_plan(
+    study: Study,
+    title: str,
+    plan: Plan,
+    binder: Binder,
+    store: Store,
+    seeds: int,
+    options: argparse.Namespace,
+    context: Context,
+    hits: tuple[list[stale.Hit], int],
+    say: Callable[[str], None],
+) -> None:
+    """Print a plan as text, or as JSON, with what the flags ask for beside it."""
+    from reports import design
+
+    cpus, gpus = (
+        given if given is not None else found for given, found in zip((options.cpus, options.gpus), here(), strict=True)
+    )
+    probed = show.measure(plan, store, context, options.probe, binder.absent, say) if options.probe else []
+    if probed:
+        plan = make_plan(plan.trials, store, set_aside=False)  # data sets that the probe prepared are there now
+    cost = show.quote(plan, store, cpus, gpus, not options.in_process, probed)
+    found = reach(study, store, seeds, design)
+    if options.json:
+        told = show.as_json(title, plan, binder.absent, cost, found, study.test)
+        told["source"] = stale.as_json(*hits)
+        if options.why:
+            told["why"] = why.as_json(plan, store, binder.data)
+        print(json.dumps(told, indent=1))
+        return
+    print(show.as_text(title, plan.summary(), plan, binder.absent, cost, found, study))
+    _block("  ", stale.lines(*hits))
+    if options.why:
+        _block("", why.lines(plan, store, binder.data))
+    if options.diff:
+        _block("", list(stale.diff(hits[0])) or ["every artefact of this plan was made by the source of now"])
+
+
+def _block(indent: str, lines: Sequence[str]) -> None:
+    if lines:
+        print("\n".join(["", *(indent + line for line in lines)]))

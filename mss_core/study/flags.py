@@ -1,0 +1,200 @@
+"""The command line of a study: its flags, and what is refused of them before anything is looked at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from mss_core.errors import nearest
+from mss_core.study.plan import Binder, data_paths
+from mss_core.study.search.declare import overlap
+from mss_core.study.study import Study, Trial
+
+ONLY_DRY = ("json", "probe", "cpus", "gpus", "why", "diff")
+"""Flags that say something to a dry run alone."""
+
+
+class Flags(argparse.ArgumentParser):
+    """A parser that names the nearest flag it has."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = message.removeprefix("unrecognized arguments: ")
+        if unknown != message:
+            word = unknown.split()[0]
+            flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            message = f"no flag {word.partition('=')[0]!r}; {nearest(word.partition('=')[0], flags)}"
+            if not word.startswith("-"):
+                message = f"{word!r} belongs to no flag; a study takes flags alone (--help lists them)"
+        self.exit(2, f"error: {message}\n")
+
+
+def parser(study: Study) -> Flags:
+    """The flags that every study has, and the only ones."""
+    flags = Flags(description=study.question, allow_abbrev=False)
+    flags.add_argument("--dry-run", action="store_true", help="show what would run, and run nothing")
+    flags.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
+    flags.add_argument("--why", action="store_true", help="with --dry-run: why each stage would run, in one line")
+    flags.add_argument(
+        "--diff", action="store_true", help="with --dry-run: how source has changed since artefacts were made"
+    )
+    flags.add_argument(
+        "--probe",
+        type=float,
+        nargs="?",
+        const=15.0,
+        metavar="SECONDS",
+        help="with --dry-run: time one stage of each kind here, each for about so long (15)",
+    )
+    flags.add_argument("--cpus", type=int, metavar="N", help="with --dry-run: price for so many CPUs (this machine's)")
+    flags.add_argument("--gpus", type=int, metavar="N", help="with --dry-run: price for so many GPUs (this machine's)")
+    flags.add_argument("--smoke", action="store_true", help="everything at a size for minutes on a CPU")
+    flags.add_argument(
+        "--rehearse", action="store_true", help="everything as it is, on a little of your data: two steps, few items"
+    )
+    flags.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change the baseline recipe (dotted path; value as JSON or text)",
+    )
+    flags.add_argument("--seeds", type=int, metavar="N", help=f"replicates (default {len(study.seeds)})")
+    flags.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="where a data set lies")
+    flags.add_argument("--rehash", action="store_true", help="read every data file again to fingerprint its set")
+    flags.add_argument("--strict", action="store_true", help="refuse artefacts that other source made")
+    flags.add_argument(
+        "--store",
+        default=os.environ.get("MSS_STORE", "store"),
+        help="where results live (default: MSS_STORE or ./store)",
+    )
+    flags.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: an SQLite file in the store)")
+    flags.add_argument("--search", metavar="SCOPE", help="search hyperparameters first (each_variant or baseline)")
+    flags.add_argument("--resources", type=Path, metavar="FILE", help="what stages ask of this cluster (TOML)")
+    flags.add_argument("--in-process", action="store_true", help="no Ray: one stage after another, same scores")
+    return flags
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise ValueError for flags that contradict each other, and for values that none of them can have."""
+    if options.smoke and options.rehearse:
+        raise ValueError("--smoke is on synthetic music, --rehearse on your own: choose one")
+    for name in ONLY_DRY:
+        if getattr(options, name) not in (None, False) and not options.dry_run:
+            raise ValueError(f"--{name} is for a plan alone: add --dry-run")
+    if options.cpus is not None and options.cpus < 1:
+        raise ValueError(f"--cpus takes a number of CPUs of at least 1, not {options.cpus}")
+    if options.gpus is not None and options.gpus < 0:
+        raise ValueError(f"--gpus takes a number of GPUs of at least 0, not {options.gpus}")
+    if options.probe is not None and not 0 < options.probe < math.inf:
+        raise ValueError(f"--probe takes a number of seconds above 0, not {options.probe:g}")
+    check_store(options.store)
+
+
+def check_store(place: str) -> None:
+    """Raise ValueError for what cannot be a store: no name, a file, a place below a file."""
+    if not place.strip():
+        raise ValueError("--store (or MSS_STORE) names no folder: it is empty")
+    if "\0" in place or "\n" in place:
+        raise ValueError(f"--store {place!r} cannot be the name of a folder")
+    path = Path(place).absolute()
+    for above in (path, *path.parents):
+        if above.is_dir():
+            return
+        if os.path.lexists(above):
+            what = "a link that leads nowhere" if above.is_symlink() else "a file"
+            raise ValueError(f"--store {place}: {above} is {what}, and a store is a folder")
+
+
+def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
+    """Folders of data sets by name: ``NAME=PATH`` pairs, and the subfolders of MSS_DATA for names not given.
+
+    Raises ValueError for a pair that is none.
+    """
+    roots = {}
+    everything = os.environ.get("MSS_DATA")
+    if everything:
+        base = Path(everything)
+        if not base.is_dir():
+            raise ValueError(f"MSS_DATA={everything} is not a folder; it should hold one folder per data set")
+        roots = {path.name: path for path in sorted(base.iterdir()) if path.is_dir()}
+    told: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not name or not path:
+            raise ValueError(f"--data takes NAME=PATH, not {pair!r}")
+        if told.setdefault(name, path) != path:
+            raise ValueError(f"--data names {name!r} twice: {told[name]} and {path}")
+        roots[name] = Path(path)
+    return roots
+
+
+def settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """The values of ``--set`` by path. Raises ValueError for a pair that is none, and for a path that is set twice."""
+    found: dict[str, Any] = {}
+    for text in pairs:
+        path, value = setting(text)
+        if path in found:
+            raise ValueError(f"--set {path} is given twice: {found[path]!r} and {value!r}")
+        found[path] = value
+    return found
+
+
+def setting(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise ValueError(f"--set takes PATH=VALUE, not {text!r}")
+    try:
+        parsed = json.loads(value)
+    except (json.JSONDecodeError, RecursionError):
+        parsed = {"None": None, "True": True, "False": False}.get(value, value)
+    if any(isinstance(part, float) and not math.isfinite(part) for part in _parts(parsed)):
+        raise ValueError(f"--set {text}: {value} is not a number to compute with")
+    return path, tuple(parsed) if isinstance(parsed, list) else parsed
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return [part for item in value for part in _parts(item)]
+    return [part for item in value.values() for part in _parts(item)] if isinstance(value, dict) else [value]
+
+
+def seeds(study: Study, count: int | None) -> list[int]:
+    """The first ``count`` seeds of a study, with more where it has fewer. Raises ValueError for none."""
+    if count is None:
+        return list(study.seeds)
+    if count < 1:
+        raise ValueError(f"--seeds takes a number of replicates of at least 1, not {count}")
+    first = list(study.seeds)[:count]
+    return first + [max(first) + 1 + extra for extra in range(count - len(first))]
+
+
+def check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Sequence[Trial]) -> None:
+    """A folder that is given and not read would let somebody take other music's results for their own."""
+    for pair in pairs:
+        name, _, path = pair.partition("=")
+        if not Path(path).is_dir():
+            raise ValueError(f"--data {pair}: {path} is not a folder")
+        if name not in binder.used:
+            read = ", ".join(sorted(binder.used))
+            raise ValueError(
+                f"--data {pair}: this study reads {read}, not {name!r}; {_how_to_read(name, binder, study, trials)}"
+            )
+
+
+def _how_to_read(name: str, binder: Binder, study: Study, trials: Sequence[Trial]) -> str:
+    """The flags by which a study reads a data set, without paths that a factor varies; else the nearest name it has."""
+    varied = tuple(path for factor in study.factors for changes in factor.levels.values() for path in changes)
+    paths = dict.fromkeys(
+        path
+        for trial in trials
+        for path in data_paths(trial.recipe, name)
+        if not any(overlap(path, each) for each in varied)
+    )
+    if not paths:
+        return nearest(name, binder.used)
+    return "choose it with " + " or ".join(f"--set {path}={name}" for path in paths)
