@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from mss_core.data.items import REMARKS, Survey
 from mss_core.disk import checksum, write_atomically
@@ -20,10 +21,13 @@ class Fingerprints:
 
     def __init__(self, path: Path | None, rehash: bool = False) -> None:
         self.path = path
+        self.known: dict[str, Any] = {}
         try:
-            self.known = json.loads(path.read_text(encoding="utf-8")) if path and not rehash else {}
-        except (FileNotFoundError, json.JSONDecodeError):
-            self.known = {}
+            found = json.loads(path.read_text(encoding="utf-8")) if path and not rehash else {}
+        except (FileNotFoundError, ValueError, RecursionError):  # what cannot be read is hashed again
+            found = {}
+        if isinstance(found, dict):
+            self.known = {name: entry for name, entry in found.items() if isinstance(entry, list) and len(entry) == 5}
         self.changed = False
 
     def of(self, path: Path) -> str:

@@ -387,3 +387,6 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error.filename or root}: {error.strerror or error}", file=sys.stderr)
+        return 2

@@ -6,6 +6,7 @@ A level without departures is the factor's baseline level: it is the baseline re
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,6 +35,40 @@ class Variant:
     name: str
     levels: Mapping[str, str]
     departures: Mapping[str, Any]
+
+
+COLUMNS = ("study", "trial", "variant", "seed", "track", "target", "metric", "aggregation", "score")
+"""Columns of scores.csv that are no factors."""
+
+
+def check_names(study: str, factors: Sequence[Factor]) -> None:
+    """Raise ValueError for the name of a study that cannot name a folder, for one of a factor that cannot name a column
+    of a table, and for levels that are none or that are alike."""
+    if not isinstance(study, str) or not re.fullmatch(r"\w[\w.+-]*", study):
+        raise ValueError(
+            f"a study's name is a folder of the store: letters, digits, '_', '-', '+' and '.', not {study!r}"
+        )
+    for factor in factors:
+        if not isinstance(factor.name, str) or not factor.name.strip() or not factor.name.isprintable():
+            raise ValueError(f"a factor's name is a line of text, not {factor.name!r}")
+        if factor.name in COLUMNS:
+            raise ValueError(f"no factor can be named {factor.name!r}: scores.csv has another column of that name")
+        if not isinstance(factor.levels, Mapping) or not factor.levels:
+            raise ValueError(f"factor {factor.name!r} has no levels: it takes {{label: {{path: value}}}}")
+        labels: dict[str, str] = {}
+        for label, changes in factor.levels.items():
+            if not isinstance(label, str) or not label.strip() or not label.isprintable():
+                raise ValueError(f"factor {factor.name!r}: a level's label is a line of text, not {label!r}")
+            if not isinstance(changes, Mapping) or not all(isinstance(path, str) for path in changes):
+                raise ValueError(
+                    f"level {label!r} of factor {factor.name!r} must be {{path: value}}, what departs from the "
+                    f"baseline, not {changes!r}"
+                )
+            twin = labels.setdefault(repr(sorted(changes.items(), key=str)), label)
+            if twin != label:
+                raise ValueError(
+                    f"levels {twin!r} and {label!r} of factor {factor.name!r} are the same: {dict(changes)}"
+                )
 
 
 def one_at_a_time(factors: Sequence[Factor]) -> list[Variant]:

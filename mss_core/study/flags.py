@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mss_core.errors import nearest
+from mss_core.study import variables
 from mss_core.study.plan import Binder, data_paths
 from mss_core.study.search.declare import overlap
 from mss_core.study.study import Study, Trial
@@ -93,13 +94,14 @@ def check(options: argparse.Namespace) -> None:
     if options.probe is not None and not 0 < options.probe < math.inf:
         raise ValueError(f"--probe takes a number of seconds above 0, not {options.probe:g}")
     check_store(options.store)
+    variables.check()
 
 
 def check_store(place: str) -> None:
     """Raise ValueError for what cannot be a store: no name, a file, a place below a file."""
     if not place.strip():
         raise ValueError("--store (or MSS_STORE) names no folder: it is empty")
-    if "\0" in place or "\n" in place:
+    if not place.isprintable():  # bytes that are no UTF-8 are not, either
         raise ValueError(f"--store {place!r} cannot be the name of a folder")
     path = Path(place).absolute()
     for above in (path, *path.parents):

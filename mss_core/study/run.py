@@ -29,6 +29,7 @@ from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.search import phase
 from mss_core.study.study import Study
 from mss_core.study.tracking.content import of_plan
+from mss_core.study.variables import seconds
 
 if TYPE_CHECKING:
     from mss_core.study.tracking.tracker import Tracker
@@ -42,6 +43,9 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
         with contextlib.ExitStack() as held:
             held.enter_context(taken_from(options.resources))
             status = _run(study, options, words, held)
+    except BrokenPipeError:  # a reader that goes away, as `| head` does, is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
@@ -97,9 +101,10 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         stale.refuse(hits)
     if driver is None:
         from mss_core.study.dry_run.printed import print_plan
+        from reports import design
 
         context = _context(binder, {})
-        print_plan(study, title, plan, binder, store, len(seeds), options, context, (hits, unrecorded), _say)
+        print_plan(study, title, plan, binder, store, len(seeds), options, context, (hits, unrecorded), design, _say)
         return 0
     _say(f"{title}: {study.question}")
     _say(plan.summary())
@@ -232,7 +237,7 @@ def _context(binder: Binder, surroundings: dict[str, Any]) -> Context:
         device_name=runtime.device_name(device),
         data={name: path.absolute() for name, path in binder.data.items()},
         environment=surroundings,
-        checkpoint_seconds=float(os.environ.get("MSS_CHECKPOINT_SECONDS", "20")),
+        checkpoint_seconds=seconds("MSS_CHECKPOINT_SECONDS"),
     )
 
 

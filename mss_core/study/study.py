@@ -10,7 +10,7 @@ from typing import Any
 from mss_core.errors import choose, nearest
 from mss_core.graph import Stage, digest, walk
 from mss_core.recipe import flatten, has, override, paths
-from mss_core.study.designs import Factor, Variant, one_at_a_time
+from mss_core.study.designs import Factor, Variant, check_names, one_at_a_time
 from mss_core.study.search.declare import Search
 from mss_core.study.settings import check as check_settings
 from mss_core.study.settings import left_out
@@ -103,6 +103,9 @@ class Study:
         """Raise ValueError for whatever does not fit together: called by ``run`` before anything else."""
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"'seeds' must be distinct and at least one; got {list(self.seeds)}")
+        check_names(self.name, self.factors)
+        if any(type(seed) is not int or not 0 <= seed < 2**32 for seed in self.seeds):
+            raise ValueError(f"'seeds' are whole numbers from 0 to {2**32 - 1}; got {list(self.seeds)}")
         names = [factor.name for factor in self.factors]
         if not (names or self.search) or len(set(names)) < len(names):
             raise ValueError(f"factors need distinct names; got {names}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from mss_core.graph import Context
 from mss_core.store import Store
@@ -26,11 +27,10 @@ def print_plan(
     options: argparse.Namespace,
     context: Context,
     hits: tuple[list[stale.Hit], int],
+    design: Any,
     say: Callable[[str], None],
 ) -> None:
-    """Print a plan as text, or as JSON, with what the flags ask for beside it."""
-    from reports import design
-
+    """Print a plan as text, or as JSON, with what the flags ask for beside it; ``design`` judges what it can find."""
     cpus, gpus = (
         given if given is not None else found for given, found in zip((options.cpus, options.gpus), here(), strict=True)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from mss_core.graph import Context, Stopped
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, Board
 from mss_core.study.plan import Plan
+from mss_core.study.variables import seconds
 
 
 def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
@@ -50,10 +50,12 @@ def _sigterm_sets(asked: threading.Event) -> Iterator[None]:
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
+    patience = seconds("MSS_STOP_SECONDS")
+
     def ask(number: int, frame: Any) -> None:
         asked.set()
         signal.signal(signal.SIGALRM, interrupt)
-        signal.alarm(max(1, round(float(os.environ.get("MSS_STOP_SECONDS", "30")))))
+        signal.alarm(max(1, round(patience)))
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -23,12 +23,57 @@ MARKS = "nodes"
 
 
 def cluster_file() -> dict[str, Any]:
-    """The cluster file that ``ray up`` started this machine with, empty where there is none (or it is not readable)."""
+    """The cluster file that ``ray up`` started this machine with, empty where there is none.
+
+    Raises ValueError for one that is not a cluster file, naming the field.
+    """
     try:
         content = yaml.safe_load(CLUSTER_FILE.expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except FileNotFoundError:
         return {}
-    return content if isinstance(content, dict) else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise ValueError(f"the cluster file {CLUSTER_FILE} cannot be read ({reason})") from None
+    return _checked(content)
+
+
+def _checked(content: Any) -> dict[str, Any]:
+    """A cluster file whose fields are of the kinds that a study reads; what stands there empty is left out."""
+    cluster = _table(content, "its content")
+    for name in ("provider", "available_node_types"):
+        cluster[name] = _table(cluster.get(name, {}), name)
+    addresses = cluster["provider"].get("worker_ips") or []
+    if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
+        raise _wrong("provider.worker_ips", "a list of addresses", addresses)
+    cluster["provider"]["worker_ips"] = addresses
+    _whole(cluster, "max_workers", "")
+    for name, kind in cluster["available_node_types"].items():
+        kind = cluster["available_node_types"][name] = _table(kind, f"available_node_types.{name}")
+        for field in ("min_workers", "max_workers"):
+            _whole(kind, field, f"available_node_types.{name}.")
+        kind["resources"] = _table(kind.get("resources", {}), f"available_node_types.{name}.resources")
+        for resource, amount in kind["resources"].items():
+            if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < float("inf"):
+                raise _wrong(f"available_node_types.{name}.resources.{resource}", "a number of at least 0", amount)
+    return cluster
+
+
+def _table(value: Any, place: str) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise _wrong(place, "a table", value)
+    return dict(value or {})
+
+
+def _whole(table: dict[str, Any], name: str, place: str) -> None:
+    value = table.pop(name, None)
+    if value is not None:
+        if type(value) is not int or value < 0:
+            raise _wrong(f"{place}{name}", "a whole number of at least 0", value)
+        table[name] = value
+
+
+def _wrong(place: str, what: str, value: Any) -> ValueError:
+    return ValueError(f"the cluster file {CLUSTER_FILE}: {place} must be {what}, not {value!r}")
 
 
 def expected_nodes(cluster: Mapping[str, Any]) -> int:
@@ -39,8 +84,8 @@ def expected_nodes(cluster: Mapping[str, Any]) -> int:
     """
     asked = os.environ.get("MSS_NODES")
     if asked is not None:
-        if not asked.isdigit():
-            raise ValueError(f"MSS_NODES={asked} is not a number of nodes")
+        if not (asked.isascii() and asked.isdigit() and int(asked)):
+            raise ValueError(f"MSS_NODES={asked} is not a number of nodes, from 1 on")
         return int(asked)
     provider = cluster.get("provider", {})
     if provider.get("type") == "local":

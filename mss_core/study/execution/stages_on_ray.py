@@ -45,6 +45,7 @@ from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WA
 from mss_core.study.execution.ready import Ready  # noqa: E402
 from mss_core.study.execution.resources import memory_share, out_of_memory, resources, warm, where_to_change  # noqa: E402
 from mss_core.study.plan import Plan, descendants  # noqa: E402
+from mss_core.study.variables import seconds  # noqa: E402
 
 RETRIES = 2
 """How often a stage whose worker died is started again without having written a checkpoint since the last time."""
@@ -195,7 +196,7 @@ def _alive() -> list[dict[str, Any]]:
 
 def _wait_for_nodes(cluster: Mapping[str, Any], out: Any) -> None:
     expected = nodes.expected_nodes(cluster)
-    deadline = time.monotonic() + float(os.environ.get("MSS_NODES_SECONDS", "600"))
+    deadline = time.monotonic() + seconds("MSS_NODES_SECONDS")
     said = -1
     while len(_alive()) < expected:
         if time.monotonic() > deadline:
@@ -404,7 +405,7 @@ def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
     print(f"\nstopping: {len(running)} running stages write their checkpoints", file=searcher.board.out, flush=True)
     with contextlib.suppress(OSError):
         (scratch / STOP).touch()
-    deadline = time.monotonic() + float(os.environ.get("MSS_STOP_SECONDS", "30"))
+    deadline = time.monotonic() + seconds("MSS_STOP_SECONDS")
     while time.monotonic() < deadline and any(store.claim(stage).holder() for stage in running):
         time.sleep(0.2)
 

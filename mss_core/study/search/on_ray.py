@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from mss_core.store import Store
 from mss_core.study.execution import stages_on_ray  # launch before ray: it sets what Ray reads when it is imported
 from mss_core.study.execution.resources import memory_share, resources
 from mss_core.study.search import scheduler
+from mss_core.study.variables import seconds
 
 import ray  # isort: skip
 
@@ -139,7 +139,7 @@ class _Crew:
         print(f"\nstopping: {len(training)} running trainings write their checkpoints", file=sys.stderr, flush=True)
         with contextlib.suppress(OSError):
             (scratch / stages_on_ray.STOP).touch()
-        ray.wait(training, num_returns=len(training), timeout=float(os.environ.get("MSS_STOP_SECONDS", "30")))
+        ray.wait(training, num_returns=len(training), timeout=seconds("MSS_STOP_SECONDS"))
 
     def dismiss(self, workers: Collection[Any]) -> None:
         """Let workers go, and what they hold."""

@@ -21,11 +21,13 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.exceptions import StorageInternalError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from mss_core.graph import digest, plain
 from mss_core.study.search.journal import Lock, mend
@@ -91,7 +93,11 @@ def fitted(point: Mapping[str, Any], distributions: Mapping[str, Any]) -> dict[s
 def open_storage(where: str) -> BaseStorage:
     """The storage at a journal's path, or at a database's URL (it has ``://``)."""
     if "://" in where:
-        return optuna.storages.RDBStorage(where)
+        try:
+            return optuna.storages.RDBStorage(where)
+        except (SQLAlchemyError, StorageInternalError, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"MSS_SEARCH_STORAGE={where} is no database that can be opened ({reason})") from None
     return JournalStorage(JournalFileBackend(where, lock_obj=Lock(Path(where + ".lock"))))
 
 

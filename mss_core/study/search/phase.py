@@ -239,7 +239,10 @@ def _common(arms: Sequence[Arm], store: Store, in_process: bool, ctx: Context) -
 
 def where(arm: Arm, store: Store) -> str:
     """The storage of a search's suggestions while it is made."""
-    return os.environ.get(STORAGE) or str(suggestions(arm.stage.key, store.root / "search") / "journal.log")
+    database = os.environ.get(STORAGE)
+    if database and "://" not in database:
+        raise ValueError(f"{STORAGE}={database} is not the URL of a database, such as sqlite:////shared/optuna.db")
+    return database or str(suggestions(arm.stage.key, store.root / "search") / "journal.log")
 
 
 def _keep_journal(arm: Arm, store: Store) -> None:

@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "ui":
             return ui(options.store, options.port)
         rebuild(Store(options.store), options.tracking_uri, lambda text: print(text, flush=True))
-    except (ValueError, RuntimeError, MlflowException) as error:
+    except (ValueError, RuntimeError, OSError, MlflowException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

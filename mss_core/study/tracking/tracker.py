@@ -38,11 +38,12 @@ from mss_core.store.drivers import living  # noqa: E402
 from mss_core.study.tracking import columns  # noqa: E402
 from mss_core.study.tracking.content import StudyView, TrialView  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
+from mss_core.study.variables import seconds  # noqa: E402
 
 LIVE = 8
 """A stage that many trials share shows its curve while it trains in this many of them; in all when it has ended."""
 
-PATIENCE = float(os.environ.get("MSS_TRACKING_SECONDS", "60"))
+PATIENCE = seconds("MSS_TRACKING_SECONDS")
 """Seconds that the end of a study waits for a tracking server that does not answer."""
 
 FILES = ("report.html", "report.md", "report.csv", "report.tex", "report.json", "scores.csv", "study.json")
