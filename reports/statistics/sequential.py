@@ -1,0 +1,323 @@
+"""Tests after every few seeds that keep their level over all looks: boundaries, decisions, intervals, estimates.
+
+At each look an undecided contrast gives a two-sided p by the study's own test. It is significant where this p is below
+the look's nominal level. The levels are such that a contrast without an effect is called significant at any look with
+probability alpha: the error that may have been spent by a look is a function of the share of seeds it has seen
+[Lan and DeMets 1983], and the levels follow from it by simulating the path of p. With a few seeds the test is a t whose
+variance is estimated anew at every look, so the known-variance tables of clinical trials do not hold for it. Tests that
+are not simulated (`SIMULATED`) get the increments of the error as levels, which is safe for every test with a valid p.
+
+Spending `"e"` needs no list of looks: an e-process, valid at every seed. It is the Bayes factor of the t statistic for
+a normal prior on the standardised effect, a martingale under the null hypothesis for every variance (right Haar prior;
+[Grunwald, de Heide and Koolen 2024]); a contrast is significant where it reaches 1 / alpha [Ville 1939].
+
+Stopping without significance spends nothing, so equivalence and futility cannot raise the error.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy import optimize
+from scipy import stats as scipy_stats
+from scipy.special import stdtr, stdtrit
+
+from reports.statistics.half_pooled import MeanSquares, errors
+
+SPENDING = ("pocock", "obf", "e")
+"""Equal chances at every look, most of the error kept for the last one, or an e-process."""
+SIMULATED = ("half_pooled", "crossed")
+"""Tests whose path is simulated, on runs; tracks, the same at every look, only make a second chance rarer."""
+PRIOR = 4.0
+"""Variance of the standardised effect under the e-process's prior."""
+LEAST = 40
+"""Paths that must cross at a look for its level to be known; with fewer its error is kept for the next look."""
+SEED = 20_261_126
+SIGNIFICANT, EQUIVALENT, OUT_OF_REACH, UNDECIDED, GOING = "significant", "equivalent", "out of reach", "undecided", ""
+HOPE, HOPELESS = 0.1, 0.05
+"""Out of reach: even if the true effect is as large as the end of a one-sided 1 - HOPE interval, the chance of
+significance at the last look is below HOPELESS."""
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The looks of one contrast and what it takes to be significant at each.
+
+    Attributes:
+        looks: seeds per arm at each look.
+        alpha: of this contrast, over all looks.
+        spending: one of `SPENDING`.
+        levels: nominal two-sided level of p at each look, 0 where no error is spent yet; empty for an e-process.
+        spent: error that may have been spent by each look.
+    """
+
+    looks: tuple[int, ...]
+    alpha: float
+    spending: str
+    levels: tuple[float, ...]
+    spent: tuple[float, ...]
+
+    def level(
+        self, look: int, df: np.ndarray | float, runs: np.ndarray | float, others: np.ndarray | float
+    ) -> np.ndarray:
+        """Nominal level of p at a look (counted from 0), for degrees of freedom and runs in the two arms."""
+        if self.levels:
+            return np.broadcast_to(self.levels[look], np.shape(df))
+        return np.asarray(2 * stdtr(df, -_e_critical(self.alpha, np.asarray(df, float), _information(runs, others))))
+
+
+def _information(runs: np.ndarray | float, others: np.ndarray | float) -> np.ndarray:
+    """Of a difference of two means of so many runs, in units of one run's variance."""
+    return 1 / (1 / np.asarray(runs, float) + 1 / np.asarray(others, float))
+
+
+def cumulative(spending: str, alpha: float, share: float) -> float:
+    """Error spent by a share of the seeds: functions of [Lan and DeMets 1983] (two-sided: half of it on either side).
+
+    >>> round(cumulative("pocock", 0.05, 0.25), 4), cumulative("obf", 0.05, 0.25) < 1e-5, cumulative("obf", 0.05, 1.0)
+    (0.0179, True, 0.05)
+    """
+    if spending == "pocock":
+        return alpha * math.log(1 + (math.e - 1) * share)
+    return float(4 * scipy_stats.norm.sf(scipy_stats.norm.isf(alpha / 4) / math.sqrt(share)))
+
+
+@cache
+def boundary(variants: int, looks: tuple[int, ...], alpha: float, spending: str, test: str) -> Boundary:
+    """The boundary of one of several contrasts that share a reference.
+
+    Args:
+        variants: that share the reference, whose variances the test pools.
+        alpha: of one contrast, over all looks: after a correction for several.
+    """
+    shares = [look / looks[-1] for look in looks]
+    if spending == "e":
+        return Boundary(looks, alpha, spending, (), (alpha,) * len(looks))
+    spent = tuple(cumulative(spending, alpha, share) for share in shares)
+    if test not in SIMULATED:
+        return Boundary(looks, alpha, spending, tuple(np.diff(spent, prepend=0.0).tolist()), spent)
+    paths = int(np.clip(5_000 / alpha, 200_000, 1_000_000))
+    return Boundary(looks, alpha, spending, _levels(_null_paths(variants, looks, paths, alpha), spent), spent)
+
+
+def _levels(paths: np.ndarray, spent: Sequence[float]) -> tuple[float, ...]:
+    """Levels by which so many paths of p, shape (look, path), have crossed by each look."""
+    going, crossed, levels = np.ones(paths.shape[1], bool), 0, []
+    for p, error in zip(paths, spent, strict=True):
+        many = round(error * paths.shape[1]) - crossed
+        level = float(np.partition(p[going], many)[many]) if many >= LEAST else 0.0
+        levels.append(level)
+        crossing = going & (p < level)
+        crossed += int(crossing.sum())
+        going &= ~crossing
+    return tuple(levels)
+
+
+def _null_paths(variants: int, looks: tuple[int, ...], paths: int, alpha: float) -> np.ndarray:
+    """Two-sided p of contrasts without an effect, shape (look, path); 1 where it is far from significant."""
+    rng, chunks = np.random.default_rng(SEED), []
+    size = max(1, 60_000 // variants)
+    for _ in range(math.ceil(paths / (size * variants))):
+        rows = []
+        for look, (centre, spread) in zip(looks, arms(rng, size, variants + 1, looks), strict=True):
+            runs = np.full(variants, float(look))
+            found = errors(mean_squares(runs, spread[:, :-1], runs[:1], spread[:, -1:]))
+            t = np.abs(centre[:, :-1] - centre[:, -1:]) / found.se
+            df, p = np.broadcast_to(found.df, t.shape), np.ones(t.shape)
+            near = t > scipy_stats.norm.isf(alpha / 2)  # a t has heavier tails: no p below alpha is passed over
+            p[near] = 2 * stdtr(df[near], -t[near])
+            rows.append(p.ravel())
+        chunks.append(np.stack(rows))
+    return np.concatenate(chunks, axis=1)
+
+
+def arms(
+    rng: np.random.Generator, studies: int, arms: int, looks: Sequence[int], sd: np.ndarray | float = 1.0
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """At each look, mean and variance of the runs of every arm, shape (study, arm), of normal runs without effect."""
+    many, total, squares, out = 0, np.zeros((studies, arms)), np.zeros((studies, arms)), []
+    for look in looks:
+        new = rng.normal(size=(look - many, studies, arms)) * sd
+        total, squares, many = total + new.sum(axis=0), squares + (new**2).sum(axis=0), look
+        out.append((total / many, (squares - total**2 / many) / (many - 1)))
+    return out
+
+
+def mean_squares(
+    runs: np.ndarray, run: np.ndarray, reference_runs: np.ndarray, reference_run: np.ndarray
+) -> MeanSquares:
+    """Of scores without items."""
+    none = np.zeros_like(runs)
+    return MeanSquares(
+        runs=runs,
+        run=run,
+        residual=np.zeros_like(run),
+        reference_runs=reference_runs,
+        reference_run=reference_run,
+        reference_residual=np.zeros_like(reference_run),
+        items=none,
+        item=np.zeros_like(run),
+    )
+
+
+# ---- decisions
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Contrasts at one look, each an array of one shape.
+
+    Attributes:
+        difference, se, df: of the test.
+        runs, others: in the variant's and the reference's arm.
+    """
+
+    difference: np.ndarray
+    se: np.ndarray
+    df: np.ndarray
+    runs: np.ndarray
+    others: np.ndarray
+
+
+def decide(bounds: Boundary, look: int, now: Standing, margin: float | None) -> np.ndarray:
+    """What each contrast is at a look (counted from 0): `SIGNIFICANT`, `EQUIVALENT`, `OUT_OF_REACH`, `UNDECIDED` or
+    `GOING`.
+
+    It is equivalent where its repeated interval lies within the margin, and out of reach where neither significance
+    nor, with a margin, equivalence can be hoped for at the last look (`HOPE`).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = bounds.level(look, now.df, now.runs, now.others)
+        half = stdtrit(now.df, 1 - level / 2) * now.se
+        size, t = np.abs(now.difference), np.abs(now.difference) / now.se
+        significant = size > half
+        within = size + half < margin if margin else np.zeros(size.shape, bool)
+        last = look == len(bounds.looks) - 1
+        lost = np.zeros(size.shape, bool) if last else _hopeless(bounds, now, 2 * stdtr(now.df, -t), margin)
+    return np.select(
+        [significant, within, np.full(size.shape, last), lost],
+        [SIGNIFICANT, EQUIVALENT, UNDECIDED, OUT_OF_REACH],
+        GOING,
+    )
+
+
+def _hopeless(bounds: Boundary, now: Standing, p: np.ndarray, margin: float | None) -> np.ndarray:
+    """Whether neither significance nor equivalence can be hoped for at the last look.
+
+    The t path is taken for a Brownian motion with drift, its time the share of the information.
+    """
+    final = bounds.looks[-1]
+    share = _information(now.runs, now.others) / (final / 2)
+    bound = _z(bounds.level(len(bounds.looks) - 1, _final_df(now, final), final, final))
+    z = _z(p)
+    drift = (z + scipy_stats.norm.isf(HOPE)) / np.sqrt(share)
+    left = 1 - share
+    lost = scipy_stats.norm.sf((bound - z * np.sqrt(share) - drift * left) / np.sqrt(left)) < HOPELESS
+    if margin:
+        lost &= bound * now.se * np.sqrt(share) >= margin
+    return np.asarray(lost)
+
+
+def _final_df(now: Standing, final: int) -> np.ndarray:
+    """Degrees of freedom at the last look, in proportion to the runs."""
+    return np.asarray(now.df * (final - 1) / np.maximum(now.runs - 1, 1))
+
+
+def _z(p: np.ndarray) -> np.ndarray:
+    return np.asarray(scipy_stats.norm.isf(np.clip(p, 1e-300, 1) / 2))
+
+
+def _e_critical(alpha: float, df: np.ndarray, information: np.ndarray) -> np.ndarray:
+    """The |t| at which the e-value reaches 1 / alpha; infinite where none does.
+
+    e = (1 + Ng)^-1/2 [(1 + t^2 / v) / (1 + t^2 / ((1 + Ng) v))]^((v + 1) / 2), with N the information, g `PRIOR`.
+    """
+    grown = 1 + information * PRIOR
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        ratio = (np.sqrt(grown) / alpha) ** (2 / (df + 1))
+        square = df * (ratio - 1) / (1 - ratio / grown)
+        return np.where(ratio < grown, np.sqrt(np.maximum(square, 0)), np.inf)
+
+
+def e_value(t: np.ndarray | float, df: np.ndarray | float, runs: float, others: float) -> np.ndarray:
+    """The e-value of a t statistic with so many runs in its arms: evidence against no effect, 1 for none."""
+    grown, square = 1 + _information(runs, others) * PRIOR, np.square(t) / df
+    power = (np.asarray(df) + 1) / 2
+    return np.asarray(np.exp(power * (np.log1p(square) - np.log1p(square / grown)) - np.log(grown) / 2))
+
+
+def overall_p(bounds: Boundary, look: int, p: float, level: float) -> float:
+    """The p over all looks of a contrast that stopped at a look: below alpha just where it is significant.
+
+    Outcomes are ordered by look, then by p [Jennison and Turnbull 2000, section 8.4]: what earlier looks spent, plus
+    this look's share in proportion to p.
+    """
+    if not bounds.levels:
+        return (
+            min(1.0, bounds.alpha * p / level) if p < level else max(bounds.alpha, min(1.0, bounds.alpha * p / level))
+        )
+    before, by_now = (bounds.spent[look - 1] if look else 0.0), bounds.spent[look]
+    if level > 0 and p < level:
+        return before + (by_now - before) * p / level
+    return max(bounds.alpha, by_now + (1 - by_now) * (p - level) / (1 - level))
+
+
+# ---- estimates
+
+
+def exits(
+    bounds: Sequence[float], times: Sequence[float], drift: float = 0.0, last: float | None = None
+) -> list[float]:
+    """Probabilities to be above each bound for the first time, of Z(t) = B(t) / sqrt(t) that is stopped beyond +-bound.
+
+    By the recursion of [Armitage, McPherson and Rowe 1969] on a grid.
+
+    Args:
+        bounds: positive, infinite for a look without one.
+        drift: of the Brownian motion B.
+        last: counted at the last look in place of its bound; may be negative.
+    """
+    grid, density, out, before = np.zeros(1), np.ones(1), [], 0.0
+    for number, (bound, time) in enumerate(zip(bounds, times, strict=True)):
+        sd = math.sqrt(time - before)
+        limit = last if last is not None and number == len(bounds) - 1 else bound
+        upper = scipy_stats.norm.sf((limit * math.sqrt(time) - grid - drift * (time - before)) / sd)
+        out.append(float(density @ upper))
+        edge = min(bound, 8.0 + abs(drift)) * math.sqrt(time)
+        points, weights = _gauss()
+        new = points * edge
+        step = scipy_stats.norm.pdf((new[:, None] - grid - drift * (time - before)) / sd) / sd
+        grid, density, before = new, (step @ density) * weights * edge, time
+    return out
+
+
+@cache
+def _gauss() -> tuple[np.ndarray, np.ndarray]:
+    points, weights = np.polynomial.legendre.leggauss(101)
+    return points, weights
+
+
+def median_unbiased(difference: float, p: float, bounds: Boundary, look: int, levels: Sequence[float]) -> float:
+    """The effect under which an outcome as high as this one, or higher, has probability one half.
+
+    A significant difference that was stopped at early is too large on average; outcomes are ordered by look, then by
+    size [Emerson and Fleming 1990]. The t path is taken for that of a normal statistic with the same p.
+
+    Args:
+        levels: nominal levels of the looks up to this one.
+    """
+    if look == 0 or difference == 0 or not 0 < p < 1:
+        return difference
+    z = float(_z(np.array(p)))
+    times = np.array(bounds.looks[: look + 1]) / bounds.looks[look]
+    limits = [float(_z(np.array(level))) if level > 0 else math.inf for level in levels]
+    root = optimize.brentq(lambda drift: sum(exits(limits, times.tolist(), drift, last=z)) - 0.5, -6, z + 6, xtol=1e-4)
+    return difference * float(root) / z
+
+
+def seeds_needed(p: float, level: float, runs: float) -> float:
+    """Seeds per arm for 80 % power if the true effect is the one seen, at the level of the last look."""
+    z = float(_z(np.array(p)))
+    return math.inf if z <= 0 else runs * ((float(_z(np.array(level))) + scipy_stats.norm.ppf(0.8)) / z) ** 2
