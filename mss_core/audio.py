@@ -11,7 +11,7 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,16 @@ def read(path: Path | str, dtype: str = "float32") -> tuple[np.ndarray, int]:
     if len(samples) < frames - slack:
         raise BadFile(f"{path}: stops after {len(samples)} of {frames} frames (truncated)")
     return samples, rate
+
+
+def blocks(path: Path, frames: int = 1 << 16) -> Iterator[np.ndarray]:
+    """A file in pieces (time, channel) from its start on; BadFile where it is not audio."""
+    try:
+        with _opened(path) as file:
+            while len(block := file.read(frames, dtype="float32", always_2d=True)):
+                yield block
+    except soundfile.LibsndfileError as error:
+        raise _unreadable(path, error) from None
 
 
 def info(path: Path | str, exact: bool = True) -> tuple[int, int, int]:

@@ -100,6 +100,14 @@ def lines(report: Report) -> list[str]:
             "  mixture against the sum of its stems: lowest {lowest_db:.1f}, median {median_db:.1f}, highest "
             "{highest_db:.1f} dB".format(**report.agreement)
         )
+    for name, sources in list(report.levels.items())[:SHOWN]:
+        told = (
+            f"{source} {of['rms_db']:.1f} dB {100 * of['active']:.0f} %" if of["rms_db"] > -120 else f"{source} silent"
+            for source, of in sources.items()
+        )
+        text.append(f"  level, and seconds above -60 dB, {name}: {', '.join(told)}")
+    if len(report.levels) > SHOWN:
+        text.append(f"  level of {len(report.levels) - SHOWN} more (all of them with --json)")
     for label, counts in report.labels.items():
         text.append(f"  label {label}: " + ", ".join(f"{split} {count}" for split, count in counts.items()))
     for row in report.published:

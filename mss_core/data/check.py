@@ -13,12 +13,13 @@ import numpy as np
 
 from mss_core import audio
 from mss_core.data.config import LABELS, ClipSet, TrackSet, read_by, split_policy
+from mss_core.data.doubts import SILENCE, require_labels, twins
 from mss_core.data.excerpts import holds
 from mss_core.data.files import cores, facts, headers, progress, reason
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.items import AUDIO, REMARKS, SPLITS, Item, Survey
 from mss_core.data.loaders import stem_mp4, stems
-from mss_core.data.packed import SILENCE, in_order, odd_rows, twins, whole
+from mss_core.data.packed import in_order, odd_rows, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
 from mss_core.errors import BadFile, choose, nearest
 from mss_core.folders import walk
@@ -26,6 +27,9 @@ from mss_core.folders import walk
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
 DISAGREE = 10.0
 """Mixture against the sum of all stems, in dB: mastering leaves 20 to 40, a wrong stem less than this."""
+FULL_SCALE = 1.0 + 1e-4
+"""Peaks above this are named: a decoder of 16-bit samples may round up to 1."""
+FAINT = "sounds below -60 dB only: a score of it says nothing of a separator"
 WARNINGS = ("leak", "levels", *REMARKS)
 INFORMATIVE = ("split", "untagged", "subset", "unlisted")
 """Kinds of note that say what a set is, not that something is wrong with it."""
@@ -33,7 +37,8 @@ INFORMATIVE = ("split", "untagged", "subset", "unlisted")
 
 @dataclass
 class Report:
-    """What ``check`` found. ``excluded`` are files left out, ``warnings`` what a user must know, by file."""
+    """What ``check`` found. ``levels`` are those of each track's sources (:func:`level`).
+    ``excluded`` are files left out, ``warnings`` what a user must know, by file."""
 
     name: str
     path: str
@@ -47,6 +52,7 @@ class Report:
     channels: dict[str, int] = field(default_factory=dict)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     agreement: dict[str, float] = field(default_factory=dict)
+    levels: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     published: list[dict[str, Any]] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     fingerprint: str = ""
@@ -95,6 +101,8 @@ def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: 
         report.excluded += unusable_files(root, quick, workers or cores())
         return report
     for note in found.notes:
+        if note.kind == "coverage" and isinstance(config, ClipSet):
+            continue  # counted below, after decoding
         doubtful = note.kind in WARNINGS
         target = report.facts if note.kind in INFORMATIVE else report.warnings if doubtful else report.excluded
         if target is report.facts:
@@ -115,8 +123,15 @@ def check(config: TrackSet | ClipSet, root: Path, quick: bool = False, workers: 
     report.fingerprint = fingerprint(found, root, hashes)
     report.warnings[:0] = [
         f"{names}: the same audio"
-        for names in twins((item.name, item.split, "".join(map(hashes.of, item.files))) for item in good if item.files)
+        for names in twins(
+            (item.name, item.split, item.labels, "".join(map(hashes.of, item.files))) for item in good if item.files
+        )
     ]
+    if isinstance(config, ClipSet):
+        try:
+            require_labels(config.name, found.items, found.labels, fewest=2)
+        except ValueError as error:
+            report.errors.append(str(error))
     for split in SPLITS:
         if not report.items.get(split):
             report.errors.append(f"no usable {split} item")
@@ -227,7 +242,12 @@ def _decoded(config: TrackSet | ClipSet, found: Survey, report: Report, workers:
             good.append(item)
             _shape(item, *seen["form"], report)
             forms[seen["form"][2], seen["form"][1]].append(item.name)
-            report.warnings += [f"{item.name}: {odd}" for odd in seen["odd"]]
+            report.warnings += [f"{item.name}: {odd}" for odd in (*seen["odd"], *seen["loud"])]
+            if seen["levels"]:
+                report.levels[item.name] = seen["levels"]
+                report.warnings += [
+                    f"{item.name}: {row} {FAINT}" for row, told in seen["levels"].items() if faint(told)
+                ]
             silent += [f"{item.name}: {row}" for row in seen["silent"]]
             if seen["agreement"] is not None:
                 agreements[item.name] = seen["agreement"]
@@ -284,13 +304,38 @@ def _look(item: Item, sources: tuple[str, ...]) -> dict[str, Any] | str:
         rest = mixture - sum(sound.rows[source] for source in sources)
         power, error = float(np.square(mixture).sum()), float(np.square(rest).sum())
         agreement = min(120.0, 10 * np.log10((power + 1e-12) / (error + 1e-12)))
-    silent = [row for row, waveform in sound.rows.items() if np.abs(waveform).max(initial=0.0) < SILENCE]
+    peaks = {row: float(np.abs(waveform).max(initial=0.0)) for row, waveform in sound.rows.items()}
+    silent = [row for row, peak in peaks.items() if peak < SILENCE]
+    exact = item.files and all(path.suffix.lower() in (".wav", ".flac") for path in item.files)  # coders overshoot
+    over = {row: int((np.abs(sound.rows[row]) > 1).sum()) for row in peaks if exact and peaks[row] > FULL_SCALE}
     return {
+        "loud": [
+            f"{row} is above full scale ({over[row]} samples, peak {20 * np.log10(peaks[row]):+.1f} dB); kept as it is "
+            "here, but a 16-bit file or a player clips it"
+            for row in over
+        ],
+        "levels": {source: level(sound.rows[source], sound.samplerate) for source in sources},
         "form": (mixture.shape[-1], sound.samplerate, mixture.shape[0]),
         "silent": silent,
         "agreement": agreement,
         "odd": odd_rows(sound),
     }
+
+
+def level(waveform: np.ndarray, samplerate: int) -> dict[str, float]:
+    """``rms_db`` of a waveform (channel, time) re full scale (-inf dB is -120), and its ``active`` share: that of the
+    seconds whose own level is above -60 dB."""
+    power = np.square(waveform, dtype=np.float64).mean(0)
+    seconds = [block.mean() for block in np.array_split(power, max(1, round(len(power) / samplerate)))]
+    return {
+        "rms_db": round(float(10 * np.log10(max(power.mean() if power.size else 0.0, 1e-12))), 1),
+        "active": round(float(np.mean([value > 1e-6 for value in seconds])), 3),
+    }
+
+
+def faint(told: dict[str, float]) -> bool:
+    """Whether a source sounds, but so faintly that it may be nothing but the residue of a coder."""
+    return -120 < told["rms_db"] < -60
 
 
 def _count(found: Survey, good: list[Item], report: Report) -> None:
@@ -300,8 +345,11 @@ def _count(found: Survey, good: list[Item], report: Report) -> None:
     report.labels = {label: {split: counts[label, split] for split in SPLITS} for label in found.labels}
     for label, by_split in report.labels.items():
         empty = [split for split in SPLITS if not by_split[split]]
+        full = [split for split in SPLITS if by_split[split] == report.items[split] > 0]
         if empty:
             report.warnings.append(f"label {label!r}: no item in {', '.join(empty)}")
+        if full and len(found.labels) > 1:
+            report.warnings.append(f"label {label!r}: every item in {', '.join(full)}, so that it has no score there")
 
 
 def _compare(config: TrackSet | ClipSet, found: Survey, good: list[Item], report: Report) -> None:

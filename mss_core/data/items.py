@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from mss_core.folders import AUDIO
 __all__ = ["AUDIO", "SPLITS", "Item", "Note", "Sound", "Survey", "hold_out", "leaks", "require_splits", "skipped"]
 
 SPLITS = ("train", "valid", "test")
-REMARKS = ("unread", "labels")
+DRAWS = 200
+REMARKS = ("unread", "labels", "coverage")
 """Kinds of note about what lies beside a set or how it is spelled: they are no part of what the set is."""
 
 
@@ -78,17 +79,26 @@ def leaks(items: Iterable[Item]) -> tuple[Note, ...]:
 
 
 def hold_out(
-    items: Iterable[Item], share: float, seed: int, what: str, notes: Iterable[Note] = (), by_artist: bool = False
+    items: Iterable[Item],
+    share: float,
+    seed: int,
+    what: str,
+    notes: Iterable[Note] = (),
+    by_artist: bool = False,
+    things: Sequence[str] = (),
+    has: Callable[[Item, str], bool] = lambda item, thing: thing in item.labels,
 ) -> tuple[tuple[Item, ...], tuple[Note, ...]]:
     """Give a set without a validation split one, by name and seed; anything else passes unchanged.
 
-    With ``by_artist`` whole artists (for IRMAS, recordings) are held out until their items make up the share. Where too
-    few items are left, the error names what ``notes`` say was skipped.
+    With ``by_artist`` whole artists (for IRMAS, recordings) are held out until their items make up the share. Where
+    the first draw lacks one of ``things`` (labels, sources), that of 200 is taken which leaves most of them on both
+    sides. Where too few items are left, the error names what ``notes`` say was
+    skipped.
     """
     items = tuple(items)
     if any(item.split == "valid" for item in items):
         return items, ()
-    training = sorted(item.name for item in items if item.split == "train")
+    training = sorted((item for item in items if item.split == "train"), key=lambda item: item.name)
     if len(training) < 2:
         raise ValueError(
             f"data set {what!r}: no validation split, and {len(training)} training item(s) are too few "
@@ -96,10 +106,13 @@ def hold_out(
         )
     count = min(max(1, round(share * len(training))), len(training) - 1)
     rng = np.random.default_rng([seed, 7])
-    if by_artist:
-        held = _whole_artists([item for item in items if item.split == "train"], count, rng)
-    else:
-        held = {training[index] for index in rng.permutation(len(training))[:count]}
+
+    def draw() -> set[str]:
+        if by_artist:
+            return _whole_artists(training, count, rng)
+        return {training[index].name for index in rng.permutation(len(training))[:count]}
+
+    held = _covering(draw, training, things, has)
     moved = tuple(
         replace(item, split="valid") if item.split == "train" and item.name in held else item for item in items
     )
@@ -110,6 +123,18 @@ def hold_out(
         tuple(sorted(held)),
     )
     return moved, (note,)
+
+
+def _covering(
+    draw: Callable[[], set[str]], training: list[Item], things: Sequence[str], has: Callable[[Item, str], bool]
+) -> set[str]:
+    """The first draw where it has everything, else the best of many."""
+    held = draw()
+    if all(any(has(item, thing) for item in training if item.name in held) for thing in things):
+        return held
+    owners = [{item.name for item in training if has(item, thing)} for thing in things]
+    draws = [held, *(draw() for _ in range(DRAWS))]
+    return max(draws, key=lambda names: sum(bool(of & names) and bool(of - names) for of in owners))
 
 
 def _whole_artists(training: list[Item], count: int, rng: np.random.Generator) -> set[str]:

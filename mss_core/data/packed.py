@@ -27,14 +27,13 @@ import numpy as np
 from mss_core import audio, disk
 from mss_core.artefact import note, write_notes
 from mss_core.data import pieces
+from mss_core.data.doubts import SILENCE, twins
 from mss_core.data.files import cores, progress, reason
 from mss_core.data.items import Item, Note, Sound, Survey
 from mss_core.errors import BadFile
 from mss_core.graph import Context, digest
 
 SCALE = 32767.0
-SILENCE = 1.5 / SCALE
-"""A row whose peak is below this is silent: digital silence, or dither of one bit."""
 WHOLE = 0.9
 """An item with less than this share of its published duration stops before its end."""
 
@@ -307,18 +306,6 @@ def odd_rows(sound: Sound) -> list[str]:
     ]
 
 
-def twins(items: Iterable[tuple[str, str, str]]) -> list[str]:
-    """The items of other splits that hold the same audio, of (name, split, digest of the audio)."""
-    where: dict[str, list[tuple[str, str]]] = {}
-    for name, split, content in items:
-        where.setdefault(content, []).append((name, split))
-    return [
-        " and ".join(f"{name} ({split})" for name, split in group)
-        for group in where.values()
-        if len({split for _, split in group}) > 1
-    ]
-
-
 def _mono(waveform: np.ndarray, rate: int, samplerate: int, item: Item) -> np.ndarray:
     if not np.isfinite(waveform).all():
         raise BadFile(f"{item.name}: samples that are not finite")
@@ -347,7 +334,7 @@ def _notes(items: list[PackedItem], records: list[dict[str, Any]], shortest: int
         if r["form"] and tuple(r["form"]) != usual
     ]
     odd += [f"{r['name']}: {row}" for r in records for row in r["odd"]]
-    same = twins((r["name"], r["split"], r["content"]) for r in records if r["content"])
+    same = twins((r["name"], r["split"], r["labels"], r["content"]) for r in records if r["content"])
     notes = [
         Note("skipped", "items that could not be decoded", tuple(r["skipped"] for r in records if r["skipped"])),
         Note(
@@ -361,6 +348,6 @@ def _notes(items: list[PackedItem], records: list[dict[str, Any]], shortest: int
             tuple(f"{item.name}: {row}" for item in items for row in item.silent),
         ),
         Note("odd", f"items unlike most, which have {usual[0]} channels at {usual[1]} Hz", tuple(odd)),
-        Note("leak", "items in more than one split with the same audio", tuple(same)),
+        Note("leak", "items with the same audio, in more than one split or under other labels", tuple(same)),
     ]
     return [note for note in notes if note.items]

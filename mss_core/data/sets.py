@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
-from mss_core.data import weights
+from mss_core.data import doubts, weights
 from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.excerpts import Excerpt, excerpt, moved
@@ -121,7 +121,12 @@ def survey(config: TrackSet | ClipSet | WeightSet, data: Mapping[str, Path]) -> 
     found = read(config, find_root(config.name, data) if needs_folder(config.name) or config.name in data else None)
     if not isinstance(found, Survey):
         raise ValueError(f"data set {config.name!r}: its reader must return a Survey, not a {type(found).__name__}")
-    found = replace(found, notes=(*found.notes, *leaks(found.items)))
+    known = (
+        doubts.silent_splits(found.items, config.sources)
+        if isinstance(config, TrackSet)
+        else doubts.coverage(found.items, found.labels)
+    )
+    found = replace(found, notes=(*found.notes, *leaks(found.items), *known))
     chosen = {"split": split_policy(config), "subset": getattr(config, "subset", "")}
     if config.excerpt is not None:
         found = excerpt(found, getattr(config, "sources", ()), config.excerpt)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.data.config import CLIPS, TRACKS
+from mss_core.data.doubts import cautions, require_labels
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet, needs_folder, survey
 from mss_core.graph import Stage, walk
@@ -152,8 +153,12 @@ class Binder:
                 self._known[name] = ABSENT
                 return ABSENT
             found = survey(config, self.data)
+            if isinstance(config, ClipSet) and config.excerpt is None:
+                require_labels(config.name, found.items, found.labels)
             root = Path(self.data[config.name]) if config.name in self.data else None
             self._known[name] = fingerprint(found, root, self.hashes)
+            for text in [] if config.name == "synthetic" else cautions(config.name, found, self.hashes.of):
+                self.say(f"caution: {text}")
             self.hashes.save()
             if root is not None and time.monotonic() - start > 2:
                 self.say(f"data set {config.name}: {len(found.items)} items fingerprinted")

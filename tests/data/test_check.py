@@ -51,7 +51,7 @@ def test_fingerprint_is_that_of_the_study(clips_tree: Path) -> None:
 def damaged(root: Path) -> Path:
     """A jamendo tree with every kind of bad file among its training clips, and one good."""
     rows = [
-        (f"{name}.wav", "x", split, 3.0)
+        (f"{name}.wav", "y" if name == "stereo" else "x", split, 3.0)
         for name, split in (
             ("good", "train"),
             ("nan", "train"),
@@ -78,7 +78,11 @@ def test_bad_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
     excluded = " | ".join(report["excluded"])
     assert "nan.wav: mixture: samples that are not finite" in excluded
     assert "zero.wav (" in excluded and "text.wav (" in excluded
-    assert report["warnings"] == ["stereo.wav: 2 channel(s) among items of 1"]
+    assert report["warnings"] == [
+        "stereo.wav: 2 channel(s) among items of 1",
+        "label 'x': every item in valid, test, so that it has no score there",
+        "label 'y': no item in valid, test",
+    ]
 
 
 def test_an_mp3_that_stops_half_way_is_excluded(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -162,7 +166,7 @@ def test_artists_on_both_sides_and_absent_labels_are_warned_of(tmp_path: Path, c
     table = root / "data" / "splits" / "split-0" / "autotagging_instrument-test.tsv"
     table.write_text(table.read_text().replace("artist_000111", "artist_000103"))
     code, report = run(capsys, "mtg_jamendo", root, "--labels", "instrument")
-    assert code == 1
+    assert code == 3 and "none of its 40 labels can be learned, as the 2 train items all have" in report["errors"][0]
     assert "artist_000103 (train, test): artists with items in more than one split" in report["warnings"]
     assert "label 'instrument---accordion': no item in train, valid, test" in report["warnings"]
 
@@ -212,7 +216,9 @@ def test_a_mono_stem_and_another_rate_are_named(tmp_path: Path, capsys: pytest.C
 def test_the_same_audio_in_two_splits_is_named(clips_tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (clips_tree / "test0.wav").write_bytes((clips_tree / "train1.wav").read_bytes())
     code, report = run(capsys, "clips", clips_tree)
-    assert code == 1 and report["warnings"] == ["train1.wav (train) and test0.wav (test): the same audio"]
+    assert code == 1 and report["warnings"] == [
+        "train1.wav (train: violin) and test0.wav (test: flute): the same audio"
+    ]
     for seed, place in enumerate(("train/a", "train/b", "valid/c")):
         write_track(tmp_path / "s" / place, seconds=1.0, seed=seed)
     shutil.copytree(tmp_path / "s" / "train" / "b", tmp_path / "s" / "test" / "b")

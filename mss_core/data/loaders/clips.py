@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mss_core.data import doubts
 from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.files import Clip, clip_items
-from mss_core.data.items import SPLITS, Item, Note, Survey, hold_out, require_splits
+from mss_core.data.items import SPLITS, Item, Survey, hold_out, require_splits
 from mss_core.errors import choose
 from mss_core.folders import entries
 from reports.contract.tables import read_table
@@ -33,12 +34,13 @@ def survey(config: ClipSet, root: Path) -> Survey:
     columns, rows = read_table(table, ("path", "label", "split"))
     clips = read_clips(rows, [column for column in columns if re.fullmatch(r"label\d*", column)], table)
     items, notes = clip_items("clips", clips)
-    notes += doubts({label for clip in clips for label in clip.labels})
+    labels = sorted({label for clip in clips for label in clip.labels})
+    notes += doubts.spelling(labels)
     policy = split_policy(config)
     if policy != "table":
         fold, of = (int(number) for number in policy.removeprefix("fold").split("of"))
         items = folded(items, fold, of, config.split_seed)
-    held, more = hold_out(items, config.valid_share, config.split_seed, "clips", notes)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "clips", notes, things=labels)
     require_splits(held, "clips", root, notes)
     names = tuple(sorted({label for item in held for label in item.labels}))
     return Survey(held, (*notes, *more), names, single_label=all(len(item.labels) == 1 for item in held))
@@ -76,21 +78,6 @@ def read_clips(rows: Iterable[tuple[int, dict[str, str]]], label_columns: list[s
         seen[name] = line
         clips.append(Clip(name, split, labels, table.parent / name))
     return clips
-
-
-def doubts(labels: Iterable[str]) -> list[Note]:
-    """A note that names labels which look like several joined in one, or like two spellings of one."""
-    spellings: dict[str, list[str]] = {}
-    for label in sorted(labels):
-        spellings.setdefault("".join(label.casefold().replace("_", " ").replace("-", " ").split()), []).append(label)
-    same = [" and ".join(map(repr, group)) for group in spellings.values() if len(group) > 1]
-    joined = [f"{label!r}" for group in spellings.values() for label in group if re.search(r"[,|\[\]\t]", label)]
-    notes = []
-    if joined:
-        notes.append(Note("labels", "looks like several labels; separate them with ;", tuple(joined)))
-    if same:
-        notes.append(Note("labels", "labels that differ by case, blanks or hyphens only", tuple(same)))
-    return notes
 
 
 def folded(items: list[Item], fold: int, of: int, seed: int) -> list[Item]:

@@ -25,6 +25,7 @@ import yaml
 
 from mss_core.data.activity import Reader, read_confidence
 from mss_core.data.config import TrackSet
+from mss_core.data.doubts import sounds
 from mss_core.data.files import Track, facts, once, read_lines, track_items
 from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
 from mss_core.disk import checksum
@@ -61,7 +62,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
     unlisted = tuple(sorted(set(folders) - set(wanted)))
     if unlisted:
         notes.append(Note("unlisted", "tracks on disk that no split list names; left out", unlisted))
-    held, more = hold_out(items, config.valid_share, config.split_seed, "mm", notes)
+    held, more = hold_out(items, config.valid_share, config.split_seed, "mm", notes, things=config.sources, has=sounds)
     require_splits(held, "mm", root, notes)
     hashes = {name: checksum(path) for name, path in _by_track(root, CONFIDENCE).items() if name in wanted}
     return Survey(held, (*notes, *more), extra={"confidences": hashes} if hashes else {})

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mss_core.data.config import TrackSet
+from mss_core.data.doubts import sounds
 from mss_core.data.files import SPLIT_OF, Track, facts, named, once, read_lines, reason, split_folders, track_items
 from mss_core.data.items import Note, Survey, hold_out, require_splits
 from mss_core.errors import BadFile, choose
@@ -68,7 +69,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
         notes.append(
             Note("skipped", "songs without files", (*bad, *(f"{name} (in the list, not on disk)" for name in missing)))
         )
-    held, more = hold_out(items, config.valid_share, config.split_seed, "ms21", notes)
+    held, more = hold_out(
+        items, config.valid_share, config.split_seed, "ms21", notes, things=config.sources, has=sounds
+    )
     require_splits(held, "ms21", root, notes)
     return Survey(held, (*notes, *more))
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from mss_core.data.config import TrackSet, split_policy
+from mss_core.data.doubts import sounds
 from mss_core.data.files import facts, split_folders
 from mss_core.data.items import Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.data.loaders import stem_mp4, stems
@@ -36,7 +37,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
             "test/ only (name it 'stems' to use your own split)"
         )
     if split_policy(config) == "random":
-        held, more = hold_out(items, config.valid_share, config.split_seed, config.name, notes)
+        held, more = hold_out(
+            items, config.valid_share, config.split_seed, config.name, notes, things=config.sources, has=sounds
+        )
     else:
         held, more = _published(items, config.name)
     require_splits(held, config.name, root, notes)

@@ -21,6 +21,7 @@ import yaml
 
 from mss_core.data import hierarchy
 from mss_core.data.config import TrackSet, split_policy
+from mss_core.data.doubts import sounds
 from mss_core.data.files import Track, facts, once, reason, track_items
 from mss_core.data.items import Note, Survey, hold_out, require_splits
 from mss_core.data.loaders.midi import onsets
@@ -92,7 +93,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
         notes.append(Note("skipped", "folders that are no track, or have no usable metadata or MIDI", tuple(bad)))
     if few:
         notes.append(Note("subset", f"test tracks without {ONSETS} onsets in each of {', '.join(TAGBOX)}", tuple(few)))
-    held, more = hold_out(items, config.valid_share, config.split_seed, "slakh2100", notes)
+    held, more = hold_out(
+        items, config.valid_share, config.split_seed, "slakh2100", notes, things=config.sources, has=sounds
+    )
     require_splits(held, "slakh2100", root, notes)
     return Survey(held, (*notes, *more))
 

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from mss_core.data.config import TrackSet
+from mss_core.data.doubts import sounds
 from mss_core.data.files import Track, named, reason, split_folders, track_items
 from mss_core.data.items import Item, Note, Survey, hold_out, require_splits
 from mss_core.errors import BadFile, nearest
@@ -18,7 +19,9 @@ from mss_core.folders import stems_in, subfolders
 def survey(config: TrackSet, root: Path) -> Survey:
     """All tracks, with a validation split held out by seed where the folder has none."""
     items, notes = tracks(config, root, "stems")
-    held, more_notes = hold_out(items, config.valid_share, config.split_seed, "stems", notes)
+    held, more_notes = hold_out(
+        items, config.valid_share, config.split_seed, "stems", notes, things=config.sources, has=sounds
+    )
     require_splits(held, "stems", root, notes)
     return Survey(held, (*notes, *more_notes))
 
