@@ -148,7 +148,7 @@ def fit(
     epoch_steps: int,
     batch: Callable[[int], Any],
     loss: Callable[[nn.Module, Any], Tensor],
-    validate: Callable[[nn.Module], dict[str, float]],
+    validate: Callable[[nn.Module], dict[str, float]] | None,
     ctx: Context,
 ) -> dict[str, float]:
     """Train ``module`` in place and leave the selected weights in it.
@@ -157,10 +157,11 @@ def fit(
         epoch_steps: steps between two validations.
         batch: step number (from 0) -> whatever ``loss`` takes; pure.
         loss: scalar to minimise.
-        validate: metrics on the validation split; ``"loss"`` decides selection and patience.
+        validate: metrics on the validation split; ``"loss"`` decides selection and patience. None where there is
+            nothing to validate on: every epoch is run, and the last weights are kept.
 
-    Returns the best validation loss and its epoch. Resumes from ``ctx.checkpoint`` where there is one. Raises Stopped
-    after writing it where ``ctx.stop`` says so.
+    Returns the best validation loss, where there is one, and its epoch. Resumes from ``ctx.checkpoint`` where that
+    exists. Raises Stopped after writing it where ``ctx.stop`` says so.
     """
     module.to(ctx.device, memory_format=torch.channels_last)
     checkpoint = ctx.checkpoint
@@ -231,14 +232,17 @@ def fit(
             )
         module.eval()
         with torch.no_grad(), autocast(ctx.device, config.precision):
-            metrics = validate(module)
-        if not math.isfinite(metrics["loss"]):
+            metrics = validate(module) if validate else {}
+        if not math.isfinite(metrics.get("loss", 0.0)):
             raise FloatingPointError(f"the validation loss became {metrics['loss']} by step {at.step}")
         at.epoch += 1
         at.phase_epoch += 1
         at.bad_epochs += 1
         at.waited += 1
-        if metrics["loss"] < at.best:
+        if not validate:
+            at.best_epoch, at.bad_epochs, at.waited = at.epoch, 0, 0
+            best = copy.deepcopy(module.state_dict())
+        elif metrics["loss"] < at.best:
             at.best, at.best_epoch, at.bad_epochs, at.waited = metrics["loss"], at.epoch, 0, 0
             best = copy.deepcopy(module.state_dict())
         if phase.plateau is not None and at.waited > phase.plateau:
@@ -264,7 +268,8 @@ def fit(
             written = time.monotonic()
     if config.select == "best":
         module.load_state_dict(best)
-    return {"loss": at.best, "epoch": at.best_epoch, "epochs": at.epoch, "steps": at.step}
+    loss = {"loss": at.best} if validate else {}
+    return {**loss, "epoch": at.best_epoch, "epochs": at.epoch, "steps": at.step}
 
 
 def _clip(module: nn.Module, percentile: float, norms: list[float]) -> None:

@@ -77,10 +77,23 @@ def spread(found: Sequence[T], most: int) -> list[T]:
     return [found[int(number * step)] for number in range(min(most, len(found)))]
 
 
-def validation_segments(packed: Packed, length: int, most: int) -> list[list[Segment]]:
-    """At most ``most`` segments, evenly over the validation tracks, in batches of 8."""
-    chosen = spread([(item, start) for item in packed.split("valid") for start in starts(item, length)], most)
-    return [chosen[first : first + 8] for first in range(0, len(chosen), 8)]
+def validation_segments(packed: Packed, length: int, most: int, sources: Sequence[str] = ()) -> list[list[Segment]]:
+    """At most ``most`` segments, evenly over the validation tracks, in batches of 8.
+
+    With ``sources``, only of tracks in which one of them sounds, and the same of them in all of a batch: a source that
+    is silent in a track has no part in the loss, as it has no score.
+    """
+    items = [item for item in packed.split("valid") if not sources or sounding(item, sources)]
+    chosen = spread([(item, start) for item in items for start in starts(item, length)], most)
+    groups: dict[tuple[int, ...], list[Segment]] = {}
+    for item, start in chosen:
+        groups.setdefault(sounding(item, sources), []).append((item, start))
+    return [group[first : first + 8] for group in groups.values() for first in range(0, len(group), 8)]
+
+
+def sounding(item: PackedItem, sources: Sequence[str]) -> tuple[int, ...]:
+    """The places of the sources that sound in an item."""
+    return tuple(place for place, source in enumerate(sources) if source not in item.silent)
 
 
 def stacked(packed: Packed, segments: Sequence[Segment], row: str, length: int) -> Tensor:

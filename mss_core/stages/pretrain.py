@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import nn
 from mss_core import audio, models, names
 from mss_core.artefact import write_trained
 from mss_core.augment import Augment, augmented, check
-from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
+from mss_core.data.batches import Feed, sounding, stacked, validation_segments, waveforms
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, Mixer, mix
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
@@ -71,11 +72,15 @@ def pretrain(
     mixing: Mixing,
     loss: str,
     train: TrainConfig,
-    version: int = 2,
+    version: int = 3,
     out: Path,
     ctx: Context,
 ) -> None:
-    """Train a separator on mixtures of the training tracks; leaves model.json, weights.pt and best.json."""
+    """Train a separator on mixtures of the training tracks; leaves model.json, weights.pt and best.json.
+
+    A source has no part in the validation loss of a track in which it is silent; where the sources sound in no
+    validation track, nothing is selected and the last weights are kept.
+    """
     packed = Packed(data)
     crop = audio.samples_of(mixing.frames)
     mixer = mixer_of(packed, sources, mixing, train.seed)
@@ -95,21 +100,27 @@ def pretrain(
         held_out = _validation_segments(packed, sources, crop, mixing.valid_segments)
 
         def validate(module: nn.Module) -> dict[str, float]:
-            losses = [_losses(module, x.to(ctx.device), y.to(ctx.device), loss) for x, y in held_out]
+            losses = [_losses(module, x.to(ctx.device), y.to(ctx.device), loss, heard) for x, y, heard in held_out]
             return {"loss": float(torch.cat(losses).mean())}
 
         epoch_steps = train.epoch_steps or max(1, mixer.items // train.batch)
-        best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
+        judge = validate if held_out else None
+        best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=judge, ctx=ctx)
     write_trained(out, described, module, best)
 
 
-def _losses(module: nn.Module, mixtures: torch.Tensor, references: torch.Tensor, loss: str) -> torch.Tensor:
-    """The loss of each mixture, of its waveforms or of its masks (without the Nyquist bin)."""
+def _losses(
+    module: nn.Module, mixtures: torch.Tensor, references: torch.Tensor, loss: str, heard: Sequence[int] | None = None
+) -> torch.Tensor:
+    """The loss of each mixture, of its waveforms or of its masks (without the Nyquist bin), over all sources or those
+    at the places ``heard``, of which the references are."""
     function, of_masks = separation_loss(loss)
     if not of_masks:
-        return function(separate(module, mixtures), references)
+        estimates = separate(module, mixtures)
+        return function(estimates if heard is None else estimates[:, heard], references)
     spectra = audio.stft(mixtures)[:, None, :, :-1]
-    return function(module(spectra[:, 0].abs()).float(), spectra, audio.stft(references)[..., :-1])
+    masks = module(spectra[:, 0].abs()).float()
+    return function(masks if heard is None else masks[:, heard], spectra, audio.stft(references)[..., :-1])
 
 
 def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int) -> Mixer:
@@ -129,12 +140,13 @@ def mixer_of(packed: Packed, sources: tuple[str, ...], mixing: Mixing, seed: int
 
 def _validation_segments(
     packed: Packed, sources: tuple[str, ...], crop: int, count: int
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Coherent mixtures and stems of held-out segments, by batch."""
-    return [
-        (
-            stacked(packed, segments, "mixture", crop),
-            torch.stack([stacked(packed, segments, source, crop) for source in sources], 1),
-        )
-        for segments in validation_segments(packed, crop, count)
-    ]
+) -> list[tuple[torch.Tensor, torch.Tensor, list[int] | None]]:
+    """Coherent mixtures and stems of held-out segments, by batch, and the places of the sources that sound in them
+    (None: all)."""
+    batches = []
+    for segments in validation_segments(packed, crop, count, sources):
+        heard = list(sounding(segments[0][0], sources))
+        stems = torch.stack([stacked(packed, segments, sources[place], crop) for place in heard], 1)
+        whole = len(heard) == len(sources)
+        batches.append((stacked(packed, segments, "mixture", crop), stems, None if whole else heard))
+    return batches

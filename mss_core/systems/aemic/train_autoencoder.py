@@ -33,20 +33,20 @@ def train_autoencoder(
     regularisation: Penalty,
     augmentation: Augmentation | None,
     train: TrainConfig,
-    version: int = 1,
+    version: int = 2,
     out: Path,
     ctx: Context,
 ) -> None:
     """Train on segments of the packed set ``data`` (rows ``mixture`` and ``target``); leaves model.json, weights.pt
     and best.json. The history holds the training loss (penalty included) and, on the validation segments, the loss
-    without it and the mean absolute error.
+    without it and the mean absolute error, of those in which the target sounds.
 
     With an ``augmentation`` each training segment is met as a variant drawn for the occasion.
     """
     packed = Packed(data)
     segments = Segments(packed, "train", grid.samples, train.batch, train.seed, ROWS, steps=train.epoch_steps)
     feed = Feed(packed, ROWS, grid.samples, segments.draw, ctx)
-    held_out = packed.split("valid")
+    held_out = [item for item in packed.split("valid") if "target" not in item.silent]
     with seeded(train.seed, ctx.device):
         described = {**autoencoder, "grid": [grid.size, grid.hop, grid.samples]}
         module = models.build(described)
@@ -83,5 +83,6 @@ def train_autoencoder(
                 errors.append(LOSSES["l1"](estimates, targets))
             return {"loss": float(torch.cat(losses).mean()), "mae": float(torch.cat(errors).mean())}
 
-        best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
+        judge = validate if held_out else None
+        best = fit(module, train, epoch_steps=segments.steps, batch=batch, loss=objective, validate=judge, ctx=ctx)
     write_trained(out, described, module, best)

@@ -74,7 +74,7 @@ def train_target(
     alpha: float,
     label_threshold: float,
     train: TrainConfig,
-    version: int = 2,
+    version: int = 3,
     out: Path,
     ctx: Context,
 ) -> None:
@@ -133,7 +133,8 @@ def train_target(
             return metrics
 
         epoch_steps = train.epoch_steps or max(1, mixing.samples_per_track * mixer.items // train.batch)
-        best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=validate, ctx=ctx)
+        judge = validate if held_out else None  # the target may sound in no validation track
+        best = fit(module, train, epoch_steps=epoch_steps, batch=batch, loss=objective, validate=judge, ctx=ctx)
     write_trained(out, described, module, best, classified=labels is not None, songs=mixer.items)
 
 
@@ -156,5 +157,5 @@ def _validation_segments(packed: Packed, target: str, length: int, count: int, l
             stacked(packed, segments, target, length),
             labels_at(np.array([item.start + start for item, start in segments])),
         )
-        for segments in validation_segments(packed, length, count)
+        for segments in validation_segments(packed, length, count, (target,))
     ]
