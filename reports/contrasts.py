@@ -54,6 +54,11 @@ def _unread(change: Change) -> bool:
     return change.path.endswith(".fingerprint") and "" in (change.reference, change.variant)
 
 
+def excerpted(path: str) -> bool:
+    """Whether a path says how many seconds a rehearsal reads, which are fewer where a method is dear."""
+    return path.endswith(".excerpt")
+
+
 def _follows(path: str, declared: Iterable[str]) -> bool:
     """Whether a path is the fingerprint of a data set whose name is declared: from the name it follows."""
     name = path.removesuffix(".fingerprint") + ".name"
@@ -88,7 +93,8 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
     changes = [
         change
         for change in differing(reference.recipe, variant.recipe)
-        if not any(covers(path, change.path) for path in seeded) and not _unread(change)
+        if not any(covers(path, change.path) for path in seeded)
+        and not (_unread(change) or (study.rehearsal and excerpted(change.path)))
     ]
     declared = declared_paths(study.declaration, variant, reference)
     searched = study.declaration.searched

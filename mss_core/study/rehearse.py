@@ -10,11 +10,12 @@ same for both.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from mss_core.data.config import ClipSet, TrackSet
+from mss_core.graph import walk
 from mss_core.recipe import children
 from mss_core.study.plan import Binder, sets_of
 from mss_core.study.study import Study
@@ -28,13 +29,15 @@ FEW = {"valid_segments": 2, "valid_items": 2, "test_items": 4}
 """Settings, by name, that say how much is validated or scored."""
 SEEDS = 2
 """Replicates: two give a standard error, so that the statistics are rehearsed, too."""
+MANY = 40
+"""A study of more stages than these has one: it rehearses its stages, and the statistics are those of the others."""
 MARK = "A rehearsal, not a result: "
 
 
 def rehearsed(study: Study) -> Study:
-    """What ``--rehearse`` runs: all variants, cut, with two seeds, and a search of two suggestions."""
+    """What ``--rehearse`` runs: all variants, cut, with two seeds if they are few, and a search of two suggestions."""
     search = study.search and replace(study.search, smoke_trials=2)
-    return replace(
+    small = replace(
         study,
         question=MARK + study.question,
         smoke=cut,
@@ -44,6 +47,8 @@ def rehearsed(study: Study) -> Study:
         search=search,
         rehearsal=True,
     )
+    roots = [trial.root for trial in small.trials(small.seeds, True, {}, lambda recipe: recipe)]
+    return small if len(walk(roots)) <= MANY else replace(small, seeds=small.seeds[:1])
 
 
 def cut(recipe: Any) -> Any:
@@ -97,11 +102,13 @@ def require_everything(study: Study, settings: Mapping[str, Any], binder: Binder
         raise ValueError("\n".join([f"{len(problems)} things are not as this study needs them:", *problems]))
 
 
-def untried(study: Study, searched: bool) -> list[str]:
+def untried(study: Study, seeds: Sequence[int], searched: bool) -> list[str]:
     """What a rehearsal does not try by its nature, one sentence each."""
     told = [
         "Of each data set a few items were read: python -m mss_core.data check NAME PATH "
         f"--study studies/{study.name}.py goes through all of them.",
         f"Trainings had {STEPS} steps of {BATCH} items: neither the memory of a full batch nor learning was tried.",
     ]
+    if len(seeds) == 1:
+        told.append("One seed has no statistics: with --seeds 2 they are rehearsed, too.")
     return told if study.search is None or searched else [*told, "No search was rehearsed: add --search each_variant."]

@@ -177,7 +177,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     if options.rehearse:
         from reports.rehearsal import conclude
 
-        whole = conclude(found, tables, rehearse.untried(study, bool(arms)), _say)
+        whole = conclude(found, tables, rehearse.untried(study, seeds, bool(arms)), _say)
     return _failures(board, command) or int(not whole)
 
 

@@ -191,13 +191,14 @@ class MSSPT:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
 
     def rehearsal(self) -> MSSPT:
-        """Clips as long as a segment of the AST, of which the CNN reads three; tracks of four segments."""
+        """Clips of two segments that overlap by half; tracks of four segments of the separator."""
         seconds = self.mixing.segment_seconds + 3 * self.mixing.hop_seconds
+        heard = 1.5 * audio.samples_of(self.frames) / self.tagging.samplerate
         return replace(
             self,
             separation=_first(self.separation, seconds),
-            tagging=_first(self.tagging, 7.71),
-            genre=_first(self.genre, 7.71),
+            tagging=_first(self.tagging, heard),
+            genre=_first(self.genre, heard),
         )
 
     def pipeline(self) -> Stage:

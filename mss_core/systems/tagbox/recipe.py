@@ -175,11 +175,11 @@ class TagBox:
             )
 
     def rehearsal(self) -> TagBox:
-        """Tracks of two short clips, one update of the latent: a step of the full VQ-VAE is dear."""
-        tracks = self.tracks if self.tracks.excerpt is None else replace(self.tracks, excerpt=1.5)
-        return replace(
-            self, tracks=tracks, steer=replace(self.steer, steps=min(2, self.steer.steps), segment_seconds=0.75)
-        )
+        """Tracks of one clip, with one update of the latent: a second through the full VQ-VAE takes seconds. REPET-SIM
+        looks for what comes back after a second, and so needs more than one."""
+        seconds = 1.5 if self.method == "repet_sim" else 0.3
+        tracks = self.tracks if self.tracks.excerpt is None else replace(self.tracks, excerpt=seconds)
+        return replace(self, tracks=tracks, steer=replace(self.steer, steps=2, segment_seconds=0.3))
 
     def tags_of(self, target: str) -> tuple[str, ...]:
         """The tags that say a target; ValueError where the vocabulary has none for it."""
