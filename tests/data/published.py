@@ -9,18 +9,16 @@ from __future__ import annotations
 import csv
 import functools
 import io
-import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 import yaml
 
 from mss_core.data.files import facts
 from mss_core.data.loaders.irmas import LABELS as IRMAS
 from tests.data.trees import midi, musdb_names, stem_file
+from tests.layouts import checkpoint
 
 RATE = 44_100
 SECONDS = 16.0
@@ -254,43 +252,9 @@ def irmas(root: Path) -> Path:
 # ---- released weights
 
 
-def weights(layout: Path, root: Path, labels: Sequence[str] = ()) -> Path:
-    """A file of random values in a published layout: names (``/`` between those of nested dicts), shapes and types."""
-    described = json.loads(layout.read_text(encoding="utf-8"))
-    root.mkdir(parents=True, exist_ok=True)
-    torch.save(_filled(described["tensors"], torch.Generator().manual_seed(0)), root / described["file"])
-    if labels:
-        (root / "labels.txt").write_text("\n".join(labels) + "\n")
-    return root
-
-
-def _filled(flat: dict[str, object], generator: torch.Generator) -> dict[str, object]:
-    nested: dict[str, object] = {}
-    for path, value in flat.items():
-        *above, last = path.split("/")
-        place = nested
-        for name in above:
-            place = place.setdefault(name, {})  # type: ignore[assignment]
-        place[last] = _value(value, generator)
-    return nested
-
-
-def _value(described: object, generator: torch.Generator) -> object:
-    """Small random numbers, around 1 in vectors (scales and variances); anything but (shape, type) as it stands."""
-    if not (isinstance(described, list) and len(described) == 2 and isinstance(described[0], list)):
-        return described
-    shape, kind = described
-    dtype = getattr(torch, kind)
-    if not dtype.is_floating_point:
-        return torch.ones(shape, dtype=dtype)
-    if len(shape) < 2:
-        return (torch.rand(shape, generator=generator) + 0.5).to(dtype)
-    return (0.02 * torch.randn(shape, generator=generator)).to(dtype)
-
-
-def taggers(layouts: Path, root: Path) -> None:
+def taggers(root: Path) -> None:
     """The four taggers of two releases, each in a folder of its own with its labels."""
     labels = {"mtat": facts()["mtat"]["tags"], "mtg_jamendo": facts()["mtg_jamendo"]["top50"]}
     for name in ("fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn"):
         for release, tags in labels.items():
-            weights(layouts / f"{name}_mtat.json", root / f"{name}_{release}", tags)
+            checkpoint(f"{name}_mtat", root / f"{name}_{release}", tags)

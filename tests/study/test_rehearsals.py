@@ -1,7 +1,7 @@
 """Every study rehearsed at full width on trees in the published layouts: ``make rehearsals``.
 
 The cheap ones are part of ``make test``. All share one store, so that what several studies need is made once. Released
-weights are random values in the layout of the public files, described beside the checkout (MSS_SHARED_DATA).
+weights are random values in the layout of the public files (tests/layouts.json).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.data import published
+from tests.layouts import checkpoint
 from tests.study.test_studies import STUDIES
 
 QUICK = ("supervised_ceilings",)
@@ -70,16 +71,11 @@ def _make(name: str, root: Path) -> None:
     if name != "taggers" and maker is not None:
         maker(root / name)
         return
-    layouts = (
-        Path(os.environ.get("MSS_SHARED_DATA", REPOSITORY.parent / "shared" / "data")) / "metadata/released_layouts"
-    )
-    if not layouts.is_dir():
-        pytest.skip(f"no layouts of released weights in {layouts} (set MSS_SHARED_DATA)")
     if name == "taggers":
-        published.taggers(layouts, root)
+        published.taggers(root)
         (root / name).mkdir()
     else:
-        published.weights(layouts / f"{name}.json", root / name)
+        checkpoint(name, root / name)
 
 
 @pytest.fixture(scope="module")

@@ -26,11 +26,6 @@ from tests.data import trees
 from tests.layouts import checkpoint
 
 
-@pytest.fixture
-def layouts(shared_data: Path) -> Path:
-    return shared_data / "metadata" / "released_layouts"
-
-
 def prepared(stage: Stage, tmp_path: Path, **roots: Path) -> nn.Module:
     return models.load(materialize(stage, Store(tmp_path / "store"), Context(data=roots)))
 
@@ -39,8 +34,8 @@ def prepared(stage: Stage, tmp_path: Path, **roots: Path) -> nn.Module:
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_jukebox_s_checkpoint_holds_of_a_codebook_its_vectors_alone(layouts: Path, tmp_path: Path, prefix: str) -> None:
-    path = checkpoint(layouts, "jukebox", tmp_path / "jukebox")
+def test_jukebox_s_checkpoint_holds_of_a_codebook_its_vectors_alone(tmp_path: Path, prefix: str) -> None:
+    path = checkpoint("jukebox", tmp_path / "jukebox")
     content = torch.load(path, weights_only=True)
     content["model"] = {f"{prefix}{name}": value for name, value in content["model"].items()}
     assert sorted(name.split(".")[-1] for name in content["model"] if "bottleneck" in name) == ["k", "k", "k"]
@@ -54,9 +49,9 @@ def test_jukebox_s_checkpoint_holds_of_a_codebook_its_vectors_alone(layouts: Pat
 
 
 @pytest.mark.parametrize("name", ["fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn"])
-def test_the_released_taggers_load_whole(layouts: Path, tmp_path: Path, name: str) -> None:
+def test_the_released_taggers_load_whole(tmp_path: Path, name: str) -> None:
     root = tmp_path / f"{name}_mtat"
-    path = checkpoint(layouts, f"{name}_mtat", root)
+    path = checkpoint(f"{name}_mtat", root)
     (root / "labels.txt").write_text("\n".join(facts()["mtat"]["tags"]), encoding="utf-8")
     stage = Stage(prepare_tagger, data=WeightSet(f"{name}_mtat"), tagger=models.model(name))
     module = prepared(stage, tmp_path, **{f"{name}_mtat": root})

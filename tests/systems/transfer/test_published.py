@@ -79,10 +79,8 @@ def test_the_authors_test_songs_that_musdb18_trains_on_are_named(shared_data: Pa
 
 
 @pytest.mark.parametrize(("name", "network"), [("xumx", models.model("xumx")), ("hdemucs", models.model("hdemucs"))])
-def test_released_separators_load_in_their_published_layout(
-    shared_data: Path, tmp_path: Path, name: str, network: dict
-) -> None:
-    checkpoint(shared_data / "metadata" / "released_layouts", name, tmp_path / name)
+def test_released_separators_load_in_their_published_layout(tmp_path: Path, name: str, network: dict) -> None:
+    checkpoint(name, tmp_path / name)
     stage = Stage(prepare_separator, data=WeightSet(name), layout=name)
     folder = materialize(stage, Store(tmp_path / "store"), Context(data={name: tmp_path / name}))
     module = models.load(folder)
