@@ -7,7 +7,7 @@
 Scores of different music cannot be compared with one another: within each data set the mask styles are.
 """
 
-from mss_core.study import Factor, Study, full_factorial, run
+from mss_core.study import Factor, Study, run, table_cells
 from mss_core.systems.hmss import hmss, smoke
 
 study = Study(
@@ -44,7 +44,7 @@ study = Study(
             },
         ),
     ],
-    design=full_factorial,
+    design=table_cells,
     seeds=range(5),
     seeded=("train.seed",),
     within=("music",),

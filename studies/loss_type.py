@@ -10,7 +10,7 @@ every loss with the U-Net of MSSPT in place of the LSTM, so that it can be told 
 
 from collections.abc import Sequence
 
-from mss_core.study import Factor, Study, full_factorial, run
+from mss_core.study import Factor, Study, run, table_cells
 from mss_core.study.designs import Variant
 from mss_core.systems.hmss import hmss, mask_network, smoke
 
@@ -21,7 +21,7 @@ def all_masks_one_network(factors: Sequence[Factor]) -> list[Variant]:
     """Losses by masks with the LSTM, losses with direct masks and the U-Net; direct masks know no product."""
     return [
         variant
-        for variant in full_factorial(factors)
+        for variant in table_cells(factors)
         if (variant.levels["network"] == "LSTM" or variant.levels["mask"] == "direct")
         and (variant.levels["mask"] != "direct" or "of the product" not in variant.levels["loss"])
     ]

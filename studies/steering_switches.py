@@ -9,6 +9,7 @@ without its codebook. Beside the factorial stand the settings that the paper men
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mss_core.study import Factor, Study, Variant, full_factorial, run
 from mss_core.systems.tagbox import smoke, tagbox
@@ -20,7 +21,7 @@ def switches_and_settings(factors: Sequence[Factor]) -> list[Variant]:
     """Every combination of the switches; each further setting in every direction, else with the paper's switches."""
     paper = {factor.name: next(iter(factor.levels)) for factor in factors}
     return [
-        variant
+        variant if variant.departures else replace(variant, name="Algorithm 1")
         for variant in full_factorial(factors)
         if variant.levels["setting"] == paper["setting"] or all(variant.levels[s] == paper[s] for s in SWITCHES)
     ]

@@ -9,7 +9,7 @@ Neither is the network of that row in the paper (Open-Unmix, Demucs), so no publ
 attenuation earns is shared with training_free.py.
 """
 
-from mss_core.study import Factor, Study, full_factorial, run
+from mss_core.study import Factor, Study, run, table_cells
 from mss_core.systems.tagbox import smoke, stem, supervised, tagbox
 
 study = Study(
@@ -33,7 +33,7 @@ study = Study(
             },
         ),
     ],
-    design=full_factorial,
+    design=table_cells,
     within=("stem",),
     seeds=range(1),
     seeded=("steer.seed",),

@@ -13,7 +13,7 @@ models are given, so the songs, not the seeds, are the sample.
 
 from collections.abc import Sequence
 
-from mss_core.study import Factor, Study, Variant, full_factorial, run
+from mss_core.study import Factor, Study, Variant, run, table_cells
 from mss_core.systems.tagbox import listening, smoke, stem, tagbox
 
 NAMES = {"fcn": "FCN", "harmonic_cnn": "HCNN", "short_chunk_cnn": "ShortChunkCNN", "musicnn": "musicnn"}
@@ -24,7 +24,7 @@ def possible(factors: Sequence[Factor]) -> list[Variant]:
     """Every tagger on every stem that its vocabulary names."""
     return [
         variant
-        for variant in full_factorial(factors)
+        for variant in table_cells(factors)
         if not (variant.levels["stem"].endswith("bass") and variant.levels["tagger"].startswith(DATA["mtat"]))
     ]
 

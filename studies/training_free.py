@@ -14,7 +14,7 @@ of Open-Unmix, Demucs and Cerberus are not repeated: supervised_ceilings.py has 
 
 from collections.abc import Sequence
 
-from mss_core.study import Factor, Study, Variant, full_factorial, run
+from mss_core.study import Factor, Study, Variant, run, table_cells
 from mss_core.systems.tagbox import AS_RELEASED, smoke, stem, tagbox
 
 POSSIBLE = {"HPSS": ("MUSDB drums", "Slakh drums"), "REPET-SIM": ("MUSDB vocals",)}
@@ -24,7 +24,7 @@ def possible(factors: Sequence[Factor]) -> list[Variant]:
     """Every method on every stem that it can tell."""
     return [
         variant
-        for variant in full_factorial(factors)
+        for variant in table_cells(factors)
         if variant.levels["stem"] in POSSIBLE.get(variant.levels["method"], (variant.levels["stem"],))
     ]
 

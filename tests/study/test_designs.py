@@ -20,6 +20,7 @@ from mss_core.systems.aemic import aemic, separator_only
 from mss_core.systems.msspt import AST, msspt_cnn, smoke
 from tests.conftest import REPOSITORY
 from tests.study import toy
+from tests.study.test_studies import STUDIES
 
 FACTORS = [
     Factor("a", {"a0": {}, "a1": {"p": 1}, "a2": {"p": 2}}),
@@ -383,3 +384,15 @@ def test_a_smoke_run_keeps_what_the_study_says() -> None:
     assert study.declaration([0], True, {}).cut == study.cut
     whole = load("source_ablation_replicated").at_smoke_size()
     assert len(whole.variants()) == 28 and whole.metrics == {"genre": "accuracy"} and whole.cut == ""
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_row_of_a_study_has_a_name(name: str) -> None:
+    """A full factorial names what departs, and leaves the recipe that the question is about without a name: studies
+    whose baseline is a row name it."""
+    study = runpy.run_path(str(REPOSITORY / "studies" / f"{name}.py"))["study"]
+    if not study.factors:
+        return
+    for variant in study.variants():
+        assert variant.name != "baseline"
+        assert "=" not in variant.name or len(study.factors) > 3  # labels that tell their factors stand alone

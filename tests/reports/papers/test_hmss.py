@@ -123,7 +123,11 @@ def test_levels_stand_beside_table_6(tmp_path: Path) -> None:
 
 
 def test_rows_of_table_6_in_the_study_of_losses(tmp_path: Path) -> None:
-    names = {"baseline": "direct", "loss=mask ratio, mask=sequential": "sequential", "loss=magnitude L1": "mixed"}
+    names = {
+        "mask, direct, LSTM": "direct",
+        "mask ratio, sequential, LSTM": "sequential",
+        "magnitude L1, direct, LSTM": "mixed",
+    }
     home = write(tmp_path, "loss_type", {name: levels(variant) for name, variant in names.items()}, smoke=True)
     findings = reports.read(home)
     (part,) = declared_sections(home, findings)
@@ -131,7 +135,7 @@ def test_rows_of_table_6_in_the_study_of_losses(tmp_path: Path) -> None:
     assert part.tables[1].rows[1][4:6] == ("2.10 ± 0.10", "-2.6")
     assert "smoke" in part.paragraphs[0]
     found = beside(findings)
-    assert found is not None and ("loss=mask ratio, mask=sequential", "0.3") in [
+    assert found is not None and ("mask ratio, sequential, LSTM", "0.3") in [
         (row.variant, row.published.text) for row in found.rows
     ]
 
