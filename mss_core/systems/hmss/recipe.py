@@ -100,10 +100,11 @@ class HMSS:
         choose("track data set with this hierarchy", self.data.name, SETS[self.hierarchy])
 
     def rehearsal(self) -> HMSS:
-        """Tracks half as long again as a chunk, so that there are several in each."""
+        """Chunks of two seconds, through which the recurrent network takes seconds, and tracks of several chunks."""
         if self.data.excerpt is None:
             return self
-        return replace(self, data=replace(self.data, excerpt=1.5 * self.sampling.seconds))
+        sampling = replace(self.sampling, seconds=min(2.0, self.sampling.seconds))
+        return replace(self, sampling=sampling, data=replace(self.data, excerpt=1.5 * sampling.seconds))
 
     def paths(self, leaves: tuple[str, ...] = ()) -> tuple[tuple[str, ...], ...]:
         """Each leaf with its parents, leaf first."""
