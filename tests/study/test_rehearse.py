@@ -64,7 +64,7 @@ def test_every_variant_is_cut_and_stays_what_it_is(name: str) -> None:
         for stage in after.values():
             train = stage.arguments.get("train")
             if train is not None:
-                assert train.epochs() * train.epoch_steps == rehearse.STEPS and train.batch <= rehearse.BATCH
+                assert train.epochs() * train.epoch_steps == rehearse.STEPS and train.batch == rehearse.BATCH
 
 
 @pytest.mark.parametrize("name", STUDIES)

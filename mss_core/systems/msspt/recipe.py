@@ -191,20 +191,13 @@ class MSSPT:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
 
     def rehearsal(self) -> MSSPT:
-        """Clips of two segments that overlap by half; tracks of four segments of the separator. A segment through the
-        full AST takes a second: its clips are of one, and it is trained on one at a time."""
-        dear = self.tail["name"] == "ast_tail"
+        """Clips of two segments that overlap by half, for the AST of one, which takes a second; tracks of four
+        segments of the separator."""
         seconds = self.mixing.segment_seconds + 3 * self.mixing.hop_seconds
-        heard = (1.0 if dear else 1.5) * audio.samples_of(self.frames) / self.tagging.samplerate
-        small = self
-        if dear:
-            small = replace(
-                self,
-                train_tail=self.train_tail and replace(self.train_tail, batch=1),
-                finetune=self.finetune and replace(self.finetune, batch=1),
-            )
+        segments = 1.0 if self.tail["name"] == "ast_tail" else 1.5
+        heard = segments * audio.samples_of(self.frames) / self.tagging.samplerate
         return replace(
-            small,
+            self,
             separation=_first(self.separation, seconds),
             tagging=_first(self.tagging, heard),
             genre=_first(self.genre, heard),
