@@ -16,6 +16,12 @@ LITTER = frozenset(
 """What operating systems, file servers and editors leave in folders, in lower case."""
 
 
+def place(text: str) -> Path:
+    """The path that a flag or a variable of the environment names, ``~/`` being the home folder: not every shell
+    expands it where it stands behind ``=`` or in quotes."""
+    return Path.home() / text[2:] if text == "~" or text.startswith("~/") else Path(text)
+
+
 def is_litter(name: str) -> bool:
     """Whether nobody put a file or folder of this name there on purpose. A name may begin with dots:
 

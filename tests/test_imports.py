@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "graph": {"claim", "disk"},
     "recipe": {"errors", "graph"},
     "source": {"disk", "graph"},
-    "store": {"claim", "disk", "graph", "source"},
+    "store": {"claim", "disk", "folders", "graph", "source"},
     "folders": {"errors"},
     "mp3": {"errors"},
     "audio": {"errors", "mp3"},
@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
 TOOLBOX = set(ALLOWED) - {"claim", "recipe", "source", "store"}
 ALLOWED["stages"] = TOOLBOX
 ALLOWED["systems"] = TOOLBOX | {"recipe", "stages"}
-ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "graph", "recipe", "runtime"} | {
+ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "folders", "graph", "recipe", "runtime"} | {
     "source",
     "store",
     "training",

@@ -18,6 +18,7 @@ from typing import Any
 from mss_core.data.check import Report, check, configure, of_study
 from mss_core.data.config import ClipSet, TrackSet
 from mss_core.data.files import facts
+from mss_core.folders import place
 
 SHOWN = 20
 
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listing.add_argument("--json", action="store_true")
     checking = commands.add_parser("check", help="is a set on disk what the papers used?")
     checking.add_argument("name")
-    checking.add_argument("path", type=Path)
+    checking.add_argument("path", type=place)
     checking.add_argument("--study", type=Path, metavar="FILE", help="read the set as the variants of this study do")
     checking.add_argument("--split", default="", help="split policy, where the set has a choice")
     checking.add_argument("--labels", default="", help="labels, where the set has a choice")

@@ -31,6 +31,7 @@ import soundfile
 import torch
 
 from mss_core import audio
+from mss_core.folders import place
 from mss_core.metrics import aggregate, museval_io
 from mss_core.metrics.bss_eval import BssEval, bss_eval, validate
 from mss_core.metrics.stems import PATTERNS, Estimates, references, tracks
@@ -225,10 +226,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mss_core.metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("references", type=Path, metavar="REFERENCES", help="true stems")
-    parser.add_argument("estimates", type=Path, metavar="ESTIMATES", help="separated stems")
+    parser.add_argument("references", type=place, metavar="REFERENCES", help="true stems")
+    parser.add_argument("estimates", type=place, metavar="ESTIMATES", help="separated stems")
     add = parser.add_argument
-    add("--output", type=Path, help="where JSON and CSV go (default: ESTIMATES)")
+    add("--output", type=place, help="where JSON and CSV go (default: ESTIMATES)")
     add("--targets", nargs="+", help="sources to evaluate (default: all, which must agree)")
     add("--window", type=float, default=1.0, help="seconds (default: 1; inf: whole track)")
     add("--hop", type=float, default=1.0, help="seconds (default: 1)")

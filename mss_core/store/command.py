@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core import disk, source
+from mss_core.folders import place
 from mss_core.graph import OURS, WORK, package
 from mss_core.store.drivers import living
 from mss_core.store.manifest import MANIFEST, SELF, damaged_file, read_manifest
@@ -369,7 +370,7 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("key", metavar="KEY")
     out.add_argument("file", type=Path, metavar="FILE")
     for command in commands.choices.values():
-        command.add_argument("--store", type=Path, default=Path(os.environ.get("MSS_STORE", "store")))
+        command.add_argument("--store", type=place, default=place(os.environ.get("MSS_STORE", "store")))
     options = parser.parse_args(arguments)
     root = options.store.absolute()
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mss_core.errors import nearest
+from mss_core.folders import place
 from mss_core.study import variables
 from mss_core.study.plan import Binder, data_paths
 from mss_core.study.search.declare import overlap
@@ -70,12 +71,13 @@ def parser(study: Study) -> Flags:
     flags.add_argument("--strict", action="store_true", help="refuse artefacts that other source made")
     flags.add_argument(
         "--store",
-        default=os.environ.get("MSS_STORE", "store"),
+        type=place,
+        default=place(os.environ.get("MSS_STORE", "store")),
         help="where results live (default: MSS_STORE or ./store)",
     )
     flags.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: an SQLite file in the store)")
     flags.add_argument("--search", metavar="SCOPE", help="search hyperparameters first (each_variant or baseline)")
-    flags.add_argument("--resources", type=Path, metavar="FILE", help="what stages ask of this cluster (TOML)")
+    flags.add_argument("--resources", type=place, metavar="FILE", help="what stages ask of this cluster (TOML)")
     flags.add_argument("--in-process", action="store_true", help="no Ray: one stage after another, same scores")
     return flags
 
@@ -120,7 +122,7 @@ def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
     roots = {}
     everything = os.environ.get("MSS_DATA")
     if everything:
-        base = Path(everything)
+        base = place(everything)
         if not base.is_dir():
             raise ValueError(f"MSS_DATA={everything} is not a folder; it should hold one folder per data set")
         roots = {path.name: path for path in sorted(base.iterdir()) if path.is_dir()}
@@ -131,7 +133,7 @@ def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
             raise ValueError(f"--data takes NAME=PATH, not {pair!r}")
         if told.setdefault(name, path) != path:
             raise ValueError(f"--data names {name!r} twice: {told[name]} and {path}")
-        roots[name] = Path(path)
+        roots[name] = place(path)
     return roots
 
 

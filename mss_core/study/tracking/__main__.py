@@ -21,6 +21,7 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from mss_core.folders import place
 from mss_core.store import Store, read_manifest
 from mss_core.study.tracking.columns import VIEW
 from mss_core.study.tracking.content import of_folder
@@ -110,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     again = commands.add_parser("rebuild", help="write what a store holds to MLflow again")
     again.add_argument("--tracking-uri", metavar="URI", help="default: the SQLite file in the store")
     for command in (show, again):
-        command.add_argument("--store", type=Path, default=Path(os.environ.get("MSS_STORE", "store")))
+        command.add_argument("--store", type=place, default=place(os.environ.get("MSS_STORE", "store")))
     options = parser.parse_args(arguments)
     try:
         if options.command == "ui":

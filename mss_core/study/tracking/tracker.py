@@ -13,6 +13,7 @@ RUNNING although its driver is gone is closed as KILLED; one whose driver lives 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import threading
 import time
@@ -134,8 +135,8 @@ class Tracker:
         if not self.flush():
             self.say(
                 f"tracking: {self.uri} does not answer. Nothing is lost; write it later with:\n"
-                f"  python -m mss_core.study.tracking rebuild --store {self.store.root} "
-                f"--tracking-uri {self.uri}"
+                f"  python -m mss_core.study.tracking rebuild --store {shlex.quote(str(self.store.root))} "
+                f"--tracking-uri {shlex.quote(self.uri)}"
             )
 
     def close(self, interrupted: bool) -> None:
@@ -166,7 +167,7 @@ class Tracker:
 
     def how_to_open(self) -> str:
         """A shell line that shows this study."""
-        return f"python -m mss_core.study.tracking ui --store {self.store.root}"
+        return f"python -m mss_core.study.tracking ui --store {shlex.quote(str(self.store.root))}"
 
     # ---- the thread
 
@@ -412,5 +413,6 @@ class Tracker:
 
 
 def database(root: Path) -> str:
-    """The tracking URI of a store's own SQLite file."""
-    return f"sqlite:///{root.absolute() / 'mlflow.db'}"
+    """The tracking URI of a store's own SQLite file; a % or ? in its path is escaped, as SQLAlchemy reads URLs."""
+    path = str(root.absolute() / "mlflow.db").replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{path}"
