@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import declared, design
+from reports import declared, design, sequential
 from reports.comparison import comparison
 from reports.contract import MACRO, Study
 from reports.findings import Comparison, Findings, Separation
@@ -109,8 +109,11 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
     if predictions is not None and metric == "roc_auc":
         areas = tagging.influences(predictions, study.declaration.target)
     main = comparison(scores, study, metric, study.declaration.target, True, areas, brief)
+    course = None
+    if study.declaration.until is not None:
+        main, course = sequential.apply(main, given, study, predictions)
     if brief:
-        return Findings(study, (main,), (), (), {}, {}, {}, (), None, ())
+        return Findings(study, (main,), (), (), {}, {}, {}, (), None, (), course=course)
     secondary = secondary_metrics(scores, study, metric)
     others = tuple(comparison(scores, study, other, target, False) for other, target in secondary)
     made = [c for c in main.contrasts if not c.refused]
@@ -131,9 +134,10 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
             if contrast.variant in areas and contrast.reference in areas and not contrast.refused
         },
         separation=_apart(separation(scores, metric)),
-        power=power,
+        power=None if course else power,
         variance=variance_by_factor(main, study),
-        calibration=simulate(blocks, spread, main.alpha, power.detectable) if power else None,
+        calibration=simulate(blocks, spread, main.alpha, power.detectable) if power and not course else None,
+        course=course,
     )
 
 
@@ -166,7 +170,8 @@ def describe_design(findings: Findings) -> str:
     study = findings.study
     trials = study.trials
     done = sum(t.status == "done" for t in trials)
-    seeds = count(len(study.declaration.seeds), "seed") if study.declaration.seeds else "unlisted seeds"
+    most = "up to " if study.declaration.until else ""
+    seeds = most + count(len(study.declaration.seeds), "seed") if study.declaration.seeds else "unlisted seeds"
     text = f"{count(len(findings.main.rows), 'variant')}, {seeds}"
     if trials:
         text += f", {done} of {count(len(trials), 'trial')} done"

@@ -102,7 +102,7 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         for row in main.rows:
             if len(row.runs) == 1:
                 yield f"{row.variant} has one run: it has no standard error and cannot be tested."
-        if len(counts) > 1:
+        if len(counts) > 1 and study.declaration.until is None:
             each = ", ".join(f"{row.variant} {len(row.runs)}" for row in main.rows)
             yield f"The variants have unequal numbers of runs ({each})."
     for row in main.rows:

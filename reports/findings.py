@@ -90,6 +90,7 @@ class Comparison:
         balanced: variant -> seed -> score over what all compared variants of a block have in every
             run, for what compares them all at once.
         computed: contrasts with a p value.
+        repeated: whether p and intervals of the contrasts hold over all looks at them.
     """
 
     style: Style
@@ -108,6 +109,7 @@ class Comparison:
     balanced: Mapping[str, Mapping[int, float]]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
+    repeated: bool = False
 
     @property
     def against(self) -> str:
@@ -226,6 +228,84 @@ class FactorVariance:
 
 
 @dataclass(frozen=True)
+class Look:
+    """One contrast at one look.
+
+    Attributes:
+        seeds: of the variant; the reference has as many.
+        level: of p, below which the contrast is significant; low, high: the repeated confidence interval.
+        decision: see `reports.statistics.sequential`; empty where the contrast goes on.
+    """
+
+    seeds: int
+    result: Result
+    level: float
+    low: float
+    high: float
+    decision: str
+
+
+@dataclass(frozen=True)
+class Path:
+    """One contrast over the looks it was taken through, the last of which decided it, if it is decided.
+
+    Attributes:
+        estimate: the difference, adjusted for the looks (median-unbiased); NaN before the first look.
+        p: over all looks and the family.
+        needed: seeds per arm for 80 % power if the true difference is the one seen; infinite for none.
+    """
+
+    variant: str
+    reference: str
+    looks: tuple[Look, ...]
+    estimate: float
+    p: float
+    needed: float
+
+    @property
+    def decision(self) -> str:
+        """Of the last look; empty for a contrast that goes on, or before the first."""
+        return self.looks[-1].decision if self.looks else ""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a study decided at its looks, from its scores alone.
+
+    Attributes:
+        looks: seeds at each look, those taken before the study was declared sequential (`counted`) included.
+        level: of one contrast, over all looks.
+        wanted: variant -> seeds that the next look takes, or the last one took.
+    """
+
+    looks: tuple[int, ...]
+    counted: tuple[int, ...]
+    spending: str
+    level: float
+    paths: tuple[Path, ...]
+    wanted: Mapping[str, int]
+
+    @property
+    def over(self) -> bool:
+        """Whether every contrast is decided."""
+        return all(path.decision for path in self.paths)
+
+    @property
+    def trainings(self) -> int:
+        """Trials that were asked for."""
+        return sum(self.wanted.values())
+
+    @property
+    def fixed(self) -> int:
+        """Trials of a study that takes all its seeds."""
+        return len(self.wanted) * self.looks[-1]
+
+    def path(self, variant: str) -> Path:
+        """Of a variant."""
+        return next(path for path in self.paths if path.variant == variant)
+
+
+@dataclass(frozen=True)
 class Findings:
     """Everything a report says.
 
@@ -236,6 +316,7 @@ class Findings:
         by_tag, by_track: variant -> its effects, largest gain first.
         calibration: what the primary test does in simulated studies of this design; None where it
             is not simulated.
+        course: what was decided at each look; None where the number of seeds was fixed.
         tag_areas: variant -> AUC of each tag beside the reference's; empty without predictions.
     """
 
@@ -250,6 +331,7 @@ class Findings:
     power: Power | None
     variance: tuple[FactorVariance, ...]
     calibration: Calibration | None = None
+    course: Course | None = None
 
     @property
     def main(self) -> Comparison:

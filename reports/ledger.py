@@ -57,6 +57,13 @@ def _cost(study: Study, main: Comparison) -> Iterator[str]:
     seen = [entry for entry in looks(study) if entry.scored or entry is study.ledger[0]]
     if len(seen) < 2:
         return
+    if study.declaration.until is not None:
+        yield (
+            "Results could be looked at before the study was declared to stop when it knows. The looks with so many "
+            "seeds count as looks of it and spend their share of the error; somebody who would have stopped there by "
+            "another test has spent more."
+        )
+        return
     text = f"The results could be looked at {len(seen)} times"
     seeds = [len(entry.seeds) for entry in seen]
     if seeds == sorted(set(seeds)) and seeds[0] > 1:

@@ -4,7 +4,7 @@ not.
 
 import math
 
-from reports.findings import Comparison, Contrast, Findings
+from reports.findings import Comparison, Contrast, Course, Findings, Path
 from reports.statistics.hypothesis_tests import Result
 from reports.text import MISSING, count, listing, number, p_phrase
 
@@ -45,7 +45,8 @@ def contrast_sentence(comparison: Comparison, contrast: Contrast) -> str:
         )
     numbers = [f"{interval_name(comparison)} {style.interval(*contrast.simultaneous)}"]
     if comparison.correction != "none" and not math.isnan(result.low):
-        numbers.append(f"pointwise {style.interval(result.low, result.high)}")
+        kind = "as if the number of runs had been fixed" if comparison.repeated else "pointwise"
+        numbers.append(f"{kind} {style.interval(result.low, result.high)}")
     found = statistic(result)
     numbers.append(f"{result.label}, {found}" if found else result.label)
     numbers.append(p_phrase(result.p))
@@ -80,12 +81,16 @@ def confidence(comparison: Comparison) -> str:
 
 def interval_name(comparison: Comparison) -> str:
     """What the interval beside a corrected p is: `95 % CI`, `95 % simultaneous CI` or one made for its rank."""
+    if comparison.repeated:
+        return f"{confidence(comparison)} repeated CI"
     kind = {"none": "", "bonferroni": "simultaneous "}.get(comparison.correction, f"{comparison.correction_label} ")
     return f"{confidence(comparison)} {kind}CI"
 
 
 def headline(findings: Findings) -> str:
     """The answer in one or two sentences for each primary comparison, and whether its level can be kept."""
+    if findings.course is not None:
+        return _course(findings.main, findings.course)
     texts = [_headline(c) for c in findings.comparisons if c.primary]
     return " ".join([*texts, *filter(None, [level_sentence(findings)])])
 
@@ -181,6 +186,36 @@ def _headline(main: Comparison) -> str:
     verb = "does not differ" if len(tested) == 1 else "differs"
     text = f"{where}, {many} {verb} significantly from {main.against} ({family})."
     return text
+
+
+def _course(main: Comparison, course: Course) -> str:
+    """What was decided and with how many seeds; differences are adjusted for the looks."""
+    label = main.style.label + (f" ({main.target})" if main.target not in ("", "macro") else "")
+    words = {
+        "significant": "significantly different",
+        "equivalent": "equivalent within the margin",
+        "out of reach": "out of reach of the largest look",
+        "undecided": "undecided at the largest look",
+        "not tested": "not testable",
+        "": "not decided yet",
+    }
+    groups = {
+        word: [f"{path.variant}{_at(main, path)}" for path in course.paths if path.decision == decision]
+        for decision, word in words.items()
+    }
+    parts = "; ".join(f"{word}: {listing(names)}" for word, names in groups.items() if names)
+    spent = f"{course.trainings} trials in place of {course.fixed}"
+    return f"On {label}, against {main.against}, {parts} ({family_phrase(main)}, over all looks; {spent})."
+
+
+def _at(main: Comparison, path: Path) -> str:
+    if not path.looks or math.isnan(path.estimate):
+        return ""
+    last = path.looks[-1]
+    return (
+        f" ({main.style.difference(path.estimate, unit=True)}, {interval_name(main)} "
+        f"{main.style.interval(last.low, last.high)}, {count(last.seeds, 'seed')})"
+    )
 
 
 def _sides(comparison: Comparison) -> tuple[list[Contrast], list[Contrast]]:

@@ -4,6 +4,7 @@ from mss_core.study.designs import Factor, Variant, cumulative, full_factorial, 
 from mss_core.study.run import run
 from mss_core.study.search.declare import Asha, Search
 from mss_core.study.study import Study, Trial
+from mss_core.study.until import Until
 from reports.contract import Metric
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Search",
     "Study",
     "Trial",
+    "Until",
     "Variant",
     "cumulative",
     "full_factorial",

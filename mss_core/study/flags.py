@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +17,7 @@ from mss_core.study import variables
 from mss_core.study.plan import Binder, data_paths
 from mss_core.study.search.declare import overlap
 from mss_core.study.study import Study, Trial
+from mss_core.study.until import Until, extended
 
 ONLY_DRY = ("json", "probe", "cpus", "gpus", "why", "diff")
 """Flags that say something to a dry run alone."""
@@ -66,6 +68,8 @@ def parser(study: Study) -> Flags:
         help="change the baseline recipe (dotted path; value as JSON or text)",
     )
     flags.add_argument("--seeds", type=int, metavar="N", help=f"replicates (default {len(study.seeds)})")
+    flags.add_argument("--until", metavar="decided", help="train seeds until every contrast is decided")
+    flags.add_argument("--at-most", type=int, metavar="N", help="with --until decided: the most seeds per variant")
     flags.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="where a data set lies")
     flags.add_argument("--rehash", action="store_true", help="read every data file again to fingerprint its set")
     flags.add_argument("--strict", action="store_true", help="refuse artefacts that other source made")
@@ -167,14 +171,35 @@ def _parts(value: Any) -> list[Any]:
     return [part for item in value.values() for part in _parts(item)] if isinstance(value, dict) else [value]
 
 
-def seeds(study: Study, count: int | None) -> list[int]:
-    """The first ``count`` seeds of a study, with more where it has fewer. Raises ValueError for none."""
-    if count is None:
-        return list(study.seeds)
-    if count < 1:
-        raise ValueError(f"--seeds takes a number of replicates of at least 1, not {count}")
-    first = list(study.seeds)[:count]
-    return first + [max(first) + 1 + extra for extra in range(count - len(first))]
+USUAL_LOOKS = (3, 4, 6, 8, 12, 16, 24, 32)
+"""Of a study that declares a fixed number of seeds and is asked to stop when it knows."""
+
+
+def with_seeds(study: Study, count: int | None, until: str | None, at_most: int | None) -> Study:
+    """The study with the seeds that ``--seeds``, or ``--until`` and ``--at-most``, ask for; more where it has fewer.
+
+    Raises:
+        ValueError: they do not fit together.
+    """
+    declared = study.seeds if isinstance(study.seeds, Until) else None
+    if until not in (None, "decided"):
+        raise ValueError(f"--until {until}: the one thing to wait for is 'decided'")
+    if count is not None:
+        if until or at_most is not None:
+            raise ValueError("--seeds fixes the number of seeds, --until lets the results decide: give one of them")
+        if count < 1:
+            raise ValueError(f"--seeds takes a number of replicates of at least 1, not {count}")
+        return replace(study, seeds=extended(study.seeds, count))
+    if at_most is None:
+        if until and declared is None:
+            raise ValueError("--until decided needs the most seeds a variant may take, e.g. --at-most 12")
+        return study
+    if not (until or declared):
+        raise ValueError("--at-most belongs to --until decided; --seeds fixes the number of seeds")
+    if at_most < 3:
+        raise ValueError(f"--at-most takes at least 3 seeds, not {at_most}")
+    base = declared or Until(USUAL_LOOKS, first=tuple(study.seeds))
+    return replace(study, seeds=replace(base, looks=(*(n for n in base.looks if n < at_most), at_most)))
 
 
 def check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Sequence[Trial]) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from mss_core.claim import Claim
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
-from mss_core.study import flags, rehearse, stale
+from mss_core.study import flags, looks, rehearse, stale
 from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
@@ -29,6 +29,7 @@ from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.search import phase
 from mss_core.study.study import Study
 from mss_core.study.tracking.content import of_plan
+from mss_core.study.until import Until
 from mss_core.study.variables import seconds
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     if small:
         study = study.at_smoke_size()
     settings = flags.settings(options.set)
-    seeds = flags.seeds(study, options.seeds)
+    study = flags.with_seeds(study, options.seeds, options.until, options.at_most)
+    if options.until or options.at_most:
+        study.check()
+    seeds = list(study.seeds)
     given = dict(settings)
     from mss_core.study import ledger, results
     from reports.contract import to_json
@@ -95,7 +99,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             phase.carry_out(arms, store, options.in_process, _context(binder, surroundings), _say)
         study = phase.tuned(study, arms, store)
         trials = study.trials(seeds, small, settings, binder)
-    plan = make_plan(trials, store, set_aside=driver is not None)
+    plan = make_plan(looks.due(study, trials) if driver else trials, store, set_aside=driver is not None)
     hits, unrecorded = stale.hits(plan, store)
     if options.strict:
         stale.refuse(hits)
@@ -134,13 +138,23 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             phase.collect(folder, study, arms, store)
         return folder
 
-    interrupted = True
+    interrupted, executed = True, 0
     try:
         if tracker is not None:
             tracker.begin(of_plan(study, title, plan, surroundings))
-        if plan.needed:
-            _execute(plan, store, options.in_process, binder, surroundings, board)
-        folder = gather()
+        while True:
+            if plan.needed:
+                _execute(plan, store, options.in_process, binder, surroundings, board)
+            executed += len(plan.needed)
+            folder = gather()
+            more = looks.due(study, trials, _decided(study, folder))
+            if len(more) <= len(plan.trials):
+                break
+            plan = make_plan(more, store)
+            board = Board({key: plan.stages[key] for key in plan.needed}, store)
+            _say(f"next look: {plan.summary()}")
+            if tracker is not None:
+                tracker.show(of_plan(study, title, plan, surroundings))
         if all(store.manifest(trial.root) is None for trial in trials):
             if tracker is not None:
                 tracker.finish(folder, board.errors)
@@ -172,13 +186,30 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     _say(f"tables   {shown(folder)}")
     if tracker is not None:
         _say(f"MLflow   {tracker.how_to_open()}   (in a checkout: make ui STORE={shown(store.root)})")
-    _say(f"{len(plan.needed)} stages executed, {len(plan.done)} found in the store, {time.monotonic() - begun:.0f} s")
+    done = len(plan.stages) - executed
+    _say(f"{executed} stages executed, {done} found in the store, {time.monotonic() - begun:.0f} s")
     whole = True
     if options.rehearse:
         from reports.rehearsal import conclude
 
         whole = conclude(found, tables, rehearse.untried(study, seeds, bool(arms)), _say)
     return _failures(board, command) or int(not whole)
+
+
+def _decided(study: Study, folder: Path) -> Mapping[str, int]:
+    """Seeds per variant that the results so far ask for; looks that are decided are recorded in the folder."""
+    if not isinstance(study.seeds, Until):
+        return {}
+    import reports
+    from reports import sequential
+
+    tables = reports.study_tables(folder)
+    course = sequential.follow(tables.scores, tables.study, tables.predictions)
+    looks.record(folder, tables.study.declared, course.looks, sequential.outcomes(course))
+    for path in course.paths:
+        if path.looks:
+            _say(f"{path.variant} after {path.looks[-1].seeds} seeds: {path.decision or 'not decided'}")
+    return course.wanted
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from mss_core.study.designs import Factor, Variant, check_names, one_at_a_time
 from mss_core.study.search.declare import Search
 from mss_core.study.settings import check as check_settings
 from mss_core.study.settings import left_out
+from mss_core.study.until import Until
 from reports import contract
 from reports.contract import Declaration, Metric
 
@@ -44,7 +45,7 @@ class Study:
         question: one sentence.
         baseline: the recipe all departures are from; it has a ``pipeline()`` that returns the root stage.
         factors, design: which variants there are.
-        seeds: replicates of every variant.
+        seeds: replicates of every variant; ``Until(...)`` for as many as it takes.
         seeded: dotted paths of the seeds that vary with the replicate, each in the recipe of the baseline or of some
             variant; a stage whose seed is not among them is trained once and shared, and the report says so.
         reference: levels of the variant that all others are compared with.
@@ -279,6 +280,7 @@ class Study:
             "settings": settings,
             "baseline": flatten(override(baseline, settings)),
             "search": self.searched,
+            "until": contract.Looks(self.seeds.looks, self.seeds.spending) if isinstance(self.seeds, Until) else None,
         }
         return Declaration(**declared)
 

@@ -21,7 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from reports.contract.names import COLUMNS, CORRECTIONS, MACRO, SPELLINGS, TESTS, nearest
+from reports.contract.names import COLUMNS, CORRECTIONS, MACRO, SEQUENTIAL, SPELLINGS, SPENDING, TESTS, nearest
 from reports.contract.values import Declaration, from_json
 
 LEAST_ALPHA = 1e-5
@@ -78,6 +78,7 @@ def check(
             f"declaration.own_tracks names {declaration.own_tracks[0]!r}: with test tracks of their own no test but "
             f"{' or '.join(filter(None, OWN_TRACKS))} compares its levels; declaration.test is {declaration.test!r}"
         )
+    _check_looks(declaration)
     for factor in declaration.factors:
         if factor.name in COLUMNS:
             raise ValueError(f"a factor cannot be called {factor.name!r}: that is a column of scores.csv")
@@ -95,6 +96,35 @@ def check(
         check_target(declaration.metric, declaration.target, targets)
     for section in declaration.sections:
         _check_section(section, _Names(declaration, variants, metrics))
+
+
+def _check_looks(declaration: Declaration) -> None:
+    until = declaration.until
+    if until is None:
+        return
+    if until.spending not in SPENDING:
+        raise ValueError(
+            f"unknown spending {until.spending!r} in declaration.until; {nearest(until.spending, SPENDING)}"
+        )
+    rising = all(a < b for a, b in zip(until.seeds, until.seeds[1:], strict=False))
+    if not (until.seeds and until.seeds[0] >= 2 and rising):
+        raise ValueError(
+            f"the looks of declaration.until are {list(until.seeds)}; they must be numbers of seeds that rise from 2 "
+            "or more, e.g. 3, 4, 6, 8, 12"
+        )
+    if declaration.test not in SEQUENTIAL:
+        names = [test for test in SEQUENTIAL if test]
+        raise ValueError(
+            f"declaration.test is {declaration.test!r}, which cannot decide after every few seeds; "
+            + nearest(declaration.test, names)
+        )
+    if declaration.correction not in ("bonferroni", "none"):
+        raise ValueError(
+            f"declaration.correction is {declaration.correction!r}; a study that looks at its results needs "
+            "'bonferroni' (or 'none'), because its contrasts end at different looks"
+        )
+    if declaration.metrics:
+        raise ValueError("a study that looks at its results has one primary metric; declaration.metrics names others")
 
 
 def check_metric(metric: str, metrics: Collection[str]) -> None:
@@ -131,6 +161,7 @@ def _check_exclusions(declaration: Declaration, variants: Collection[str]) -> No
 # ---- sections
 
 KINDS = {
+    "looks": "reports.sections.looks",
     "result": "reports.sections.result",
     "tests": "reports.sections.tests",
     "published": "reports.sections.published",

@@ -18,6 +18,10 @@ CORRECTIONS = {"bonferroni": "Bonferroni", "holm": "Holm", "bh": "Benjamini-Hoch
 """Corrections for the family of contrasts, and what a report calls them."""
 SPELLINGS = {"benjamini_hochberg": "bh"}
 """Other spellings of a correction."""
+SPENDING = ("pocock", "obf", "e")
+"""How a study that looks at its results spends its error: alike at every look, most of it at the last, an e-process."""
+SEQUENTIAL = ("", "crossed", "half_pooled", "seeds_clips", "welch", "student", "paired", "paired_crossed")
+"""Tests that can be made at every look: training runs are a sample, and the difference has a standard error."""
 COLUMNS = ("study", "trial", "variant", "seed", "track", "target", "metric", "aggregation", "score")
 """Columns of scores.csv beside the factors, so no names of factors."""
 MACRO = ("macro", "")

@@ -21,6 +21,19 @@ class Factor:
 
 
 @dataclass(frozen=True)
+class Looks:
+    """A study that looks at its results after so many seeds, and trains more only of what is not decided.
+
+    Attributes:
+        seeds: per variant, at each look.
+        spending: one of `SPENDING`.
+    """
+
+    seeds: tuple[int, ...]
+    spending: str = "pocock"
+
+
+@dataclass(frozen=True)
 class Declaration:
     """What was fixed before the first run.
 
@@ -38,6 +51,7 @@ class Declaration:
         higher_is_better: direction of `metric`; None for what is known of it.
         exclude: tracks, targets and trials (`vocals/seed1`) left out by rule.
         margin: equivalence margin, in the unit of the score table.
+        until: the looks of a study whose number of seeds depends on its results; None where it is fixed.
         cut: what a smoke run leaves out of the study, as a sentence.
         settings, baseline: the values of `--set`, and the baseline recipe with them; dotted path -> value.
         search: what a hyperparameter search was declared to do; empty without one.
@@ -63,6 +77,7 @@ class Declaration:
     correction: str = "bonferroni"
     exclude: tuple[str, ...] = ()
     margin: float | None = None
+    until: Looks | None = None
     cut: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     baseline: Mapping[str, Any] = field(default_factory=dict)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from reports.findings import Findings
     from reports.inputs.directory import Tables
 
-FIRST: tuple[Mapping[str, Any], ...] = ({"kind": "result"}, {"kind": "tests"}, {"kind": "published"})
+FIRST: tuple[Mapping[str, Any], ...] = (
+    *({"kind": "looks"}, {"kind": "result"}, {"kind": "tests"}, {"kind": "published"}),
+)
 LAST: tuple[Mapping[str, Any], ...] = (
     {"kind": "runs"},
     {"kind": "items", "by": "tag"},
@@ -137,7 +139,7 @@ def order(declared: tuple[Mapping[str, Any], ...]) -> list[Mapping[str, Any]]:
 
     >>> [part["kind"] for part in order(({"kind": "sweep"}, {"kind": "tests"}, {"kind": "items", "leave_out": True}))]
     ... # doctest: +NORMALIZE_WHITESPACE
-    ['result', 'published', 'sweep', 'tests', 'runs', 'separation', 'listen', 'curves', 'design', 'limits',
+    ['looks', 'result', 'published', 'sweep', 'tests', 'runs', 'separation', 'listen', 'curves', 'design', 'limits',
      'reproduce']
     """
     named = {part.get("kind") for part in declared}

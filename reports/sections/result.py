@@ -55,6 +55,11 @@ def about(main: Comparison) -> str:
     unit = f", {style.unit} ({style.scale:g} × score)" if style.scale != 1 else f", {style.unit}" if style.unit else ""
     better = "higher" if style.higher_is_better else "lower"
     items = f"Each score is a mean over {main.items} {main.item}s. " if main.item else ""
+    if main.repeated:
+        items += (
+            "Difference, interval and p are those of the look that ended a contrast, and hold over all looks; means and "
+            "Hedges g are over all runs, as if their number had been fixed. "
+        )
     return (
         f"Mean ± standard error over runs{unit}, {better} is better. Difference to {main.against}, with its "
         f"{prose.interval_name(main)}, which belongs to the corrected p, by {main.test_label}. Corrected p: "

@@ -26,8 +26,6 @@ from scipy.special import stdtr, stdtrit
 
 from reports.statistics.half_pooled import MeanSquares, errors
 
-SPENDING = ("pocock", "obf", "e")
-"""Equal chances at every look, most of the error kept for the last one, or an e-process."""
 SIMULATED = ("half_pooled", "crossed")
 """Tests whose path is simulated, on runs; tracks, the same at every look, only make a second chance rarer."""
 PRIOR = 4.0
@@ -48,7 +46,7 @@ class Boundary:
     Attributes:
         looks: seeds per arm at each look.
         alpha: of this contrast, over all looks.
-        spending: one of `SPENDING`.
+        spending: one of `reports.contract.SPENDING`.
         levels: nominal two-sided level of p at each look, 0 where no error is spent yet; empty for an e-process.
         spent: error that may have been spent by each look.
     """

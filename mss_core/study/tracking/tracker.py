@@ -112,6 +112,11 @@ class Tracker:
         self._thread = threading.Thread(target=self._loop, name="tracking", daemon=True)
         self._thread.start()
 
+    def show(self, view: StudyView) -> None:
+        """Mirror a study that has got more trials."""
+        self.view = view
+        self._wake.set()
+
     def flush(self, seconds: float | None = None) -> bool:
         """Wait until everything now in the store is mirrored.
 
@@ -204,19 +209,20 @@ class Tracker:
 
     def sync(self) -> None:
         """Write to MLflow what the store has and MLflow does not show; may raise whatever MLflow raises."""
-        assert self.view is not None
+        view = self.view  # another thread may show more trials meanwhile
+        assert view is not None
         folder = self._folder  # before looking: what was committed before the end is seen before runs are ended
-        if not self.runs:
-            self._adopt_all(self.view)
-        present = {name: self._listing(name) for name in {n for t in self.view.trials for n in t.stages.values()}}
+        if not self.runs or not all(trial.name in self.runs for trial in view.trials):
+            self._adopt_all(view)
+        present = {name: self._listing(name) for name in {n for t in view.trials for n in t.stages.values()}}
         shown_live: dict[str, int] = {}
-        for trial in self.view.trials:
+        for trial in view.trials:
             run_id = self.runs[trial.name]
             if run_id in self.open:
                 self._mirror(run_id, trial, present, shown_live)
                 self._progress = time.monotonic()
         if folder is not None:
-            self._end_all(self.view, folder)
+            self._end_all(view, folder)
         elif self._killed:
             for run_id in self.open & self._ours:
                 self.client.set_terminated(run_id, "KILLED")

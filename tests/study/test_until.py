@@ -1,0 +1,141 @@
+"""Studies that stop when they know: stages whose scores are drawn, the real planner, the real report."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import reports
+from mss_core.graph import Context, Stage
+from mss_core.study import Factor, Study, Until, run
+
+EFFECTS = {"true": 1.0, "none": 0.0, "small": 0.25}
+SD = 0.15
+
+
+def drawn(*, kind: str, seed: int, effect: float, out: Path, ctx: Context) -> None:
+    """A score that is a function of the recipe alone; kills its process where the environment says so."""
+    if os.environ.get("UNTIL_DIES") == f"{kind}/{seed}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    score = effect + SD * np.random.default_rng([seed, sum(map(ord, kind))]).normal()
+    (out / "scores.csv").write_text(f"track,target,metric,aggregation,score\n,macro,sdr,,{score}\n")
+
+
+@dataclass(frozen=True)
+class Draw:
+    kind: str = "base"
+    effect: float = 0.0
+    seed: int = 0
+
+    def pipeline(self) -> Stage:
+        return Stage(drawn, kind=self.kind, seed=self.seed, effect=self.effect)
+
+
+STUDY = Study(
+    name="draws",
+    question="Which part helps?",
+    baseline=Draw(),
+    factors=[Factor("part", {"base": {}, **{name: {"kind": name, "effect": size} for name, size in EFFECTS.items()}})],
+    reference={"part": "base"},
+    metric="sdr",
+    smoke=lambda recipe: recipe,
+    seeded=("seed",),
+    seeds=Until(looks=(3, 4, 6, 8, 12)),
+    margin=0.3,
+)
+
+
+@pytest.fixture
+def go(monkeypatch, tmp_path):
+    """Run a study in this process, without MLflow, whose database takes ten seconds to set up; returns its folder."""
+    monkeypatch.setattr(sys.modules["mss_core.study.run"], "_tracker", lambda *given: None)
+
+    def run_it(study: Study, *flags: str) -> Path:
+        run(study, ["--in-process", "--store", str(tmp_path), *flags])
+        return tmp_path / "studies" / "draws"
+
+    return run_it
+
+
+def test_a_true_effect_stops_first_and_only_what_is_undecided_goes_on(go) -> None:
+    folder = go(STUDY)
+    findings = reports.read(folder)
+    course = findings.course
+    assert course is not None and course.over
+    ended = {path.variant: (path.decision, path.looks[-1].seeds) for path in course.paths}
+    assert ended["true"] == ("significant", 3)
+    assert ended["none"][0] in ("equivalent", "out of reach") and ended["small"][1] > 3
+    most = max(seeds for _, seeds in ended.values())
+    runs = {row.variant: len(row.runs) for row in findings.main.rows}
+    assert runs == {"base": most, **{name: seeds for name, (_, seeds) in ended.items()}}
+    assert len(list((folder.parent.parent / "drawn").glob("*"))) == sum(runs.values()) == course.trainings
+    path, contrast = course.path("true"), findings.main.contrast("true")
+    assert contrast.p_corrected == path.p < 0.05 and contrast.simultaneous == (path.looks[-1].low, path.looks[-1].high)
+    assert path.estimate == pytest.approx(contrast.primary.difference)  # a first look is not biased
+    text = reports.render(folder)["md"].read_text()
+    assert "What was decided, and when" in text and "naive p" in text and "repeated CI" in text
+    assert f"{course.trainings} trials in place of 48" in text
+
+
+def test_a_killed_study_ends_with_the_same_report(go, tmp_path, monkeypatch) -> None:
+    """Killed by SIGKILL in the first look, in a later one and at the next chance, it ends byte for byte the same."""
+    folder = go(STUDY)
+    again = tmp_path / "again"
+    for dies in ("none/2", "small/3", "base/4", ""):
+        monkeypatch.setenv("UNTIL_DIES", dies)
+        words = ["--in-process", "--store", str(again)]
+        child = multiprocessing.get_context("fork").Process(target=run, args=(STUDY, words))
+        child.start()
+        child.join()
+        assert child.exitcode == (-signal.SIGKILL if dies else 0)
+    other = again / "studies" / "draws"
+    for name in ("scores.csv", "looks.json", "report.csv", "report.md"):
+        assert (other / name).read_text().replace(str(again), str(tmp_path)) == (folder / name).read_text(), name
+
+
+def test_seeds_by_hand_and_then_until_counts_the_look(go) -> None:
+    fixed = replace(STUDY, seeds=range(5))
+    go(fixed, "--seeds", "5")
+    folder = go(fixed, "--until", "decided", "--at-most", "12")
+    findings = reports.read(folder)
+    assert findings.course is not None
+    assert findings.course.looks == (3, 4, 5, 6, 8, 12) and findings.course.counted == (5,)
+    told = reports.render(folder)["md"].read_text()
+    assert "could be seen with 5 seeds before" in told and "count as looks of it" in told
+
+
+def test_a_look_that_its_scores_no_longer_bear_out_is_refused(go) -> None:
+    folder = go(STUDY)
+    record = json.loads((folder / "looks.json").read_text())
+    next(iter(record.values()))["3"]["true"]["decision"] = ""
+    (folder / "looks.json").write_text(json.dumps(record))
+    with pytest.raises(SystemExit):
+        go(STUDY)
+
+
+@pytest.mark.parametrize(
+    "changes, flags, told",
+    [
+        ({"seeds": Until((3, 3, 6))}, (), "the looks of declaration.until are [3, 3, 6]"),
+        ({"seeds": Until(spending="pocok")}, (), "did you mean 'pocock'?"),
+        ({"test": "wilcoxon"}, (), "cannot decide after every few seeds"),
+        ({"correction": "holm"}, (), "contrasts end at different looks"),
+        ({"seeds": range(5)}, ("--until", "decided"), "--at-most 12"),
+        ({"seeds": range(5)}, ("--at-most", "9"), "belongs to --until decided"),
+        ({}, ("--until", "decided", "--seeds", "5"), "give one of them"),
+        ({}, ("--until", "never"), "'decided'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_runs(go, capsys, tmp_path, changes, flags, told) -> None:
+    with pytest.raises(SystemExit) as stop:
+        go(replace(STUDY, **changes), *flags)
+    assert stop.value.code == 2 and told in capsys.readouterr().err
+    assert not (tmp_path / "drawn").exists()
