@@ -57,8 +57,8 @@ def about(main: Comparison) -> str:
     items = f"Each score is a mean over {main.items} {main.item}s. " if main.item else ""
     if main.repeated:
         items += (
-            "Difference, interval and p are those of the look that ended a contrast, and hold over all looks; means and "
-            "Hedges g are over all runs, as if their number had been fixed. "
+            "Difference, interval and p are those of the look that ended a contrast, and hold over all looks; means "
+            "and Hedges g are over all runs, as if their number had been fixed. "
         )
     return (
         f"Mean ± standard error over runs{unit}, {better} is better. Difference to {main.against}, with its "
