@@ -11,7 +11,7 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,14 +64,17 @@ def read(path: Path | str, dtype: str = "float32") -> tuple[np.ndarray, int]:
     return samples, rate
 
 
-def blocks(path: Path, frames: int = 1 << 16) -> Iterator[np.ndarray]:
-    """A file in pieces (time, channel) from its start on; BadFile where it is not audio."""
+def reaches(path: Path, level: float, frames: int = 1 << 16) -> bool:
+    """Whether a sample of a file is as great as ``level``, read no further than the first; BadFile where it is not
+    audio."""
     try:
         with _opened(path) as file:
             while len(block := file.read(frames, dtype="float32", always_2d=True)):
-                yield block
+                if np.abs(block).max() >= level:
+                    return True
     except soundfile.LibsndfileError as error:
         raise _unreadable(path, error) from None
+    return False
 
 
 def info(path: Path | str, exact: bool = True) -> tuple[int, int, int]:

@@ -30,7 +30,7 @@ DISAGREE = 10.0
 FULL_SCALE = 1.0 + 1e-4
 """Peaks above this are named: a decoder of 16-bit samples may round up to 1."""
 FAINT = "sounds below -60 dB only: a score of it says nothing of a separator"
-WARNINGS = ("leak", "levels", *REMARKS)
+WARNINGS = ("leak", "levels", "cut", *REMARKS)
 INFORMATIVE = ("split", "untagged", "subset", "unlisted")
 """Kinds of note that say what a set is, not that something is wrong with it."""
 

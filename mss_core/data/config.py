@@ -12,11 +12,12 @@ from mss_core.errors import choose
 from mss_core.graph import UNSAID, Stage, walk
 from mss_core.names import check, outside
 
-TRACKS = ("synthetic", "stems", "musdb18", "musdb18hq", "mm", "ms21", "slakh2100")
+TRACKS = ("synthetic", "stems", "musdb18", "musdb18hq", "mm", "moisesdb", "ms21", "slakh2100")
 CLIPS = ("synthetic", "clips", "mtat", "fma_medium", "fma_medium_minus_small", "irmas", "mtg_jamendo")
 SPLIT_POLICIES = {
     "musdb18": ("published", "random"),
     "musdb18hq": ("published", "random"),
+    "moisesdb": ("artists", "banquet"),
     "slakh2100": ("redux", "split2", "orig"),
     "mtat": ("folders", "lists"),
     "irmas": ("thesis", "grouped", "part1_valid", "official"),

@@ -111,7 +111,7 @@ def sounds(item: Item, source: str) -> bool:
 @lru_cache(maxsize=4096)
 def _sounds(path: Path, _written: int) -> bool:
     try:
-        return any(abs(block).max(initial=0.0) >= SILENCE for block in audio.blocks(path))
+        return audio.reaches(path, SILENCE)
     except BadFile:
         return True  # said when it is decoded
 

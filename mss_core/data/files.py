@@ -164,31 +164,40 @@ class Track:
         return tuple(dict.fromkeys(path for paths in self.rows.values() for path in paths))
 
 
-def track_items(tracks: Iterable[Track]) -> tuple[list[Item], list[Note]]:
-    """Items of the tracks whose files agree in rate and length, and notes that name the others."""
+def track_items(tracks: Iterable[Track], cut: bool = False) -> tuple[list[Item], list[Note]]:
+    """Items of the tracks whose files agree in rate and length, and notes that name the others. With ``cut`` files of
+    other lengths are cut to the shortest of the track, unless that is less than half of the longest."""
     tracks = list(tracks)
     found = headers(dict.fromkeys(path for track in tracks for path in track.files))
-    items, bad = [], []
+    items, bad, shortened = [], [], []
     for track in tracks:
-        problem = disagreement({path.name: found[path] for path in track.files})
+        here = {path.name: found[path] for path in track.files}
+        lengths = [header[0] for header in here.values() if not isinstance(header, str)]
+        apart = cut and len(set(lengths)) > 1 and 2 * min(lengths) > max(lengths)
+        problem = disagreement(here, lengths=not apart)
         if problem:
             bad.append(f"{track.name} ({problem})")
         else:
+            if apart:
+                shortened.append(f"{track.name} ({min(lengths)} of {max(lengths)} frames)")
             items.append(
                 Item(
                     track.name,
                     track.split,
-                    partial(read_track, dict(track.rows)),
+                    partial(read_track, dict(track.rows), **({"cut": True} if apart else {})),
                     files=track.files,
                     artist=track.artist,
                 )
             )
-    note = Note("skipped", "tracks with a file that is not readable, or unlike the others", tuple(bad))
-    return items, [note] if bad else []
+    notes = [
+        Note("skipped", "tracks with a file that is not readable, or unlike the others", tuple(bad)),
+        Note("cut", "tracks with files of several lengths, cut to the shortest", tuple(shortened)),
+    ]
+    return items, [note for note in notes if note.items]
 
 
-def disagreement(found: Mapping[str, Header | str]) -> str:
-    """What is wrong among the files of one track, or nothing."""
+def disagreement(found: Mapping[str, Header | str], lengths: bool = True) -> str:
+    """What is wrong among the files of one track, their ``lengths`` among it, or nothing."""
     if not found:
         return "no file"
     for name, header in found.items():
@@ -198,18 +207,22 @@ def disagreement(found: Mapping[str, Header | str]) -> str:
     for name, header in found.items():
         if header[1] != rate:
             return f"{name} has {header[1]} Hz, {first} {rate} Hz"
-        if header[0] != frames:
+        if lengths and header[0] != frames:
             return f"{name} has {header[0]} frames, {first} {frames}"
     return ""
 
 
 def read_track(
-    rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tuple[np.ndarray, int]] = audio.load
+    rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tuple[np.ndarray, int]] = audio.load, cut: bool = False
 ) -> Sound:
-    """Decode a track: each row the sum of its files, zeros where it has none."""
+    """Decode a track: each row the sum of its files, zeros where it has none; with ``cut`` all are as long as the
+    shortest file."""
     decoded = {path: load(path) for path in dict.fromkeys(p for paths in rows.values() for p in paths)}
     rates = {rate for _, rate in decoded.values()}
     lengths = {waveform.shape[-1] for waveform, _ in decoded.values()}
+    if cut:
+        lengths = {min(lengths)}
+        decoded = {path: (waveform[:, : min(lengths)], rate) for path, (waveform, rate) in decoded.items()}
     if len(rates) > 1 or len(lengths) > 1:
         raise BadFile(
             f"{next(iter(decoded))}: files of one track differ in rate or length "

@@ -22,7 +22,7 @@ from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.excerpts import Excerpt, excerpt, moved
 from mss_core.data.items import Item, Note, Sound, Survey, leaks
-from mss_core.data.loaders import clips, fma, irmas, medleydb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
+from mss_core.data.loaders import clips, fma, irmas, medleydb, moisesdb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
 from mss_core.data.loudness import ms21_gain, sounding_rms
 from mss_core.data.synthetic import loader as synthetic
 from mss_core.names import imported, named, outside
@@ -50,6 +50,7 @@ TRACK_SETS: dict[str, Callable[..., Survey]] = {
     "musdb18": musdb18.survey,
     "musdb18hq": musdb18.survey,
     "mm": medleydb.survey,
+    "moisesdb": moisesdb.survey,
     "ms21": ms21.survey,
     "slakh2100": slakh.survey,
 }

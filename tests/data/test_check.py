@@ -173,7 +173,18 @@ def test_artists_on_both_sides_and_absent_labels_are_warned_of(tmp_path: Path, c
 
 @pytest.mark.parametrize(
     "name",
-    ["musdb18hq", "mm", "ms21", "slakh2100", "mtat", "fma_medium", "fma_medium_minus_small", "irmas", "mtg_jamendo"],
+    [
+        "musdb18hq",
+        "mm",
+        "moisesdb",
+        "ms21",
+        "slakh2100",
+        "mtat",
+        "fma_medium",
+        "fma_medium_minus_small",
+        "irmas",
+        "mtg_jamendo",
+    ],
 )
 def test_every_layout_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture, name: str) -> None:
     maker = {"mtg_jamendo": trees.jamendo, "fma_medium": trees.fma, "fma_medium_minus_small": trees.fma}

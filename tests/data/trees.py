@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import json
 import os
 import struct
 from pathlib import Path
@@ -232,6 +233,40 @@ def slakh2100(root: Path) -> Path:
                 }
             )
         )
+    return root
+
+
+MOISES = {
+    "vocals": ("vocals", 2),
+    "drums": ("drums", 1),
+    "bass": ("bass", 1),
+    "guitar": ("other", 1),
+    "wind": ("other", 1),
+}
+"""Stems of a song, the synthetic source that plays each, and in how many tracks."""
+
+
+def moisesdb(root: Path, songs: int = 2) -> Path:
+    """Songs of each published fold as the release has them, by two artists of a fold; no mixture; in the last of each
+    fold the bass is some frames shorter."""
+    for fold, names in facts()["moisesdb"]["folds"].items():
+        for index, name in enumerate(names[:songs]):
+            folder = root / "moisesdb_v0.1" / name
+            stems = []
+            for stem, (row, count) in MOISES.items():
+                samples = song(index)[row] * (0.5 if row == "other" else 1.0)
+                tracks = [f"{name[:8]}-{stem}-{number}" for number in range(count)]
+                for track in tracks:
+                    end = len(samples) - (37 if stem == "bass" and index == songs - 1 else 0)
+                    write(folder / stem / f"{track}.wav", samples[:end] / count, 44_100)
+                stems.append(
+                    {
+                        "stemName": stem,
+                        "tracks": [{"id": track, "trackType": "x", "extension": "wav"} for track in tracks],
+                    }
+                )
+            about = {"song": f"Song {index}", "artist": f"Band {fold}{index}", "genre": "rock", "stems": stems}
+            (folder / "data.json").write_text(json.dumps(about))
     return root
 
 
