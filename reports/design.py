@@ -24,6 +24,7 @@ from reports.statistics.power import (
     nice_differences,
     reference_runs,
 )
+from reports.statistics.sequential_design import expected as expected
 
 Tables = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 

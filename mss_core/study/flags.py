@@ -75,8 +75,7 @@ def parser(study: Study) -> Flags:
     flags.add_argument("--strict", action="store_true", help="refuse artefacts that other source made")
     flags.add_argument(
         "--store",
-        type=place,
-        default=place(os.environ.get("MSS_STORE", "store")),
+        default=os.environ.get("MSS_STORE", "store"),
         help="where results live (default: MSS_STORE or ./store)",
     )
     flags.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: an SQLite file in the store)")
@@ -103,19 +102,19 @@ def check(options: argparse.Namespace) -> None:
     variables.check()
 
 
-def check_store(place: str) -> None:
+def check_store(name: str) -> None:
     """Raise ValueError for what cannot be a store: no name, a file, a place below a file."""
-    if not place.strip():
+    if not name.strip():
         raise ValueError("--store (or MSS_STORE) names no folder: it is empty")
-    if not place.isprintable():  # bytes that are no UTF-8 are not, either
-        raise ValueError(f"--store {place!r} cannot be the name of a folder")
-    path = Path(place).absolute()
+    if not name.isprintable():  # bytes that are no UTF-8 are not, either
+        raise ValueError(f"--store {name!r} cannot be the name of a folder")
+    path = place(name).absolute()
     for above in (path, *path.parents):
         if above.is_dir():
             return
         if os.path.lexists(above):
             what = "a link that leads nowhere" if above.is_symlink() else "a file"
-            raise ValueError(f"--store {place}: {above} is {what}, and a store is a folder")
+            raise ValueError(f"--store {name}: {above} is {what}, and a store is a folder")
 
 
 def data_roots(pairs: Sequence[str]) -> dict[str, Path]:

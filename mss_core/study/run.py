@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mss_core import disk
 from mss_core.claim import Claim
+from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
@@ -77,7 +78,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     from reports.contract import to_json
 
     study = phase.wanted(study, options.search, small, settings, seeds)
-    store = Store(options.store)
+    store = Store(place(options.store))
     binder = Binder(flags.data_roots(options.data), store, lenient=options.dry_run, say=_say, rehash=options.rehash)
     if options.rehearse and not options.dry_run:
         rehearse.require_everything(study, settings, binder)

@@ -74,8 +74,8 @@ def _information(runs: np.ndarray | float, others: np.ndarray | float) -> np.nda
 def cumulative(spending: str, alpha: float, share: float) -> float:
     """Error spent by a share of the seeds: functions of [Lan and DeMets 1983] (two-sided: half of it on either side).
 
-    >>> round(cumulative("pocock", 0.05, 0.25), 4), cumulative("obf", 0.05, 0.25) < 1e-5, cumulative("obf", 0.05, 1.0)
-    (0.0179, True, 0.05)
+    >>> round(cumulative("pocock", 0.05, 0.25), 4), round(cumulative("obf", 0.05, 0.5), 4)
+    (0.0179, 0.0031)
     """
     if spending == "pocock":
         return alpha * math.log(1 + (math.e - 1) * share)

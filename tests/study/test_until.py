@@ -121,6 +121,14 @@ def test_a_look_that_its_scores_no_longer_bear_out_is_refused(go) -> None:
         go(STUDY)
 
 
+def test_a_dry_run_says_what_it_is_expected_to_take(go, capsys) -> None:
+    go(STUDY, "--dry-run")
+    told = capsys.readouterr().out
+    assert "after 3, 4, 6, 8, 12 seeds (pocock); the plan above is the worst case, 48 trials" in told
+    trials = [float(line.split("variant, ")[1].split()[0]) for line in told.splitlines() if "seeds per variant" in line]
+    assert len(trials) == 4 and trials[1] > trials[2] > trials[3] >= 12 and "cannot be decided reliably" in told
+
+
 @pytest.mark.parametrize(
     "changes, flags, told",
     [

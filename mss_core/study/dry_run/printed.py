@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,9 +13,10 @@ from mss_core.store import Store
 from mss_core.study import stale
 from mss_core.study.dry_run import show, why
 from mss_core.study.dry_run.cost import here
-from mss_core.study.dry_run.power import reach
+from mss_core.study.dry_run.power import Reach, reach
 from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.study import Study
+from mss_core.study.until import Until
 
 
 def print_plan(
@@ -47,11 +49,40 @@ def print_plan(
         print(json.dumps(told, indent=1))
         return
     print(show.as_text(title, plan.summary(), plan, binder.absent, cost, found, study))
+    _block("  ", _looks(study, found, plan, cost.gpu_hours if gpus else cost.cpu_hours, design))
     _block("  ", stale.lines(*hits))
     if options.why:
         _block("", why.lines(plan, store, binder.data))
     if options.diff:
         _block("", list(stale.diff(hits[0])) or ["every artefact of this plan was made by the source of now"])
+
+
+def _looks(study: Study, found: Reach, plan: Plan, hours: float, design: Any) -> list[str]:
+    """What a study that stops when it knows is expected to take; its plan is the most it may take."""
+    until = study.seeds
+    if not isinstance(until, Until):
+        return []
+    blocks = list(Counter(r.name for name, r in study.references().items() if name != r.name).values())
+    margin = study.margin / found.sd if study.margin and found.sd > 0 else None
+    rows, least = design.expected(blocks or [1], until.looks, found.level, until.spending, margin)
+    most = until.looks[-1]
+    lines = [
+        f"looks     after {', '.join(map(str, until.looks))} seeds ({until.spending}); the plan above is the worst "
+        f"case, {len(plan.trials)} trials",
+        f"          expected where every variant differs by so many seed SDs ({found.sd:.3g}, {found.basis}):",
+    ]
+    for row in rows:
+        share = row.trials / len(plan.trials)
+        price = f", {hours * share:.2f} hours" if hours else ""
+        lines.append(
+            f"          {row.effect:g} SD: {row.seeds:.1f} seeds per variant, {row.trials:.0f} trials "
+            f"({100 * share:.0f} %{price}); {100 * row.power:.0f} % are found significant"
+        )
+    return [
+        *lines,
+        f"          differences below {least:g} SD ({least * found.sd:.3g}) cannot be decided reliably with {most} "
+        "seeds: less than 80 % are found",
+    ]
 
 
 def _block(indent: str, lines: Sequence[str]) -> None:
