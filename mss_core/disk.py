@@ -297,6 +297,8 @@ def make_folder(path: Path) -> None:
     try:
         mkdir(path)
     except FileNotFoundError:
+        if is_folder(path.parent):  # it was made meanwhile, or nothing can be made in it
+            return mkdir(path)
         make_folder(path.parent)
         make_folder(path)
     except FileExistsError:

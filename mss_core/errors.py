@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reports.contract.flags import Flags
 from reports.contract.names import nearest
 
-__all__ = ["BadFile", "choose", "nearest"]
+__all__ = ["BadFile", "Flags", "choose", "nearest"]
 
 
 class BadFile(ValueError):

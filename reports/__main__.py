@@ -15,6 +15,7 @@ from pathlib import Path
 from reports import FORMATS, read, study_tables, summary, write
 from reports.ablation import analyse
 from reports.contract import CORRECTIONS, SPELLINGS, TESTS, nearest
+from reports.contract.flags import Flags
 from reports.export import contrast_objects
 from reports.findings import Findings
 from reports.inputs.directory import Tables
@@ -25,9 +26,7 @@ from reports.text import directed
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    out = argparse.ArgumentParser(
-        "python -m reports", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    out = Flags("python -m reports", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("study", help="a study's title, its directory, or a CSV table")
     out.add_argument("--store", type=Path, default=Path("store"), help="where studies/ is (default: store)")
     out.add_argument("--format", default=None, help=f"comma-separated, of {', '.join(FORMATS)}")
@@ -61,6 +60,8 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
     args.reference = args.reference.strip() or EMPTY
     metrics = scores.metrics()
     metric = args.metric or (metrics[0] if len(metrics) == 1 else "")
+    if not metrics:
+        raise ValueError(f"{path} holds no scores: there is no row below its head")
     if not metric:
         raise ValueError(f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}")
     study = bare_study(scores, path.stem, args.factor, args.reference, metric, args.target)
@@ -131,6 +132,9 @@ def main(argv: list[str] | None = None) -> int:
                 print(path)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror or error}", file=sys.stderr)
         return 2
     return 0
 

@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "graph": {"claim", "disk"},
     "recipe": {"errors", "graph"},
     "source": {"disk", "graph"},
-    "store": {"claim", "disk", "folders", "graph", "source"},
+    "store": {"claim", "disk", "errors", "folders", "graph", "source"},
     "folders": {"errors"},
     "mp3": {"errors"},
     "audio": {"errors", "mp3"},

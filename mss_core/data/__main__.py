@@ -18,13 +18,14 @@ from typing import Any
 from mss_core.data.check import Report, check, configure, of_study
 from mss_core.data.config import ClipSet, TrackSet
 from mss_core.data.files import facts
+from mss_core.errors import Flags
 from mss_core.folders import place
 
 SHOWN = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m mss_core.data", description="The data sets of the studies.")
+    parser = Flags(prog="python -m mss_core.data", description="The data sets of the studies.")
     commands = parser.add_subparsers(dest="command", required=True)
     listing = commands.add_parser("list", help="what each set is, its licence, where to get it, how big it is")
     listing.add_argument("--json", action="store_true")
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command == "list":
         show_list(chosen.json)
         return 0
+    if chosen.workers is not None and chosen.workers < 1:
+        print(f"error: --workers takes a number of threads of at least 1, not {chosen.workers}", file=sys.stderr)
+        return 2
     if chosen.study and (chosen.split or chosen.labels):
         print("--study says how the set is read; leave --split and --labels out", file=sys.stderr)
         return 2

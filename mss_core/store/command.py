@@ -11,7 +11,6 @@ KEY is the start of a key, as long as it needs to be to mean one artefact.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
@@ -23,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from mss_core import disk, source
+from mss_core.errors import Flags
 from mss_core.folders import place
 from mss_core.graph import OURS, WORK, package
 from mss_core.store.drivers import living
 from mss_core.store.manifest import MANIFEST, SELF, damaged_file, read_manifest
+from mss_core.store.place import check_place
 
 KEY = re.compile(r"[0-9a-f]{64}")
 OTHERS = {"studies", "drivers", "ray", "mlartifacts", source.FOLDER}
@@ -278,6 +279,8 @@ def export(root: Path, start: str, target: Path) -> int:
     each = find(root, start)
     if not (each.folder / "weights.pt").exists():
         raise ValueError(f"{each.stage} {each.key[:16]} holds no weights.pt: it is no trained model")
+    if not target.parent.is_dir() or target.is_dir():
+        raise ValueError(f"{target} is no file that could be written: its folder is not there, or it is one itself")
     wrong = damage(each)
     if wrong:
         raise ValueError(f"{each.stage} {each.key[:16]} is damaged: {wrong}")
@@ -357,7 +360,7 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """``python -m mss_core.store``; exits 2 for a mistake."""
-    parser = argparse.ArgumentParser(prog="python -m mss_core.store", description="What a store holds")
+    parser = Flags(prog="python -m mss_core.store", description="What a store holds")
     commands = parser.add_subparsers(dest="command", required=True)
     held = commands.add_parser("list", help="artefacts by study and by stage")
     held.add_argument("--keys", action="store_true", help="a line for each artefact too")
@@ -370,10 +373,11 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("key", metavar="KEY")
     out.add_argument("file", type=Path, metavar="FILE")
     for command in commands.choices.values():
-        command.add_argument("--store", type=place, default=place(os.environ.get("MSS_STORE", "store")))
+        command.add_argument("--store", default=os.environ.get("MSS_STORE", "store"))
     options = parser.parse_args(arguments)
-    root = options.store.absolute()
+    root = place(options.store).absolute()
     try:
+        check_place(options.store)
         if not root.is_dir():
             raise ValueError(f"{options.store} is no folder: name the store with --store")
         if options.command == "list":

@@ -41,6 +41,38 @@ COLUMNS = ("study", "trial", "variant", "seed", "track", "target", "metric", "ag
 """Columns of scores.csv that are no factors."""
 
 
+KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("question", "metric", "target"), (str,)),
+    **dict.fromkeys(("factors", "seeds", "seeded", "within", "sections", "exclude"), (Sequence,)),
+    **dict.fromkeys(("reference", "metrics", "smoke_levels", "own_metrics"), (Mapping,)),
+}
+"""What some fields of a study must be, by name."""
+
+CALLED: dict[Any, str] = {Sequence: "a list", str: "a text", Mapping: "a table"}
+
+
+def check_kinds(study: Mapping[str, Any]) -> None:
+    """Raise ValueError for a field of a study that is of another kind than what is read there."""
+    for name, kinds in KINDS.items():
+        value = study[name]
+        if not isinstance(value, kinds) or (kinds == (Sequence,) and isinstance(value, str)):
+            raise ValueError(f"{name!r} of a study is {CALLED[kinds[0]]}, not {value!r}")
+    for name in ("question", "metric"):
+        if not study[name].strip():
+            raise ValueError(f"{name!r} of a study is empty")
+    for name, kind, what in (
+        ("factors", Factor, "Factor(name, levels)"),
+        ("sections", Mapping, "{'kind': ...} tables"),
+        ("exclude", str, "texts"),
+        ("seeded", str, "texts"),
+    ):
+        for item in study[name]:
+            if not isinstance(item, kind):
+                raise ValueError(f"{name!r} of a study holds {what}, not {item!r}")
+    if not callable(getattr(study["baseline"], "pipeline", None)):
+        raise ValueError(f"'baseline' of a study is a recipe with a pipeline(), not {study['baseline']!r}")
+
+
 def check_names(study: str, factors: Sequence[Factor]) -> None:
     """Raise ValueError for the name of a study that cannot name a folder, for one of a factor that cannot name a column
     of a table, and for levels that are none or that are alike."""

@@ -9,10 +9,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from mss_core.errors import nearest
+from mss_core.errors import Flags, nearest
 from mss_core.folders import place
+from mss_core.store.place import check_place
 from mss_core.study import variables
 from mss_core.study.plan import Binder, data_paths
 from mss_core.study.search.declare import overlap
@@ -23,18 +24,8 @@ ONLY_DRY = ("json", "probe", "cpus", "gpus", "why", "diff")
 """Flags that say something to a dry run alone."""
 
 
-class Flags(argparse.ArgumentParser):
-    """A parser that names the nearest flag it has."""
-
-    def error(self, message: str) -> NoReturn:
-        unknown = message.removeprefix("unrecognized arguments: ")
-        if unknown != message:
-            word = unknown.split()[0]
-            flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-            message = f"no flag {word.partition('=')[0]!r}; {nearest(word.partition('=')[0], flags)}"
-            if not word.startswith("-"):
-                message = f"{word!r} belongs to no flag; a study takes flags alone (--help lists them)"
-        self.exit(2, f"error: {message}\n")
+MOST_SEEDS = 10_000
+"""Replicates beyond which a number is taken for a mistake."""
 
 
 def parser(study: Study) -> Flags:
@@ -67,7 +58,7 @@ def parser(study: Study) -> Flags:
         metavar="PATH=VALUE",
         help="change the baseline recipe (dotted path; value as JSON or text)",
     )
-    flags.add_argument("--seeds", type=int, metavar="N", help=f"replicates (default {len(study.seeds)})")
+    flags.add_argument("--seeds", type=int, metavar="N", help="how many replicates (default: as the study says)")
     flags.add_argument("--until", metavar="decided", help="train seeds until every contrast is decided")
     flags.add_argument("--at-most", type=int, metavar="N", help="with --until decided: the most seeds per variant")
     flags.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="where a data set lies")
@@ -90,7 +81,7 @@ def check(options: argparse.Namespace) -> None:
     if options.smoke and options.rehearse:
         raise ValueError("--smoke is on synthetic music, --rehearse on your own: choose one")
     for name in ONLY_DRY:
-        if getattr(options, name) not in (None, False) and not options.dry_run:
+        if getattr(options, name) is not None and getattr(options, name) is not False and not options.dry_run:
             raise ValueError(f"--{name} is for a plan alone: add --dry-run")
     if options.cpus is not None and options.cpus < 1:
         raise ValueError(f"--cpus takes a number of CPUs of at least 1, not {options.cpus}")
@@ -98,23 +89,10 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError(f"--gpus takes a number of GPUs of at least 0, not {options.gpus}")
     if options.probe is not None and not 0 < options.probe < math.inf:
         raise ValueError(f"--probe takes a number of seconds above 0, not {options.probe:g}")
-    check_store(options.store)
+    if options.tracking_uri is not None and not options.tracking_uri.strip():
+        raise ValueError("--tracking-uri names no server: it is empty")
+    check_place(options.store)
     variables.check()
-
-
-def check_store(name: str) -> None:
-    """Raise ValueError for what cannot be a store: no name, a file, a place below a file."""
-    if not name.strip():
-        raise ValueError("--store (or MSS_STORE) names no folder: it is empty")
-    if not name.isprintable():  # bytes that are no UTF-8 are not, either
-        raise ValueError(f"--store {name!r} cannot be the name of a folder")
-    path = place(name).absolute()
-    for above in (path, *path.parents):
-        if above.is_dir():
-            return
-        if os.path.lexists(above):
-            what = "a link that leads nowhere" if above.is_symlink() else "a file"
-            raise ValueError(f"--store {name}: {above} is {what}, and a store is a folder")
 
 
 def data_roots(pairs: Sequence[str]) -> dict[str, Path]:
@@ -188,6 +166,8 @@ def with_seeds(study: Study, count: int | None, until: str | None, at_most: int 
             raise ValueError("--seeds fixes the number of seeds, --until lets the results decide: give one of them")
         if count < 1:
             raise ValueError(f"--seeds takes a number of replicates of at least 1, not {count}")
+        if count > MOST_SEEDS:
+            raise ValueError(f"--seeds takes a number of replicates of at most {MOST_SEEDS}, not {count}")
         return replace(study, seeds=extended(study.seeds, count))
     if at_most is None:
         if until and declared is None:
@@ -208,6 +188,8 @@ def check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Seque
         if not Path(path).is_dir():
             raise ValueError(f"--data {pair}: {path} is not a folder")
         if name not in binder.used:
+            if not binder.used:
+                raise ValueError(f"--data {pair}: this study reads no data set")
             read = ", ".join(sorted(binder.used))
             raise ValueError(
                 f"--data {pair}: this study reads {read}, not {name!r}; {_how_to_read(name, binder, study, trials)}"

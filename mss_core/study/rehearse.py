@@ -86,11 +86,11 @@ def _training(train: TrainConfig) -> TrainConfig:
 # ---- before anything runs
 
 
-def require_everything(study: Study, settings: Mapping[str, Any], binder: Binder) -> None:
+def require_everything(study: Study, settings: Mapping[str, Any], binder: Binder, smoke: bool = True) -> None:
     """Raise ValueError that names every data set and every file of weights that some variant needs and that is not
     there, or of no use."""
     problems: dict[str, None] = {}
-    recipes = (study.recipe(v, study.seeds[0], True, settings, lambda recipe: recipe) for v in study.variants())
+    recipes = (study.recipe(v, study.seeds[0], smoke, settings, lambda recipe: recipe) for v in study.variants())
     for config in {repr(each): each for recipe in recipes for each in sets_of(recipe)}.values():
         try:
             binder(config)

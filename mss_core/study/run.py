@@ -80,8 +80,9 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     study = phase.wanted(study, options.search, small, settings, seeds)
     store = Store(place(options.store))
     binder = Binder(flags.data_roots(options.data), store, lenient=options.dry_run, say=_say, rehash=options.rehash)
-    if options.rehearse and not options.dry_run:
-        rehearse.require_everything(study, settings, binder)
+    if not options.dry_run and not options.smoke:
+        study.trials(seeds, small, settings, lambda recipe: recipe)  # mistakes in the command come first
+        rehearse.require_everything(study, settings, binder, small)
     trials = study.trials(seeds, small, settings, binder)
     flags.check_data(options.data, binder, study, trials)
     arms = phase.plan_arms(study, small, settings, binder, store) if study.search else {}

@@ -10,7 +10,7 @@ from typing import Any
 from mss_core.errors import choose, nearest
 from mss_core.graph import Stage, digest, walk
 from mss_core.recipe import flatten, has, override, paths
-from mss_core.study.designs import Factor, Variant, check_names, one_at_a_time
+from mss_core.study.designs import Factor, Variant, check_kinds, check_names, one_at_a_time
 from mss_core.study.search.declare import Search
 from mss_core.study.settings import check as check_settings
 from mss_core.study.settings import left_out
@@ -102,6 +102,7 @@ class Study:
 
     def check(self) -> None:
         """Raise ValueError for whatever does not fit together: called by ``run`` before anything else."""
+        check_kinds({each.name: getattr(self, each.name) for each in fields(self)})
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"'seeds' must be distinct and at least one; got {list(self.seeds)}")
         check_names(self.name, self.factors)

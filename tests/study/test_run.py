@@ -239,6 +239,16 @@ def test_data_that_a_study_does_not_read_are_refused_with_the_path_of_its_own_re
     assert f"not {name!r}; {advice}\n" in said and len(said.splitlines()) == 1
 
 
+def test_a_full_run_names_all_that_is_missing_at_once(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        run_study(STUDY_VALUE, ["--in-process", "--store", str(tmp_path / "store")])
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == "error: 4 things are not as this study needs them:"
+    sets = [line.removeprefix("no folder for data set ").partition(":")[0] for line in lines]
+    assert sorted(sets) == ["'fma_medium_minus_small'", "'imagenet'", "'mtat'", "'musdb18'"]
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_wrong_reference_level_is_one_clear_line(tmp_path: Path, capsys) -> None:
     wrong = replace(STUDY_VALUE, reference={"source": "no Unet"})
     with pytest.raises(SystemExit):

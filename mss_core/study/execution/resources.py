@@ -135,7 +135,8 @@ def _read(file: str) -> Mapping[str, Mapping[str, float]]:
     try:
         content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the file of resources {file} cannot be read ({error})") from None
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise ValueError(f"the file of resources {file} cannot be read ({reason})") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"the file of resources {file} is not TOML: {error}") from None
     return _checked(content, file)

@@ -6,7 +6,6 @@ python -m mss_core.study.tracking rebuild --store STORE [--tracking-uri URI]
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -21,8 +20,10 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from mss_core.errors import Flags
 from mss_core.folders import place
 from mss_core.store import Store, read_manifest
+from mss_core.store.place import check_place
 from mss_core.study.tracking.columns import VIEW
 from mss_core.study.tracking.content import of_folder
 from mss_core.study.tracking.tracker import Tracker, database
@@ -104,19 +105,22 @@ def ui(store: Path, port: int) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """``python -m mss_core.study.tracking ui | rebuild``."""
-    parser = argparse.ArgumentParser("python -m mss_core.study.tracking", description="MLflow over a store")
+    parser = Flags("python -m mss_core.study.tracking", description="MLflow over a store")
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("ui", help="open the tracking page of a store")
     show.add_argument("--port", type=int, default=5000)
     again = commands.add_parser("rebuild", help="write what a store holds to MLflow again")
     again.add_argument("--tracking-uri", metavar="URI", help="default: the SQLite file in the store")
     for command in (show, again):
-        command.add_argument("--store", type=place, default=place(os.environ.get("MSS_STORE", "store")))
+        command.add_argument("--store", default=os.environ.get("MSS_STORE", "store"))
     options = parser.parse_args(arguments)
     try:
+        check_place(options.store)
         if options.command == "ui":
-            return ui(options.store, options.port)
-        rebuild(Store(options.store), options.tracking_uri, lambda text: print(text, flush=True))
+            if not 0 < options.port < 2**16:
+                raise ValueError(f"--port takes a number from 1 to {2**16 - 1}, not {options.port}")
+            return ui(place(options.store), options.port)
+        rebuild(Store(place(options.store)), options.tracking_uri, lambda text: print(text, flush=True))
     except (ValueError, RuntimeError, OSError, MlflowException) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,48 @@
+"""Command lines that answer a mistake in one line, with the nearest flag or command there is."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import NoReturn
+
+from reports.contract.names import nearest
+
+
+class Flags(argparse.ArgumentParser):
+    """A parser whose errors name the flag, the value and the nearest choice; it ends the program with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {self._told(message)}\n")
+
+    def _flags(self) -> set[str]:
+        """The long flags of the program, those of its commands among them."""
+        found = {flag for flag in self._option_string_actions if flag.startswith("--")}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    found |= {flag for flag in command._option_string_actions if flag.startswith("--")}
+        return found
+
+    def _told(self, message: str) -> str:
+        flag, _, complaint = message.removeprefix("argument ").partition(": ")
+        value = complaint.partition(": ")[2]
+        if message.startswith("unrecognized arguments: "):
+            word = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+            if not word.startswith("-"):
+                return f"{word!r} belongs to no flag (--help lists them)"
+            return f"no flag {word!r}; {nearest(word, sorted(self._flags()))}"
+        if message.startswith("the following arguments are required: "):
+            return f"{complaint} is missing (--help says what it takes)"
+        if complaint.startswith("invalid choice: "):
+            chosen, _, choices = value.partition(" (choose from ")
+            known = re.findall(r"[\w-]+", choices)
+            what = "command" if flag == "command" else flag
+            return f"no {what} {chosen}; {nearest(chosen.strip(chr(39)), known)}"
+        if complaint.startswith("invalid"):
+            return f"{flag} takes {'a whole number' if 'invalid int' in complaint else 'a number'}, not {value}"
+        if complaint == "expected one argument":
+            return f"{flag} needs a value after it"
+        if complaint.startswith("ignored explicit argument"):
+            return f"{flag} takes no value"
+        return message
