@@ -89,7 +89,7 @@ FLAGS: list[tuple[str, str]] = [
     ("--in-proces", "no flag '--in-proces'; did you mean '--in-process'?"),
     ("--sets kind=b", "no flag '--sets'; did you mean '--set'?"),
     ("--Dry-Run", "no flag '--Dry-Run'; did you mean '--dry-run'?"),
-    ("-n", "no flag '-n'; choose from '--cpus', '--data'"),
+    ("-n", "no flag '-n'; choose from '--"),
     ("source_ablation", "'source_ablation' belongs to no flag"),
     ("--smoke=1", "--smoke takes no value"),
     ("--seeds", "--seeds needs a value after it"),
