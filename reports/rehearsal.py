@@ -57,12 +57,16 @@ def _unscored(findings: Findings, tables: Tables) -> Iterable[str]:
 
 
 def _one_sided(tables: Tables) -> list[tuple[str, ...]]:
-    """Areas under a curve that no variant has of a target and some variant of another: all of the little that was read
-    holds this target, or none of it."""
+    """Areas under a curve that no variant has of a target: all of the little that was read holds it, or none of it.
+    Their mean is one where no target has any."""
     defined = set(_cells(tables.scores.frame, "metric", "target"))
-    metrics = {metric for metric, _ in defined if "auc" in metric}
+    metrics = {metric for metric, _ in defined}
     undefined = dict.fromkeys(_cells(tables.scores.undefined, "metric", "target"))
-    return [cell for cell in undefined if cell not in defined and cell[0] in metrics and cell[1] not in MACRO]
+    return [
+        cell
+        for cell in undefined
+        if cell not in defined and "auc" in cell[0] and not (cell[0] in metrics and cell[1] in MACRO)
+    ]
 
 
 def _named(metric: str, target: str) -> str:

@@ -153,6 +153,7 @@ def test_what_lies_with_the_little_that_was_read_is_no_fault(tmp_path: Path) -> 
     """A target that sounds throughout has no area under a curve, and a variant without a classifier has none at all."""
     rows = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0), ("a", "macro", "activity_auc", 0.6)]
     rows += [("a", "drums", "activity_auc", 0.6), ("a", "bass", "activity_auc", "")]
+    rows += [("a", target, "activity_auc_1s", "") for target in ("macro", "drums")]
     found, tables = table(tmp_path, rows)
     assert rehearsal.faults(found, tables) == []
     assert any("activity_auc of bass" in text for text in rehearsal.uncovered(found, tables))
