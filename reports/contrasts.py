@@ -54,9 +54,11 @@ def _unread(change: Change) -> bool:
     return change.path.endswith(".fingerprint") and "" in (change.reference, change.variant)
 
 
-def excerpted(path: str) -> bool:
-    """Whether a path says how many seconds a rehearsal reads, which are fewer where a method is dear."""
-    return path.endswith(".excerpt")
+def excerpted(path: str, changes: Iterable[Change]) -> bool:
+    """Whether a path says which seconds a rehearsal reads, which are fewer where a method is dear: the seconds, or the
+    fingerprint of a data set of which others are read."""
+    owner, _, name = path.rpartition(".")
+    return name in ("excerpt", "fingerprint") and any(change.path == f"{owner}.excerpt" for change in changes)
 
 
 def _follows(path: str, declared: Iterable[str]) -> bool:
@@ -90,11 +92,12 @@ def declared_paths(declaration: Declaration, variant: Variant, reference: Varian
 def compare(study: Study, variant: Variant, reference: Variant) -> Comparability:
     """What the contrast variant - reference changes, and whether study.json allows it."""
     seeded = study.declaration.seeded
+    every = differing(reference.recipe, variant.recipe)
     changes = [
         change
-        for change in differing(reference.recipe, variant.recipe)
+        for change in every
         if not any(covers(path, change.path) for path in seeded)
-        and not (_unread(change) or (study.rehearsal and excerpted(change.path)))
+        and not (_unread(change) or (study.rehearsal and excerpted(change.path, every)))
     ]
     declared = declared_paths(study.declaration, variant, reference)
     searched = study.declaration.searched

@@ -84,8 +84,16 @@ def test_no_contrast_of_a_rehearsal_would_be_refused(name: str) -> None:
             for path in factor.levels.get(str(label), {})
             if variant.levels.get(factor.name) != reference.levels.get(factor.name)
         ]
-        changed = [change.path for change in differing(flat[reference.name], flat[variant.name])]
-        assert [p for p in changed if not (excerpted(p) or any(covers(known, p) for known in paths))] == []
+        changes = differing(flat[reference.name], flat[variant.name])
+        changed = [change.path for change in changes if not excerpted(change.path, changes)]
+        assert [path for path in changed if not any(covers(known, path) for known in paths)] == []
+
+
+def test_what_a_rehearsal_reads_less_of_may_differ_and_nothing_else() -> None:
+    both = differing({"a.excerpt": 1, "a.fingerprint": "x"}, {"a.excerpt": 2, "a.fingerprint": "y"})
+    assert all(excerpted(change.path, both) for change in both)
+    (alone,) = differing({"a.fingerprint": "x"}, {"a.fingerprint": "y"})
+    assert not excerpted(alone.path, [alone]) and not excerpted("a.name", both)
 
 
 def test_everything_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
