@@ -93,6 +93,22 @@ class Transfer:
                 f"{', '.join(STEMS)}; it holds {', '.join(self.test.sources)}"
             )
 
+    def rehearsal(self) -> Transfer:
+        """Segments of two seconds and songs of four, scored in windows of two: X-UMX at full width is dear. The U-Net
+        asks for songs of four segments of its own."""
+        four = self.mixing.segment_seconds + 3 * self.mixing.hop_seconds
+        training, test = (
+            data if data.excerpt is None else replace(data, excerpt=seconds)
+            for data, seconds in ((self.training, four if self.separator == "unet" else 4.0), (self.test, 4.0))
+        )
+        return replace(
+            self,
+            training=training,
+            test=test,
+            stems=replace(self.stems, seconds=min(2.0, self.stems.seconds)),
+            scoring=replace(self.scoring, window=min(2.0, self.scoring.window), hop=min(1.0, self.scoring.hop)),
+        )
+
     def rows(self) -> dict[str, str]:
         """Which source of the test set each stem is compared with."""
         names = {"drums": "percussion"} if self.test.name == "ms21" else {}
