@@ -21,8 +21,15 @@ from tests.data import published
 from tests.layouts import checkpoint
 from tests.study.test_studies import STUDIES
 
-QUICK = ("supervised_ceilings",)
-"""Rehearsed by ``make test``: nothing is trained, and released weights of two layouts are read at full width."""
+QUICK = (
+    "supervised_ceilings",  # reads released weights of two layouts, trains nothing
+    "blocks_ablation",
+    "separator_transfer",
+    "query_by_example",
+    "soft_bins",
+    "separator_search",
+)
+"""Rehearsed by ``make test``: of each system the one that takes least."""
 SETS: dict[str, tuple[str, ...]] = {
     "source_ablation": ("musdb18", "mtat", "fma_medium_minus_small", "imagenet"),
     "source_ablation_replicated": ("musdb18", "mtat", "fma_medium_minus_small", "imagenet"),
