@@ -328,6 +328,18 @@ def moments(magnitudes: Iterable[torch.Tensor]) -> tuple[np.ndarray, np.ndarray]
 # ---- the centred transform of Open-Unmix and the IASS system
 
 
+def reflected(waveform: torch.Tensor, count: int) -> torch.Tensor:
+    """A waveform with ``count`` samples mirrored at either end, as a centred transform reads it.
+
+    Torch's own padding gives the same values, but its gradient has no deterministic kernel on a GPU.
+    Shape: (..., time) -> (..., count + time + count). Raises ValueError where there are not more than ``count`` samples.
+    """
+    if waveform.shape[-1] <= count:
+        raise ValueError(f"{waveform.shape[-1]} samples are too few to mirror {count} of them")
+    before, after = waveform[..., 1 : count + 1].flip(-1), waveform[..., -count - 1 : -1].flip(-1)
+    return torch.cat([before, waveform, after], -1)
+
+
 def centred_stft(waveform: torch.Tensor, size: int, hop: int) -> torch.Tensor:
     """Periodic Hann, frame ``i`` centred on sample ``i * hop``, the ends reflected.
 
@@ -336,7 +348,8 @@ def centred_stft(waveform: torch.Tensor, size: int, hop: int) -> torch.Tensor:
     flat = waveform.reshape(-1, waveform.shape[-1])
     if flat.shape[-1] <= size // 2:
         raise ValueError(f"{flat.shape[-1]} samples are too few for a centred transform of {size}")
-    found = torch.stft(flat, size, hop, window=_window(size, str(waveform.device)), return_complex=True)
+    window = _window(size, str(waveform.device))
+    found = torch.stft(reflected(flat, size // 2), size, hop, window=window, center=False, return_complex=True)
     return found.transpose(1, 2).reshape(*waveform.shape[:-1], -1, size // 2 + 1)
 
 

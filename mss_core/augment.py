@@ -185,24 +185,34 @@ def _stretch(waveform: Tensor, factor: float, size: int) -> Tensor:
         return waveform
     *lead, length = waveform.shape
     hop = size // 4
-    window = torch.hann_window(size, device=waveform.device)
-    spectrum = torch.stft(waveform.reshape(-1, length), size, hop, window=window, return_complex=True)
+    # In float64: the phase of a bin that is all but silent hangs on the last bits, and stays in all sums after it.
+    flat = waveform.reshape(-1, length).double()
+    window = torch.hann_window(size, dtype=flat.dtype, device=flat.device)
+    spectrum = torch.stft(flat, size, hop, window=window, return_complex=True)
     frames = spectrum.shape[-1]
-    places = torch.arange(0, frames, factor, device=waveform.device, dtype=torch.float64)
+    places = torch.arange(0, frames, factor, device=flat.device, dtype=flat.dtype)
     left = places.long()
-    share = (places - left).to(waveform.dtype)
+    share = places - left
     padded = torch.nn.functional.pad(spectrum, (0, 2))
     first, second = padded[..., left], padded[..., left + 1]
     magnitude = (1 - share) * first.abs() + share * second.abs()
-    expected = torch.linspace(0, torch.pi * hop, size // 2 + 1, device=waveform.device)[:, None]
-    turn = second.angle() - first.angle() - expected
-    turn = turn - 2 * torch.pi * torch.round(turn / (2 * torch.pi)) + expected
-    start = spectrum[..., :1].angle()
-    phase = start + torch.cumsum(torch.nn.functional.pad(turn[..., :-1], (1, 0)), -1)
+    angle = first.angle()
+    turn = second.angle() - angle  # whole turns change nothing, and are left out
+    phase = spectrum[..., :1].angle() + _running_sum(torch.nn.functional.pad(turn[..., :-1], (1, 0)))
     peaks = _nearest_peak(first.abs())
-    phase = phase.gather(1, peaks) + first.angle() - first.angle().gather(1, peaks)
+    phase = phase.gather(1, peaks) + angle - angle.gather(1, peaks)
     result = torch.istft(torch.polar(magnitude, phase), size, hop, window=window, length=round(length / factor))
-    return result.reshape(*lead, -1)
+    return result.reshape(*lead, -1).to(waveform.dtype)
+
+
+def _running_sum(values: Tensor) -> Tensor:
+    """Sums of all values up to each along the last axis, by doubling: the same on every device, where cumsum has no
+    deterministic kernel on a GPU."""
+    step = 1
+    while step < values.shape[-1]:
+        values = values + torch.nn.functional.pad(values[..., :-step], (step, 0))
+        step *= 2
+    return values
 
 
 def _nearest_peak(magnitude: Tensor) -> Tensor:

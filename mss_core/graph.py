@@ -208,6 +208,8 @@ class Context:
         environment: facts recorded in the manifest (commit, versions).
         checkpoint_seconds: time between two checkpoints of a training.
         room: bytes of the device that a data set may take to live there; None: ``runtime.room``.
+        deterministic: whether a GPU may only use kernels that give the same bytes again on the same card with the same
+            software; the manifest's environment says which (``"kernels"``).
         workers: threads that read batches ahead; None: two for a GPU, none for the CPU.
         listen: called with every reported row, e.g. for a test or a pruner; it may raise to stop the stage.
         stop: asked between two steps of a training whether to write a checkpoint and raise Stopped.
@@ -219,6 +221,7 @@ class Context:
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     checkpoint_seconds: float = 20.0
     room: int | None = None
+    deterministic: bool = True
     workers: int | None = None
     listen: Callable[[dict[str, Any]], None] | None = None
     stop: Callable[[], bool] | None = None
@@ -239,6 +242,14 @@ class Context:
     def checkpoint(self) -> Path:
         """Where a training keeps what it needs to go on."""
         return self.work / "checkpoint.pt"
+
+    def kernels(self) -> contextlib.AbstractContextManager[None]:
+        """What a GPU's kernels are chosen by while a stage runs; on a CPU, its threads fixed, results repeat as it is."""
+        if not self.device.startswith("cuda"):
+            return contextlib.nullcontext()
+        from mss_core import runtime
+
+        return runtime.kernels(self.deterministic)
 
     def guard(self) -> None:
         """Raise ClaimLost where another worker has taken this stage over; called before every write."""

@@ -83,7 +83,7 @@ def combinations(parts: Tensor) -> Tensor:
     """
     count = parts.shape[1]
     chosen = [choice for size in range(1, max(2, count)) for choice in itertools.combinations(range(count), size)]
-    return torch.stack([parts[:, list(choice)].sum(1) for choice in chosen], 1)
+    return torch.stack([torch.stack([parts[:, part] for part in choice], 1).sum(1) for choice in chosen], 1)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -42,11 +43,33 @@ def room(device: str) -> int:
 
 
 def prepare_process() -> None:
-    """Fix what numbers depend on beside a stage's arguments: CPU threads, and no reduced precision behind its back."""
+    """Fix what numbers depend on beside a stage's arguments: CPU threads, no reduced precision behind its back, and
+    cuBLAS's workspace, which it reads once per process."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(THREADS)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False
+
+
+@contextlib.contextmanager
+def kernels(deterministic: bool) -> Iterator[None]:
+    """Run a block with kernels of a GPU that give the same bytes again, on the same card with the same software, or
+    with whichever kernels are fast.
+
+    An operation without a deterministic kernel raises RuntimeError in the block. Attention needs no switch of its own:
+    in this mode torch takes flash attention, or the memory-efficient one without splitting keys, and not cuDNN's.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # costs a kernel per tensor; nothing reads it
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def limit_memory(device: str, share: float) -> None:

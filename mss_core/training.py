@@ -41,7 +41,7 @@ class Phase:
         factor, plateau: the rate is multiplied by ``factor`` after more than ``plateau`` epochs without a new best
             validation loss, counted anew after each time; None: never.
         clip: gradients are scaled down to this percentile, in (0, 100], of the norms of all gradients so far, the
-            present one among them (AutoClip, Seetharaman et al. 2020); None: never.
+            present one among them (AutoClip, Seetharaman et al. 2020), for which the host waits at every step; None: never.
         eps: of Adam. The default is Keras's; PyTorch's is 1e-8.
     """
 
@@ -169,7 +169,8 @@ def fit(
     optimizer = _optimizer(module, config.phases[0])
     best = copy.deepcopy(module.state_dict())
     total = epoch_steps * config.epochs()
-    sums, counted = 0.0, 0
+    nothing = torch.zeros((), dtype=torch.float64, device=ctx.device)
+    sums, counted = nothing, 0  # on the device: the host waits for no step
     norms: list[float] = []  # of the gradients so far, in order of size
     saved = _load(checkpoint, ctx)
     if saved is not None:
@@ -177,7 +178,8 @@ def fit(
         optimizer = _optimizer(module, config.phases[at.phase])
         module.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
-        best, sums, counted, norms = saved["best"], saved["sums"], saved["counted"], saved["norms"]
+        best, counted, norms = saved["best"], saved["counted"], saved["norms"]
+        sums = nothing + saved["sums"]
         _set_generators(saved["generators"], ctx.device)
         ctx.rewind(at.epoch * epoch_steps)
 
@@ -213,7 +215,7 @@ def fit(
             if phase.clip is not None:
                 _clip(module, phase.clip, norms)
             optimizer.step()
-            sums, counted = sums + float(value.detach()), counted + 1
+            sums, counted = sums + value.detach(), counted + 1
             at.step += 1
             at.phase_step += 1
             now = time.monotonic()
@@ -226,9 +228,10 @@ def fit(
                 written = now
             if stop:
                 raise Stopped(f"stopped at step {at.step} of {total}")
-        if not math.isfinite(sums):
+        train_loss = float(sums) / counted
+        if not math.isfinite(train_loss):
             raise FloatingPointError(
-                f"the training loss became {sums / counted} by step {at.step}; lower the learning rate ({phase.lr:g})"
+                f"the training loss became {train_loss} by step {at.step}; lower the learning rate ({phase.lr:g})"
             )
         module.eval()
         with torch.no_grad(), autocast(ctx.device, config.precision):
@@ -250,11 +253,11 @@ def fit(
         ctx.report(
             step=at.step,
             total=total,
-            train_loss=sums / counted,
+            train_loss=train_loss,
             learning_rate=optimizer.param_groups[0]["lr"],
             **{f"valid_{name}": value for name, value in metrics.items()},
         )
-        sums, counted = 0.0, 0
+        sums, counted = nothing, 0
         impatient = phase.patience is not None and at.bad_epochs > phase.patience
         if at.phase_epoch >= phase.epochs or impatient:
             at.phase, at.phase_epoch, at.phase_step, at.bad_epochs = at.phase + 1, 0, 0, 0

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from reports import ledger, prose
-from reports.contract import Study, least_p, significant_p
+from reports.contract import Stage, Study, least_p, significant_p
 from reports.findings import Comparison
 from reports.inputs.tables import Scores
 from reports.text import count, directed, listing, p_phrase
@@ -19,12 +19,30 @@ WORDS = {"target": ("target",), "track": ("track",), "score": ("track of one tar
 
 
 def devices(study: Study, variant: str, reference: str) -> list[str]:
-    """Kinds of device both arms ran on, sorted; more than one is a confound."""
-    kinds = set()
-    for trial in study.trials:
-        if trial.variant in (variant, reference):
-            kinds |= {study.stages[key].device for key in trial.stages.values() if key in study.stages}
-    return sorted(kind for kind in kinds if kind)
+    """What the two arms ran on, sorted, where that is a confound; else empty.
+
+    A confound are two kinds of device for the same stage, or a kind that one arm alone has. Kinds are the CPU and each
+    model of card; where there were several versions of torch, with which; and whether a card's kernels were free.
+    """
+    arms = [
+        {key for t in study.trials if t.variant == name for key in t.stages.values() if key in study.stages}
+        for name in (variant, reference)
+    ]
+    versioned = len({study.stages[key].torch for arm in arms for key in arm} - {""}) > 1
+    kinds: list[dict[str, set[str]]] = [{}, {}]
+    for arm, found in zip(arms, kinds, strict=True):
+        for stage in (study.stages[key] for key in arm if key not in arms[0] & arms[1] and study.stages[key].device):
+            found.setdefault(stage.name, set()).add(_device(stage, versioned))
+    within = [kinds[0][name] | kinds[1][name] for name in kinds[0].keys() & kinds[1].keys()]
+    one, other = (set().union(*found.values()) for found in kinds)
+    differing = set().union(*(found for found in within if len(found) > 1))
+    return sorted(differing or (one | other if one != other else ()))
+
+
+def _device(stage: Stage, versioned: bool) -> str:
+    card = stage.device_name if stage.device != "cpu" and stage.device_name else stage.device
+    torch = f" with torch {stage.torch or 'unknown'}" if versioned else ""
+    return card + torch + (" and free kernels" if stage.kernels == "free" else "")
 
 
 def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:

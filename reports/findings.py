@@ -49,7 +49,7 @@ class Contrast:
         effect: Hedges g on runs.
         naive: the field's pooled test where there are items to pool, else None.
         tests: every test that applies, the primary first.
-        devices: kinds of device the two arms ran on.
+        devices: kinds of device that set the two arms apart; empty where they ran alike.
         left_out: arm -> "target", "track" or "score" -> names that not every run of this arm has,
             and that the contrast is therefore not taken over.
         reference_mean: of the reference over what the contrast is taken over.

@@ -309,7 +309,7 @@ def equivalence_sentence(comparison: Comparison, contrast: Contrast) -> str:
 
 
 def device_sentence(contrast: Contrast) -> str:
-    """Which contrast's arms ran on different kinds of device."""
+    """Which contrast's arms ran on different kinds of device, or with different software."""
     return (
         f"{contrast.variant} and {contrast.reference} ran on different kinds of device "
         f"({listing(contrast.devices)}): part of their difference may come from that."

@@ -3,46 +3,74 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
-from mss_core.graph import Context, walk
+from mss_core import models
+from mss_core.disk import checksum
+from mss_core.graph import Context, Stage, Stopped, walk
 from mss_core.recipe import override
+from mss_core.runtime import kernels, prepare_process
 from mss_core.store import Store, materialize
 from mss_core.systems.msspt import msspt_cnn, smoke
+from mss_core.systems.tagbox import TagBox
+from mss_core.systems.tagbox import smoke as tagbox_smoke
+from mss_core.systems.tagbox.steering import Wanted, steer
+from mss_core.training import TrainConfig
 from tests.conftest import tiny_settings
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
-def test_every_stage_runs_on_the_device_and_says_so(tmp_path) -> None:
-    recipe = override(smoke(msspt_cnn()), tiny_settings())
+def root() -> Stage:
+    return override(smoke(msspt_cnn()), tiny_settings()).pipeline()
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_every_stage_runs_on_the_device_and_says_so(tmp_path: Path, deterministic: bool) -> None:
+    prepare_process()
     store = Store(tmp_path)
-    ctx = Context(device="cuda", device_name=torch.cuda.get_device_name())
-    root = recipe.pipeline()
-    materialize(root, store, ctx)
-    assert {store.manifest(stage)["device"] for stage in walk([root]).values()} == {"cuda"}
+    ctx = Context(device="cuda", device_name=torch.cuda.get_device_name(), deterministic=deterministic)
+    materialize(root(), store, ctx)
+    manifests = [store.manifest(stage) for stage in walk([root()]).values()]
+    assert {manifest["device"] for manifest in manifests} == {"cuda"}
+    assert {m["environment"]["kernels"] for m in manifests} == {"deterministic" if deterministic else "free"}
 
 
-def test_a_training_resumes_exactly_on_the_device(tmp_path) -> None:
-    recipe = override(smoke(msspt_cnn()), tiny_settings())
-    tail = recipe.pipeline().inputs["predictions"].inputs["model"].inputs["tail"]
-
-    class Stop(Exception):
-        pass
-
-    def stop(row) -> None:
-        if row.get("train_loss") is not None and row["step"] >= row["total"] // 2:
-            raise Stop
-
-    weights = []
-    for folder, listen in (("whole", None), ("cut", stop)):
+def test_a_training_repeats_and_resumes_byte_for_byte_on_the_device(tmp_path: Path) -> None:
+    prepare_process()
+    joint = root().inputs["predictions"].inputs["model"]
+    trained: list[list[str]] = []
+    for folder in ("whole", "again", "cut"):
         store = Store(tmp_path / folder)
-        ctx = Context(device="cuda", checkpoint_seconds=0)
-        if listen is not None:
-            with pytest.raises(Exception, match="Stop"):
-                materialize(tail, store, dataclasses.replace(ctx, listen=listen))
-        weights.append(torch.load(materialize(tail, store, ctx) / "weights.pt", weights_only=True))
-    for name, value in weights[0].items():
-        torch.testing.assert_close(value, weights[1][name], rtol=1e-4, atol=1e-5, msg=name)
+        for stage in walk([joint]).values():
+            calls = iter(range(10_000))
+            ctx = Context(device="cuda", checkpoint_seconds=1e9)
+            if folder == "cut" and any(isinstance(value, TrainConfig) for value in stage.arguments.values()):
+                with pytest.raises(Stopped):
+                    materialize(stage, store, dataclasses.replace(ctx, stop=lambda calls=calls: next(calls) == 2))
+            materialize(stage, store, ctx)
+        files = [store.directory(stage) / "weights.pt" for stage in walk([joint]).values()]
+        trained.append([checksum(file) for file in files if file.exists()])
+    assert len(trained[0]) == 3 and trained[0] == trained[1] == trained[2]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_attention_and_steering_repeat_byte_for_byte(precision: torch.dtype) -> None:
+    prepare_process()
+    recipe = tagbox_smoke(TagBox())
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        tokens = torch.randn(3, 4, 2, 12, 1212, 64, device="cuda", dtype=precision).requires_grad_()
+        vqvae = models.build(recipe.vqvae).cuda()
+        tagger = models.build({**recipe.models["fcn"], "classes": 50}).cuda().eval()
+        wanted = [Wanted(tagger, torch.eye(50)[0].cuda())]
+        clips, config = torch.randn(2, 16_000, device="cuda"), dataclasses.replace(recipe.steer, codebook="clip")
+        with kernels(True), torch.autocast("cuda", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+            torch.nn.functional.scaled_dot_product_attention(*tokens.flatten(1, 2)).float().square().sum().backward()
+            found.append((tokens.grad, steer(vqvae, wanted, clips, 16_000, config).masked))
+    for first, second in zip(*found, strict=True):
+        assert first is not None and torch.isfinite(first).all() and torch.equal(first, second)

@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "disk": set(),
     "claim": {"disk"},
     "runtime": set(),
-    "graph": {"claim", "disk"},
+    "graph": {"claim", "disk", "runtime"},
     "recipe": {"errors", "graph"},
     "source": {"disk", "graph"},
     "store": {"claim", "disk", "errors", "folders", "graph", "source"},

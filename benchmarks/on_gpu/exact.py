@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import os
-import re
 import shutil
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +21,23 @@ from mss_core.systems.msspt import msspt_cnn, smoke
 from on_gpu.cases import CASES, TINY, Case
 from on_gpu.tools import Channel, Options, cast, short, synchronise, training_step
 
-SETTINGS = ("as they are", "deterministic")
+SETTINGS = ("deterministic", "free")
 TURNS = (("whole", "again", "stopped"), ("resumed",))
 
 
 def settings(options: Options) -> tuple[str, ...]:
-    return SETTINGS[1:] if options.quick else SETTINGS
-
-
-def use(setting: str) -> None:
-    """Kernels as the harness leaves them, or those that repeat; operations without such a kernel warn."""
-    runtime.prepare_process()
-    if setting == "deterministic":
-        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    return SETTINGS[:1] if options.quick else SETTINGS
 
 
 def repeats(channel: Channel, options: Options, setting: str) -> None:
-    """Each network's training twice from one start: which tensors differ, what a step takes, and which operations say
-    that they have no deterministic kernel."""
-    use(setting)
-    torch.set_warn_always(True)
+    """Each network's training twice from one start: which tensors differ, and what a step takes. With deterministic
+    kernels an operation that has none is an error."""
+    runtime.prepare_process()
+    with runtime.kernels(setting == "deterministic"):
+        _networks(channel, options)
+
+
+def _networks(channel: Channel, options: Options) -> None:
     for name in options.networks:
         try:
             torch.manual_seed(0)
@@ -74,30 +67,26 @@ def _twice(case: Case, options: Options, precision: str, training: bool) -> dict
     steps = (1 if options.quick else 8) if training else 1
     found: list[dict[str, torch.Tensor]] = []
     ms = 0.0
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        for _ in range(2):
-            case.module.load_state_dict(start)
-            case.module.train(training)
-            torch.manual_seed(1)
-            step = training_step(case, options, precision)
-            synchronise(options)
-            begun = time.perf_counter()
-            if training:
-                for _ in range(steps):
-                    step()
-            else:
-                with cast(options, precision):
-                    masked = case.infer().masked
-            synchronise(options)
-            ms = 1e3 * (time.perf_counter() - begun) / steps
-            found.append(copy.deepcopy(case.module.state_dict()) if training else {"masked": masked.clone()})
+    for _ in range(2):
+        case.module.load_state_dict(start)
+        case.module.train(training)
+        torch.manual_seed(1)
+        step = training_step(case, options, precision)
+        synchronise(options)
+        begun = time.perf_counter()
+        if training:
+            for _ in range(steps):
+                step()
+        else:
+            with cast(options, precision):
+                masked = case.infer().masked
+        synchronise(options)
+        ms = 1e3 * (time.perf_counter() - begun) / steps
+        found.append(copy.deepcopy(case.module.state_dict()) if training else {"masked": masked.clone()})
     case.module.load_state_dict(start)
     first, second = found
     differing = [name for name, value in first.items() if not torch.equal(value, second[name])]
     most = max((float((first[n].double() - second[n].double()).abs().max()) for n in differing), default=0.0)
-    texts = {str(warning.message) for warning in said if "determinis" in str(warning.message).lower()}
-    named = {m[1] if (m := re.match(r"(\S+) does not have a deterministic", text)) else text[:80] for text in texts}
     return {
         "ms": ms,
         "steps": steps,
@@ -105,7 +94,6 @@ def _twice(case: Case, options: Options, precision: str, training: bool) -> dict
         "tensors that differ": f"{len(differing)} of {len(first)}",
         "most": most,
         "finite": all(bool(torch.isfinite(v).all()) for v in first.values() if v.is_floating_point()),
-        "without a deterministic kernel": ", ".join(sorted(named)),
     }
 
 
@@ -143,14 +131,14 @@ def stages_data(channel: Channel, options: Options, folder: Path) -> None:
 def stages(channel: Channel, options: Options, folder: Path, setting: str, what: str) -> None:
     """Run the trainings in a store of their own; ``stopped`` leaves the first two in the middle, ``resumed`` goes on
     with them and stops and goes on with the third."""
-    use(setting)
+    runtime.prepare_process()
     place_of = folder / setting / ("stopped" if what == "resumed" else what)
     if not place_of.exists():
         shutil.copytree(folder / "data", place_of)
     store, chain = Store(place_of), _chain(options)
     calls = iter(range(10_000))
     half = 3 if options.quick else 15
-    ctx = Context(device=options.device, checkpoint_seconds=1e9)
+    ctx = Context(device=options.device, checkpoint_seconds=1e9, deterministic=setting == "deterministic")
     stopping = dataclasses.replace(ctx, stop=lambda: next(calls) % half == half - 1)
     begun = time.monotonic()
     for stage in chain:

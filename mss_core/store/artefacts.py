@@ -256,14 +256,15 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
                 here.rewind(-1)
             arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
             reached = source.of(stage)  # as it is now: it may be edited while the stage runs
-            stage.function(**arguments, out=partial, ctx=here)
+            with ctx.kernels():
+                stage.function(**arguments, out=partial, ctx=here)
             facts: dict[str, Any] = {
                 "seconds": round(clock.total(), 3),
                 "finished": _now(),
                 "device": ctx.device,
                 "device_name": ctx.device_name,
                 "host": disk.hostname(),
-                "environment": dict(ctx.environment),
+                "environment": {**ctx.environment, **_said(ctx)},
             }
             if reached is not None:
                 source.keep(store.root, reached)
@@ -271,6 +272,13 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             done = store.commit(stage, facts, claim)
             disk.remove(store.log(stage))
             return done
+
+
+def _said(ctx: Context) -> dict[str, str]:
+    """What a manifest's environment says of a GPU's kernels."""
+    if not ctx.device.startswith("cuda"):
+        return {}
+    return {"kernels": "deterministic" if ctx.deterministic else "free"}
 
 
 def _resolve(value: Any, store: Store) -> Any:

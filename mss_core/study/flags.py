@@ -72,6 +72,9 @@ def parser(study: Study) -> Flags:
     flags.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: an SQLite file in the store)")
     flags.add_argument("--search", metavar="SCOPE", help="search hyperparameters first (each_variant or baseline)")
     flags.add_argument("--resources", type=place, metavar="FILE", help="what stages ask of this cluster (TOML)")
+    flags.add_argument(
+        "--free-kernels", action="store_true", help="on a GPU: faster, but not the same bytes again; manifests say so"
+    )
     flags.add_argument("--in-process", action="store_true", help="no Ray: one stage after another, same scores")
     return flags
 

@@ -161,11 +161,13 @@ def named(stages: Mapping[str, Stage]) -> dict[str, str]:
 
 def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> contract.Stage:
     facts = manifest or {}
+    made = facts.get("environment", {})
     return contract.Stage(
         name=stage.name,
         status="done" if manifest else "failed" if error else "missing",
         directory=str(store.directory(stage).relative_to(store.root)),
         **{name: facts[name] for name in ("seconds", "device", "device_name", "finished") if facts.get(name)},
+        **{name: str(made[name]) for name in ("torch", "kernels") if made.get(name)},
     )
 
 
@@ -210,8 +212,10 @@ def _hardware(manifests: Mapping[str, Mapping[str, Any] | None]) -> dict[str, An
         device: ", ".join(sorted({m.get("device_name", "") for m in present if m.get("device") == device}))
         for device in ("cpu", "cuda")
     }
+    kernels = sorted({str(m["environment"]["kernels"]) for m in present if "kernels" in m.get("environment", {})})
     return {
         "cpu": names["cpu"],
         "gpu": names["cuda"],
+        **({"kernels": ", ".join(kernels)} if kernels else {}),
         "hours": round(sum(manifest.get("seconds", 0) for manifest in present) / 3600, 4),
     }

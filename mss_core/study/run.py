@@ -98,7 +98,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     if arms:
         _say(phase.summary(arms, store))
         if driver is not None:
-            phase.carry_out(arms, store, options.in_process, _context(binder, surroundings), _say)
+            phase.carry_out(arms, store, options.in_process, _context(binder, surroundings, options), _say)
         study = phase.tuned(study, arms, store)
         trials = study.trials(seeds, small, settings, binder)
     plan = make_plan(looks.due(study, trials) if driver else trials, store, set_aside=driver is not None)
@@ -109,7 +109,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         from mss_core.study.dry_run.printed import print_plan
         from reports import design
 
-        context = _context(binder, {})
+        context = _context(binder, {}, options)
         print_plan(study, title, plan, binder, store, len(seeds), options, context, (hits, unrecorded), design, _say)
         return 0
     _say(f"{title}: {study.question}")
@@ -146,7 +146,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             tracker.begin(of_plan(study, title, plan, surroundings))
         while True:
             if plan.needed:
-                _execute(plan, store, options.in_process, binder, surroundings, board)
+                _execute(plan, store, options, binder, surroundings, board)
             executed += len(plan.needed)
             folder = gather()
             more = looks.due(study, trials, _decided(study, folder))
@@ -243,11 +243,11 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
 
 
 def _execute(
-    plan: Plan, store: Store, in_process: bool, binder: Binder, surroundings: dict[str, Any], board: Board
+    plan: Plan, store: Store, options: argparse.Namespace, binder: Binder, surroundings: dict[str, Any], board: Board
 ) -> None:
-    ctx = _context(binder, surroundings)
+    ctx = _context(binder, surroundings, options)
     with board:
-        if in_process:
+        if options.in_process:
             from mss_core.study.execution.in_process import execute
         else:
             try:
@@ -261,7 +261,7 @@ def _execute(
                 board.set(key, FAILED, "it was not executed")
 
 
-def _context(binder: Binder, surroundings: dict[str, Any]) -> Context:
+def _context(binder: Binder, surroundings: dict[str, Any], options: argparse.Namespace) -> Context:
     from mss_core import runtime
 
     device = runtime.device()
@@ -270,6 +270,7 @@ def _context(binder: Binder, surroundings: dict[str, Any]) -> Context:
         device_name=runtime.device_name(device),
         data={name: path.absolute() for name, path in binder.data.items()},
         environment=surroundings,
+        deterministic=not options.free_kernels,
         checkpoint_seconds=seconds("MSS_CHECKPOINT_SECONDS"),
     )
 

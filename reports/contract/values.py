@@ -121,6 +121,8 @@ class Stage:
     seconds: float = 0.0
     device: str = ""
     device_name: str = ""
+    torch: str = ""
+    kernels: str = ""
     finished: str = ""
     directory: str = ""
 

@@ -147,7 +147,8 @@ def _call(stage: Stage, arguments: Mapping[str, Any], out: Path, ctx: Context, l
     watch = _Watch(out, limit)
     here = dataclasses.replace(ctx, out=out, clock=watch, checkpoint_seconds=1e9)  # type: ignore[arg-type]
     try:
-        stage.function(**arguments, out=out, ctx=here)
+        with here.kernels():
+            stage.function(**arguments, out=out, ctx=here)
         (out / "done").touch()
     except _Enough:
         pass

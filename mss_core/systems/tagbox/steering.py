@@ -170,8 +170,8 @@ def _optimise(
                 value, said = _heard(one, estimate, samplerate)
                 loss, probability = loss + value, probability + said
         count = len(wanted) * (len(config.n_fft) if config.mask else 1)
-        losses.append((loss / count).detach().cpu())
-        probabilities.append((probability / count).detach().cpu())
+        losses.append((loss / count).detach())
+        probabilities.append((probability / count).detach())
         listen(step + 1)
         if step == config.steps - 1:
             break  # an update now would not be heard
@@ -183,7 +183,7 @@ def _optimise(
             noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators]).to(latent.device)
             with torch.no_grad():  # after Adam, which makes fresh noise move less than a gradient of its norm
                 latent.copy_(before + noise * (_norm(latent - before) / _norm(noise).clamp_min(1e-30)))
-    return estimate.detach(), reference, torch.stack(losses), torch.stack(probabilities)
+    return estimate.detach(), reference, torch.stack(losses).cpu(), torch.stack(probabilities).cpu()
 
 
 class _ClipBooks:
@@ -193,12 +193,13 @@ class _ClipBooks:
         shape = (len(latent), bins, latent.shape[1])
         self.k, self.k_sum = latent.new_zeros(shape), latent.new_zeros(shape)
         self.k_elem = latent.new_zeros(shape[:2])
-        self.generators = generators
+        self.generators, self.empty = generators, True
 
     def step(self, latent: Tensor) -> Tensor:
         """Vectors of a latent, looked up before the codebook moves, as the released code does."""
         rows = latent.detach().transpose(1, 2)
-        if not self.k_elem.any():
+        if self.empty:
+            self.empty = False
             for clip, own in enumerate(rows):
                 with self._chance(clip, own.device):
                     self.k[clip], self.k_sum[clip], self.k_elem[clip] = placed(own, self.k.shape[1])
@@ -229,7 +230,8 @@ def masked(decoded: Tensor, spectrum: Tensor, size: int) -> Tensor:
 
 
 def _stft(waveform: Tensor, size: int) -> Tensor:
-    return torch.stft(waveform, size, size // 2, window=_window(size, waveform.device), return_complex=True)
+    padded, window = audio.reflected(waveform.float(), size // 2), _window(size, waveform.device)
+    return torch.stft(padded, size, size // 2, window=window, center=False, return_complex=True)
 
 
 def _window(size: int, device: torch.device) -> Tensor:
@@ -240,8 +242,9 @@ def _heard(wanted: Wanted, estimate: Tensor, samplerate: int) -> tuple[Tensor, T
     """Cross-entropy over all tags, and mean probability of the wanted ones, of each clip."""
     said = score(wanted.tagger, audio.resample_tensor(estimate, samplerate, TAGGER_RATE))
     target = wanted.target.to(said)
-    loss = functional.binary_cross_entropy(said.clamp(1e-7, 1 - 1e-7), target.expand_as(said), reduction="none").mean(1)
-    return loss, (said.detach() * target).sum(1) / target.sum()
+    with torch.autocast(said.device.type, enabled=False):  # refuses this loss, of probabilities that are float32 here
+        loss = functional.binary_cross_entropy(said.clamp(1e-7, 1 - 1e-7), target.expand_as(said), reduction="none")
+    return loss.mean(1), (said.detach() * target).sum(1) / target.sum()
 
 
 def score(tagger: nn.Module, waveform: Tensor) -> Tensor:
@@ -252,7 +255,7 @@ def score(tagger: nn.Module, waveform: Tensor) -> Tensor:
     piece = round(float(tagger.seconds) * TAGGER_RATE)
     padded = functional.pad(waveform, (0, -waveform.shape[1] % piece))
     pieces = padded.unflatten(1, (-1, piece)).flatten(0, 1)
-    return torch.sigmoid(tagger(inputs(tagger, pieces))).unflatten(0, (len(waveform), -1)).mean(1)
+    return torch.sigmoid(tagger(inputs(tagger, pieces)).float()).unflatten(0, (len(waveform), -1)).mean(1)
 
 
 def _norm(x: Tensor) -> Tensor:

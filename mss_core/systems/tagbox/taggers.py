@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mss_core.audio import reflected
+
 SIZE, HOP, RATE = 512, 256, 16_000
 FLOOR = 1e-10
 """Least power before the logarithm."""
@@ -25,7 +27,8 @@ Pool = int | Sequence[int]
 def power(waveform: Tensor) -> Tensor:
     """Power spectrogram, centred, periodic Hann. Shape: (batch, time) -> (batch, 257, frame)."""
     window = torch.hann_window(SIZE, device=waveform.device)
-    return torch.stft(waveform.float(), SIZE, HOP, window=window, return_complex=True).abs().square()
+    padded = reflected(waveform.float(), SIZE // 2)
+    return torch.stft(padded, SIZE, HOP, window=window, center=False, return_complex=True).abs().square()
 
 
 def mel_bank(bands: int) -> Tensor:

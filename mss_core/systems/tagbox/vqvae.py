@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mss_core.audio import reflected
+
 
 class Residual(nn.Module):
     """ReLU, dilated convolution, ReLU, 1x1 convolution, added to the input. Shape: (batch, width, time) kept."""
@@ -146,8 +148,8 @@ def moved(rows: Tensor, k: Tensor, k_sum: Tensor, k_elem: Tensor, decay: float) 
     An empty codebook (``k_elem`` all zero) is first put on random rows, as the released code does.
     """
     drawn = _drawn(rows, len(k))
-    if not k_elem.any():
-        k, k_sum, k_elem = drawn, drawn.clone(), torch.ones_like(k_elem)
+    empty = ~k_elem.any()  # asked on the device: the host need not wait for it
+    k, k_sum, k_elem = torch.where(empty, drawn, k), torch.where(empty, drawn, k_sum), torch.where(empty, 1.0, k_elem)
     nearest = torch.cat([(k.square().sum(1) - 2 * piece @ k.T).argmin(1) for piece in rows.split(4096)])
     sums = torch.zeros_like(k).index_add_(0, nearest, rows)
     counts = torch.zeros_like(k_elem).index_add_(0, nearest, torch.ones_like(nearest, dtype=k_elem.dtype))
@@ -269,8 +271,8 @@ def spectral_distance(estimate: Tensor, reference: Tensor, sizes: Sequence[int] 
     for size in sizes:
         window = torch.hann_window(size, device=estimate.device)
         a, b = (
-            torch.stft(x.float(), size, size // 4, window=window, return_complex=True).abs()
-            for x in (estimate, reference)
+            torch.stft(reflected(x, size // 2), size, size // 4, window=window, center=False, return_complex=True).abs()
+            for x in (estimate.float(), reference.float())
         )
         total = total + ((a - b).square().sum((1, 2)) / b.square().sum((1, 2)).clamp_min(1e-6)).sqrt().mean()
     return total / len(sizes)
