@@ -1,16 +1,19 @@
 """What networks, loaders, BSS Eval and a study cost on this machine's GPU, and whether its results repeat: make gpu.
 
     python benchmarks/gpu.py [--out FOLDER] [--seconds 450] [--only PART ...] [--networks NAME ...]
+    python benchmarks/gpu.py --merge A.json B.json --out docs/gpu.md     the page of several runs
 
 Needs torch and this checkout; neither Ray nor MLflow. Runs the tests marked ``gpu``, and writes ``gpu.json`` and
 ``gpu.md`` after every measurement. Each part has a process of its own, forked from one that has never touched the
 device, so that neither an error nor a hang (each part has a limit) costs more than itself: it becomes a row.
+Parts run in the order in which ``--only`` names them; ``models`` draws ``tests`` and ``stages`` to it, while which it
+compiles. Trainings of ``models``, ``loop`` and ``sharing`` have free kernels; ``exact`` has both.
 
     machine   peak rates of matrix products and of a copy, which the other rows are held against
     tests     the tests marked gpu
     stages    three real trainings twice, and stopped and gone on with: byte for byte the same?
     models    training step and inference of each network: float32, TF32 and bfloat16; eager, as a CUDA graph, compiled
-    exact     each network's training twice, as it is and with deterministic kernels: equal? at what price?
+    exact     each network's training twice, with deterministic and with free kernels: equal? at what price?
     loop      the training loop and the loader, with the data on the device and streamed to it
     bss       BSS Eval on the device and on one CPU core
     sharing   one, two and four trainings side by side
@@ -20,6 +23,7 @@ device, so that neither an error nor a hang (each part has a limit) costs more t
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import multiprocessing
 import os
@@ -36,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "4")  # of each network; nine are compiled side by side
 
-from on_gpu import exact, feeding, networks, parts  # noqa: E402  (the folder beside this file)
+from on_gpu import exact, feeding, networks, page, parts  # noqa: E402  (the folder beside this file)
 from on_gpu.cases import CASES  # noqa: E402
 from on_gpu.tools import Channel, Options, short  # noqa: E402
 
@@ -122,34 +126,24 @@ class Table:
     def add(self, part: str, row: Row, **labels: Any) -> None:
         row = {"part": part, **labels, **row}
         self.rows.append(row)
-        shown = "  ".join(f"{name} {_text(value)}" for name, value in row.items() if name != "part")
+        shown = "  ".join(f"{name} {page.cell(value)}" for name, value in row.items() if name != "part")
         print(f"[{time.monotonic() - self.start:5.0f} s] {part}: {shown}", flush=True)
         self.write()
 
     def write(self) -> None:
-        content = {"device": self.options.device, "quick": self.options.quick, "rows": self.rows}
+        content = {
+            "device": self.options.device,
+            "quick": self.options.quick,
+            "date": datetime.date.today().isoformat(),
+            "command": " ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]]),
+        }
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "gpu.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        (self.folder / "gpu.md").write_text(markdown(self.rows), encoding="utf-8")
+        (self.folder / "gpu.json").write_text(page.to_json({**content, "rows": self.rows}), encoding="utf-8")
+        (self.folder / "gpu.md").write_text(page.tables(self.rows), encoding="utf-8")
 
     def facts(self) -> Row:
         """What the machine's rows say, by name."""
         return {row["what"]: row.get("value") for row in self.rows if row["part"] == "machine" and "what" in row}
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "/").replace("\n", " ")
-
-
-def markdown(rows: list[Row]) -> str:
-    """One table per part; a column is there where a row of the part has it."""
-    text = "# On a GPU\n"
-    for part in dict.fromkeys(row["part"] for row in rows):
-        mine = [row for row in rows if row["part"] == part]
-        columns = [name for name in dict.fromkeys(key for row in mine for key in row) if name != "part"]
-        text += f"\n## {part}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
-        text += "".join(f"| {' | '.join(_text(row.get(name, '')) for name in columns)} |\n" for row in mine)
-    return text
 
 
 class Run:
@@ -177,14 +171,13 @@ class Run:
 
     def networks(self) -> None:
         """They are compiled side by side, while what needs no quiet device runs, and measured one after another."""
-        names = list(self.options.networks) if "models" in self.only else []
+        names = self.options.networks
         children = {name: Child(networks.model, self.options, name) for name in names}
         compiled = time.monotonic() + COMPILING
         if "tests" in self.only:
             self.one("tests", parts.tests, 150)
         if "stages" in self.only:
-            with tempfile.TemporaryDirectory() as folder:
-                self.stages(Path(folder))
+            self.stages()
         for name, child in children.items():
             self.collect("models", child, max(1.0, compiled - time.monotonic()), model=name)
         self.one("machine", parts.peaks, 30)
@@ -219,23 +212,32 @@ class Run:
                 self.table.add("sharing", parts.together(rows), **labels)
 
     def everything(self) -> None:
-        self.networks()
         steps = {
+            "tests": lambda: self.one("tests", parts.tests, 150),
+            "stages": self.stages,
+            "models": self.networks,
             "exact": self.exact,
             "loop": lambda: self.one("loop", feeding.loop, 60),
             "bss": lambda: self.one("bss", parts.bss, 45),
             "sharing": self.sharing,
             "study": lambda: self.one("study", parts.study, 150, self.table.folder),
         }
-        for name, step in steps.items():
-            if name in self.only:
-                step()
+        with_models = ("tests", "stages") if "models" in self.only else ()
+        if "models" not in self.only:
+            self.one("machine", parts.peaks, 30)
+        for name in self.only:
+            if name not in with_models:
+                steps[name]()
 
     def exact(self) -> None:
         for setting in exact.settings(self.options):
             self.one("exact", exact.repeats, 80, setting, kernels=setting)
 
-    def stages(self, folder: Path) -> None:
+    def stages(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            self._stages(Path(folder))
+
+    def _stages(self, folder: Path) -> None:
         """Three trainings that feed each other: twice, and stopped and gone on with by another process. Whether they
         agree does not depend on what else the device does, so they run side by side."""
         self.one("stages", exact.stages_data, 60, folder)
@@ -251,6 +253,7 @@ class Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("gpu-results"))
+    parser.add_argument("--merge", nargs="+", type=Path, metavar="JSON", help="write a page of these runs to --out")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--quick", action="store_true", help="everything tiny and once: does the script work?")
     parser.add_argument("--seconds", type=float, default=450.0, help="what is not begun by then is left out")
@@ -259,6 +262,9 @@ def main() -> None:
         "--networks", nargs="+", choices=CASES, default=list(CASES), metavar="NAME", help=", ".join(CASES)
     )
     given = parser.parse_args()
+    if given.merge:
+        given.out.write_text(page.page([page.read(file) for file in given.merge]), encoding="utf-8")
+        return
     options = Options(given.device, given.quick, tuple(given.networks))
     if given.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

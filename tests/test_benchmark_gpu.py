@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -51,3 +52,25 @@ def test_without_a_card_it_says_so_in_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(SCRIPT), "--out", str(tmp_path / "out")], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "no CUDA device here: nothing was measured\n")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_page_is_what_the_runs_beside_the_script_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    page = importlib.import_module("on_gpu.page")
+    written = (SCRIPT.parents[1] / "docs" / "gpu.md").read_text(encoding="utf-8")
+    files = written.split("--merge ")[1].split(" --out")[0].split()
+    runs = [page.read(SCRIPT.parents[1] / file) for file in files]
+    assert page.page(runs) == written
+    machine = {"part": "machine", "what": "device", "value": "another card"}
+    tests = {"part": "tests", "test": "this one", "outcome": "passed"}
+    later = {"rows": [machine, tests, {"part": "exact", "error": "stopped"}], "date": "later", "file": "b.json"}
+    merged = page.page([*runs, later])
+    assert "| this one | passed |" in merged and "| 2 | later | another card |" in merged
+    assert "time_stretch" not in merged and "| deterministic | BLSTM |" in merged
+
+
+def test_a_page_is_refused_of_what_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"rows": [], "quick": false}')
+    command = [sys.executable, str(SCRIPT), "--merge", str(tmp_path / "a.json"), "--out", str(tmp_path / "a.md")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and "a.json is of a run with --quick, or empty" in done.stderr
