@@ -332,7 +332,7 @@ def reflected(waveform: torch.Tensor, count: int) -> torch.Tensor:
     """A waveform with ``count`` samples mirrored at either end, as a centred transform reads it.
 
     Torch's own padding gives the same values, but its gradient has no deterministic kernel on a GPU.
-    Shape: (..., time) -> (..., count + time + count). Raises ValueError where there are not more than ``count`` samples.
+    Shape: (..., time) -> (..., count + time + count). Raises ValueError where there are not so many.
     """
     if waveform.shape[-1] <= count:
         raise ValueError(f"{waveform.shape[-1]} samples are too few to mirror {count} of them")

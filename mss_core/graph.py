@@ -244,7 +244,7 @@ class Context:
         return self.work / "checkpoint.pt"
 
     def kernels(self) -> contextlib.AbstractContextManager[None]:
-        """What a GPU's kernels are chosen by while a stage runs; on a CPU, its threads fixed, results repeat as it is."""
+        """Chooses a GPU's kernels while a stage runs; on a CPU, its threads fixed, results repeat as it is."""
         if not self.device.startswith("cuda"):
             return contextlib.nullcontext()
         from mss_core import runtime

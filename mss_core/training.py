@@ -41,7 +41,7 @@ class Phase:
         factor, plateau: the rate is multiplied by ``factor`` after more than ``plateau`` epochs without a new best
             validation loss, counted anew after each time; None: never.
         clip: gradients are scaled down to this percentile, in (0, 100], of the norms of all gradients so far, the
-            present one among them (AutoClip, Seetharaman et al. 2020), for which the host waits at every step; None: never.
+            present one among them (AutoClip, Seetharaman et al. 2020; the host waits for it at each step); None: never.
         eps: of Adam. The default is Keras's; PyTorch's is 1e-8.
     """
 

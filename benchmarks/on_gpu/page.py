@@ -12,34 +12,51 @@ Row = dict[str, Any]
 LEAD = """# On a GPU, measured
 
 Written by `python benchmarks/gpu.py --merge {files} --out docs/gpu.md`
-from what runs of `make gpu` left; no figure is typed. Of each part the last run that has it is shown. A measurement that failed has its reason in a column `error`.
+from what runs of `make gpu` left; no figure is typed. Of each part the last run that has it is shown. A measurement
+that failed has its reason in a column `error`.
 """
 PARTS = {
     "tests": "The tests marked `gpu`. `s`: seconds, the first ones with the card's start in them.",
-    "stages": "`pretrain`, `train_tail` and `finetune` of MSSPT at full width, twice, and stopped in the middle and gone on "
-    "with by another process. `kernels`: as `--free-kernels` sets them (`free`; `as they are` before there was a choice) "
-    "or `deterministic`, the default. `byte-equal`: whether the files of weights are the same; `most`: how far their numbers "
-    "are apart at most; `s`: seconds, with up to six trainings side by side.",
-    "models": "Free kernels. `mode`: `eager` as the harness runs; `graph`: the step recorded once as a CUDA graph and "
-    "replayed; `compiled` by torch's inductor; `cudnn.benchmark`: convolutions chosen by trying. `items`: segments of a "
-    "batch. `ms`: median of a step; `W`: mean power meanwhile; `items/s`; `GFLOP`: operations of a step, a product and a "
-    "sum being two; `MB`: bytes that pass through memory at least (parameters, moments, what the backward pass keeps); "
-    "`floor ms`: the least time for either at the card's measured peak, and by which it is `bound`; `times floor`: `ms` "
-    "over that; `mJ/item`: energy; `peak GB`: memory taken.",
-    "exact": "Each network's training (eight steps) twice from one start in one process. `ms`: a step, the second time; "
-    "`tensors that differ`, and by how much at `most`; `finite`: whether all weights are. In the first run "
-    "deterministic kernels were asked for with `warn_only`, under which torch keeps attention that does not repeat; "
-    "operations that said so are named in a column.",
-    "loop": "`loader`: a batch assembled, with the packed set on the card (`resident`) or read from mapped files "
-    "(`streamed`); `training loop`: a step of `training.fit` with it. `items/s`: segments.",
+    "stages": (
+        "`pretrain`, `train_tail` and `finetune` of MSSPT at full width, twice, and stopped in the middle and"
+        " gone on with by another process. `kernels`: as `--free-kernels` sets them (`free`; `as they are` "
+        "before there was a choice) or `deterministic`, the default. `byte-equal`: whether the files of "
+        "weights are the same; `most`: how far their numbers are apart at most; `s`: seconds, with up to six "
+        "trainings side by side."
+    ),
+    "models": (
+        "Free kernels. `mode`: `eager` as the harness runs; `graph`: the step recorded once as a CUDA graph "
+        "and replayed; `compiled` by torch's inductor; `cudnn.benchmark`: convolutions chosen by trying. "
+        "`items`: segments of a batch. `ms`: median of a step; `W`: mean power meanwhile; `items/s`; `GFLOP`:"
+        " operations of a step, a product and a sum being two; `MB`: bytes that pass through memory at least "
+        "(parameters, moments, what the backward pass keeps); `floor ms`: the least time for either at the "
+        "card's measured peak, and by which it is `bound`; `times floor`: `ms` over that; `mJ/item`: energy; "
+        "`peak GB`: memory taken."
+    ),
+    "exact": (
+        "Each network's training (eight steps) twice from one start in one process. `ms`: a step, the second "
+        "time; `tensors that differ`, and by how much at `most`; `finite`: whether all weights are. In the "
+        "first run deterministic kernels were asked for with `warn_only`, under which torch keeps attention "
+        "that does not repeat; operations that said so are named in a column."
+    ),
+    "loop": (
+        "`loader`: a batch assembled, with the packed set on the card (`resident`) or read from mapped files "
+        "(`streamed`); `training loop`: a step of `training.fit` with it. `items/s`: segments."
+    ),
     "bss": "BSS Eval v4 of one minute: one CPU core against the card; `dB apart`: the largest difference from the CPU.",
-    "sharing": "The same training one, two and four times side by side on the card: `steps/s`, `items/s` and `mJ/item` of "
-    "all together.",
-    "study": "`source_ablation` at smoke size, two seeds, shorter trainings, in one process, and its report. `s`, `J`: "
-    "seconds and joules of all `runs` of a stage.",
+    "sharing": (
+        "The same training one, two and four times side by side on the card: `steps/s`, `items/s` and "
+        "`mJ/item` of all together."
+    ),
+    "study": (
+        "`source_ablation` at smoke size, two seeds, shorter trainings, in one process, and its report. `s`, "
+        "`J`: seconds and joules of all `runs` of a stage."
+    ),
 }
 LEFT = {
-    "U-Net": "convolutions of few channels on large maps do not fill the matrix units; norms and activations read maps again",
+    "U-Net": (
+        "convolutions of few channels on large maps do not fill the matrix units; norms and activations read maps again"
+    ),
     "CNN tail": "convolutions of few channels on large maps do not fill the matrix units; norms read maps again",
     "AST": "four items a batch: small products, with norms, GELU and softmax between",
     "joint CNN": "two networks of few channels one after the other; the STFT before them is float32",
@@ -156,8 +173,8 @@ def _floors(rows: Sequence[Row]) -> str:
             }
         )
     return (
-        "`fastest`: the mode that took least; `floor ms` as below; `reason`: why it is not within 2 of the floor: what was "
-        f"measured (gains of a graph and of a compiler), then what is expected of the rest.\n\n{table(found)}"
+        "`fastest`: the mode that took least; `floor ms` as below; `reason`: why it is not within 2 of the floor: what "
+        f"was measured (gains of a graph and of a compiler), then what is expected of the rest.\n\n{table(found)}"
     )
 
 

@@ -167,7 +167,8 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error
         status="done" if manifest else "failed" if error else "missing",
         directory=str(store.directory(stage).relative_to(store.root)),
         **{name: facts[name] for name in ("seconds", "device", "device_name", "finished") if facts.get(name)},
-        **{name: str(made[name]) for name in ("torch", "kernels") if made.get(name)},
+        torch=str(made.get("torch", "")),
+        kernels=str(made.get("kernels", "")),
     )
 
 
