@@ -36,4 +36,4 @@ def test_arms_are_told_apart_by_card_version_and_kernels(
                 name=arm, variant=arm, seed=0, stages={"prepare": "shared", **{name: f"{name} {arm}" for name in mine}}
             )
         )
-    assert devices(Study(trials=tuple(trials), stages=stages), "a", "b") == said
+    assert devices(Study(title="t", name="n", trials=tuple(trials), stages=stages), "a", "b") == said
