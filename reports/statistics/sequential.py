@@ -118,11 +118,12 @@ def _null_paths(variants: int, looks: tuple[int, ...], paths: int, alpha: float)
     rng, chunks = np.random.default_rng(SEED), []
     size = max(1, 60_000 // variants)
     for _ in range(math.ceil(paths / (size * variants))):
-        rows = []
-        for look, (centre, spread) in zip(looks, arms(rng, size, variants + 1, looks), strict=True):
-            runs = np.full(variants, float(look))
-            found = errors(mean_squares(runs, spread[:, :-1], runs[:1], spread[:, -1:]))
-            t = np.abs(centre[:, :-1] - centre[:, -1:]) / found.se
+        rows, many, total, squares = [], 0, np.zeros((size, variants + 1)), np.zeros((size, variants + 1))
+        for look in looks:
+            new = rng.normal(size=(look - many, size, variants + 1))
+            total, squares, many = total + new.sum(axis=0), squares + (new**2).sum(axis=0), look
+            found = errors(mean_squares(np.full(variants, float(look)), look, (squares - total**2 / look) / (look - 1)))
+            t = np.abs(total[:, :-1] - total[:, -1:]) / look / found.se
             df, p = np.broadcast_to(found.df, t.shape), np.ones(t.shape)
             near = t > scipy_stats.norm.isf(alpha / 2)  # a t has heavier tails: no p below alpha is passed over
             p[near] = 2 * stdtr(df[near], -t[near])
@@ -131,32 +132,34 @@ def _null_paths(variants: int, looks: tuple[int, ...], paths: int, alpha: float)
     return np.concatenate(chunks, axis=1)
 
 
-def arms(
-    rng: np.random.Generator, studies: int, arms: int, looks: Sequence[int], sd: np.ndarray | float = 1.0
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """At each look, mean and variance of the runs of every arm, shape (study, arm), of normal runs without effect."""
-    many, total, squares, out = 0, np.zeros((studies, arms)), np.zeros((studies, arms)), []
-    for look in looks:
-        new = rng.normal(size=(look - many, studies, arms)) * sd
-        total, squares, many = total + new.sum(axis=0), squares + (new**2).sum(axis=0), look
-        out.append((total / many, (squares - total**2 / many) / (many - 1)))
-    return out
-
-
 def mean_squares(
-    runs: np.ndarray, run: np.ndarray, reference_runs: np.ndarray, reference_run: np.ndarray
+    runs: np.ndarray,
+    others: float,
+    run: np.ndarray,
+    residual: np.ndarray | None = None,
+    item: np.ndarray | None = None,
+    items: int = 0,
 ) -> MeanSquares:
-    """Of scores without items."""
-    none = np.zeros_like(runs)
+    """Of arms whose last one is the reference.
+
+    Args:
+        runs: per variant; others: of the reference.
+        run, residual: of all arms.
+        item: per variant.
+
+    Shape:
+        runs: (variant,); run, residual: (..., arm); item: (..., variant).
+    """
+    residual = np.zeros_like(run) if residual is None else residual
     return MeanSquares(
         runs=runs,
-        run=run,
-        residual=np.zeros_like(run),
-        reference_runs=reference_runs,
-        reference_run=reference_run,
-        reference_residual=np.zeros_like(reference_run),
-        items=none,
-        item=np.zeros_like(run),
+        run=run[..., :-1],
+        residual=residual[..., :-1],
+        reference_runs=np.array([float(others)]),
+        reference_run=run[..., -1:],
+        reference_residual=residual[..., -1:],
+        items=np.full(runs.shape, float(items)),
+        item=np.zeros_like(run[..., :-1]) if item is None else item,
     )
 
 

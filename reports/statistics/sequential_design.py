@@ -6,17 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.statistics.half_pooled import errors
-from reports.statistics.sequential import (
-    GOING,
-    SEED,
-    SIGNIFICANT,
-    Boundary,
-    Standing,
-    arms,
-    boundary,
-    decide,
-    mean_squares,
-)
+from reports.statistics.sequential import GOING, SEED, SIGNIFICANT, Boundary, Standing, boundary, decide, mean_squares
 
 
 @dataclass(frozen=True)
@@ -52,47 +42,56 @@ class Outcome:
 
 
 def simulate(
-    bounds: Boundary,
-    effects: Sequence[float],
-    margin: float | None,
-    studies: int,
-    sd: Sequence[float] = (),
-    seed: int = SEED,
+    bounds: Boundary, effects: Sequence[float], margin: float | None, studies: int, seed: int = SEED
 ) -> Outcome:
-    """Studies with these true differences, in standard deviations of a run, through `decide` at every look.
+    """Studies with these true differences, one per variant, in standard deviations of a run, as is `margin`."""
+    scores = np.random.default_rng(seed).normal(size=(studies, len(effects) + 1, bounds.looks[-1], 1))
+    scores[:, :-1] += np.reshape(effects, (-1, 1, 1))
+    return through(bounds, scores, margin)
 
-    Args:
-        effects: one per variant.
-        margin: in the same unit.
-        sd: of a run by arm, the reference last; default 1.
+
+def through(bounds: Boundary, scores: np.ndarray, margin: float | None) -> Outcome:
+    """Studies through `decide` at every look, with the half-pooled test; over seeds x items where there are items.
+
+    Shape:
+        scores: (study, arm, seed, item), the reference last; one item for scores without items.
     """
-    many = len(effects)
-    scale = np.asarray(sd or [1.0] * (many + 1))
-    path = arms(np.random.default_rng(seed), studies, many + 1, bounds.looks, scale)
-    runs, decision = np.zeros((studies, many)), np.full((studies, many), GOING, dtype="<U16")
-    centre, spread, others = np.zeros((studies, many)), np.zeros((studies, many)), np.zeros(studies)
-    for look, (seeds, (mean, square)) in enumerate(zip(bounds.looks, path, strict=True)):
+    studies, arms, _, deep = scores.shape
+    runs, decision = np.zeros((studies, arms - 1)), np.full((studies, arms - 1), GOING, dtype="<U16")
+    others, kept = np.zeros(studies), [np.zeros((studies, arms, deep)), *(np.zeros((studies, arms)) for _ in "ab")]
+    for look, seeds in enumerate(bounds.looks):
         going = decision == GOING
         if not going.any():
             break
-        centre = np.where(going, mean[:, :-1] + effects, centre)
-        spread, runs = np.where(going, square[:, :-1], spread), np.where(going, seeds, runs)
-        others = np.where(going.any(axis=1), seeds, others)
-        found = _grouped(runs, spread, seeds, square[:, -1:])
-        now = Standing(centre - mean[:, -1:], *found, runs, np.full(runs.shape, float(seeds)))
+        some = np.append(going, np.ones((studies, 1), bool), axis=1)
+        new = _mean_squares(scores[:, :, :seeds])
+        kept = [np.where(some.reshape(some.shape + (1,) * (b.ndim - 2)), a, b) for a, b in zip(new, kept, strict=True)]
+        item, run, residual = kept
+        runs, others = np.where(going, seeds, runs), np.where(going.any(axis=1), seeds, others)
+        order = np.argsort(runs, axis=1, kind="stable")  # which variant has how many runs does not matter to the test
+        apart = item[:, :-1] - item[:, -1:]
+        spread = apart.var(axis=-1, ddof=1) if deep > 1 else np.zeros(runs.shape)
+        se, df = np.zeros(runs.shape), np.zeros(runs.shape)
+        patterns, where = np.unique(np.take_along_axis(runs, order, 1), axis=0, return_inverse=True)
+        for number, pattern in enumerate(patterns):  # studies with the same numbers of runs at once
+            rows = np.flatnonzero(where.ravel() == number)[:, None]
+            variants, both = order[rows[:, 0]], np.append(order[rows[:, 0]], np.full((len(rows), 1), arms - 1), axis=1)
+            parts = (run[rows, both], residual[rows, both], spread[rows, variants], deep if deep > 1 else 0)
+            found = errors(mean_squares(pattern, float(seeds), *parts))
+            se[rows, variants], df[rows, variants] = found.se, found.df
+        now = Standing(apart.mean(axis=-1), se, df, runs, np.full(runs.shape, float(seeds)))
         decision = np.where(going, decide(bounds, look, now, margin), decision)
     return Outcome(decision, runs, others)
 
 
-def _grouped(runs: np.ndarray, spread: np.ndarray, seeds: int, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard errors and degrees of freedom, studies with the same numbers of runs at once."""
-    se, df = np.zeros(runs.shape), np.zeros(runs.shape)
-    patterns, where = np.unique(runs, axis=0, return_inverse=True)
-    for number, pattern in enumerate(patterns):
-        rows = np.flatnonzero(where.ravel() == number)
-        found = errors(mean_squares(pattern, spread[rows], np.array([float(seeds)]), reference[rows]))
-        se[rows], df[rows] = found.se, found.df
-    return se, df
+def _mean_squares(scores: np.ndarray) -> list[np.ndarray]:
+    """Means per item, variances between run means, and run-by-item mean squares of all arms."""
+    item, means = scores.mean(axis=2), scores.mean(axis=3)
+    run = means.var(axis=2, ddof=1)
+    if item.shape[-1] == 1:
+        return [item, run, np.zeros_like(run)]
+    left = scores - means[..., None] - item[:, :, None] + item.mean(axis=-1)[..., None, None]
+    return [item, run, (left**2).sum(axis=(2, 3)) / ((means.shape[2] - 1) * (item.shape[-1] - 1))]
 
 
 STUDIES = 400

@@ -1,6 +1,9 @@
 """Boundaries, decisions and estimates of looks after every few seeds, against published tables and simulations."""
 
+import importlib.util
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +110,16 @@ def test_the_overall_p_agrees_with_the_decision(look: int, p: float) -> None:
     bounds = boundary(1, LOOKS, 0.05, "obf", "welch")
     level = float(bounds.level(look, 10.0, 5, 5))
     assert (sequential.overall_p(bounds, look, p, level) < 0.05) == (p < level)
+
+
+def test_whole_tables_end_as_the_simulated_studies_do() -> None:
+    """The function that plans and reports against the one that takes thousands of studies at once: it asserts it."""
+    spec = importlib.util.spec_from_file_location("until", Path(__file__).parents[2] / "benchmarks" / "until.py")
+    until = importlib.util.module_from_spec(spec)
+    sys.modules["until"] = until  # dataclasses look their module up
+    spec.loader.exec_module(until)
+    for regime in (until.Regime(2, margin=2.0), until.Regime(2, tracks=4)):
+        assert until.rates(regime, 3, 3, 0)["studies"] == 3
 
 
 def test_the_adjusted_estimate_is_too_high_as_often_as_too_low() -> None:
