@@ -18,8 +18,9 @@ from mss_core.data.excerpts import holds
 from mss_core.data.files import cores, facts, headers, progress, reason
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.items import AUDIO, REMARKS, SPLITS, Item, Survey
+from mss_core.data.levels import FAINT, FULL_SCALE, KEPT, faint, level, power_of
 from mss_core.data.loaders import stem_mp4, stems
-from mss_core.data.packed import in_order, odd_rows, whole
+from mss_core.data.packed import in_order, memory, odd_rows, peak, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
 from mss_core.errors import BadFile, choose, nearest
 from mss_core.folders import walk
@@ -27,9 +28,6 @@ from mss_core.folders import walk
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
 DISAGREE = 10.0
 """Mixture against the sum of all stems, in dB: mastering leaves 20 to 40, a wrong stem less than this."""
-FULL_SCALE = 1.0 + 1e-4
-"""Peaks above this are named: a decoder of 16-bit samples may round up to 1."""
-FAINT = "sounds below -60 dB only: a score of it says nothing of a separator"
 WARNINGS = ("leak", "levels", "cut", *REMARKS)
 INFORMATIVE = ("split", "untagged", "subset", "unlisted")
 """Kinds of note that say what a set is, not that something is wrong with it."""
@@ -234,7 +232,9 @@ def _decoded(config: TrackSet | ClipSet, found: Survey, report: Report, workers:
     forms: dict[tuple[int, int], list[str]] = defaultdict(list)
     look = partial(_look, sources=config.sources if isinstance(config, TrackSet) else ())
     with progress(f"checking {config.name}", len(found.items)) as show:
-        for number, (item, seen) in enumerate(zip(found.items, in_order(look, found.items, workers), strict=True)):
+        for number, (item, seen) in enumerate(
+            zip(found.items, in_order(look, found.items, workers, memory), strict=True)
+        ):
             show(number + 1)
             if isinstance(seen, str):
                 report.excluded.append(f"{item.name}: {seen}")
@@ -290,52 +290,45 @@ def _unlike_most(what: str, forms: dict[tuple[int, int], list[str]]) -> list[str
 
 def _look(item: Item, sources: tuple[str, ...]) -> dict[str, Any] | str:
     """What the samples of an item say, or why it cannot be used."""
+    exact = item.files and all(path.suffix.lower() in (".wav", ".flac") for path in item.files)  # coders overshoot
+    forms: dict[str, tuple[int, bool]] = {}
+    silent, loud, levels = [], [], {}
+    power, rest, agreement = 0.0, None, None
     try:
         sound = item.read()
-        mixture = sound.rows["mixture"]
-        whole(item, mixture.shape[-1], sound.samplerate)
+        for row in dict.fromkeys(("mixture", *sound.rows)):  # a row may be decoded each time it is asked for
+            waveform = sound.rows[row]
+            if row == "mixture":
+                frames = waveform.shape[-1]
+                whole(item, frames, sound.samplerate)
+            highest = peak(waveform)
+            if not np.isfinite(highest) or not np.isfinite(waveform).all():
+                return f"{row}: samples that are not finite"
+            forms[row] = waveform.shape[0], highest > 0
+            silent += [row] if highest < SILENCE else []
+            if exact and highest > FULL_SCALE:
+                over = int((waveform > 1).sum() + (waveform < -1).sum())
+                loud.append(
+                    f"{row} is above full scale ({over} samples, peak {20 * np.log10(highest):+.1f} dB); {KEPT}"
+                )
+            if row in sources:
+                levels[row] = level(waveform, sound.samplerate)
+            if sources and row == "mixture":
+                power, rest = power_of(waveform), waveform
+            elif rest is not None and row in sources:
+                rest = rest - waveform
     except BadFile as error:
         return reason(error)
-    for row, waveform in sound.rows.items():
-        if not np.isfinite(waveform).all():
-            return f"{row}: samples that are not finite"
-    agreement = None
-    if sources:
-        rest = mixture - sum(sound.rows[source] for source in sources)
-        power, error = float(np.square(mixture).sum()), float(np.square(rest).sum())
-        agreement = min(120.0, 10 * np.log10((power + 1e-12) / (error + 1e-12)))
-    peaks = {row: float(np.abs(waveform).max(initial=0.0)) for row, waveform in sound.rows.items()}
-    silent = [row for row, peak in peaks.items() if peak < SILENCE]
-    exact = item.files and all(path.suffix.lower() in (".wav", ".flac") for path in item.files)  # coders overshoot
-    over = {row: int((np.abs(sound.rows[row]) > 1).sum()) for row in peaks if exact and peaks[row] > FULL_SCALE}
+    if rest is not None:
+        agreement = min(120.0, 10 * np.log10((power + 1e-12) / (power_of(rest) + 1e-12)))
     return {
-        "loud": [
-            f"{row} is above full scale ({over[row]} samples, peak {20 * np.log10(peaks[row]):+.1f} dB); kept as it is "
-            "here, but a 16-bit file or a player clips it"
-            for row in over
-        ],
-        "levels": {source: level(sound.rows[source], sound.samplerate) for source in sources},
-        "form": (mixture.shape[-1], sound.samplerate, mixture.shape[0]),
+        "loud": loud,
+        "levels": {source: levels[source] for source in sources},
+        "form": (frames, sound.samplerate, forms["mixture"][0]),
         "silent": silent,
         "agreement": agreement,
-        "odd": odd_rows(sound),
+        "odd": odd_rows(forms),
     }
-
-
-def level(waveform: np.ndarray, samplerate: int) -> dict[str, float]:
-    """``rms_db`` of a waveform (channel, time) re full scale (-inf dB is -120), and its ``active`` share: that of the
-    seconds whose own level is above -60 dB."""
-    power = np.square(waveform, dtype=np.float64).mean(0)
-    seconds = [block.mean() for block in np.array_split(power, max(1, round(len(power) / samplerate)))]
-    return {
-        "rms_db": round(float(10 * np.log10(max(power.mean() if power.size else 0.0, 1e-12))), 1),
-        "active": round(float(np.mean([value > 1e-6 for value in seconds])), 3),
-    }
-
-
-def faint(told: dict[str, float]) -> bool:
-    """Whether a source sounds, but so faintly that it may be nothing but the residue of a coder."""
-    return -120 < told["rms_db"] < -60
 
 
 def _count(found: Survey, good: list[Item], report: Report) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
-from mss_core.data.items import SPLITS, Item, Note, Sound
+from mss_core.data.items import SPLITS, Item, Note, Rows, Sound
 from mss_core.errors import BadFile, nearest
 from mss_core.folders import AUDIO, find, subfolders, walk
 
@@ -215,24 +215,32 @@ def disagreement(found: Mapping[str, Header | str], lengths: bool = True) -> str
 def read_track(
     rows: Mapping[str, tuple[Path, ...]], load: Callable[[Path], tuple[np.ndarray, int]] = audio.load, cut: bool = False
 ) -> Sound:
-    """Decode a track: each row the sum of its files, zeros where it has none; with ``cut`` all are as long as the
-    shortest file."""
-    decoded = {path: load(path) for path in dict.fromkeys(p for paths in rows.values() for p in paths)}
-    rates = {rate for _, rate in decoded.values()}
-    lengths = {waveform.shape[-1] for waveform, _ in decoded.values()}
-    if cut:
-        lengths = {min(lengths)}
-        decoded = {path: (waveform[:, : min(lengths)], rate) for path, (waveform, rate) in decoded.items()}
-    if len(rates) > 1 or len(lengths) > 1:
+    """A track whose rows are decoded when they are asked for: each the sum of its files, zeros where it has none; with
+    ``cut`` all are as long as the shortest file. BadFile where files differ in rate or, without ``cut``, in length."""
+    paths = list(dict.fromkeys(path for of_row in rows.values() for path in of_row))
+    known = [audio.info(path) for path in paths]
+    rates = {rate for _, rate, _ in known}
+    lengths = {frames for frames, _, _ in known}
+    if len(rates) > 1 or (len(lengths) > 1 and not cut):
         raise BadFile(
-            f"{next(iter(decoded))}: files of one track differ in rate or length "
-            f"({sorted(rates)} Hz, {sorted(lengths)} frames)"
+            f"{paths[0]}: files of one track differ in rate or length ({sorted(rates)} Hz, {sorted(lengths)} frames)"
         )
-    silence = np.zeros((1, lengths.pop()), np.float32)
-    waveforms = {row: audio.added([silence, *(decoded[path][0] for path in paths)]) for row, paths in rows.items()}
+    frames = min(lengths)
+
+    def summed(files: Sequence[Path]) -> np.ndarray:
+        total = np.zeros((1, frames), np.float32)
+        for number, path in enumerate(files):
+            waveform = load(path)[0]
+            if waveform.shape[-1] < frames:
+                raise BadFile(f"{path}: stops after {waveform.shape[-1]} of {frames} frames (truncated)")
+            waveform = waveform[:, :frames]
+            total = audio.added([total, waveform]) if number else waveform
+        return total
+
+    readers = {row: partial(summed, files) for row, files in rows.items()}
     if "mixture" not in rows:
-        waveforms = {"mixture": audio.added([silence, *(waveform for waveform, _ in decoded.values())]), **waveforms}
-    return Sound(waveforms, rates.pop())
+        readers = {"mixture": partial(summed, paths), **readers}
+    return Sound(Rows(readers), rates.pop())
 
 
 SPLIT_OF = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"} | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -27,12 +27,29 @@ class Note:
     items: tuple[str, ...] = ()
 
 
+class Rows(Mapping[str, np.ndarray]):
+    """Rows that are read each time they are asked for, by name."""
+
+    def __init__(self, readers: Mapping[str, Callable[[], np.ndarray]]) -> None:
+        self.readers = dict(readers)
+
+    def __getitem__(self, row: str) -> np.ndarray:
+        return self.readers[row]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.readers)
+
+    def __len__(self) -> int:
+        return len(self.readers)
+
+
 @dataclass(frozen=True)
 class Sound:
-    """A decoded item: ``{row: float32 (channel, time)}``, where rows are ``"mixture"`` and, for a track, its
+    """A decoded item: ``{row: float32 (channel, time)}``, which may decode a row each time it is asked for
+    (:class:`Rows`), so that a long track need not be in memory whole. Rows are ``"mixture"`` and, for a track, its
     sources; the sample rate in Hz; and the labels of an item that only rendering it tells."""
 
-    rows: dict[str, np.ndarray]
+    rows: Mapping[str, np.ndarray]
     samplerate: int
     labels: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,11 +29,13 @@ from mss_core.artefact import note, write_notes
 from mss_core.data import pieces
 from mss_core.data.doubts import SILENCE, twins
 from mss_core.data.files import cores, progress, reason
-from mss_core.data.items import Item, Note, Sound, Survey
+from mss_core.data.items import Item, Note, Survey
 from mss_core.errors import BadFile
 from mss_core.graph import Context, digest
 
 SCALE = 32767.0
+BUDGET = 1 << 29
+"""Bytes that decoding may take at a time, beside a single item."""
 WHOLE = 0.9
 """An item with less than this share of its published duration stops before its end."""
 
@@ -201,22 +203,43 @@ def pack(
     write_notes(out, [note(told.kind, told.text, told.items) for told in notes])
 
 
-def in_order(function: Callable[[Any], Any], values: Iterable[Any], workers: int) -> Iterator[Any]:
-    """``function`` of each value, computed by ``workers`` threads a few values ahead, given in order."""
+def in_order(
+    function: Callable[[Any], Any],
+    values: Iterable[Any],
+    workers: int,
+    cost: Callable[[Any], int] = lambda value: 0,
+    budget: int = BUDGET,
+) -> Iterator[Any]:
+    """``function`` of each value, computed by ``workers`` threads a few values ahead, given in order. What is begun and
+    not yet given costs no more than the ``budget``, unless it is a single value."""
     if workers == 1:
         yield from map(function, values)
         return
-    waiting: deque[Any] = deque()
+    waiting: deque[tuple[Any, int]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for value in values:
-            waiting.append(pool.submit(function, value))
-            if len(waiting) > workers + 1:
-                yield waiting.popleft().result()
+            price = cost(value)
+            while waiting and (len(waiting) > workers or price + sum(paid for _, paid in waiting) > budget):
+                yield waiting.popleft()[0].result()
+            waiting.append((pool.submit(function, value), price))
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[0].result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def memory(item: Item) -> int:
+    """About how many bytes decoding an item takes: its longest file four times over as float32 (decoded, added up,
+    resampled); of a file whose header is not read here, 25 times its size. 0 for an item without files."""
+    sizes = [0]
+    for path in item.files:
+        try:
+            frames, _, channels = audio.info(path, exact=False)
+            sizes.append(16 * frames * channels)
+        except (BadFile, OSError):
+            sizes.append(25 * path.stat().st_size if path.exists() else 0)
+    return max(sizes)
 
 
 def _decode_all(
@@ -237,7 +260,7 @@ def _decode_all(
         log.flush()
         pieces.drop_unused(work, rows, {attempt, *(record["attempt"] for record in records)}, attempt)
         todo = found.items[len(records) :]
-        for number, (record, samples) in enumerate(in_order(decode, todo, workers), len(records) + 1):
+        for number, (record, samples) in enumerate(in_order(decode, todo, workers, memory), len(records) + 1):
             ctx.guard()
             for row, values in samples.items():
                 files[row].write(values.tobytes())
@@ -247,7 +270,7 @@ def _decode_all(
             log.write(json.dumps(records[-1]).encode() + b"\n")
             log.flush()
             show(number)
-            if number % 10 == 0 or number == total:
+            if number % (10 if total > 100 else 1) == 0 or number == total:
                 ctx.report(step=number, total=total)
     return records
 
@@ -266,23 +289,32 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
         "odd": [],
         "content": "",
     }
+    forms: dict[str, tuple[int, bool]] = {}
+    samples: dict[str, np.ndarray] = {}
+    units: dict[str, np.float32] = {}
+    silent: list[str] = []
     try:
         sound = item.read()
-        whole(item, sound.rows["mixture"].shape[-1], sound.samplerate)
-        waveforms = {row: _mono(sound.rows[row], sound.samplerate, samplerate, item) for row in rows}
+        for row in rows:  # the mixture first; a row may be decoded each time it is asked for
+            waveform = sound.rows[row]
+            if row == "mixture":
+                whole(item, waveform.shape[-1], sound.samplerate)
+            forms[row] = waveform.shape[0], peak(waveform) > 0
+            mono = _mono(waveform, sound.samplerate, samplerate, item)
+            units[row] = np.float32(peak(mono) / SCALE)
+            samples[row] = _quantise(mono, units[row])
+            if peak(mono) < SILENCE:
+                silent.append(row)
     except BadFile as error:
         return {**record, "skipped": f"{item.name} ({reason(error)})"}, {}
-    channels = sound.rows["mixture"].shape[0]
-    units = {row: np.float32(np.abs(waveform).max(initial=0.0) / SCALE) for row, waveform in waveforms.items()}
-    samples = {row: _quantise(waveform, units[row]) for row, waveform in waveforms.items()}
     return {
         **record,
-        "length": len(waveforms[rows[0]]),
+        "length": len(samples[rows[0]]),
         "units": [float(units[row]) for row in rows],
         "labels": list(sound.labels or item.labels),
-        "silent": [row for row in rows if np.abs(waveforms[row]).max(initial=0.0) < SILENCE],
-        "form": [channels, sound.samplerate],
-        "odd": odd_rows(sound),
+        "silent": silent,
+        "form": [forms["mixture"][0], sound.samplerate],
+        "odd": odd_rows(forms),
         "content": pieces.digest_of(samples.values()),
     }, samples
 
@@ -296,14 +328,20 @@ def whole(item: Item, frames: int, samplerate: int) -> None:
         raise BadFile(f"{item.name}: stops after {seconds:.1f} of {item.seconds:g} s (truncated)")
 
 
-def odd_rows(sound: Sound) -> list[str]:
-    """The rows that have other channels than the mixture; silent ones do not count, which may have no file."""
-    channels = sound.rows["mixture"].shape[0]
+def odd_rows(forms: Mapping[str, tuple[int, bool]]) -> list[str]:
+    """The rows that have other channels than the mixture, of channels by row and whether it sounds; silent ones do not
+    count, which may have no file."""
+    channels = forms["mixture"][0]
     return [
-        f"{row} has {waveform.shape[0]} channel(s), the mixture {channels}"
-        for row, waveform in sound.rows.items()
-        if waveform.shape[0] != channels and np.abs(waveform).max(initial=0.0) > 0
+        f"{row} has {own} channel(s), the mixture {channels}"
+        for row, (own, sounds) in forms.items()
+        if own != channels and sounds
     ]
+
+
+def peak(waveform: np.ndarray) -> float:
+    """The greatest magnitude, 0 of nothing; no copy is made."""
+    return float(max(waveform.max(initial=0.0), -waveform.min(initial=0.0)))
 
 
 def _mono(waveform: np.ndarray, rate: int, samplerate: int, item: Item) -> np.ndarray:

@@ -162,7 +162,7 @@ def test_check_shows_levels_and_what_is_above_full_scale(tmp_path: Path) -> None
     }
     warned = [text for text in report.warnings if text.startswith("a: ")]
     assert any(text.startswith("a: vocals is above full scale (") and "peak +6.0 dB" in text for text in warned)
-    assert any(text.startswith("a: bass sounds below -60 dB only") for text in warned)
+    assert any(text.startswith("a: bass sounds below -75 dB only") for text in warned)
     text = "\n".join(lines(report))
     assert "a: bass -83.0 dB 0 %, drums -29.0 dB 25 %, other silent, vocals 3.0 dB 100 %" in text
 
