@@ -192,8 +192,9 @@ class MSSPT:
 
     def rehearsal(self) -> MSSPT:
         """Clips of two segments that overlap by half, for the AST of one, which takes a second; tracks of four
-        segments of the separator."""
-        seconds = self.mixing.segment_seconds + 3 * self.mixing.hop_seconds
+        segments of the separator, and of five where a mixture is of all sources, which takes seven of two tracks."""
+        hops = 3 if len(self.sources) == 1 else 4
+        seconds = self.mixing.segment_seconds + hops * self.mixing.hop_seconds
         segments = 1.0 if self.tail["name"] == "ast_tail" else 1.5
         heard = segments * audio.samples_of(self.frames) / self.tagging.samplerate
         return replace(
