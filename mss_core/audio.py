@@ -67,6 +67,8 @@ def read(path: Path | str, dtype: str = "float32") -> tuple[np.ndarray, int]:
 def reaches(path: Path, level: float, frames: int = 1 << 16) -> bool:
     """Whether a sample of a file is as great as ``level``, read no further than the first; BadFile where it is not
     audio."""
+    import soundfile
+
     try:
         with _opened(path) as file:
             while len(block := file.read(frames, dtype="float32", always_2d=True)):

@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from mss_core import audio
+from mss_core.errors import BadFile
 
 
 def test_segment_lengths_of_the_paper() -> None:
@@ -123,3 +124,11 @@ def test_moments_are_those_of_all_frames_at_once() -> None:
     np.testing.assert_allclose(mean, every.mean(0), rtol=1e-12)
     np.testing.assert_allclose(deviation, every.std(0), rtol=1e-9)
     assert mean.dtype == deviation.dtype == np.float64
+
+
+def test_whether_a_file_reaches_a_level(tmp_path: Path) -> None:
+    audio.save(tmp_path / "tone.wav", np.array([[0.0, 0.2, -0.5]], np.float32), 8_000)
+    assert audio.reaches(tmp_path / "tone.wav", 0.4) and not audio.reaches(tmp_path / "tone.wav", 0.6)
+    (tmp_path / "none.wav").write_bytes(b"no sound")
+    with pytest.raises(BadFile, match="none.wav"):
+        audio.reaches(tmp_path / "none.wav", 0.4)
