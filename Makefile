@@ -5,6 +5,7 @@
 # make gpu    measure this machine's GPU; needs torch and this checkout alone, under 8 minutes; tables in gpu-results
 # make ui     open MLflow on the study
 # make lint   format, ruff and mypy
+# make lock   write the list of packages and hashes anew that setup installs
 SHELL := /bin/bash
 PYTHON ?= python3.11
 STORE ?= store
@@ -12,10 +13,10 @@ PORT ?= 5000
 STUDY ?= source_ablation
 BIN := .venv/bin
 
-.PHONY: setup run test test-unit rehearsals chaos gpu lint ui clean
+.PHONY: setup run test test-unit rehearsals chaos gpu lint lock ui clean
 setup: .venv/ready
 
-.venv/ready: pyproject.toml tools/setup.sh
+.venv/ready: pyproject.toml tools/setup.sh tools/locked.txt
 	@bash tools/setup.sh $(PYTHON)
 
 run: setup
@@ -40,6 +41,9 @@ lint: setup
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+lock: setup
+	@bash tools/lock.sh
 
 ui: setup
 	@$(BIN)/python -m mss_core.study.tracking ui --store $(STORE) --port $(PORT)

@@ -8,16 +8,31 @@ command -v "$python" >/dev/null || { say "no $python on PATH: install Python 3.1
 say "1/4 virtual environment (.venv) with $($python --version)"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 
+# What CI tests is Python 3.11 on Linux: there every file must have the hash that it had when the list was made.
+locked=
+if [ "$(uname -sm)" = "Linux x86_64" ] && [ "$(.venv/bin/python -c 'import sys; print(sys.version_info[:2])')" = "(3, 11)" ]; then
+    locked=yes
+fi
+
 say "2/4 installer"
 # uv fetches in parallel: about 20 s instead of several minutes for torch with its CUDA libraries.
-if .venv/bin/python -m pip install --quiet --disable-pip-version-check uv; then
+pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+if "${pip[@]}" $([ "$locked" ] && echo --require-hashes -r tools/uv.txt || echo uv); then
     installer=(.venv/bin/uv pip install --compile-bytecode --python .venv/bin/python)
 else
     installer=(.venv/bin/python -m pip install)
 fi
 
 say "3/4 dependencies (torch, ray, mlflow, ...: about 6 GB on disk)"
-{ "${installer[@]}" -e '.[dev]' || .venv/bin/python -m pip install -e '.[dev]'; } &
+install() {
+    if [ -n "$locked" ]; then
+        "${installer[@]}" --require-hashes -r tools/locked.txt && "${installer[@]}" --no-deps --no-build-isolation -e .
+    else
+        say "    no list of hashes for this system: the newest versions that pyproject.toml allows"
+        "${installer[@]}" -e '.[dev]'
+    fi
+}
+{ install || { installer=(.venv/bin/python -m pip install) && install; }; } &
 work=$! begun=$SECONDS
 while sleep 10 && kill -0 "$work" 2>/dev/null; do
     say "    still at it: $((SECONDS - begun)) s, $(du -sm .venv | cut -f1) MB on disk"
