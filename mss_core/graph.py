@@ -4,8 +4,8 @@ A :class:`Stage` is a function call not yet made. Arguments that are stages are 
 a stage is the sha256 of that call with every argument resolved (defaults filled in) and every upstream stage
 replaced by its key, so equal calls share one artefact across trials, studies and machines. The call names a function of
 this package by its name alone, wherever it lies, and any other by module and name: two packages' ``evaluate`` with
-equal arguments are two stages. Code is not hashed: a stage function carries ``version: int = 1`` as an argument, raised
-by hand when its meaning changes.
+equal arguments are two stages. Code is no part of a key: a stage function carries ``version: int = 1`` as an argument,
+raised by hand when its meaning changes, and a manifest tells whether that was forgotten (``source/``).
 
 A stage function is called with its arguments by keyword (upstream artefacts as ``Path``), ``out``, the directory to
 write to, and ``ctx``, a :class:`Context`: where it runs and how it reports.
