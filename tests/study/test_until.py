@@ -25,6 +25,8 @@ def drawn(*, kind: str, seed: int, effect: float, out: Path, ctx: Context) -> No
     """A score that is a function of the recipe alone; kills its process where the environment says so."""
     if os.environ.get("UNTIL_DIES") == f"{kind}/{seed}":
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("UNTIL_FAILS") == f"{kind}/{seed}":
+        raise RuntimeError("no power")
     score = effect + SD * np.random.default_rng([seed, sum(map(ord, kind))]).normal()
     (out / "scores.csv").write_text(f"track,target,metric,aggregation,score\n,macro,sdr,,{score}\n")
 
@@ -99,6 +101,24 @@ def test_a_killed_study_ends_with_the_same_report(go, tmp_path, monkeypatch) -> 
     other = again / "studies" / "draws"
     for name in ("scores.csv", "looks.json", "report.csv", "report.md"):
         assert (other / name).read_text().replace(str(again), str(tmp_path)) == (folder / name).read_text(), name
+
+
+@pytest.mark.parametrize("fails, looks", [("none/2", 0), ("none/3", 1)])
+def test_a_failed_trial_holds_its_look_up(go, monkeypatch, tmp_path, fails: str, looks: int) -> None:
+    """No decision is made of what happens to be there; the same command tries again and ends as if nothing had been."""
+    monkeypatch.setenv("UNTIL_FAILS", fails)
+    with pytest.raises(SystemExit) as stop:
+        go(STUDY)
+    assert stop.value.code == 1
+    findings = reports.read(tmp_path / "studies" / "draws")
+    assert findings.course is not None and not findings.course.over
+    assert [len(path.looks) for path in findings.course.paths] == [looks] * 3
+    text = reports.render(tmp_path / "studies" / "draws")["md"].read_text()
+    assert "The study is not over" in text and f"Trial {fails.replace('/', '/seed')} failed" in text
+    assert (findings.main.contrast("true").p_corrected < 0.05) == bool(looks)
+    monkeypatch.delenv("UNTIL_FAILS")
+    again = reports.read(go(STUDY))
+    assert again.course is not None and again.course.over and again.deviations == ()
 
 
 def test_seeds_by_hand_and_then_until_counts_the_look(go) -> None:
