@@ -1,18 +1,19 @@
-"""Family-wise error, coverage and power of the default test, in simulated studies.
+"""Family-wise error, coverage and power of the default tests, in simulated studies.
 
     python benchmarks/false_positives.py --out benchmarks/false_positives.json
 
 A study has k variants and one reference, some seeds each, some tracks. A score is track + variant x track + run +
-residual (SD 0.6, 0.25, 0.15 and 0.6 dB). "No effect" means none over runs and tracks like these. Mean squares of
-thousands of studies are taken at once and go through the functions that a report calls; the first studies of every
-regime also go through `reports.ablation.analyse` as whole score tables, and must give the same p values.
+residual (SD 0.6, 0.25, 0.15 and 0.6 dB). "No effect" means none over runs and tracks like these. Of each regime some
+studies go through `reports.ablation.analyse` as whole score tables (`--entry`, and 2,000 where `Regime.entry` says so);
+of the others the mean squares are taken thousands at once and go through the functions that a report calls.
+tests/reports/test_error_rates.py shows that both ways give the same p values and intervals.
 """
 
 import argparse
 import json
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -21,8 +22,12 @@ import pandas as pd
 from scipy import stats
 
 from reports.ablation import analyse
+from reports.findings import Contrast
+from reports.inputs.study import with_declaration
 from reports.inputs.tables import Scores, bare_study
-from reports.statistics.half_pooled import MeanSquares, errors, p_values
+from reports.level import few_runs
+from reports.statistics import seed_paired
+from reports.statistics.half_pooled import Errors, MeanSquares, errors, p_values
 
 RUN, CELL, RESIDUAL, TRACK = 0.15, 0.25, 0.6, 0.6
 ALPHA = 0.05
@@ -34,10 +39,14 @@ class Regime:
     """One kind of study.
 
     Attributes:
-        reference, first: what run and residual SDs of the reference and of the first variant are multiplied with.
+        reference, first, half: what run and residual SDs of the reference, of the first variant, and of the first half
+            of the variants are multiplied with.
         tails: of runs, interactions and residuals: `normal`, `t3` (Student, 3 degrees of freedom) or `exponential`.
         correlation: of equal seeds of different arms.
         album: tracks per album, half of whose interaction variance is the album's.
+        grouped: whether the table names the albums, in its column `group`.
+        test: what is declared; empty for the default.
+        entry: whether all studies go through the report's public entry.
         effect: true difference of every variant, for power.
     """
 
@@ -54,32 +63,55 @@ class Regime:
     correlation: float = 0.0
     album: int = 1
     effect: float = 0.0
+    half: float = 1.0
+    grouped: bool = False
+    test: str = ""
+    entry: bool = False
+
+
+UNEQUAL = {
+    "reference varies 3 x": {"reference": 3.0},
+    "reference varies 1/3": {"reference": 1 / 3},
+    "one variant varies 3 x": {"first": 3.0},
+    "half of the variants vary 3 x": {"half": 3.0},
+}
+ODD = {
+    "t3 runs, interactions, residuals": {"tails": "t3"},
+    "exponential runs and interactions": {"tails": "exponential"},
+    "no run effect": {"run": 0.0},
+    "interaction SD 0.5": {"cell": 0.5},
+}
+ALBUMS = {"cell": 0.5, "album": 5}
 
 
 def regimes() -> list[Regime]:
     """The grid with arms that are alike, and the harder cases."""
     out = [Regime("alike", *sizes) for sizes in product((2, 3, 4, 5, 8, 12), (10, 50, 200), (1, 6, 20))]
-    for seeds in (2, 3, 5, 8):
-        base = Regime("", seeds, 50, 6)
-        out += [
-            replace(base, case="reference varies 3 x", reference=3.0),
-            replace(base, case="reference varies 1/3", reference=1 / 3),
-            replace(base, case="one variant varies 3 x", first=3.0),
-            replace(base, case="t3 runs, interactions, residuals", tails="t3"),
-            replace(base, case="exponential runs and interactions", tails="exponential"),
-            replace(base, case="no run effect", run=0.0),
-            replace(base, case="interaction SD 0.5", cell=0.5),
-        ]
+    for seeds, tracks, (case, changes) in product((2, 3, 4, 5, 8), (50, 200), UNEQUAL.items()):
+        several = (1, 6, 20) if "reference" in changes else (2, 6, 20)
+        for contrasts in several if tracks == 200 else (6,):
+            out.append(Regime(case, seeds, tracks, contrasts, **changes))
+    out += [Regime(case, seeds, 50, 6, **changes) for seeds in (2, 3, 5, 8) for case, changes in ODD.items()]
     for seeds in (3, 5):
-        base = Regime("", seeds, 50, 6)
-        out += [
-            replace(base, case="equal seeds correlate .5", correlation=0.5),
-            replace(base, case="albums of 5, ICC .5, interaction SD 0.5", cell=0.5, album=5),
-        ]
-    out += [
-        Regime("power: .5 dB, run SD .2", seeds, 200, k, run=0.2, cell=0.0, residual=0.05, effect=0.5)
-        for seeds, k in ((3, 6), (5, 6), (5, 20))
-    ]
+        out.append(Regime("albums of 5, ICC .5, nobody says so", seeds, 50, 6, **ALBUMS))
+    for seeds, tracks, contrasts in product((2, 3, 5), (50, 200), (1, 6)):
+        out.append(Regime("albums of 5, ICC .5, named as groups", seeds, tracks, contrasts, grouped=True, **ALBUMS))
+    for seeds, contrasts, share in product((2, 3, 5), (1, 6), (0.0, 0.5, 0.9)):
+        if share:
+            out.append(Regime(f"equal seeds correlate {share:g}", seeds, 50, contrasts, correlation=share))
+        name = f"seed-paired, equal seeds correlate {share:g}"
+        out.append(Regime(name, seeds, 50, contrasts, correlation=share, test="paired_crossed"))
+    power = {"run": 0.2, "cell": 0.0, "residual": 0.05, "effect": 0.5}
+    out += [Regime("power: .5 dB, run SD .2", n, 200, k, **power) for n, k in ((3, 6), (5, 6), (5, 20))]
+    shared = {"run": 0.2, "cell": 0.1, "residual": 0.2, "effect": 0.3}
+    for share, test in product((0.5, 0.9), ("", "paired_crossed")):
+        name = f"power: .3 dB, run SD .2, equal seeds correlate {share:g}{', seed-paired' if test else ''}"
+        out += [Regime(name, n, 50, 6, correlation=share, test=test, **shared) for n in (3, 5)]
+    out.append(Regime("public entry: alike", 3, 10, 1, entry=True))
+    out.append(Regime("public entry: albums named", 3, 20, 1, grouped=True, entry=True, **ALBUMS))
+    out.append(Regime("public entry: seed-paired", 5, 10, 1, correlation=0.5, test="paired_crossed", entry=True))
+    out += [Regime("public entry: alike", seeds, 10, 1, entry=True) for seeds in (5, 2, 8)]
+    out.append(Regime("public entry: albums named", 5, 20, 1, grouped=True, entry=True, **ALBUMS))
     return out
 
 
@@ -94,7 +126,8 @@ def tables(regime: Regime, studies: int, rng: np.random.Generator) -> np.ndarray
     """Scores without effect. Shape: (study, arm, seed, track), the reference last."""
     arms, shape = regime.contrasts + 1, (regime.seeds, regime.tracks)
     times = np.ones(arms)
-    times[0], times[-1] = regime.first, regime.reference
+    times[: max(1, regime.contrasts // 2)] = regime.half
+    times[0], times[-1] = max(regime.first, times[0]), regime.reference
     own, common = (noise(rng, regime.tails, (studies, many, regime.seeds, 1)) for many in (arms, 1))
     run = math.sqrt(1 - regime.correlation) * own + math.sqrt(regime.correlation) * common
     cell = noise(rng, regime.tails, (studies, arms, 1, regime.tracks))
@@ -117,52 +150,70 @@ def mean_squares(scores: np.ndarray) -> tuple[np.ndarray, MeanSquares]:
     run, grand = runs.var(axis=2, ddof=1), runs.mean(axis=2)
     item = (items[:, :-1] - items[:, -1:]).var(axis=2, ddof=1)
     counts, many = np.full(arms - 1, float(seeds)), np.full(arms - 1, tracks)
-    squares = MeanSquares(counts, run[:, :-1], residual[:, :-1], counts[:1], run[:, -1:], residual[:, -1:], many, item)
+    squares = MeanSquares(
+        counts, run[:, :-1], residual[:, :-1], counts[:1], run[:, -1:], residual[:, -1:], many, item, many - 1
+    )
     return grand[:, :-1] - grand[:, -1:], squares
 
 
-def through_the_report(scores: np.ndarray) -> list[float]:
-    """p values that `analyse` gives for one study's table."""
+def contrasts(regime: Regime, scores: np.ndarray) -> tuple[np.ndarray, Errors]:
+    """Differences, standard errors and degrees of freedom, as a report takes them. Shape: (study, variant)."""
+    if regime.grouped:
+        scores = scores.reshape(*scores.shape[:3], -1, regime.album).mean(axis=4)
+    differences, squares = mean_squares(scores)
+    if regime.test == "paired_crossed":
+        items = scores.shape[3]
+        return differences, seed_paired.errors_of(seed_paired.mean_squares(scores, np.full(items, 1 / items)))
+    return differences, errors(squares)
+
+
+def through_the_report(regime: Regime, scores: np.ndarray) -> list[Contrast]:
+    """What `analyse` says of one study's table."""
     arms, seeds, tracks = scores.shape
     names = [f"v{k}" for k in range(arms - 1)] + ["reference"]
     index = pd.MultiIndex.from_product([names, range(seeds), [f"t{k:03d}" for k in range(tracks)]])
     frame = pd.DataFrame(index.to_list(), columns=COLUMNS[:3])
+    if regime.grouped:
+        frame["group"] = [f"album {int(track[1:]) // regime.album}" for track in frame["track"]]
     frame = frame.assign(target="", metric="sdr", aggregation="", score=scores.ravel())
     whole = Scores(frame, frame.iloc[:0])
-    main = analyse(whole, bare_study(whole, "simulated", "model", "reference", "sdr", ""), brief=True).main
-    assert main.test == "crossed"
-    return [contrast.primary.p for contrast in main.contrasts]
+    study = with_declaration(bare_study(whole, "simulated", "model", "reference", "sdr", ""), test=regime.test)
+    main = analyse(whole, study, brief=True).main
+    assert main.test == (regime.test or "crossed") and bool(main.groups) == regime.grouped
+    return list(main.contrasts)
 
 
 def rates(regime: Regime, studies: int, entry: int, seed: int) -> dict[str, object]:
-    """Error, coverage and power of one regime, and whether a report of it warns."""
+    """Error, coverage and power of one regime, and whether the headline of its reports warns."""
     rng = np.random.default_rng([seed, regimes().index(regime)])
-    some, covered, powered, warned = [], [], [], []
+    some, covered, powered = [], [], []
+    if regime.entry:
+        studies = entry = min(studies, 2_000)
     size = max(1, min(studies, int(4e6 / (regime.contrasts + 1) / regime.seeds / regime.tracks)))
     for first in range(0, studies, size):
         scores = tables(regime, min(size, studies - first), rng)
-        differences, squares = mean_squares(scores)
-        found = errors(squares)
-        p = p_values(differences, found)
+        differences, found = contrasts(regime, scores)
+        p, half = p_values(differences, found), stats.t.ppf(1 - ALPHA / 2, found.df) * found.se
+        reject, hold = p < ALPHA / regime.contrasts, np.abs(differences) <= half
         for k in range(min(entry - first, len(scores)) if first < entry else 0):
-            np.testing.assert_allclose(through_the_report(scores[k]), p[k], rtol=1e-6, atol=1e-12)
-        some.append((p < ALPHA / regime.contrasts).any(axis=1))
-        covered.append(np.abs(differences) <= stats.t.ppf(1 - ALPHA / 2, found.df) * found.se)
+            said = through_the_report(regime, scores[k])
+            np.testing.assert_allclose([c.primary.p for c in said], p[k], rtol=1e-6, atol=1e-12)
+            reject[k] = [contrast.p_corrected < ALPHA for contrast in said]
+            hold[k] = [contrast.primary.low <= 0 <= contrast.primary.high for contrast in said]
+        some.append(reject.any(axis=1))
+        covered.append(hold)
         powered.append(p_values(differences + regime.effect, found) < ALPHA / regime.contrasts)
-        ratio = squares.reference_run[:, 0] / squares.run.mean(axis=1)
-        df = regime.seeds - 1, (regime.seeds - 1) * regime.contrasts
-        unequal = 2 * np.minimum(stats.f.sf(ratio, *df), stats.f.cdf(ratio, *df)) < 0.05
-        warned.append(unequal | (regime.seeds < 5))
     return {
         "case": regime.case,
         "seeds": regime.seeds,
         "tracks": regime.tracks,
         "contrasts": regime.contrasts,
         "studies": studies,
-        "family_wise_error": float(np.mean(np.concatenate(some))),
-        "coverage": float(np.mean(np.concatenate(covered))),
-        "power": float(np.mean(np.concatenate(powered))) if regime.effect else None,
-        "warned": float(np.mean(np.concatenate(warned))),
+        "through_analyse": min(entry, studies),
+        "family_wise_error": round(float(np.mean(np.concatenate(some))), 3),
+        "coverage": round(float(np.mean(np.concatenate(covered))), 3),
+        "power": round(float(np.mean(np.concatenate(powered))), 3) if regime.effect else None,
+        "headline_warns": few_runs(regime.seeds, regime.contrasts),
     }
 
 

@@ -65,6 +65,18 @@ def read_notes(directory: Path) -> list[dict[str, Any]]:
     return _listed(directory, "notes.json")
 
 
+def write_groups(out: Path, groups: Mapping[str, str]) -> None:
+    """Write groups.json: of each item the song, recording or artist that it shares with others; no file without any."""
+    told = {item: group for item, group in groups.items() if group}
+    if told:
+        write_json(out, "groups.json", told)
+
+
+def read_groups(directory: Path) -> dict[str, str]:
+    """The groups of an artefact's items; empty where its stage left no file."""
+    return dict(read_json(directory, "groups.json")) if (directory / "groups.json").exists() else {}
+
+
 def example(
     out: Path, folder: str, track: str, target: str, sounds: Mapping[str, np.ndarray], rate: int, picture: bool = True
 ) -> dict[str, str]:

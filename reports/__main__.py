@@ -2,8 +2,10 @@
    python -m reports table.csv --factor F --reference LEVEL [--metric M] [--target T]
 
 STUDY is a title below <store>/studies/, or a directory. A table of your own needs columns for the
-factor, `seed` and `score`, and optionally `track`, `target`, `metric`; its report is written
-beside it only with --out.
+factor, `seed` and `score`, and optionally `track`, `group` (the song, album or artist that tracks
+share), `target`, `metric`. A table of predictions (CSV or parquet) has `item`, `truth` (0 or 1) and
+`score`, and optionally `target` and `group`; what is compared is their ROC-AUC. A report is written
+beside a table only with --out.
 """
 
 import argparse
@@ -14,10 +16,11 @@ from pathlib import Path
 
 from reports import FORMATS, read, study_tables, summary, write
 from reports.ablation import analyse
-from reports.contract import CORRECTIONS, SPELLINGS, TESTS, nearest
+from reports.contract import CORRECTIONS, SPELLINGS, TESTS, check_metric, nearest
 from reports.contract.flags import Flags
 from reports.export import contrast_objects
 from reports.findings import Findings
+from reports.inputs import predictions as predicted
 from reports.inputs.directory import Tables
 from reports.inputs.study import with_declaration
 from reports.inputs.tables import EMPTY, bare_study, read_scores
@@ -56,14 +59,18 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
     for name in ("factor", "reference"):
         if getattr(args, name) is None:
             raise ValueError(f"{path} is a table: --{name} is needed to know what to compare")
-    scores = read_scores(path, args.factor)
+    predictions = predicted.read_table(path, args.factor) if predicted.holds_predictions(path) else None
+    scores = read_scores(path, args.factor) if predictions is None else predicted.scores_of(predictions)
     args.reference = args.reference.strip() or EMPTY
     metrics = scores.metrics()
+    if not metrics and not scores.undefined.empty:
+        raise ValueError(f"{path} holds no defined score: every one is empty or not finite")
     metric = args.metric or (metrics[0] if len(metrics) == 1 else "")
     if not metrics:
         raise ValueError(f"{path} holds no scores: there is no row below its head")
     if not metric:
         raise ValueError(f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}")
+    check_metric(metric, metrics)
     study = bare_study(scores, path.stem, args.factor, args.reference, metric, args.target)
     if not directed(metric, args.higher_is_better):
         raise ValueError(
@@ -80,6 +87,7 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
             margin=args.margin,
             higher_is_better=args.higher_is_better,
         ),
+        predictions,
     )
 
 
@@ -101,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         table = Path(args.study)
-        if table.suffix.lower() in (".csv", ".tsv", ".tab", ".txt"):
+        if table.suffix.lower() in (".csv", ".tsv", ".tab", ".txt", ".parquet"):
             if not table.is_file():
                 raise ValueError(f"there is no table {table}")
             home, found = table.parent, of_table(table, args)

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import declared, design, sequential
+from reports import declared, design, sequential, together
 from reports.comparison import comparison
 from reports.contract import MACRO, Study
 from reports.findings import Comparison, Findings, Separation
 from reports.inputs.tables import Scores, select, tag_scores, without
 from reports.overlap import arms, overlap
-from reports.statistics import tagging
+from reports.statistics import groups, tagging
 from reports.statistics.calibration import simulate
 from reports.statistics.effects import BASELINES, by_item, separation, variance_by_factor
 from reports.text import count, listing
@@ -117,10 +117,14 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
     secondary = secondary_metrics(scores, study, metric)
     others = tuple(comparison(scores, study, other, target, False) for other, target in secondary)
     made = [c for c in main.contrasts if not c.refused]
-    scored, tags = arms(select(scores, metric, study.declaration.target)), tag_scores(scores, metric)
+    rows, tags = select(scores, metric, study.declaration.target), tag_scores(scores, metric)
+    scored = arms(rows)
     tracks = {c.variant: items for c in made if (items := overlap(c.variant, c.reference, scored, 0).items)}
     by_tag = {c.variant: (tags[c.variant], tags[c.reference]) for c in made if {c.variant, c.reference} <= tags.keys()}
-    power, spread, blocks = design.of_study(main, tracks)
+    clusters = groups.of_items(rows) if main.groups else {}
+    units = {n: tuple(groups.collapse(arm, clusters) for arm in pair) for n, pair in tracks.items()}
+    power, spread, blocks = design.of_study(main, units if clusters else tracks)
+    whole = together.tables(main, scored)
     return Findings(
         study=study,
         comparisons=(main, *others),
@@ -138,6 +142,8 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         variance=variance_by_factor(main, study),
         calibration=simulate(blocks, spread, main.alpha, power.detectable) if power and not course else None,
         course=course,
+        systems=together.all_systems(main, whole, clusters),
+        effects=together.factor_effects(study, main, whole, clusters),
     )
 
 

@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from reports import declared
 from reports.contract import CORRECTIONS, Study, nearest
-from reports.contrasts import Comparability, compare
+from reports.contrasts import Comparability, compare, share_trainings
 from reports.findings import Comparison, Contrast, Row
 from reports.inputs.tables import Scores, select, tag_scores
 from reports.overlap import NOTHING, Arm, Overlap, arms, overlap
-from reports.statistics import crossed, half_pooled, hypothesis_tests, mixed, tagging
+from reports.statistics import crossed, groups, half_pooled, hypothesis_tests, mixed, seed_paired, tagging
 from reports.statistics.corrections import correct, stars
 from reports.statistics.hypothesis_tests import NAN, Result
+from reports.statistics.improvement import Improvement, improvement
 from reports.text import count, listing, style
 
 MIXED_LIMIT = 40
@@ -40,7 +41,7 @@ def comparison(
     reference = declaration.reference or names[0]
     against = _against(study, names, reference)
     several = rows["track"][rows["track"] != ""].nunique() > 1
-    test = _test(declaration.test, rows, several, bool(areas))
+    test = _test(study, rows, several, areas or {})
     scored = arms(rows)
     pairs = {
         name: overlap(name, base, scored, 2 if test in OVER_ITEMS else 0, _own_tracks(study, name, base))
@@ -57,15 +58,18 @@ def comparison(
     declared_pairs = declaration.references or against
     family = max(1, len([name for name, other in declared_pairs.items() if other != name]))
     rng = np.random.default_rng(SEED)
-    item, tags = ("track", {}) if several else ("tag", tag_scores(scores, metric))
+    clusters = groups.of_items(rows) if several else {}
+    item, tags = ("group" if clusters else "track", {}) if several else ("tag", tag_scores(scores, metric))
     comparabilities = {name: compare(study, study.variant(name), study.variant(against[name])) for name in pairs}
     absent = {name: _absent(scores, metric, pair, name, against[name]) for name, pair in pairs.items()}
     items = {
-        name: (pair.items or (None, None)) if several else (tags.get(name), tags.get(against[name]))
+        name: _items(pair.items if several else (tags.get(name), tags.get(against[name])), clusters)
         for name, pair in pairs.items()
         if not (absent[name] or pair.reason)
     }
-    pooled = _pooled(pairs, items, against, comparabilities, declaration.alpha, item)
+    pooled = _pooled(
+        pairs, items, against, comparabilities, declaration.alpha, item, paired=not brief or test == "paired_crossed"
+    )
     contrasts = []
     for name, pair in pairs.items():
         base = against[name]
@@ -73,7 +77,7 @@ def comparison(
         if name in items:
             results = _tests(
                 *pair.runs,
-                *items[name],
+                items[name],
                 item,
                 declaration.alpha,
                 rng,
@@ -87,7 +91,12 @@ def comparison(
                 results += tagging.tests(areas[name], areas[base], declaration.alpha)
         refusal = comparabilities[name].refusal or pair.reason
         comparability = replace(comparabilities[name], refusal=refusal)
-        contrasts.append(_contrast(name, base, comparability, results, test, study, pair, absent[name]))
+        one = _contrast(name, base, comparability, results, test, study, pair, absent[name], brief)
+        if primary and not (brief or refusal or name not in items):
+            over = items[name]
+            both = over.tracks if over is not None and not pair.own else None
+            one = replace(one, improvement=_improvement(pair, both, printed.higher_is_better, declaration.alpha))
+        contrasts.append(one)
     corrected = correct([c.primary.p for c in contrasts], declaration.correction, family)
     contrasts = [
         _with_corrected(c, p, declaration.alpha, declaration.correction, family)
@@ -109,47 +118,74 @@ def comparison(
         items=max((_tracks(pair.variant.rows) for pair in pairs.values() if not pair.reason), default=_tracks(rows))
         if several
         else 0,
+        groups=len({clusters.get(track, track) for track in rows["track"]}) if clusters else 0,
         balanced=_balanced(scored, pairs, against),
         rows=table,
         contrasts=tuple(contrasts),
     )
 
 
-def _test(declared: str, rows: pd.DataFrame, several: bool, predictions: bool) -> str:
+def _test(study: Study, rows: pd.DataFrame, several: bool, areas: Mapping[str, tagging.Influence]) -> str:
     """The primary test: the declared one where the scores allow it, else the one that reaches furthest."""
-    if declared and (several or declared not in OVER_ITEMS):
-        return declared
+    test = study.declaration.test
+    if test and (several or test not in OVER_ITEMS):
+        return test
+    if several and rows.groupby("variant")["seed"].nunique().max() == 1:
+        return "item_means"
     if several:
-        runs = rows.groupby("variant")["seed"].nunique()
-        return "crossed" if runs.max() > 1 else "item_means"
-    return "seeds_clips" if predictions else "half_pooled"
+        return "paired_crossed" if share_trainings(study) else "crossed"
+    if areas:
+        return "seeds_clips" if max(len(area.runs) for area in areas.values()) > 1 else "delong"
+    return "half_pooled"
 
 
-Items = tuple[pd.DataFrame | None, pd.DataFrame | None]
+@dataclass(frozen=True)
+class Items:
+    """Both arms of a contrast, where runs are crossed with items.
+
+    Attributes:
+        tracks: tables (seed x track, or tag) of the variant and of the reference.
+        units: the same over what is sampled: the tracks, or groups of them.
+        sizes: where these are groups, how many tracks each has.
+    """
+
+    tracks: tuple[pd.DataFrame, pd.DataFrame]
+    units: tuple[pd.DataFrame, pd.DataFrame]
+    sizes: Mapping[str, int] | None
+
+
+def _items(tracks: tuple[pd.DataFrame | None, pd.DataFrame | None] | None, clusters: Mapping[str, str]) -> Items | None:
+    if tracks is None or tracks[0] is None or tracks[1] is None:
+        return None
+    both = tracks[0], tracks[1]
+    if not clusters:
+        return Items(both, both, None)
+    a, b = (groups.collapse(table, clusters) for table in both)
+    return Items(both, (a, b), groups.sizes(list(both[0].columns.union(both[1].columns)), clusters))
 
 
 def _pooled(
     pairs: Mapping[str, Overlap],
-    items: Mapping[str, Items],
+    items: Mapping[str, Items | None],
     against: Mapping[str, str],
     comparabilities: Mapping[str, Comparability],
     alpha: float,
     item: str,
+    paired: bool,
 ) -> dict[str, dict[str, Result]]:
     """By variant, the tests that pool the variance over the variants of one reference."""
     out: dict[str, dict[str, Result]] = {}
     for base in dict.fromkeys(against.values()):
         names = [name for name in items if against[name] == base and not comparabilities[name].refusal]
         runs = {name: (list(pairs[name].runs[0].values()), list(pairs[name].runs[1].values())) for name in names}
-        tables = {
-            name: (a, b)
-            for name in names
-            if not pairs[name].own and (a := items[name][0]) is not None and (b := items[name][1]) is not None
-        }
+        over = {name: each for name in names if not pairs[name].own and (each := items[name])}
         for name, result in half_pooled.of_runs(runs, alpha).items():
             out[name] = {"half_pooled": result}
-        for name, result in crossed.family(tables, alpha, item).items():
+        tables, sizes = {n: each.units for n, each in over.items()}, {n: each.sizes for n, each in over.items()}
+        for name, result in crossed.family(tables, alpha, item, sizes).items():
             out[name]["crossed"] = result
+        for name, result in (seed_paired.family(tables, alpha, item, sizes) if paired else {}).items():
+            out[name]["paired_crossed"] = result
     return out
 
 
@@ -217,8 +253,7 @@ def _row(name: str, reference: str, own: Arm, pair: Overlap | None, study: Study
 def _tests(
     a: Mapping[int, float],
     b: Mapping[int, float],
-    items_a: pd.DataFrame | None,
-    items_b: pd.DataFrame | None,
+    items: Items | None,
     item: str,
     alpha: float,
     rng: np.random.Generator,
@@ -239,16 +274,18 @@ def _tests(
         found["paired"] = hypothesis_tests.paired(a, b, alpha)
         found["wilcoxon"] = hypothesis_tests.wilcoxon(a, b, alpha)
         found["permutation"] = hypothesis_tests.permutation(x, y, alpha, rng)
-    if items_a is not None and items_b is not None and own:
-        found[primary] = crossed.own_items(items_a, items_b, alpha, item, primary)
-    elif items_a is not None and items_b is not None:
-        if not brief or primary in ("paired_crossed", "mixed", "bootstrap", "item_means"):
-            found["paired_crossed"] = crossed.paired_crossed(items_a, items_b, alpha, item)
-            found["bootstrap"] = crossed.bootstrap(items_a, items_b, rng, alpha, item)
+    if items is not None and own:
+        found[primary] = crossed.own_items(*items.units, alpha, item, primary, items.sizes)
+    elif items is not None:
+        units, sizes = items.units, items.sizes
+        if not brief or primary in ("mixed", "bootstrap", "item_means"):
+            found["bootstrap"] = crossed.bootstrap(*units, rng, alpha, item, sizes=sizes)
             if fit_mixed or primary == "mixed":
-                found["mixed"] = mixed.mixed(items_a, items_b, alpha, item)
-            found["item_means"] = crossed.item_means(items_a, items_b, alpha, item, declared=primary == "item_means")
-        found["naive"] = crossed.naive(items_a, items_b, alpha, item)
+                equal = "every group counts the same, however many tracks it has" if sizes else ""
+                found["mixed"] = replace(fit := mixed.mixed(*units, alpha, item), note=fit.note or equal)
+            given = primary == "item_means"
+            found["item_means"] = crossed.item_means(*units, alpha, item, declared=given, sizes=sizes)
+        found["naive"] = crossed.naive(*items.tracks, alpha, "track" if item == "group" else item)
     return tuple(found.values())
 
 
@@ -261,6 +298,7 @@ def _contrast(
     study: Study,
     pair: Overlap,
     absent: str,
+    brief: bool,
 ) -> Contrast:
     alpha = study.declaration.alpha
     if comparability.refusal:
@@ -280,7 +318,7 @@ def _contrast(
         p_corrected=NAN,
         stars="",
         simultaneous=(NAN, NAN),
-        effect=no_effect if comparability.refusal else hypothesis_tests.hedges(a, b, alpha),
+        effect=no_effect if comparability.refusal or brief else hypothesis_tests.hedges(a, b, alpha),
         equivalence=hypothesis_tests.tost(primary, alpha, study.declaration.margin),
         naive=next((r for r in results if r.test == "naive"), None),
         tests=(primary, *(r for r in results if r is not primary)),
@@ -289,6 +327,18 @@ def _contrast(
         reference_mean=float(np.mean(b)) if b else NAN,
         own_tracks=pair.own,
     )
+
+
+def _improvement(
+    pair: Overlap, tracks: tuple[pd.DataFrame, pd.DataFrame] | None, higher_is_better: bool, alpha: float
+) -> Improvement:
+    """Over runs and tracks where there are any, else over runs."""
+    if tracks is not None:
+        a, b, *_ = crossed.align(*tracks)
+        if a.size and b.size:
+            return improvement(a, b, higher_is_better, alpha)
+    x, y = (np.array(list(runs.values())) for runs in pair.runs)
+    return improvement(x, y, higher_is_better, alpha)
 
 
 def _with_corrected(contrast: Contrast, p: float, alpha: float, correction: str, family: int) -> Contrast:

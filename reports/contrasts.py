@@ -129,6 +129,22 @@ def compare(study: Study, variant: Variant, reference: Variant) -> Comparability
     )
 
 
+def share_trainings(study: Study) -> bool:
+    """Whether in every contrast equal seeds of the two arms share a stage that other seeds do not: their luck, too."""
+    stages: dict[str, dict[int, set[str]]] = {}
+    for trial in study.trials:
+        stages.setdefault(trial.variant, {})[trial.seed] = set(trial.stages.values())
+    known = [name for name in stages if study.reference_of(name) != name]
+    return bool(known) and all(_shared(stages[name], stages.get(study.reference_of(name), {})) for name in known)
+
+
+def _shared(a: Mapping[int, set[str]], b: Mapping[int, set[str]]) -> bool:
+    """Whether each seed that both arms have shares a stage of its own."""
+    seeds = a.keys() & b.keys()
+    others = {seed: set().union(*(keys for other, keys in b.items() if other != seed)) for seed in seeds}
+    return len(seeds) > 1 and all((a[seed] & b[seed]) - others[seed] for seed in seeds)
+
+
 def _bundle(changes: list[Change], declared: list[str], gained: list[str], lost: list[str]) -> str:
     """What a contrast that changes more than one thing changes, as a predicate; empty for one."""
     roots = sorted(declared, key=len)

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from scipy import stats
 
-from reports import ledger, prose
+from reports import ledger, level, prose
 from reports.contract import Stage, Study, least_p, significant_p
 from reports.findings import Comparison
 from reports.inputs.tables import Scores
 from reports.text import count, directed, listing, p_phrase
 
-FEW = ("crossed", "half_pooled", "seeds_clips", "welch", "student")
-"""Tests whose error rate depends on how well few runs show an arm's spread."""
 WORDS = {"target": ("target",), "track": ("track",), "score": ("track of one target", "tracks of one target")}
 """What a contrast leaves out, as `count` takes it."""
 
@@ -102,17 +100,13 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         if study.declaration.cut:
             yield study.declaration.cut
     counts = sorted({len(row.runs) for row in main.rows if row.runs})
-    if main.test in FEW and counts and 1 < counts[0] < 5:
-        yield (
-            f"With {count(counts[0], 'run')} in an arm its spread is hardly known: the test keeps its level where the "
-            "arms' runs differ about equally much, and not for certain where one arm varies far more or less."
-        )
     yield from _unequal(main)
-    if main.test == "item_means":
+    if main.test in prose.AS_GIVEN:
         one = "Every variant has one seed: how much runs differ is unknown. " if counts == [1] else ""
+        items = prose.ITEM_PLURAL.get(main.item, "clips")
         yield (
-            f"{one}The {main.item}s are the sample: what is said holds for other {main.item}s and these "
-            "models, not for other trainings of them."
+            f"{one}The {items} are the sample: what is said holds for other {items} and these models, not for other "
+            "trainings of them."
         )
     elif counts == [1]:
         yield ("Every variant has one seed: how much runs differ is unknown, and no difference can be tested.")
@@ -170,14 +164,14 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         names = listing(list(study.declaration.exclude), 8)
         when = " before the run" if ledger.before_the_run(study) else ""
         yield f"{count(many, 'score')} left out as declared{when}: {names}."
-    yield from _undefined(scores)
+    yield from _undefined(scores, bool(study.trials))
     if study.declared and not study.ledger:
         yield "No ledger of declarations lies beside study.json: nothing shows that it was declared before the run."
 
 
 def _unequal(main: Comparison) -> Iterator[str]:
     """Said where the reference's runs differ far more or less than the variants', which few runs cannot show safely."""
-    for name in main.references if main.test in FEW else ():
+    for name in main.references if main.test in level.BY_SPREAD else ():
         arms = [main.row(c.variant) for c in main.contrasts if c.reference == name and not c.refused]
         known = [(row.sd**2, len(row.runs) - 1) for row in arms if row.sd > 0]
         own, df = main.row(name).sd, sum(dof for _, dof in known)
@@ -230,8 +224,11 @@ def _left_out(comparisons: Sequence[Comparison]) -> Iterator[str]:
             )
 
 
-def _undefined(scores: Scores) -> Iterator[str]:
-    """Scores that are empty or not finite: those that no run has, whose cause are the data, apart from the others."""
+def _undefined(scores: Scores, ours: bool) -> Iterator[str]:
+    """Scores that are empty or not finite: those that no run has, whose cause are the data, apart from the others.
+
+    Why they are is known of our own studies alone.
+    """
     cell = ["track", "target", "metric"]
     here, there = (pd.MultiIndex.from_frame(frame[cell]) for frame in (scores.undefined, scores.frame))
     of_run = here.isin(there)
@@ -241,7 +238,9 @@ def _undefined(scores: Scores) -> Iterator[str]:
         tracks = [track for track in dict.fromkeys(rows["track"]) if track]
         of = f" of {target}" if target else ""
         where = f" on {listing(tracks, 6)}" if tracks else ""
-        if tracks:
+        if not ours:
+            why = "no run has one"
+        elif tracks:
             why = "a source that is silent in the reference, or an estimate that is silent throughout, has no score"
         elif any("auc" in metric for metric in rows["metric"]):
             why = "a tag without a positive (or without a negative) example has none"

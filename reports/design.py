@@ -66,7 +66,7 @@ def _of_items(main: Comparison, made: list[Contrast], tables: Tables) -> Power |
         (difference, fewest(difference, lambda n: (sd / math.sqrt(n), n - 1.0), alpha, limit=100_000))
         for difference in nice_differences(least)
     ]
-    return Power(main.item, items, sd, alpha, least, tuple(needed))
+    return Power("group" if main.groups else main.item, items, sd, alpha, least, tuple(needed))
 
 
 def _level(main: Comparison) -> float:
@@ -78,7 +78,7 @@ def _blocks(main: Comparison, made: list[Contrast]) -> list[Design]:
     blocks: dict[str, list[Contrast]] = {}
     for contrast in made:
         blocks.setdefault(contrast.reference, []).append(contrast)
-    items = main.items if main.test in OVER_ITEMS else 0
+    items = (main.groups or main.items) if main.test in OVER_ITEMS else 0
     return [
         Design(main.test, tuple(c.primary.n[0] for c in block), block[0].primary.n[1], items, _level(main))
         for block in blocks.values()
@@ -91,6 +91,8 @@ def _spread(main: Comparison, made: list[Contrast], tables: Tables) -> Spread:
     if main.test in OVER_ITEMS:
         pairs = [crossed.align(*tables[c.variant])[:2] for c in made if c.variant in tables]
         pairs = [(x, y) for x, y in pairs if min(len(x), len(y)) > 1 and x.shape[1] > 1]
+        if pairs and main.test == "paired_crossed":
+            return _of_differences([(x, y) for x, y in pairs if len(x) == len(y)])
         if pairs:
             return _components(pairs)
     spread = [(row.sd**2, len(row.runs) - 1) for row in main.rows if not math.isnan(row.sd)]
@@ -105,6 +107,17 @@ def _components(pairs: list[tuple[np.ndarray, np.ndarray]]) -> Spread:
     both = 1 / found.runs + 1 / found.reference_runs
     cell = float(np.mean(found.item - residual * both)) / 2
     return Spread(*(math.sqrt(max(0.0, part)) for part in (run, cell, residual)))
+
+
+def _of_differences(pairs: list[tuple[np.ndarray, np.ndarray]]) -> Spread:
+    """The spread of arms whose seeds were independent and whose differences vary as these do from seed to seed."""
+    if not pairs:
+        return Spread(0.0)
+    found = of_arms([(x - y, np.zeros_like(x)) for x, y in pairs])
+    residual = float(np.mean(found.residual))
+    run = float(np.mean(found.run) - np.mean(residual / found.items))
+    cell = float(np.mean(found.item - residual / found.runs))
+    return Spread(*(math.sqrt(max(0.0, part) / 2) for part in (run, cell, residual)))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 from reports.contract import Study
 from reports.contrasts import Comparability
+from reports.statistics import factorial
 from reports.statistics.calibration import Calibration
 from reports.statistics.hypothesis_tests import Effect, Equivalence, Result
+from reports.statistics.improvement import Improvement
+from reports.statistics.systems import Systems
 from reports.text import Style
 
 
@@ -54,6 +57,7 @@ class Contrast:
             and that the contrast is therefore not taken over.
         reference_mean: of the reference over what the contrast is taken over.
         own_tracks: whether each arm is taken over tracks of its own.
+        improvement: how often a run of the variant is better on an item; None where it was not computed.
     """
 
     variant: str
@@ -71,6 +75,7 @@ class Contrast:
     left_out: Mapping[str, Mapping[str, tuple[str, ...]]]
     reference_mean: float
     own_tracks: bool
+    improvement: Improvement | None = None
 
     @property
     def refused(self) -> str:
@@ -87,6 +92,8 @@ class Comparison:
         family: how many contrasts the correction counts.
         item: what is crossed with seeds (`track`, `tag`), or empty.
         items: how many of them, at most, a contrast is taken over.
+        groups: of how many groups (songs, albums, artists) the tracks are, where these are the sample; 0 where each
+            track counts as independent.
         balanced: variant -> seed -> score over what all compared variants of a block have in every
             run, for what compares them all at once.
         computed: contrasts with a p value.
@@ -106,6 +113,7 @@ class Comparison:
     family: int
     item: str
     items: int
+    groups: int
     balanced: Mapping[str, Mapping[int, float]]
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
@@ -314,6 +322,8 @@ class Findings:
         deviations: how the run differs from the declaration, one sentence each.
         cautions: what limits the conclusions, one sentence each.
         by_tag, by_track: variant -> its effects, largest gain first.
+        systems: all pairs, where many models are compared as given; None elsewhere.
+        effects: main effects and interactions of a full factorial; empty for other designs.
         calibration: what the primary test does in simulated studies of this design; None where it
             is not simulated.
         course: what was decided at each look; None where the number of seeds was fixed.
@@ -332,6 +342,8 @@ class Findings:
     variance: tuple[FactorVariance, ...]
     calibration: Calibration | None = None
     course: Course | None = None
+    systems: Systems | None = None
+    effects: tuple[factorial.Effect, ...] = ()
 
     @property
     def main(self) -> Comparison:

@@ -5,9 +5,12 @@ not.
 import math
 
 from reports.findings import Comparison, Contrast, Course, Findings, Path
+from reports.level import level_sentence
 from reports.statistics.hypothesis_tests import Result
 from reports.text import MISSING, count, listing, number, p_phrase
 
+AS_GIVEN = ("item_means", "delong")
+"""Tests that take tracks or clips as the sample, and the models as the only ones."""
 ITEM_PLURAL = {"track": "tracks", "tag": "tags", "clip": "clips"}
 
 
@@ -95,43 +98,6 @@ def headline(findings: Findings) -> str:
     return " ".join([*texts, *filter(None, [level_sentence(findings)])])
 
 
-def level_sentence(findings: Findings) -> str:
-    """Said where a design like this one cannot keep its level; empty where it can."""
-    found = findings.calibration
-    if found is None:
-        return ""
-    error = 2 * math.sqrt(found.level * (1 - found.level) / found.studies)
-    if found.false_positives > 1.1 * found.level + error:
-        case, rate = "", found.false_positives
-    elif found.worst > 1.3 * found.level + error:
-        case, rate = f" if {found.worst_case}", found.worst
-    else:
-        return ""
-    return (
-        f"So few runs cannot keep the level: in simulated studies of this design without any effect, "
-        f"{100 * rate:.0f} % call something significant{case}, in place of {100 * found.level:g} %."
-    )
-
-
-def calibration_sentences(findings: Findings) -> list[str]:
-    """What the primary test does in simulated studies of this design; empty where it is not simulated."""
-    found, main = findings.calibration, findings.main
-    if found is None:
-        return []
-    texts = [
-        f"In {found.studies:,} simulated studies of this design (its runs, {main.item + 's, ' if main.item else ''}"
-        f"family and spread) without any effect, {100 * found.false_positives:.1f} % call some contrast significant "
-        f"(wanted: at most {100 * found.level:g} %), and the pointwise 95 % interval holds the true difference in "
-        f"{100 * found.coverage:.1f} %."
-    ]
-    if found.worst_case:
-        texts.append(f"If {found.worst_case}, {100 * found.worst:.1f} % do.")
-    if not math.isnan(found.difference):
-        amount = main.style.amount(found.difference)
-        texts.append(f"A true difference of {amount} is called significant in {100 * found.power:.0f} % of them.")
-    return texts
-
-
 def overturning_sentence(comparison: Comparison, contrast: Contrast) -> str:
     """The spread between trainings that would undo a finding about models as given; empty for others."""
     sd = overturning(comparison, contrast)
@@ -150,7 +116,7 @@ def overturning(comparison: Comparison, contrast: Contrast) -> float:
     is not significant or runs are the sample already.
     """
     result = contrast.primary
-    if comparison.test != "item_means" or not significant(comparison, contrast) or not result.se > 0:
+    if comparison.test not in AS_GIVEN or not significant(comparison, contrast) or not result.se > 0:
         return math.nan
     half = contrast.simultaneous[1] - result.difference
     limit = half / result.se
@@ -175,7 +141,7 @@ def _headline(main: Comparison) -> str:
                 f"{listing(each)} {'is' if len(each) == 1 else 'are'} significantly {word} than {main.against}"
             )
     family = f"{main.test_label}, {family_phrase(main)}"
-    where = f"These models as given: on {label}" if main.test == "item_means" else f"On {label}"
+    where = f"These models as given: on {label}" if main.test in AS_GIVEN else f"On {label}"
     if parts:
         text = f"{where}, {'; '.join(parts)} ({family})."
         rest = len(tested) - len(better) - len(worse)
@@ -270,13 +236,12 @@ def generalisation(findings: Findings) -> str:
         like = f" like these {main.items}" if main.item else ""
         text = (
             f"The primary test takes runs and {items} as samples: its "
-            f"conclusions reach to other training runs and to other {items}{like}. The {items} are taken as "
-            "independent of each other: several of one song, album or artist tell less, and the test is then too sure."
+            f"conclusions reach to other training runs and to other {items}{like}. {grouping(findings)}"
         )
-    elif main.test in ("item_means", "delong"):
+    elif main.test in AS_GIVEN:
         text = (
             f"The primary test takes {items} as the sample and these models as given: its conclusions reach to other "
-            f"{items}, not to other trainings of the same variants."
+            f"{items}, not to other trainings of the same variants. {grouping(findings)}"
         )
     else:
         text = (
@@ -289,6 +254,21 @@ def generalisation(findings: Findings) -> str:
         text += f" {shared[:1].upper()}{shared[1:]}. What a shared stage learned by chance is not in "
         text += "the spread between runs."
     return text
+
+
+def grouping(findings: Findings) -> str:
+    """Whether items count as independent of each other, or the groups that they are of do."""
+    main = findings.main
+    items = ITEM_PLURAL.get(main.item, "clips")
+    if main.groups:
+        return (
+            f"The {main.items} {items} are of {count(main.groups, 'group')} (songs, albums or artists, as the data set "
+            "names them), and the groups are what is sampled."
+        )
+    return (
+        f"The {items} are taken as independent of each other: several of one song, album or artist tell less, and the "
+        "test is then too sure (a column `group` in the score table says which belong together)."
+    )
 
 
 def equivalence_sentence(comparison: Comparison, contrast: Contrast) -> str:
@@ -346,7 +326,7 @@ def naive_sentence(findings: Findings) -> str:
         for c in main.contrasts
         if c.naive is not None and c.naive.p * multiple < main.alpha and c.p_corrected >= main.alpha
     ]
-    if main.test in ("item_means", "delong"):  # between runs nothing is known, so pooling cannot be shown to be wrong
+    if main.test in AS_GIVEN:  # between runs nothing is known, so pooling cannot be shown to be wrong
         return ""
     if not fooled:
         return ""

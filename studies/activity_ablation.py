@@ -42,7 +42,7 @@ study = Study(
     seeded=("train.seed",),
     reference={"labels in training, at test": "yes, no"},
     metric="avg",
-    test="paired",  # rows of one seed share their trainings
+    test="paired_crossed",  # rows of one seed share their trainings
     smoke=smoke,
     search=Search({"train_target": train_target}, trials=20),  # with --search each_variant
     sections=(

@@ -22,7 +22,7 @@ study = Study(
     seeded=("train.seed",),
     reference={"gate": "median"},
     metric="avg",
-    test="paired",  # rows of one seed share their trainings
+    test="paired_crossed",  # rows of one seed share their trainings
     smoke=smoke,
     sections=({"kind": "gate_gains", "steps": [["raw", "median"], ["median", "oracle"]]}, {"kind": "dropped_frames"}),
 )

@@ -38,7 +38,7 @@ study = Study(
     seeded=("train.seed",),
     reference={"gate": "raw", "length": "none"},
     metric="avg",
-    test="paired",  # rows of one seed share their trainings
+    test="paired_crossed",  # rows of one seed share their trainings
     smoke=smoke,
     search=Search({"train_target": train_target}, trials=20),  # with --search each_variant
     sections=(

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio, disk
-from mss_core.artefact import note, write_notes
+from mss_core.artefact import note, write_groups, write_notes
 from mss_core.data import pieces
 from mss_core.data.doubts import SILENCE, twins
 from mss_core.data.files import cores, progress, reason
@@ -201,6 +201,7 @@ def pack(
     }
     disk.write(out / "index.json", json.dumps(index).encode())
     write_notes(out, [note(told.kind, told.text, told.items) for told in notes])
+    write_groups(out, {item.name: item.artist for item in found.items})
 
 
 def in_order(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from mss_core.artefact import read_examples, read_notes, read_scores
+from mss_core.artefact import read_examples, read_groups, read_notes, read_scores
 from mss_core.disk import write_atomically
 from mss_core.graph import Stage, digest, plain, read_history, walk
 from mss_core.recipe import flatten
@@ -48,7 +48,7 @@ def collect(
     finished = [trial for trial in plan.trials if manifests[trial.root.key] is not None]
     factors = [factor.name for factor in study.factors]
     guard()
-    _write_table(folder / "scores.csv", _scores(title, finished, store, factors))
+    _write_table(folder / "scores.csv", _scores(title, finished, store, manifests, factors))
     predictions = _predictions(finished, store, manifests)
     guard()
     if predictions is None:
@@ -85,7 +85,9 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
     write_atomically(path, table.to_csv(index=False, float_format="%.17g").encode())
 
 
-def _scores(title: str, trials: Sequence[Trial], store: Store, factors: Sequence[str]) -> pd.DataFrame:
+def _scores(
+    title: str, trials: Sequence[Trial], store: Store, manifests: Mapping[str, Any], factors: Sequence[str]
+) -> pd.DataFrame:
     if not trials:
         return pd.DataFrame(
             columns=["study", "trial", "variant", *factors, "seed", "track", "target", "metric", "aggregation", "score"]
@@ -100,7 +102,27 @@ def _scores(title: str, trials: Sequence[Trial], store: Store, factors: Sequence
         }
         for trial in trials
     ]
-    return _labelled([read_scores(store.directory(trial.root)) for trial in trials], labels)
+    tables = [read_scores(store.directory(trial.root)) for trial in trials]
+    return _labelled(_grouped(tables, "track", trials, store, manifests), labels)
+
+
+def _grouped(
+    tables: list[pd.DataFrame], item: str, trials: Sequence[Trial], store: Store, manifests: Mapping[str, Any]
+) -> list[pd.DataFrame]:
+    """The tables with a column ``group``, the song or artist of each item, where a data set names any."""
+    of_stage = {
+        stage.key: read_groups(store.directory(stage))
+        for stage in walk([trial.root for trial in trials]).values()
+        if manifests[stage.key] is not None
+    }
+    if not any(of_stage.values()):
+        return tables
+    out = []
+    for table, trial in zip(tables, trials, strict=True):
+        groups = {name: group for key in walk([trial.root]) for name, group in of_stage.get(key, {}).items()}
+        column = table[item].map(groups).fillna("")
+        out.append(table.assign(group=column)[[*table.columns[:1], "group", *table.columns[1:]]])
+    return out
 
 
 def _labelled(tables: Sequence[pd.DataFrame], labels: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -115,15 +137,16 @@ def _labelled(tables: Sequence[pd.DataFrame], labels: Sequence[Mapping[str, Any]
 def _predictions(
     trials: Sequence[Trial], store: Store, manifests: Mapping[str, Mapping[str, Any] | None]
 ) -> pd.DataFrame | None:
-    tables, labels = [], []
+    tables, labels, told = [], [], []
     for trial in trials:
         stages = [stage for key, stage in walk([trial.root]).items() if manifests[key] is not None]
         files = [store.directory(stage) / "predictions.parquet" for stage in stages]
         path = next((file for file in reversed(files) if file.exists()), None)
         if path is not None:
             tables.append(pd.read_parquet(path))
+            told.append(trial)
             labels.append({"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed})
-    return _labelled(tables, labels) if tables else None
+    return _labelled(_grouped(tables, "item", told, store, manifests), labels) if tables else None
 
 
 def _curves(stages: Sequence[Stage], store: Store) -> pd.DataFrame:

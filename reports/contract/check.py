@@ -163,6 +163,7 @@ def _check_exclusions(declaration: Declaration, variants: Collection[str]) -> No
 KINDS = {
     "looks": "reports.sections.looks",
     "result": "reports.sections.result",
+    "systems": "reports.sections.systems",
     "tests": "reports.sections.tests",
     "published": "reports.sections.published",
     "runs": "reports.sections.runs",

@@ -22,7 +22,7 @@ SPENDING = ("pocock", "obf", "e")
 """How a study that looks at its results spends its error: alike at every look, most of it at the last, an e-process."""
 SEQUENTIAL = ("", "crossed", "half_pooled", "seeds_clips", "welch", "student", "paired", "paired_crossed")
 """Tests that can be made at every look: training runs are a sample, and the difference has a standard error."""
-COLUMNS = ("study", "trial", "variant", "seed", "track", "target", "metric", "aggregation", "score")
+COLUMNS = ("study", "trial", "variant", "seed", "track", "group", "target", "metric", "aggregation", "score")
 """Columns of scores.csv beside the factors, so no names of factors."""
 MACRO = ("macro", "")
 """Targets of a mean over all tags or sources."""

@@ -206,6 +206,10 @@ class Study:
             )
         return ""
 
+    def reference_of(self, variant: str) -> str:
+        """The variant that this one is compared with."""
+        return self.declaration.references.get(variant, self.declaration.reference)
+
     def variant(self, name: str) -> Variant:
         """The variant of that name; an empty one where study.json does not list it."""
         return next((v for v in self.variants if v.name == name), Variant(name))

@@ -2,7 +2,7 @@
 read.
 
 One row of scores.csv is one score; columns are those of docs/formats.md. Anybody's own table
-needs less: a column for the factor, `seed`, `score`, and optionally `track`, `target` and
+needs less: a column for the factor, `seed`, `score`, and optionally `track`, `group`, `target` and
     `metric`.
 """
 
@@ -26,8 +26,8 @@ class Scores:
     """A checked score table.
 
     Attributes:
-        frame: columns variant, seed, track, target, metric, aggregation, score and one a factor;
-            NaN scores are gone.
+        frame: columns variant, seed, track, target, metric, aggregation, score and one a factor, and `group` (of
+            tracks: the song, album or artist) where the table has it; NaN scores are gone.
         undefined: rows whose score was empty or not finite, left out of `frame`.
     """
 
@@ -43,11 +43,12 @@ class Scores:
         return list(dict.fromkeys(self.frame["variant"]))
 
 
-def _read_text_table(path: Path) -> pd.DataFrame:
+def read_text_table(path: Path, separator: str = ",", rows: int | None = None) -> pd.DataFrame:
+    """The CSV table at `path`, or so many rows of it, every cell as text."""
     # Every cell as text: a variant may be called "None" or "NA", and pandas would read those as
     # missing.
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, nrows=rows, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
 
@@ -74,21 +75,23 @@ def read_scores(path: Path, factor: str | None = None) -> Scores:
     if factor:
         frame = _read_foreign_table(path, (column, "seed", "score"))
     else:
-        frame = _read_text_table(path)
+        frame = read_text_table(path)
         frame.index += 2
     for needed in (column, "seed", "score"):
         if needed not in frame.columns:
             raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
     frame = frame.assign(variant=frame[column])
+    if column == "group":  # here it names the variant
+        frame = frame.drop(columns="group")
     for optional in ("track", "target", "metric", "aggregation"):
         if optional not in frame.columns:
             frame[optional] = "score" if optional == "metric" else ""
-    empty = (frame[[column, "seed", "score"]].apply(lambda cells: cells.str.strip()) == "").all(axis=1)
+    empty = (frame[["variant", "seed", "score"]].apply(lambda cells: cells.str.strip()) == "").all(axis=1)
     frame = frame[~empty]  # Excel leaves rows of commas at the end
     frame = frame.assign(variant=frame["variant"].mask(frame["variant"].str.strip() == "", EMPTY))
-    _one_spelling(frame["variant"], path, column)
+    one_spelling(frame["variant"], path, column)
     _one_name(frame, path)
-    frame["seed"] = _seeds(frame["seed"], path)
+    frame["seed"] = seeds_of(frame["seed"], path)
     frame["score"] = _numbers(_pointed(frame["score"]), path, "score", empty=True)
     twice = frame.duplicated(KEYS, keep="first")
     if twice.any():
@@ -98,11 +101,13 @@ def read_scores(path: Path, factor: str | None = None) -> Scores:
             f"{path} line {frame.index[row]}: a second score for {cell}; each may appear once"
             + _told_apart(frame, {column, *KEYS, "score", "aggregation"})
         )
+    if "group" in frame:
+        one_group(frame, "track", str(path))
     finite = np.isfinite(frame["score"].to_numpy())
     return Scores(frame[finite].reset_index(drop=True), frame[~finite].reset_index(drop=True))
 
 
-def _seeds(column: pd.Series, path: Path) -> pd.Series:
+def seeds_of(column: pd.Series, path: Path) -> pd.Series:
     """Seeds as whole numbers; `1.0`, which pandas writes beside an empty cell, is one."""
     text = column.str.strip()
     whole = text.str.fullmatch(r"[+-]?\d+(\.0*)?")
@@ -115,7 +120,7 @@ def _seeds(column: pd.Series, path: Path) -> pd.Series:
     return text.str.replace(r"\..*", "", regex=True).map(int).astype("int64")
 
 
-def _one_spelling(column: pd.Series, path: Path, name: str) -> None:
+def one_spelling(column: pd.Series, path: Path, name: str) -> None:
     """Refuse levels that differ only by blanks, case or the form of a number."""
     forms: dict[object, str] = {}
     for level in dict.fromkeys(column):
@@ -165,6 +170,19 @@ def _pointed(column: pd.Series) -> pd.Series:
     plain = ~text.str.contains(r"[.,]")
     sure = comma & ~text.str.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
     return text.str.replace(",", ".") if (comma | plain).all() and sure.any() else column
+
+
+def one_group(frame: pd.DataFrame, item: str, place: str) -> None:
+    """Refuse an item that is of two groups."""
+    pairs = frame.loc[frame[item] != "", [item, "group"]].drop_duplicates()
+    twice = pairs[pairs[item].duplicated(keep=False)]
+    if not twice.empty:
+        name = twice[item].iloc[0]
+        of = " and ".join(repr(group) for group in twice[twice[item] == name]["group"])
+        raise ValueError(
+            f"{place}: the {item} {name!r} is of the groups {of}; `group` says which song, album or artist a {item} is "
+            f"of, one for each. If the column means something else, give it another name"
+        )
 
 
 def _numbers(column: pd.Series, path: Path, name: str, empty: bool) -> pd.Series:
@@ -269,6 +287,8 @@ def read_predictions(path: Path) -> pd.DataFrame | None:
     wrong = ~frame["truth"].isin([0, 1])
     if wrong.any():
         raise ValueError(f"{path}: truth holds {frame['truth'][wrong].iloc[0]!r}; it must be 0 or 1")
+    if "group" in frame:
+        one_group(frame, "item", str(path))
     return frame
 
 
@@ -276,7 +296,7 @@ def read_curves(path: Path) -> pd.DataFrame | None:
     """curves.csv (stage, key, step, metric, value), or None where there is none."""
     if not path.exists():
         return None
-    frame = _read_text_table(path)
+    frame = read_text_table(path)
     for needed in ("stage", "key", "step", "metric", "value"):
         if needed not in frame.columns:
             raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
@@ -293,7 +313,7 @@ def bare_study(scores: Scores, title: str, factor: str, reference: str, metric: 
     Raises:
         ValueError: the reference is no level of the factor.
     """
-    names = scores.variants()
+    names = list(dict.fromkeys([*scores.variants(), *scores.undefined["variant"]]))
     if reference not in names:
         raise ValueError(f"--reference {reference!r} is no level of {factor!r}; {nearest(reference, names)}")
     seeds = tuple(sorted(set(int(seed) for seed in scores.frame["seed"])))

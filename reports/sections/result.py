@@ -9,10 +9,14 @@ from reports.drawing import figures
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
 from reports.sections import Cell, Figure, Section, Table, filled
-from reports.text import MISSING, listing, number, p_value
+from reports.text import MISSING, count, listing, number, p_value
 
 OPTIONS: dict[str, str] = {}
 
+NAIVE = (
+    "Naive p pools every pair of scores as if independent; it is shown because the field prints it, not because it "
+    "holds."
+)
 LONG = 12
 """So many sentences stand open on a page."""
 
@@ -32,7 +36,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     told = Section(f"All {len(words)} contrasts in words" if long else "", points=words, kind="fold" if long else "")
     naive = prose.naive_sentence(findings)
     devices = tuple(prose.device_sentence(contrast) for contrast in main.contrasts if len(contrast.devices) > 1)
-    parts = [told, Section("", (*([naive] if naive else []), prose.generalisation(findings)))]
+    parts = [told, Section("", tuple(filter(None, (naive, prose.generalisation(findings), looked_at(findings)))))]
     parts += [Section("", devices, kind="warn")] if devices else []
     if findings.deviations:
         parts.append(Section("Deviations from the declaration", points=findings.deviations, kind="warn"))
@@ -49,6 +53,21 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     )
 
 
+def looked_at(findings: Findings) -> str:
+    """How many other metrics there were to find a star in, and the chance of one where nothing differs."""
+    others = [comparison for comparison in findings.comparisons if not comparison.primary]
+    if not others:
+        return ""
+    at = [min(1.0, 0.05 * c.family) if c.correction == "none" else 0.05 for c in others]
+    chance = 1 - math.prod(1 - each for each in at)
+    return (
+        f"Beside the primary metric {count(len(others), 'other was', 'others were')} looked at, each a family of its "
+        "own. In a study without any effect the chance of at least one star among them is up to "
+        f"{100 * chance:.0f} % if they are independent of each other, and up to {100 * max(at):.0f} % if they all say "
+        "the same: a star there is a hint, to be tested in another study."
+    )
+
+
 def about(main: Comparison) -> str:
     """What the columns of a comparison's table hold."""
     style = main.style
@@ -60,21 +79,21 @@ def about(main: Comparison) -> str:
             "Difference, interval and p are those of the look that ended a contrast, and hold over all looks; means "
             "and Hedges g are over all runs, as if their number had been fixed. "
         )
+    naive = "" if main.test in prose.AS_GIVEN else NAIVE
     return (
         f"Mean ± standard error over runs{unit}, {better} is better. Difference to {main.against}, with its "
         f"{prose.interval_name(main)}, which belongs to the corrected p, by {main.test_label}. Corrected p: "
-        f"{prose.family_phrase(main)}; stars mark corrected p below .05, .01 and .001. {items}"
-        "Naive p pools every pair of scores as if independent; it is shown because "
-        "the field prints it, not because it holds."
-    )
+        f"{prose.family_phrase(main)}; stars mark corrected p below .05, .01 and .001. {items}{naive}"
+    ).strip()
 
 
 def table(comparison: Comparison, caption: str = "") -> Table:
     """One row per variant: its mean, and its contrast with the reference."""
     head = ("variant", "runs", "mean ± SE", "difference", prose.interval_name(comparison))
-    columns = (*head, "test", "p", "p corrected", "Hedges g", "naive p")
+    last = () if comparison.test in prose.AS_GIVEN else ("naive p",)  # without runs, pooling is the test itself
+    columns = (*head, "test", "p", "p corrected", "Hedges g", *last)
     rows = [(*_arm(comparison, name), *_contrast(comparison, name)) for name in _names(comparison)]
-    return Table(columns, tuple(filled(row, len(columns)) for row in rows), caption)
+    return Table(columns, tuple(filled(row[: len(columns)], len(columns)) for row in rows), caption)
 
 
 def _names(comparison: Comparison) -> list[str]:

@@ -43,7 +43,11 @@ def _contrast(main: Comparison, contrast: Contrast, kind: str) -> Section:
         title += f": {main.style.difference(found.difference, unit=True)}"
     words = [prose.contrast_sentence(main, contrast)]
     words += [prose.bundle_sentence(contrast)] if change.bundle else []
-    words += [prose.overturning_sentence(main, contrast), prose.equivalence_sentence(main, contrast)]
+    words += [
+        improvement(contrast, main.item),
+        prose.overturning_sentence(main, contrast),
+        prose.equivalence_sentence(main, contrast),
+    ]
     head = ("test", "difference", f"{prose.confidence(main)} CI", "statistic", "p", "n", "note")
     rows = tuple(_line(main, result, primary=k == 0) for k, result in enumerate(contrast.tests))
     shown = [Table(head, rows)]
@@ -55,6 +59,17 @@ def _contrast(main: Comparison, contrast: Contrast, kind: str) -> Section:
         caption = "What differs between the two recipes."
         shown.append(Table(("setting", contrast.reference, contrast.variant), lines, caption))
     return Section(title, (" ".join(filter(None, words)),), tuple(shown), kind=kind)
+
+
+def improvement(contrast: Contrast, item: str) -> str:
+    """How often the variant is the better one; empty where it was not computed."""
+    found = contrast.improvement
+    if found is None or math.isnan(found.p):
+        return ""
+    interval = "" if math.isnan(found.low) else f" [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+    where = f" on a {item} like these" if item else ""
+    arms = f"A run of {contrast.variant} is better than one of {contrast.reference}"
+    return f"{arms}{where} in {100 * found.p:.0f} %{interval}."
 
 
 def _code(change: Any) -> tuple[str, str]:

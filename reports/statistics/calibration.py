@@ -7,18 +7,20 @@ show that this is not so.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats as scipy_stats
 
+from reports.statistics import seed_paired
 from reports.statistics.half_pooled import Errors, MeanSquares, errors, p_values
 from reports.statistics.power import OVER_ITEMS, Design, Spread
 
-SIMULATED = ("crossed", "half_pooled", "welch", "student", "paired")
+SIMULATED = ("crossed", "half_pooled", "welch", "student", "paired", "paired_crossed")
 """Tests that are simulated; the others have no closed form and would take minutes."""
 UNEQUAL = {
     "the runs of one variant differ three times as much as those of the others": ("variant", 3.0),
+    "the runs of half of the variants differ three times as much as those of the others": ("half", 3.0),
     "the runs of the reference differ three times as much as those of the variants": ("reference", 3.0),
     "the runs of the reference differ a third as much as those of the variants": ("reference", 1 / 3),
 }
@@ -90,6 +92,7 @@ def draw(
         residuals[-1][:, None],
         np.full(len(counts) - 1, deep),
         item,
+        np.full(len(counts) - 1, max(deep - 1.0, 0.0)),
     )
     centres = np.stack([arm.mean(axis=1) for arm in means], 1)
     return centres[:, :-1] - centres[:, -1:], squares, means
@@ -99,6 +102,8 @@ def errors_of(design: Design, squares: MeanSquares, means: Sequence[np.ndarray])
     """Standard errors and degrees of freedom that the design's test takes."""
     if design.test in ("crossed", "half_pooled"):
         return errors(squares)
+    if design.test == "paired_crossed":
+        return seed_paired.errors_of(_of_differences(squares, means))
     n, m = squares.runs, squares.reference_runs
     if design.test == "paired":
         many = min(min(design.runs), design.reference_runs)
@@ -110,6 +115,26 @@ def errors_of(design: Design, squares: MeanSquares, means: Sequence[np.ndarray])
         pooled = ((n - 1) * squares.run + (m - 1) * squares.reference_run) / df
         return Errors(np.sqrt(pooled * (1 / n + 1 / m)), df, np.zeros(len(n), bool))
     return Errors(np.sqrt(a + b), (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1)), np.zeros(len(n), bool))
+
+
+def _of_differences(squares: MeanSquares, means: Sequence[np.ndarray]) -> MeanSquares:
+    """What `seed_paired.mean_squares` would take of the tables whose run means these are, seed by seed."""
+    seeds, many = min(arm.shape[1] for arm in means), len(means) - 1
+    runs = np.stack([arm[:, :seeds] for arm in means], 1)
+    own, common, weight = seed_paired.split(runs, 1)
+    residual = squares.residual * weight
+    of_all = squares.reference_residual + (squares.residual - residual).mean(axis=1, keepdims=True)
+    counts = np.full(many, float(seeds))
+    return replace(
+        squares,
+        runs=counts,
+        run=own.var(axis=-1, ddof=1),
+        residual=residual,
+        reference_runs=counts[:1],
+        reference_run=common.var(axis=-1, ddof=1),
+        reference_residual=of_all if weight else squares.residual + squares.reference_residual,
+        run_df=(counts - 1) * (weight or 1.0),
+    )
 
 
 LARGEST = 1_000
@@ -131,7 +156,7 @@ def simulate(
     worst, case = alike, ""
     for words, (arm, times) in UNEQUAL.items():
         rate = _rates(blocks, spread, studies, {arm: times}, difference)[0]
-        if rate > worst and (len(blocks[0].runs) > 1 or arm == "reference"):
+        if rate > worst and (len(blocks[0].runs) > (1 if arm == "variant" else 3) or arm == "reference"):
             worst, case = rate, words
     return Calibration(studies, family, level, alike, covered, difference, found, worst, case)
 
@@ -144,7 +169,8 @@ def _rates(
     covered, found = [], []
     for block in blocks:
         times = [1.0] * (len(block.runs) + 1)
-        times[0], times[-1] = unequal.get("variant", 1.0), unequal.get("reference", 1.0)
+        times[: len(block.runs) // 2] = [unequal.get("half", 1.0)] * (len(block.runs) // 2)
+        times[0], times[-1] = times[0] * unequal.get("variant", 1.0), unequal.get("reference", 1.0)
         differences, squares, means = draw(block, spread, studies, rng, times)
         each = errors_of(block, squares, means)
         p = p_values(differences, each)
@@ -170,7 +196,7 @@ def peeking(looks: Sequence[int], contrasts: int, level: float, studies: int = 4
         spread, centre = seen.var(axis=2, ddof=1), seen.mean(axis=2)
         counts = np.full(contrasts, float(many))
         squares = MeanSquares(
-            counts, spread[:, :-1], none, counts[:1], spread[:, -1:], none[:, :1], np.zeros(contrasts), none
+            counts, spread[:, :-1], none, counts[:1], spread[:, -1:], none[:, :1], none[0], none, none[0]
         )
         some |= (p_values(centre[:, :-1] - centre[:, -1:], errors(squares)) < level).any(axis=1)
     return float(some.mean())

@@ -17,48 +17,60 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from reports.statistics import half_pooled
+from reports.statistics import groups, half_pooled
 from reports.statistics.hypothesis_tests import NAN, Result, from_se, not_possible, variance
 
 
-def align(a: pd.DataFrame, b: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Both arms on the items that every run of both has: (seed, item) arrays and the names of the
-    items left out.
+def align(
+    a: pd.DataFrame, b: pd.DataFrame, sizes: Mapping[str, int] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Both arms on the items that every run of both has: (seed, item) arrays, what each item counts in the mean, and
+    the names of the items left out.
+
+    Args:
+        sizes: where the items are groups, how many tracks (or clips) each has.
     """
     items = a.columns.intersection(b.columns, sort=False)
     x, y = a[items].to_numpy(float), b[items].to_numpy(float)
     whole = ~(np.isnan(x).any(axis=0) | np.isnan(y).any(axis=0))
     left_out = sorted(set(a.columns).union(b.columns) - set(items[whole]))
-    return x[:, whole], y[:, whole], [str(name) for name in left_out]
+    return x[:, whole], y[:, whole], groups.shares(items[whole], sizes), [str(name) for name in left_out]
 
 
-def crossed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
+def crossed(
+    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track", sizes: Mapping[str, int] | None = None
+) -> Result:
     """The seeds x items t of one variant that shares its reference with no other."""
-    return family({"": (a, b)}, alpha, item)[""]
+    return family({"": (a, b)}, alpha, item, {"": sizes})[""]
 
 
 def family(
-    arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], alpha: float = 0.05, item: str = "track"
+    arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
+    alpha: float = 0.05,
+    item: str = "track",
+    sizes: Mapping[str, Mapping[str, int] | None] | None = None,
 ) -> dict[str, Result]:
     """The half-pooled t over seeds and items of several variants that share a reference, by variant.
 
     Args:
         arms: variant -> its table (seed x item) and its reference's.
+        sizes: by variant, as in `align`.
     """
     label = f"seeds x {item}s t"
-    able, out, notes = {}, {}, {}
+    able, out, notes, shares = {}, {}, {}, {}
     for name, (a, b) in arms.items():
-        x, y, left_out = align(a, b)
+        x, y, share, left_out = align(a, b, (sizes or {}).get(name))
         if why := _impossible(x, y, item):
             difference = float(x.mean() - y.mean()) if x.size and y.size else NAN
             out[name] = not_possible("crossed", label, (len(x), len(y)), x.shape[1], why, difference)
             continue
         able[name] = (x, y)
+        shares[name] = share
         if left_out:
             more = " and more" if len(left_out) > 5 else ""
             lacking = f"{len(left_out)} {item}(s) without a score in some run left out"
             notes[name] = f"{lacking}: {', '.join(left_out[:5])}{more}"
-    for name, result in half_pooled.results(able, "crossed", label, alpha).items():
+    for name, result in half_pooled.results(able, "crossed", label, alpha, shares).items():
         out[name] = replace(result, note="; ".join(filter(None, (notes.get(name, ""), result.note))))
     return {name: out[name] for name in arms}
 
@@ -70,67 +82,52 @@ def _impossible(x: np.ndarray, y: np.ndarray, item: str) -> str:
     return f"needs two {item}s that every run of both arms has" if x.shape[1] < 2 else ""
 
 
-def paired_crossed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
-    """The seeds x items t of the differences of equal seeds: for arms whose equal seeds share trainings or luck.
-
-    With d the differences (seed, item), Var(mean d) = (seed MS + item MS - residual MS) / (seeds items), not less than
-    its residual part.
-    """
-    label = f"seed-paired seeds x {item}s t"
-    seeds = a.index.intersection(b.index)
-    x, y, _ = align(a.loc[seeds], b.loc[seeds])
-    if why := _impossible(x, y, item):
-        why = why.replace("runs in each arm", "seeds that both arms have")
-        return not_possible("paired_crossed", label, (len(x), len(y)), x.shape[1], why)
-    d = x - y
-    many, items = d.shape
-    total, spread = _of_mean(d)
-    df = total**2 / spread if spread > 0 else NAN
-    n = (many, many)
-    return from_se("paired_crossed", label, float(d.mean()), math.sqrt(total), df, n, alpha=alpha, items=items)
-
-
-def _of_mean(table: np.ndarray, runs: bool = True) -> tuple[float, float]:
+def _of_mean(table: np.ndarray, share: np.ndarray, runs: bool = True) -> tuple[float, float]:
     """The variance of the mean of a table (seed, item), and its square over the degrees of freedom, part by part
     [Satterthwaite 1946]. Without ``runs`` the items alone are a sample."""
     many, items = table.shape
-    item = variance(table.mean(axis=0).tolist()) / items
+    item, over_items = groups.scatter(table.mean(axis=0), share) / items, groups.degrees(share)
     if not runs:
-        return item, item**2 / (items - 1)
-    left = table - table.mean(axis=1, keepdims=True) - table.mean(axis=0) + table.mean()
-    residual = float((left**2).sum()) / ((many - 1) * (items - 1)) / (many * items)
-    run = variance(table.mean(axis=1).tolist()) / many
-    spread = run**2 / (many - 1) + max(item, residual) ** 2 / (items - 1) + residual**2 / ((many - 1) * (items - 1))
+        return item, item**2 / over_items
+    found = half_pooled.of_arms([(table, np.zeros_like(table))], [share])
+    residual, run = float(found.residual[0]) / (many * items), float(found.run[0]) / many
+    spread = run**2 / (many - 1) + max(item, residual) ** 2 / over_items + residual**2 / ((many - 1) * over_items)
     return max(run + item - residual, residual), spread
 
 
 def own_items(
-    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track", test: str = "crossed"
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    alpha: float = 0.05,
+    item: str = "track",
+    test: str = "crossed",
+    sizes: Mapping[str, int] | None = None,
 ) -> Result:
     """The seeds x items t of two arms without a common item: items are then two samples, as runs are.
 
-    The variances of the two means add up, each as in :func:`paired_crossed`; with ``test="item_means"`` only items are
+    The variances of the two means add up, each as in seed_paired.py; with ``test="item_means"`` only items are
     a sample. Runs count as independent, which is cautious where equal seeds share their training.
     """
     runs = test != "item_means"
     label = f"{'seeds x ' if runs else ''}{item}s t, each arm on {item}s of its own"
-    arms = [table.to_numpy(float) for table in (a, b)]
-    x, y = (table[:, ~np.isnan(table).any(axis=0)] for table in arms)
+    x, y = (table.loc[:, table.notna().all(axis=0)] for table in (a, b))
     n, many = (len(x), len(y)), min(x.shape[1], y.shape[1])
     if many < 2 or (runs and min(n) < 2):
         why = f"needs {'two runs and ' if runs else ''}two {item}s in each arm"
         return not_possible(test, label, n, many, why)
-    parts = [_of_mean(table, runs) for table in (x, y)]
+    shares = [groups.shares(table.columns, sizes) for table in (x, y)]
+    means = [float(table.to_numpy(float).mean(axis=0) @ share) for table, share in zip((x, y), shares, strict=True)]
+    parts = [_of_mean(table.to_numpy(float), share, runs) for table, share in zip((x, y), shares, strict=True)]
     total, spread = (sum(part[k] for part in parts) for k in (0, 1))
     df = total**2 / spread if spread > 0 else NAN
-    return from_se(test, label, float(x.mean() - y.mean()), math.sqrt(total), df, n, alpha=alpha, items=many)
+    return from_se(test, label, means[0] - means[1], math.sqrt(total), df, n, alpha=alpha, items=many)
 
 
 def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
     """Paired t over all (seed, item) pairs as if they were independent: the field's habit, far
     too sure of itself.
     """
-    x, y, _ = align(a, b)
+    x, y, *_ = align(a, b)
     seeds = sorted(set(a.index) & set(b.index))
     rows_a, rows_b = (np.flatnonzero(arm.index.isin(seeds)) for arm in (a, b))
     d = (x[rows_a] - y[rows_b]).ravel()
@@ -144,15 +141,21 @@ def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "tr
 
 
 def item_means(
-    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track", declared: bool = False
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    alpha: float = 0.05,
+    item: str = "track",
+    declared: bool = False,
+    sizes: Mapping[str, int] | None = None,
 ) -> Result:
     """Paired t over items, each averaged over seeds: generalises to other items but not to
     another training.
 
     Args:
         declared: it is the study's own test, because nothing but the items is a sample.
+        sizes: as in `align`.
     """
-    x, y, _ = align(a, b)
+    x, y, share, _ = align(a, b, sizes)
     label = (
         f"paired t over {item}s (models as given)"
         if declared
@@ -162,8 +165,8 @@ def item_means(
         why = f"needs two {item}s"
         return not_possible("item_means", label, (len(x), len(y)), x.shape[1], why)
     d = x.mean(axis=0) - y.mean(axis=0)
-    se = math.sqrt(variance(d.tolist()) / len(d))
-    return from_se("item_means", label, float(d.mean()), se, len(d) - 1, (len(x), len(y)), alpha=alpha, items=len(d))
+    se, df, n = math.sqrt(groups.scatter(d, share) / len(d)), groups.degrees(share), (len(x), len(y))
+    return from_se("item_means", label, float(d @ share), se, df, n, alpha=alpha, items=len(d))
 
 
 def bootstrap(
@@ -173,6 +176,7 @@ def bootstrap(
     alpha: float = 0.05,
     item: str = "track",
     resamples: int = 1_999,
+    sizes: Mapping[str, int] | None = None,
 ) -> Result:
     """Hierarchical bootstrap: runs within each arm and items, shared by the arms, are drawn with
     replacement.
@@ -181,12 +185,13 @@ def bootstrap(
     sample itself.
     """
     label = "hierarchical bootstrap"
-    x, y, _ = align(a, b)
+    x, y, share, _ = align(a, b, sizes)
     n, items = (x.shape[0], y.shape[0]), x.shape[1]
     if min(n) < 2 or items < 2:
         why = f"needs two runs in each arm and two {item}s"
         return not_possible("bootstrap", label, n, items, why)
-    weights = rng.multinomial(items, np.full(items, 1 / items), size=resamples) / items
+    weights = rng.multinomial(items, np.full(items, 1 / items), size=resamples) * share
+    weights /= weights.sum(axis=1, keepdims=True)
     means = []
     for arm in (x, y):
         rows = rng.multinomial(len(arm), np.full(len(arm), 1 / len(arm)), size=resamples) / len(arm)
@@ -198,7 +203,7 @@ def bootstrap(
     return Result(
         "bootstrap",
         label,
-        float(x.mean() - y.mean()),
+        float((x.mean(axis=0) - y.mean(axis=0)) @ share),
         float(low),
         float(high),
         float(draws.std(ddof=1)),

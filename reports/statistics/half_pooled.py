@@ -2,9 +2,11 @@
 the variants.
 
 With two to five seeds one arm's variance is poorly known, and a test per contrast that believes it is wrong far too
-often at the level a family needs. The variants' variances are alike in most ablations, so their pooled mean square
-stands for each of them; the reference keeps its own, because an error in it would enter every contrast. A variant
-whose mean square is larger than that of the others by an F test keeps its own.
+often at the level a family needs. The variants' variances are alike in most ablations, so each is moved towards their
+pooled mean square, as far as their logarithms differ no more than chance would have them differ: the moderated t of
+[Smyth 2004], whose prior degrees of freedom are infinite where the variances look alike. The reference keeps its own,
+because an error in it would enter every contrast. A variant whose mean square is larger than that of the others by an F
+test keeps its own, too.
 
 For scores that cross runs with items (tracks) the squared standard error of variant v against reference r is
 
@@ -12,18 +14,22 @@ For scores that cross runs with items (tracks) the squared standard error of var
 
 where `run` is the variance of run means over the number of runs, `item` the variance over items of the difference of
 the arms' means per item, over the number of items, and `residual` the run-by-item mean square over runs and items,
-which each of the other two contains once. The degrees of freedom are those of [Satterthwaite 1946], with the
-reference's share moved half the way (in its logarithm) to the variant's: with few runs a reference that looks quiet by
-chance would otherwise get degrees of freedom that it does not have. docs/statistics.md shows what this does to
-error rates. All functions take any number of leading axes, so that thousands of simulated studies are one call.
+which each of the other two contains once. The degrees of freedom are those of [Satterthwaite 1946]. With several
+variants the reference's share is moved half the way (in its logarithm) to the variant's: with few runs a reference that
+looks quiet by chance would otherwise get degrees of freedom that it does not have. docs/statistics.md shows what this
+does to error rates. All functions take any number of leading axes, so that thousands of simulated studies are one call.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import stats as scipy_stats
+from scipy.special import digamma, polygamma
 
+from reports.statistics import groups
 from reports.statistics.hypothesis_tests import NAN, Result, from_se, not_possible, variance
 
 OWN_LEVEL = 0.03
@@ -43,8 +49,10 @@ class MeanSquares:
         runs: runs in an arm, at least two.
         run: variance between the run means of an arm.
         residual: run-by-item mean square of an arm; zero without items.
-        items: items of a contrast; 0 without items.
+        items: items (or groups of them) of a contrast; 0 without items.
         item: variance over items of the difference variant - reference; zero without items.
+        item_df: degrees of freedom of `item` where they are not items - 1: fewer for groups of unequal size.
+        run_df: degrees of freedom of `run` where they are not runs - 1.
     """
 
     runs: np.ndarray
@@ -55,6 +63,8 @@ class MeanSquares:
     reference_residual: np.ndarray
     items: np.ndarray
     item: np.ndarray
+    item_df: np.ndarray | None = None
+    run_df: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -75,19 +85,22 @@ def errors(squares: MeanSquares) -> Errors:
 
     `se` is zero, and `df` NaN, where nothing varies.
     """
-    dof, last = squares.runs - 1.0, squares.reference_runs - 1.0
+    dof, last = squares.runs - 1.0 if squares.run_df is None else squares.run_df, squares.reference_runs - 1.0
     cells, deep = np.maximum(squares.items, 1), np.maximum(squares.items - 1.0, 1.0)
+    if squares.item_df is not None:
+        deep = np.where(squares.items > 0, squares.item_df, 1.0)
     own = _larger(squares.run, dof)
-    run, run_df = _pooled(squares.run, dof, own)
+    run, run_df = _moderated(squares.run, dof, own)
     run, reference = run / squares.runs, squares.reference_run / squares.reference_runs
-    residual, residual_df = _pooled(squares.residual, dof * deep, own)
+    residual, residual_df = _moderated(squares.residual, dof * deep, own)
     residual = residual / (squares.runs * cells)
     of_reference = squares.reference_residual / (squares.reference_runs * cells)
     item, floor, variances = squares.item / cells, residual + of_reference, run + reference
     # Neither other part can be less than the residual it contains, so the whole is not less than it.
     total = np.where(squares.items > 0, np.maximum(variances + item - floor, floor), variances)
     with np.errstate(divide="ignore", invalid="ignore"):
-        moved = np.where(reference > 0, reference ** (1 - SHRINK) * run**SHRINK, 0.0)
+        part = SHRINK if squares.run.shape[-1] > 1 else 0.0
+        moved = np.where(run > 0, reference ** (1 - part) * run**part, reference)
         scale = np.where(moved + run > 0, variances / (moved + run), 0.0)
         spread = (run * scale) ** 2 / run_df + (moved * scale) ** 2 / last
         crossed = np.maximum(item, floor) ** 2 / deep + residual**2 / residual_df + of_reference**2 / (last * deep)
@@ -101,33 +114,37 @@ def p_values(difference: np.ndarray, found: Errors) -> np.ndarray:
         return np.asarray(2 * scipy_stats.t.sf(np.abs(difference) / found.se, found.df))
 
 
-def of_arms(arms: Sequence[tuple[np.ndarray, np.ndarray]]) -> MeanSquares:
+def of_arms(arms: Sequence[tuple[np.ndarray, np.ndarray]], shares: Sequence[np.ndarray | None] = ()) -> MeanSquares:
     """Mean squares of contrasts, each an arm and its reference on the same items.
 
+    Args:
+        shares: of each contrast, what its items count in the mean; default: all the same.
+
     Shape:
-        an arm: (run) scores without items, or (run, item).
+        an arm: (run) scores without items, or (run, item); a share: (item,).
     """
     columns = []
-    for pair in arms:
-        a, b = (_arm(scores) for scores in pair)
-        items, item = 0, 0.0
-        if pair[0].ndim == 2:
-            items = pair[0].shape[1]
-            item = variance((pair[0].mean(axis=0) - pair[1].mean(axis=0)).tolist())
-        columns.append((*a, *b, items, item))
+    for pair, share in zip(arms, shares or [None] * len(arms), strict=True):
+        if pair[0].ndim == 1:
+            columns.append((*_arm(pair[0], None), *_arm(pair[1], None), 0, 0.0, 0.0))
+            continue
+        items = pair[0].shape[1]
+        share = np.full(items, 1 / items) if share is None else share
+        item = groups.scatter(pair[0].mean(axis=0) - pair[1].mean(axis=0), share)
+        columns.append((*_arm(pair[0], share), *_arm(pair[1], share), items, item, groups.degrees(share)))
     return MeanSquares(*(np.array(column, float) for column in zip(*columns, strict=True)))
 
 
-def _arm(scores: np.ndarray) -> tuple[int, float, float]:
+def _arm(scores: np.ndarray, share: np.ndarray | None) -> tuple[int, float, float]:
     """Runs, variance between run means, and run-by-item mean square of one arm."""
-    if scores.ndim == 1:
+    if share is None:
         return len(scores), variance(scores.tolist()), 0.0
-    means = scores.mean(axis=1)
-    left = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
+    means, items = scores @ share, scores.mean(axis=0)
+    left = scores - means[:, None] - items + means.mean()
     if np.abs(left).max() <= 1e-13 * max(1e-300, np.abs(scores).max()):
         left = np.zeros_like(left)
-    dof = (scores.shape[0] - 1) * (scores.shape[1] - 1)
-    return len(scores), variance(means.tolist()), float((left**2).sum()) / dof
+    squares = (left**2).sum() if np.ptp(share) == 0 else (groups.factors(share) * left**2).sum()
+    return len(scores), variance(means.tolist()), float(squares) / ((scores.shape[0] - 1) * (scores.shape[1] - 1))
 
 
 def of_runs(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], alpha: float = 0.05) -> dict[str, Result]:
@@ -144,17 +161,22 @@ def of_runs(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], alpha:
 
 
 def results(
-    arms: Mapping[str, tuple[np.ndarray, np.ndarray]], test: str, label: str, alpha: float
+    arms: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    test: str,
+    label: str,
+    alpha: float,
+    shares: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Result]:
-    """Results of contrasts that share a reference and that all can be tested."""
+    """Results of contrasts that share a reference and that all can be tested; `shares` as in `of_arms`."""
     if not arms:
         return {}
-    found = errors(of_arms(list(arms.values())))
+    found = errors(of_arms(list(arms.values()), [shares[name] for name in arms] if shares else ()))
     out = {}
     for (name, (a, b)), se, df, own in zip(arms.items(), found.se, found.df, found.own, strict=True):
         note = "its runs differ more than those of the other variants: its own variance is used" if own else ""
         items = a.shape[1] if a.ndim == 2 else 0
-        difference, runs = float(a.mean() - b.mean()), (len(a), len(b))
+        of_items = a.mean(axis=0) - b.mean(axis=0) if items else np.array([a.mean() - b.mean()])
+        difference, runs = float(of_items @ shares[name] if shares else of_items.mean()), (len(a), len(b))
         out[name] = from_se(test, label, difference, float(se), float(df), runs, alpha=alpha, items=items, note=note)
     return out
 
@@ -168,10 +190,44 @@ def _larger(squares: np.ndarray, dof: np.ndarray) -> np.ndarray:
     return np.asarray(squares > scipy_stats.f.isf(OWN_LEVEL, dof, rest) * others)
 
 
-def _pooled(squares: np.ndarray, dof: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The variants' pooled mean square, or a variant's own, and its degrees of freedom.
+def _moderated(squares: np.ndarray, dof: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The variants' mean squares, each moved towards their pool or (`own`) as it is, and their degrees of freedom.
 
     A variant that keeps its own still counts in the pool: without its largest members a pool would be too small.
     """
     pool = (squares * dof).sum(axis=-1, keepdims=True) / dof.sum()
-    return np.where(own, squares, pool), np.where(own, dof, dof.sum())
+    prior = _prior(squares, dof, pool)
+    with np.errstate(invalid="ignore"):
+        weight = np.where(np.isinf(prior), 1.0, prior / (prior + dof))
+    moved = weight * pool + (1 - weight) * squares
+    return np.where(own, squares, moved), np.where(own, dof, np.minimum(prior + dof, dof.sum()))
+
+
+def _prior(squares: np.ndarray, dof: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """Degrees of freedom that the pool is worth to each variance: infinite where they differ as chance has them.
+
+    By the variance of their logarithms [Smyth 2004, section 6.2]. Shape: (..., 1).
+    """
+    many = squares.shape[-1]
+    if many < 2:
+        return np.full((*squares.shape[:-1], 1), np.inf)
+    logs = np.log(np.maximum(squares, np.maximum(1e-5 * pool, 1e-300))) - digamma(dof / 2) + np.log(dof / 2)
+    spread = logs.var(axis=-1, ddof=1, keepdims=True) - polygamma(1, dof / 2).mean()
+    wide = spread > 1e-3
+    with np.errstate(all="ignore"):
+        y = _inverse_trigamma(np.where(wide, spread, 1.0))
+    return np.where(wide, 2 * y, np.inf)
+
+
+def _inverse_trigamma(values: np.ndarray) -> np.ndarray:
+    """y with trigamma(y) = value: from a table, and one step of Newton's method."""
+    logs, table = _trigammas()
+    y = np.exp(np.interp(-np.log(values), table, logs))
+    slope = polygamma(1, y)
+    return np.asarray(y + slope * (1 - slope / values) / polygamma(2, y))
+
+
+@cache
+def _trigammas() -> tuple[np.ndarray, np.ndarray]:
+    logs = np.linspace(math.log(1e-4), math.log(1e4), 4_000)
+    return logs, -np.log(polygamma(1, np.exp(logs)))

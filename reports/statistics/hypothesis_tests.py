@@ -205,6 +205,9 @@ def permutation(
     note = f"its smallest possible p is {floor:.3g}" if floor > alpha / 20 else ""
     if floor > alpha:
         note += f": it cannot reach {alpha:g}"
+    spread = [variance(arm) if len(arm) > 1 else 0.0 for arm in (a, b)]
+    if max(spread) > 4 * min(spread):
+        note += f"{'; ' if note else ''}the arms' spreads differ, which it takes for an effect, too"
     return Result("permutation", label, observed, NAN, NAN, NAN, NAN, NAN, p, (len(a), len(b)), 0, note)
 
 

@@ -20,7 +20,7 @@ from reports.statistics.hypothesis_tests import Result, from_se, not_possible
 def mixed(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:
     """Crossed mixed model by REML: random run, item and variant-by-item effects; Wald z."""
     label = "mixed model (REML, Wald z)"
-    x, y, _ = align(a, b)
+    x, y, *_ = align(a, b)
     n, items = (x.shape[0], y.shape[0]), x.shape[1]
     if min(n) < 2 or items < 2:
         why = f"needs two runs in each arm and two {item}s"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats as scipy_stats
 
+from reports.statistics import seed_paired
 from reports.statistics.half_pooled import MeanSquares, errors
 from reports.statistics.hypothesis_tests import noncentral_cdf
 
@@ -56,26 +57,29 @@ def expected_errors(design: Design, spread: Spread) -> tuple[float, float]:
     The variance between run means of an arm is run² + residual²/items; the variance over items of the difference of
     two arms is 2 cell² + residual² (1/n + 1/m).
     """
-    pooled = design.test in POOLED
+    paired = design.test == "paired_crossed"
+    pooled = design.test in POOLED or (paired and len(design.runs) >= seed_paired.POOL)
     runs = np.array(design.runs if pooled else design.runs[:1], float)
     over_items = design.test in OVER_ITEMS and design.items > 0
     cells = max(design.items, 1)
     many = float(design.reference_runs)
     run = np.full(len(runs), spread.run**2 + spread.residual**2 / cells)
     residual = np.full(len(runs), spread.residual**2 if over_items else 0.0)
-    item = 2 * spread.cell**2 + residual * (1 / runs + 1 / many)
-    found = errors(
-        MeanSquares(
-            runs,
-            run,
-            residual,
-            np.array([many]),
-            run[:1],
-            residual[:1],
-            np.full(len(runs), design.items if over_items else 0),
-            item if over_items else np.zeros(len(runs)),
+    items = np.full(len(runs), design.items if over_items else 0)
+    item = 2 * spread.cell**2 + residual * (1 / runs + 1 / many) if over_items else np.zeros(len(runs))
+    last = np.array([many])
+    squares = MeanSquares(runs, run, residual, last, run[:1], residual[:1], items, item, np.maximum(items - 1, 0))
+    if paired:  # of the differences, split as seed_paired.py does
+        own = 1 - 1 / len(runs) if pooled else 0.0
+        squares = replace(
+            squares,
+            run=own * run,
+            residual=own * residual,
+            reference_run=(2 - own) * run[:1],
+            reference_residual=(2 - own) * residual[:1],
+            run_df=(runs - 1) * (own or 1.0),
         )
-    )
+    found = seed_paired.errors_of(squares) if paired else errors(squares)
     return float(found.se[0]), float(found.df[0])
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from reports.contract import MACRO
 from reports.findings import TagArea
+from reports.statistics import groups
 from reports.statistics.auc import d_score, hanley_mcneil, placements
 from reports.statistics.hypothesis_tests import Result, from_se, variance
 
@@ -44,11 +45,14 @@ class Influence:
         tags: by name; those without two positive and two negative clips are absent.
         runs: mean AUC over tags of each run.
         clips: how many clips there are.
+        groups: of each clip, the number of its group (song, album, artist); None where each counts as independent.
+            Shape: (clip,).
     """
 
     tags: Mapping[str, Tag]
     runs: tuple[float, ...]
     clips: int
+    groups: np.ndarray | None = None
 
     def mean(self) -> np.ndarray:
         """Influence of each clip on the mean AUC over tags and runs. Shape: (clip,)."""
@@ -60,6 +64,8 @@ def influences(predictions: pd.DataFrame, target: str = "") -> dict[str, Influen
     rows = predictions if target in MACRO else predictions[predictions["target"] == target]
     codes, clips = pd.factorize(rows["item"])
     rows = rows.assign(clip=codes)
+    clusters = groups.of_items(rows, "item")
+    of_clips = pd.factorize(np.array([clusters.get(clip, f"{clip} alone") for clip in clips], object))[0]
     found: dict[str, Influence] = {}
     for variant, arm in rows.groupby("variant", sort=False, observed=True):
         areas: dict[str, list[float]] = {}
@@ -94,7 +100,7 @@ def influences(predictions: pd.DataFrame, target: str = "") -> dict[str, Influen
             if values:
                 runs.append(float(np.mean(values)))
         tags = {name: Tag(float(np.mean(each)), sums[name] / len(each), *counts[name]) for name, each in areas.items()}
-        found[str(variant)] = Influence(tags, tuple(runs), len(clips))
+        found[str(variant)] = Influence(tags, tuple(runs), len(clips), of_clips if clusters else None)
     return found
 
 
@@ -106,18 +112,29 @@ def tests(a: Influence, b: Influence, alpha: float) -> tuple[Result, ...]:
         return ()
     difference = float(np.mean(a.runs) - np.mean(b.runs))
     n = (len(a.runs), len(b.runs))
-    clips = float(((a.mean() - b.mean()) ** 2).sum())
-    label = "DeLong z (clips sampled, these runs the only ones)"
-    first = from_se("delong", label, difference, math.sqrt(clips), math.inf, n, alpha=alpha, items=a.clips)
+    clips, clips_df = _squares(a.mean() - b.mean(), a.groups)
+    items = a.clips if a.groups is None else int(a.groups.max()) + 1
+    what = "clips" if a.groups is None else "groups of clips"
+    label = f"DeLong {'z' if a.groups is None else 't'} ({what} sampled, these runs the only ones)"
+    first = from_se("delong", label, difference, math.sqrt(clips), clips_df, n, alpha=alpha, items=items)
     if min(n) < 2:
         return (first,)
-    parts = [(variance(runs) / len(runs), len(runs) - 1) for runs in (a.runs, b.runs)]
-    total = clips + sum(part for part, _ in parts)
+    parts = [(variance(runs) / len(runs), len(runs) - 1.0) for runs in (a.runs, b.runs)] + [(clips, clips_df)]
+    total = sum(part for part, _ in parts)
     spread = sum(part**2 / df for part, df in parts)
     df = total**2 / spread if spread > 0 else math.inf
-    label = "seeds + clips t (Welch with DeLong's variance added)"
-    second = from_se("seeds_clips", label, difference, math.sqrt(total), df, n, alpha=alpha, items=a.clips)
+    label = f"seeds + {what} t (Welch with DeLong's variance added)"
+    second = from_se("seeds_clips", label, difference, math.sqrt(total), df, n, alpha=alpha, items=items)
     return (first, second)
+
+
+def _squares(influence: np.ndarray, of_clips: np.ndarray | None) -> tuple[float, float]:
+    """DeLong's variance, over clips or over groups of them, and its degrees of freedom."""
+    if of_clips is None:
+        return float((influence**2).sum()), math.inf
+    sums, share = np.bincount(of_clips, influence), np.bincount(of_clips) / len(of_clips)
+    many = len(sums)
+    return float((sums**2).sum()) * many / max(many - 1, 1), groups.degrees(share)
 
 
 def by_tag(a: Influence, b: Influence, alpha: float) -> tuple[TagArea, ...]:
@@ -128,8 +145,8 @@ def by_tag(a: Influence, b: Influence, alpha: float) -> tuple[TagArea, ...]:
     for name in a.tags.keys() & b.tags.keys():
         x, y = a.tags[name], b.tags[name]
         halves = [HALF * hanley_mcneil(tag.area, tag.positives, tag.negatives) for tag in (x, y)]
-        se = math.sqrt(float(((x.influence - y.influence) ** 2).sum()))
-        test = from_se("delong", "", x.area - y.area, se, math.inf, (1, 1), alpha=alpha)
+        square, df = _squares(x.influence - y.influence, a.groups)
+        test = from_se("delong", "", x.area - y.area, math.sqrt(square), df, (1, 1), alpha=alpha)
         rows.append(
             TagArea(
                 name,

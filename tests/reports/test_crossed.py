@@ -9,7 +9,7 @@ import pytest
 from scipy import stats as oracle
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
-from reports.statistics import crossed, half_pooled, mixed
+from reports.statistics import crossed, half_pooled, mixed, seed_paired
 
 
 def arms(
@@ -72,7 +72,7 @@ def test_the_seed_paired_test_is_the_anova_of_the_differences(seed: int) -> None
     d = (a - b).stack().rename_axis(["seed", "item"]).rename("d").reset_index()
     square = sm.stats.anova_lm(ols("d ~ C(seed) + C(item)", d).fit())["mean_sq"]
     total = max(square.iloc[0] + square.iloc[1] - square.iloc[2], square.iloc[2]) / (5 * 9)
-    found = crossed.paired_crossed(a, b)
+    found = seed_paired.paired_crossed(a, b)
     assert found.se == pytest.approx(math.sqrt(total))
     assert found.difference == pytest.approx(d["d"].mean())
 

@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import ttest_ind
 
 import reports
-from reports import contract, prose
+from reports import contract, declared, prose
 from reports.findings import Comparison
+from reports.inputs.tables import Scores
 from tests.reports.test_edges import said
 from tests.reports.test_edges import study as edge
 
@@ -226,9 +227,9 @@ def test_a_run_and_an_arm_without_a_defined_score_keep_their_row_and_their_reaso
     runs = "new/seed1, bad/seed0, bad/seed1, bad/seed2, bad/seed3 and bad/seed4"
     assert f"All sdr scores of {runs} undefined (empty or not finite), where other runs have a score; these" in text
     assert "1 sdr score of base/seed0 undefined (empty or not finite), where other runs have a score." in text
-    assert (
-        "15 sdr scores on t02 undefined and left out: a source that is silent in the reference, or an estimate" in text
-    )
+    assert "15 sdr scores on t02 undefined and left out: no run has one." in text
+    lacking = Scores(scores.dropna(), scores[silent].assign(aggregation=""))
+    assert any("a source that is silent in the reference, or an" in one for one in declared._undefined(lacking, True))
 
 
 def test_what_a_secondary_metric_lacks_is_said_too(tmp_path: Path) -> None:

@@ -204,3 +204,10 @@ def test_hedges_interval_covers(runs: int, delta: float) -> None:
         effect = hypothesis_tests.hedges(rng.normal(delta, 1, runs).tolist(), rng.normal(0, 1, runs).tolist())
         covered.append(effect.low <= delta <= effect.high)
     assert np.mean(covered) >= 0.925
+
+
+def test_permutation_says_that_unequal_spreads_look_like_an_effect() -> None:
+    """Finding A15: 18 % false positives with 4 noisy and 8 quiet runs."""
+    quiet, noisy = [0.0, 0.1, 0.2, 0.1, 0.0, 0.2, 0.1, 0.0], [-2.0, 1.0, 3.0, 0.5]
+    assert "spreads differ" in hypothesis_tests.permutation(noisy, quiet).note
+    assert "spreads differ" not in hypothesis_tests.permutation(quiet[:4], quiet[4:]).note

@@ -104,10 +104,11 @@ def test_a_change_after_results_is_a_deviation(go, change, told: str) -> None:
 def test_editing_by_hand_is_a_deviation(go) -> None:
     folder = go(STUDY)
     raw = json.loads((folder / "study.json").read_text())
-    raw["declaration"]["alpha"] = 0.1
-    (folder / "study.json").write_text(json.dumps(raw))
-    assert any("does not have the hash" in text for text in reports.read(folder).deviations)
-    raw["declared"] = "0" * 64
+    for key, value in {"test": "welch", "metric": "pr_auc", "reference": "1", "alpha": 0.1}.items():
+        edited = {**raw, "declaration": {**raw["declaration"], key: value}}
+        (folder / "study.json").write_text(json.dumps(edited))
+        assert any("does not have the hash" in text for text in reports.read(folder).deviations), key
+    raw = {**edited, "declared": "0" * 64}
     (folder / "study.json").write_text(json.dumps(raw))
     assert any("none that the ledger has" in text for text in reports.read(folder).deviations)
     go(STUDY)

@@ -1,7 +1,8 @@
 """Labelled clips: a folder with ``clips.csv`` (or .tsv) whose columns are ``path``, ``label`` and ``split``.
 
 Several labels stand in one cell, separated by ``;`` (or in several columns ``label``, ``label2``, ...). A set in
-which every clip has exactly one label is a classification, any other a tagging.
+which every clip has exactly one label is a classification, any other a tagging. A column ``group`` may name the song,
+album or artist of each clip: clips of one group are no independent sample to a report.
 
 The split is the table's, or one of five folds of a cross-validation over all of the set's clips, whatever the table
 says: ``fold1of5`` to ``fold5of5``. Each clip is in the test split of one fold; the next fold's test clips validate.
@@ -76,7 +77,7 @@ def read_clips(rows: Iterable[tuple[int, dict[str, str]]], label_columns: list[s
         if name in seen:
             raise ValueError(f"{place}: {name!r} stands already in line {seen[name]}")
         seen[name] = line
-        clips.append(Clip(name, split, labels, table.parent / name))
+        clips.append(Clip(name, split, labels, table.parent / name, row.get("group", "").strip()))
     return clips
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from mss_core import models
 from mss_core.apply import separate_stems
-from mss_core.artefact import Score, add_example, note, table, write_examples, write_notes, write_scores
+from mss_core.artefact import Score, add_example, note, table, write_examples, write_groups, write_notes, write_scores
 from mss_core.data.files import facts
 from mss_core.data.sets import TrackSet, survey
 from mss_core.errors import choose
@@ -113,6 +113,7 @@ def score_songs(
                 add_example(examples, out, item.name, stem, sounds, sound.samplerate)
         ctx.report(step=number, total=len(tracks))
     write_scores(out, summarise(table(scores), scoring))
+    write_groups(out, {item.name: item.artist for item in tracks})
     write_examples(out, examples)
     leaking = known_songs([item.name for item in tracks], _seen(seen, ctx))
     notes = [

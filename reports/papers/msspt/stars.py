@@ -68,15 +68,10 @@ def msspt_stars(spread: str, test: str, sided: int, family: int, method: str = "
     found = paper("msspt")
     cells = msspt_cells(found.table("Table I"))
     p = [p_from_summary(a, b, found.runs, spread, test, sided)[1] for a, b in cells.values()]
-    clear = {
-        name
-        for name, q in zip(
-            cells,
-            correct(p, method, family) if method != "bonferroni" else [min(1.0, q * family) for q in p],
-            strict=True,
-        )
-        if q < 0.05
-    }
+    # A family that is less than the table is that of one cell.
+    parts = [p] if family >= len(p) else [[each] for each in p]
+    corrected = [each for part in parts for each in correct(part, method, family)]
+    clear = {name for name, each in zip(cells, corrected, strict=True) if each < 0.05}
     # Stars mark improvements only.
     clear = {name for name in clear if cells[name][0].value > cells[name][1].value}
     marked = [name for name, (cell, _) in cells.items() if cell.star]

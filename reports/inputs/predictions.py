@@ -1,0 +1,101 @@
+"""Anybody's table of predictions: one row per variant, run, item and target, with truth and score; its AUCs are the
+score table.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reports.contract import nearest
+from reports.inputs.tables import Scores, one_group, one_spelling, read_text_table, seeds_of
+from reports.statistics.auc import auc
+
+COLUMNS = ("seed", "item", "truth", "score")
+KEYS = ["variant", "seed", "item", "target"]
+
+
+def separator(path: Path) -> str:
+    """What separates the columns of a CSV file that has a column `truth`; empty for any other file."""
+    return next((mark for mark in ",;\t" if "truth" in read_text_table(path, mark, rows=0).columns), "")
+
+
+def holds_predictions(path: Path) -> bool:
+    """Whether the table has predictions in place of scores: a column `truth`."""
+    return path.suffix == ".parquet" or bool(separator(path))
+
+
+def read_table(path: Path, factor: str) -> pd.DataFrame:
+    """The predictions at `path`: variant, seed, item, target, truth, score, and group where the table has it.
+
+    Args:
+        path: a CSV or parquet file.
+        factor: the column that names the variant.
+
+    Raises:
+        ValueError: a column is missing, a value is none of its kind, a prediction stands twice, an item has two truths,
+            or the runs do not all predict the same.
+    """
+    frame = pd.read_parquet(path).astype(str) if path.suffix == ".parquet" else read_text_table(path, separator(path))
+    frame.index += 2
+    for needed in (factor, *COLUMNS):
+        if needed not in frame.columns:
+            raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
+    frame = frame.assign(variant=frame[factor], target=frame.get("target", ""))
+    one_spelling(frame["variant"], path, factor)
+    frame["seed"] = seeds_of(frame["seed"], path)
+    for name in ("truth", "score"):
+        values = pd.to_numeric(frame[name].replace({"True": "1", "False": "0"}), errors="coerce")
+        wrong = ~(values.isin([0, 1]) if name == "truth" else np.isfinite(values))
+        if wrong.any():
+            row, must = int(np.flatnonzero(wrong.to_numpy())[0]), "0 or 1" if name == "truth" else "a finite number"
+            raise ValueError(f"{path} line {frame.index[row]}: {name} is {frame[name].iloc[row]!r}; it must be {must}")
+        frame[name] = values.astype(np.int8 if name == "truth" else float)
+    twice = frame.duplicated(KEYS)
+    if twice.any():
+        cell = ", ".join(f"{key} {frame[key][twice].iloc[0]!r}" for key in KEYS)
+        raise ValueError(f"{path}: a second prediction for {cell}; each may appear once")
+    if "group" in frame and factor != "group":
+        one_group(frame, "item", str(path))
+    _same_questions(frame, path)
+    return frame[[*KEYS, "truth", "score", *(["group"] if "group" in frame and factor != "group" else [])]]
+
+
+def _same_questions(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse items with two truths, and runs that leave out what others predict: their AUCs would be of other clips."""
+    cells = frame.groupby(["item", "target"], sort=False)
+    truths = cells["truth"].nunique()
+    if (truths > 1).any():
+        item, target = truths.index[int(np.flatnonzero(truths.to_numpy() > 1)[0])]
+        raise ValueError(f"{path}: {item!r} has truth 0 and 1 for {target or 'its target'!r}; one of them is wrong")
+    runs = frame.groupby(["variant", "seed"], sort=False).size()
+    if runs.nunique() > 1 or int(runs.iloc[0]) != len(truths):
+        (variant, seed), many = runs.idxmin(), len(truths)
+        own = frame[(frame["variant"] == variant) & (frame["seed"] == seed)].set_index(["item", "target"]).index
+        item, target = truths.index.difference(own, sort=False)[0]
+        raise ValueError(
+            f"{path}: {variant!r} with seed {seed} has {runs.min():,} of {many:,} predictions (none for {item!r}"
+            f"{f', {target!r}' if target else ''}). AUCs over different clips cannot be compared: predict them all, or "
+            "take those that not every run has out of the table"
+        )
+
+
+def scores_of(predictions: pd.DataFrame) -> Scores:
+    """`roc_auc` of each run by target, and with several targets their mean as `macro`.
+
+    A target with fewer than two items of either truth has none.
+    """
+    rows = []
+    for (variant, seed), run in predictions.groupby(["variant", "seed"], sort=False):
+        areas = {}
+        for target, one in run.groupby("target", sort=False):
+            truth = one["truth"].to_numpy()
+            few = min(truth.sum(), (1 - truth).sum()) < 2
+            areas[str(target)] = np.nan if few else auc(truth, one["score"].to_numpy())
+        if len(areas) > 1:
+            known = [area for area in areas.values() if np.isfinite(area)]
+            areas["macro"] = float(np.mean(known)) if known else np.nan
+        rows += [(variant, seed, "", target, "roc_auc", "", area) for target, area in areas.items()]
+    frame = pd.DataFrame(rows, columns=["variant", "seed", "track", "target", "metric", "aggregation", "score"])
+    defined = np.isfinite(frame["score"])
+    return Scores(frame[defined].reset_index(drop=True), frame[~defined].reset_index(drop=True))
