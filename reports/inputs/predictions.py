@@ -22,7 +22,10 @@ def separator(path: Path) -> str:
 
 def holds_predictions(path: Path) -> bool:
     """Whether the table has predictions in place of scores: a column `truth`."""
-    return path.suffix == ".parquet" or bool(separator(path))
+    try:
+        return path.suffix == ".parquet" or bool(separator(path))
+    except ValueError:  # whoever reads it as scores says what is wrong with it
+        return False
 
 
 def read_table(path: Path, factor: str) -> pd.DataFrame:
