@@ -12,14 +12,28 @@ from tests.conftest import REPOSITORY
 ROWS = json.loads((REPOSITORY / "benchmarks" / "false_positives.json").read_text())["rows"]
 
 
-def test_the_family_level_is_kept() -> None:
-    assert len(ROWS) >= 40 and all(row["studies"] >= 2_000 for row in ROWS)
+def test_the_family_level_is_kept_or_the_headline_warns() -> None:
+    assert len(ROWS) >= 100 and all(row["studies"] >= 2_000 and row["through_analyse"] >= 3 for row in ROWS)
     for row in ROWS:
-        if "albums" in row["case"]:  # what the docs name as lost
+        if "nobody says so" in row["case"]:  # what only the words of the report can tell
             assert row["family_wise_error"] > 0.1
             continue
-        assert row["family_wise_error"] <= 0.055 + 2 * (0.05 * 0.95 / row["studies"]) ** 0.5, row
-        assert row["coverage"] >= 0.94 or row["warned"] > 0.8, row
+        limit = 0.055 + 2 * (0.05 * 0.95 / row["studies"]) ** 0.5
+        kept = row["family_wise_error"] <= round(limit, 3)  # as the record is rounded
+        assert kept or row["headline_warns"], row
+        assert row["coverage"] >= 0.94 or row["headline_warns"] or row["case"].startswith("reference varies"), row
+
+
+def test_five_seeds_find_half_a_decibel() -> None:
+    (power,) = [row["power"] for row in ROWS if ".5 dB" in row["case"] and (row["seeds"], row["contrasts"]) == (5, 6)]
+    assert power >= 0.75
+
+
+def test_pairing_seeds_finds_more_where_they_share_their_luck() -> None:
+    power = {(row["case"].partition(".3 dB")[2], row["seeds"]): row["power"] for row in ROWS if ".3 dB" in row["case"]}
+    for case, seeds in power:
+        if case.endswith("seed-paired"):
+            assert power[case, seeds] > 1.5 * power[case.removesuffix(", seed-paired"), seeds]
 
 
 @pytest.mark.parametrize(
