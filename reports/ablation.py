@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import declared, design, sequential, together
+from reports import caveats, declared, design, sequential, together
 from reports.comparison import comparison
 from reports.contract import MACRO, Study
 from reports.findings import Comparison, Findings, Separation
@@ -87,11 +87,13 @@ def _parts(study: Study) -> dict[str, Study]:
 
 
 def _apart(rows: Iterable[Separation]) -> tuple[Separation, ...]:
-    """Rows without those of variants that share an earlier one's separator: equal to the last bit."""
+    """Rows of variants whose figures are equal to the last bit as one, that names them all."""
     first: dict[tuple, Separation] = {}
     for row in rows:
         figures = (row.target, row.style.name, row.model, tuple(sorted(row.baselines.items())))
-        first.setdefault(figures, row)
+        one = first.setdefault(figures, row)
+        others = [name for name in (row.variant, *row.equal) if name not in (one.variant, *one.equal)]
+        first[figures] = replace(one, equal=(*one.equal, *others))
     return tuple(first.values())
 
 
@@ -116,6 +118,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         return Findings(study, (main,), (), (), {}, {}, {}, (), None, (), course=course)
     secondary = secondary_metrics(scores, study, metric)
     others = tuple(comparison(scores, study, other, target, False) for other, target in secondary)
+    apart = _apart(separation(scores, metric))
     made = [c for c in main.contrasts if not c.refused]
     rows, tags = select(scores, metric, study.declaration.target), tag_scores(scores, metric)
     scored = arms(rows)
@@ -129,7 +132,14 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         study=study,
         comparisons=(main, *others),
         deviations=tuple(declared.deviations(study, scores, main)),
-        cautions=tuple(dict.fromkeys(declared.cautions(study, given, scores, (main, *others)))),
+        cautions=tuple(
+            dict.fromkeys(
+                [
+                    *caveats.cautions(main, areas, apart, sorted(set(rows["track"]) - {""})),
+                    *declared.cautions(study, given, scores, (main, *others)),
+                ]
+            )
+        ),
         by_tag=by_item(by_tag, main, study.declaration.alpha),
         by_track=by_item(tracks, main, study.declaration.alpha),
         tag_areas={
@@ -137,7 +147,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
             for contrast in main.contrasts
             if contrast.variant in areas and contrast.reference in areas and not contrast.refused
         },
-        separation=_apart(separation(scores, metric)),
+        separation=apart,
         power=None if course else power,
         variance=variance_by_factor(main, study),
         calibration=simulate(blocks, spread, main.alpha, power.detectable) if power and not course else None,

@@ -185,6 +185,7 @@ class Separation:
         baselines: the same score of `silence`, `best scalar`, `mixture`, where given.
         beats: whether the model beats every baseline given; None without any.
         aggregation: how frames became a score.
+        equal: other variants with the same figures to the last bit.
     """
 
     variant: str
@@ -195,6 +196,7 @@ class Separation:
     baselines: Mapping[str, float]
     beats: bool | None
     aggregation: str = ""
+    equal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,29 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from reports.contract import PAPERS, Variant, check_table, printed_paper
+from reports.contract import PAPERS, Study, Variant, check_table, printed_paper
 from reports.findings import Findings
 
 CELL = re.compile(r"(-?\d+(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?(\*?)$")
+
+
+def other_sets(study: Study) -> list[str]:
+    """Data sets of the user's own that the study reads: no paper printed figures on those."""
+    read = {
+        str(value)
+        for variant in study.variants
+        for path, value in variant.recipe.items()
+        if path.endswith(".name") and value in ("stems", "clips")
+    }
+    return sorted(read)
+
+
+def not_beside(paper: "Paper", sets: Sequence[str]) -> str:
+    """Why the paper's figures are not shown."""
+    return (
+        f"{paper.short} printed its figures on other data: this study reads a set of your own "
+        f"({', '.join(sets)}), and nothing published stands beside it."
+    )
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ class Style:
         """A confidence interval as printed, e.g. [+0.28, +0.48]."""
         if math.isnan(low) or math.isnan(high):
             return MISSING
+        if self.unit == "points":  # no two shares differ by more than 100 points
+            most = 100 / self.scale
+            low, high = max(low, -most), min(high, most)
         return f"[{self.difference(low)}, {self.difference(high)}]"
 
 

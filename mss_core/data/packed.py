@@ -348,7 +348,8 @@ def peak(waveform: np.ndarray) -> float:
 def _mono(waveform: np.ndarray, rate: int, samplerate: int, item: Item) -> np.ndarray:
     if not np.isfinite(waveform).all():
         raise BadFile(f"{item.name}: samples that are not finite")
-    return audio.resample(waveform, rate, samplerate).mean(0)
+    # channel by channel: the copies that resampling makes are as long as the track
+    return np.stack([audio.resample(channel, rate, samplerate) for channel in waveform]).mean(0)
 
 
 def _quantise(waveform: np.ndarray, unit: np.float32) -> np.ndarray:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import prose
+from reports.caveats import POSITIVES
 from reports.drawing import figures
 from reports.findings import Findings, TagArea
 from reports.inputs.directory import Tables
 from reports.sections import Cell, Figure, Section, Table
 from reports.sections.tests import reach
 from reports.statistics.effects import agreement
-from reports.text import number, p_value
+from reports.text import MISSING, number, p_value
 
 OPTIONS = {"by": "tag|track?"}
 
@@ -48,8 +49,19 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
 
 def tag_areas(areas: tuple[TagArea, ...], reference: str, variant: str) -> Table:
     """AUC of each tag with Hanley-McNeil half-widths, D score and DeLong's p."""
+    few = [row.target for row in areas if min(row.positives, row.negatives) < POSITIVES]
     rows = tuple(
         (
+            Cell(row.target),
+            Cell(f"{row.positives} / {row.negatives}", row.positives),
+            Cell(f"{100 * row.reference:.2f}", row.reference),
+            Cell(f"{100 * row.variant:.2f}", row.variant),
+            Cell(number(100 * (row.variant - row.reference), 2, signed=True), row.variant - row.reference),
+            Cell(MISSING),
+            Cell(MISSING),
+        )
+        if row.target in few
+        else (
             Cell(row.target),
             Cell(f"{row.positives} / {row.negatives}", row.positives),
             Cell(f"{100 * row.reference:.2f} ± {100 * row.reference_half:.2f}", row.reference),
@@ -63,6 +75,7 @@ def tag_areas(areas: tuple[TagArea, ...], reference: str, variant: str) -> Table
     caption = (
         "AUC in points, mean over runs, ± half-width of the 95 % Hanley–McNeil interval. D is positive where the two "
         "intervals do not overlap. DeLong's p takes the clips as the sample and these runs as the only ones; "
-        f"uncorrected over {len(areas)} tags."
+        f"uncorrected over {len(areas) - len(few)} tags."
+        + (f" Tags with fewer than {POSITIVES} clips of either kind are not tested." if few else "")
     )
     return Table(("tag", "clips with / without", reference, variant, "difference", "D", "DeLong p"), rows, caption)

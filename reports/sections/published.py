@@ -21,6 +21,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     beside = published.beside(findings, (options["paper"],) if "paper" in options else PAPERS)
     if beside is None:
         return None
+    if sets := published.other_sets(findings.study):
+        return Section("Published beside ours", (published.not_beside(beside.paper, sets),), short="Published")
     head = ["variant"]
     for metric in beside.metrics:
         head += [f"{metric}, published", f"{metric}, ours"]

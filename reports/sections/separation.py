@@ -7,6 +7,7 @@ from typing import Any
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.sections import Cell, Section, Table
+from reports.text import listing
 
 OPTIONS: dict[str, str] = {}
 
@@ -20,7 +21,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     names = list(dict.fromkeys(name for row in findings.separation for name in row.baselines))
     rows = tuple(
         (
-            Cell(row.variant),
+            Cell(row.variant + (f" (equal: {listing(row.equal, 4)})" if row.equal else "")),
             Cell(row.target),
             Cell(row.style.label + (" ↑" if row.style.higher_is_better else " ↓")),
             Cell(row.style.value(row.model), row.model),

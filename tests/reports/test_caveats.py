@@ -1,0 +1,114 @@
+"""What must be known of a small data set before anything is read."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports import caveats
+from reports.ablation import _apart
+from reports.findings import Separation, TagArea
+from reports.published import not_beside, other_sets
+from reports.sections.items import tag_areas
+from reports.text import style
+
+
+def row(variant: str, target: str, model: float, baselines: dict[str, float], metric: str = "l1") -> Separation:
+    own = style(metric)
+    best = (max if own.higher_is_better else min)(baselines.values()) if baselines else 0.0
+    beats = (model > best if own.higher_is_better else model < best) if baselines else None
+    return Separation(variant, target, own, model, 2, baselines, beats)
+
+
+def told(apart=(), areas=None, tracks=()) -> list[str]:
+    return list(caveats.cautions(None, areas or {}, apart, tracks))  # type: ignore[arg-type]
+
+
+def test_separators_that_lose_to_nothing_are_named() -> None:
+    """The figures of an outside trial with two unseen songs: 7 of 8 lost, and no caution said so."""
+    rows = [
+        row("vocals", "vocals", 0.0190, {"silence": 0.0231, "best scalar": 0.0217}),
+        row("drums", "drums", 0.0202, {"silence": 0.0166, "best scalar": 0.0165}),
+        row("other", "other", -11.5, {"mixture": -4.7, "best scalar": -5.9}, "si_sdr"),
+        row("none", "vocals", 1.0, {}),
+    ]
+    (text,) = told(rows)
+    assert text.startswith("2 of 3 scores of separators are no better than what needs no separator (drums, drums: L1 ")
+    assert "best scalar 0.01650" in text and "other, other: SI-SDR −11.50, mixture −4.70" in text
+    assert told(rows[:1]) == []
+
+
+def test_few_clips_positives_and_tracks_are_named() -> None:
+    tags = {"flute": SimpleNamespace(positives=2, negatives=15), "violin": SimpleNamespace(positives=12, negatives=20)}
+    texts = told(areas={"a": SimpleNamespace(tags=tags, clips=17)}, tracks=["song A"])
+    assert texts[0].startswith(
+        "1 tag of 2 have fewer than 10 test clips with them, or without (flute 2): a single clip"
+    )
+    assert "by up to 50 points" in texts[0] and "is still 10 points" in texts[0]
+    assert texts[1].startswith("There are 17 test clips")
+    assert texts[2] == "There is one test track (song A): a mean over them says little of other music."
+    enough = {"a": SimpleNamespace(tags={"violin": tags["violin"]}, clips=200)}
+    assert told(areas=enough, tracks=list("abcdef")) == []
+
+
+def test_areas_of_few_positives_are_not_tested() -> None:
+    areas = tuple(
+        TagArea(
+            target=name, positives=positives, negatives=30, variant=1.0, variant_half=0.0, reference=0.9,
+            reference_half=0.1, d=0.1, p=0.002,
+        )
+        for name, positives in (("flute", 2), ("violin", 12))
+    )  # fmt: skip
+    table = tag_areas(areas, "a", "b")
+    flute, violin = ([cell.text for cell in line] for line in table.rows)
+    assert flute[2:4] == ["90.00", "100.00"] and flute[-2:] == ["–", "–"]
+    assert violin[2] == "90.00 ± 10.00" and violin[-1] == ".002"
+    assert "uncorrected over 1 tags. Tags with fewer than 10 clips" in table.caption
+
+
+def test_rows_that_are_equal_name_each_other() -> None:
+    rows = [row(name, "vocals", 1.0, {"mixture": 0.5}, "sdr") for name in ("median 3", "median 5", "median 7")]
+    rows.append(row("median 9", "vocals", 1.1, {"mixture": 0.5}, "sdr"))
+    first, last = _apart(rows)
+    assert first.variant == "median 3" and first.equal == ("median 5", "median 7") and last.equal == ()
+    assert _apart([first, last, rows[1]])[0].equal == ("median 5", "median 7")
+
+
+def test_the_first_and_the_last_look_are_named() -> None:
+    losses = {"bass": [0.002, 0.004, 0.018], "drums": [3, 2, 1], "vocals": [3, 1, 2], "tail": [1, 2, 3]}
+    rows = [
+        (
+            f"{'train_tail' if name == 'tail' else 'pretrain'} {name} seed 0",
+            name,
+            50.0 * (look + 1),
+            "valid_loss",
+            value,
+        )
+        for name, values in losses.items()
+        for look, value in enumerate(values)
+    ]
+    curves = pd.DataFrame(rows, columns=["stage", "key", "step", "metric", "value"])
+    recipe = {"pretrain.select": "best", "train_tail.select": "last"}
+    study = SimpleNamespace(variants=[SimpleNamespace(recipe=recipe)])
+    first, last = caveats.kept(curves, study)  # type: ignore[arg-type]
+    assert first.startswith("1 of 3 trainings kept the weights of the first validation: later steps made them worse")
+    assert "(pretrain bass seed 0 (step 50 of 150))" in first
+    assert last.startswith("1 of 3 trainings kept the weights of the last validation: they were still getting better")
+    assert not list(caveats.kept(None, study))  # type: ignore[arg-type]
+
+
+def test_nothing_published_stands_beside_own_music() -> None:
+    def study(name: str):  # type: ignore[no-untyped-def]
+        return SimpleNamespace(variants=[SimpleNamespace(recipe={"tagging.name": name, "separation.name": "musdb18"})])
+
+    assert other_sets(study("mtat")) == [] and other_sets(study("clips")) == ["clips"]  # type: ignore[arg-type]
+    text = not_beside(SimpleNamespace(short="MSSPT"), ["clips"])  # type: ignore[arg-type]
+    assert text.startswith("MSSPT printed its figures on other data: this study reads a set of your own (clips)")
+
+
+@pytest.mark.parametrize("metric", ["pr_auc", "accuracy"])
+def test_an_interval_of_shares_ends_at_100_points(metric: str) -> None:
+    assert style(metric, scores=np.array([0.5, 0.6])).interval(-1.1494, 0.9291) == "[−100.00, +92.91]"
+    assert style(metric, scores=np.array([50.0, 60.0])).interval(-126.8, 97.4) == "[−100.00, +97.40]"
+    assert style("sdr").interval(-126.8, 97.4) == "[−126.80, +97.40]"
