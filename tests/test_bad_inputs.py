@@ -284,7 +284,7 @@ STUDIES: list[tuple[dict[str, Any], str]] = [
     ({"factors": [], "reference": {}}, "factors need distinct names; got []"),
     ({"factors": [KIND, KIND]}, "factors need distinct names; got ['kind', 'kind']"),
     *(
-        (factor(name, TWO), f"no factor can be named {name!r}: scores.csv has another column of that name")
+        (factor(name, TWO), f"a factor cannot be called {name!r}: that is a column of scores.csv")
         for name in ("score", "seed", "trial", "variant", "track", "metric")
     ),
     *((factor(name, TWO), f"a factor's name is a line of text, not {name!r}") for name in ("", " ", "a\nb", 3)),

@@ -84,7 +84,7 @@ def check_names(study: str, factors: Sequence[Factor]) -> None:
         if not isinstance(factor.name, str) or not factor.name.strip() or not factor.name.isprintable():
             raise ValueError(f"a factor's name is a line of text, not {factor.name!r}")
         if factor.name in COLUMNS:
-            raise ValueError(f"no factor can be named {factor.name!r}: scores.csv has another column of that name")
+            raise ValueError(f"a factor cannot be called {factor.name!r}: that is a column of scores.csv")
         if not isinstance(factor.levels, Mapping) or not factor.levels:
             raise ValueError(f"factor {factor.name!r} has no levels: it takes {{label: {{path: value}}}}")
         labels: dict[str, str] = {}
