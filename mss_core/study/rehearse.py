@@ -10,7 +10,8 @@ same for both.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +37,9 @@ MARK = "A rehearsal, not a result: "
 
 def rehearsed(study: Study) -> Study:
     """What ``--rehearse`` runs: all variants, cut, with two seeds if they are few, and a search of two suggestions."""
-    search = study.search and replace(study.search, smoke_trials=2)
+    search = study.search and replace(
+        study.search, smoke_trials=2, space={stage: _held(space) for stage, space in study.search.space.items()}
+    )
     small = replace(
         study,
         question=MARK + study.question,
@@ -49,6 +52,16 @@ def rehearsed(study: Study) -> Study:
     )
     roots = [trial.root for trial in small.trials(small.seeds, True, {}, lambda recipe: recipe)]
     return small if len(walk(roots)) <= MANY else replace(small, seeds=small.seeds[:1])
+
+
+def _held(space: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """A search space whose batches are drawn and not taken: those of a rehearsal stay as small as they were cut."""
+
+    @functools.wraps(space)
+    def held(*given: Any, **named: Any) -> dict[str, Any]:
+        return {path: value for path, value in space(*given, **named).items() if not path.endswith(".batch")}
+
+    return held
 
 
 def cut(recipe: Any) -> Any:
