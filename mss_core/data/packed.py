@@ -290,6 +290,7 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
         "odd": [],
         "content": "",
     }
+    main = "mixture" if "mixture" in rows else rows[0]
     forms: dict[str, tuple[int, bool]] = {}
     samples: dict[str, np.ndarray] = {}
     units: dict[str, np.float32] = {}
@@ -298,7 +299,7 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
         sound = item.read()
         for row in rows:  # the mixture first; a row may be decoded each time it is asked for
             waveform = sound.rows[row]
-            if row == "mixture":
+            if row == main:
                 whole(item, waveform.shape[-1], sound.samplerate)
             forms[row] = waveform.shape[0], peak(waveform) > 0
             mono = _mono(waveform, sound.samplerate, samplerate, item)
@@ -314,8 +315,8 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
         "units": [float(units[row]) for row in rows],
         "labels": list(sound.labels or item.labels),
         "silent": silent,
-        "form": [forms["mixture"][0], sound.samplerate],
-        "odd": odd_rows(forms),
+        "form": [forms[main][0], sound.samplerate],
+        "odd": odd_rows(forms, main),
         "content": pieces.digest_of(samples.values()),
     }, samples
 
@@ -329,12 +330,12 @@ def whole(item: Item, frames: int, samplerate: int) -> None:
         raise BadFile(f"{item.name}: stops after {seconds:.1f} of {item.seconds:g} s (truncated)")
 
 
-def odd_rows(forms: Mapping[str, tuple[int, bool]]) -> list[str]:
-    """The rows that have other channels than the mixture, of channels by row and whether it sounds; silent ones do not
-    count, which may have no file."""
-    channels = forms["mixture"][0]
+def odd_rows(forms: Mapping[str, tuple[int, bool]], main: str = "mixture") -> list[str]:
+    """The rows that have other channels than the mixture (or the row that stands for it), of channels by row and
+    whether it sounds; silent ones do not count, which may have no file."""
+    channels = forms[main][0]
     return [
-        f"{row} has {own} channel(s), the mixture {channels}"
+        f"{row} has {own} channel(s), the {main} {channels}"
         for row, (own, sounds) in forms.items()
         if own != channels and sounds
     ]

@@ -20,6 +20,8 @@ from mss_core.store import Store
 from mss_core.study import Study, rehearse
 from mss_core.study import run as run_study
 from mss_core.study.plan import Binder
+from mss_core.study.search.declare import _source, bound
+from mss_core.study.search.optuna_storage import probe
 from reports import rehearsal
 from reports.contrasts import covers, differing, excerpted
 from tests.conftest import REPOSITORY
@@ -236,3 +238,19 @@ def test_a_setting_beside_the_levels_is_taken(tmp_path: Path) -> None:
     study = rehearse.rehearsed(declared("source_ablation"))
     trials = study.trials([0], True, {"mixing.valid_segments": 7}, same)
     assert {trial.recipe.mixing.valid_segments for trial in trials} == {7}
+
+
+@pytest.mark.parametrize("name", ["separator_transfer", "finetune_search"])
+def test_no_suggestion_of_a_rehearsed_search_trains_on_more(name: str) -> None:
+    """Spaces name the study's batches; of a rehearsal's only the other values are taken, and still some."""
+    study = declared(name)
+    full, small = study.search, rehearse.rehearsed(study).search
+    assert full is not None and small is not None and small.smoke_trials == 2
+    for stage, space in small.space.items():
+        own, held = (probe(bound(each, rehearse.cut(study.baseline)), 1)[0][0] for each in (full.space[stage], space))
+        assert {path for path in own.keys() - held.keys()} == {path for path in own if path.endswith(".batch")} != set()
+        assert (
+            held
+            and all(own[path] == value for path, value in held.items())
+            and _source(space) == _source(full.space[stage])
+        )

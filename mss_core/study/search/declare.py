@@ -321,7 +321,7 @@ def _written(space: Space) -> ast.stmt:
 
     Raises ValueError where the space is no function, or its file cannot be read or has changed since.
     """
-    code = getattr(space, "__code__", None)
+    code = getattr(inspect.unwrap(space), "__code__", None)
     if code is None:
         raise ValueError(f"a search space must be a function, not {space!r}")
     try:
