@@ -57,7 +57,9 @@ def to_latex(table: Table, label: str) -> str:
         r"\midrule",
     ]
     for k, (name, *others) in enumerate(table.cells):
-        lines.append(" & ".join([escape(name.text), *map(cell, others)]) + r" \\")
+        first = escape(name.text)  # behind \\ and \midrule a [ would be read as a length, a * as a form of the command
+        first = "{}" + first if first.startswith(("[", "*")) else first
+        lines.append(" & ".join([first, *map(cell, others)]) + r" \\")
         if k == 0 and name.kind == "reference":
             lines.append(r"\midrule")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])

@@ -57,6 +57,17 @@ def test_levels_that_differ_only_by_spelling_are_refused(tmp_path: Path, other: 
         read_scores(path, "model")
 
 
+def test_a_row_of_latex_that_begins_with_a_bracket_is_guarded(tmp_path: Path) -> None:
+    """booktabs reads \\midrule[ as its width, and LaTeX takes the star of \\\\*."""
+    path = tmp_path / "t.csv"
+    scores = {"[0.25; 1.25]": [0.1, 0.11], "*none*": [0.2, 0.21], "base": [0.3, 0.31]}
+    words = [str(table(path, "mae", scores)), "--factor", "model", "--reference", "base"]
+    assert command([*words, "--out", str(tmp_path), "--format", "tex"]) == 0
+    lines = (tmp_path / "report.tex").read_text().splitlines()
+    assert any(line.startswith("{}[0.25; 1.25] &") for line in lines)
+    assert any(line.startswith("{}*none* &") for line in lines) and any(line.startswith("base &") for line in lines)
+
+
 def test_numbers_that_are_equal_are_one_level(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'1e-1' and '0.10'"):
         read_scores(table(tmp_path / "t.csv", "sdr", {"1e-1": [1.0], "0.10": [2.0]}), "model")
