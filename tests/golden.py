@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import runpy
 from pathlib import Path
 
-from mss_core.graph import walk
+from mss_core.graph import Stage, walk
 from mss_core.study import Study
 
 FOLDER = Path(__file__).resolve().parent
@@ -16,13 +17,21 @@ LENGTH = 12
 """Hexadecimal digits of each key that are kept."""
 
 
+def study(name: str) -> Study:
+    return runpy.run_path(str(FOLDER.parent / "studies" / f"{name}.py"))["study"]
+
+
+@functools.cache
+def stages(name: str, smoke: bool) -> dict[str, Stage]:
+    """Every stage of a study's plan, before data sets are bound to their content."""
+    planned = study(name).at_smoke_size() if smoke else study(name)
+    return walk(trial.root for trial in planned.trials(planned.seeds, smoke, {}, bind=lambda recipe: recipe))
+
+
 def keys(name: str, smoke: bool) -> dict[str, list[str]]:
-    """``{stage name: sorted starts of the keys}`` of a study's plan, before data sets are bound to their content."""
-    study: Study = runpy.run_path(str(FOLDER.parent / "studies" / f"{name}.py"))["study"]
-    study = study.at_smoke_size() if smoke else study
-    trials = study.trials(study.seeds, smoke, {}, bind=lambda recipe: recipe)
+    """``{stage name: sorted starts of the keys}`` of a study's plan."""
     table: dict[str, list[str]] = {}
-    for stage in walk(trial.root for trial in trials).values():
+    for stage in stages(name, smoke).values():
         table.setdefault(stage.name, []).append(stage.key[:LENGTH])
     return {stage: sorted(table[stage]) for stage in sorted(table)}
 

@@ -1,0 +1,179 @@
+"""The source that every stage of every study reaches, as a table, and how a change of it is explained.
+
+    python -m tests.sources                    write tests/golden_sources.json anew
+    python -m tests.sources same STAGE WHY     record that a change means the same, shown on a small artefact
+
+A stage whose source has changed needs a raised ``version``, or a record in mss_core/same_meaning.json. The second
+command makes one: it computes the smallest artefact of the stage that the studies' smoke recipes give, cut as a
+rehearsal is, with the committed source and with that of now, and compares all bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mss_core import runtime, source
+from mss_core.graph import Context, Stage
+from mss_core.source import stage as of_stage
+from mss_core.source.following import Reached
+from mss_core.store import MANIFEST, Store, materialize
+from tests import golden
+
+FILE = golden.FOLDER / "golden_sources.json"
+ROOT = golden.FOLDER.parent
+SAME = ROOT / "mss_core" / "same_meaning.json"
+Table = Mapping[str, Mapping[str, Any]]
+"""By stage: its version, and the hash of each definition that some call of it reaches."""
+
+
+def table() -> Table:
+    """What all studies reach now, at full and at smoke size."""
+    merged: dict[str, Reached] = {}
+    versions: dict[str, int] = {}
+    seen = set()
+    for name in golden.STUDIES:
+        for smoke in (False, True):
+            for stage in golden.stages(name, smoke).values():
+                strings, types = of_stage.words(stage)
+                call = (stage.function, strings, types)
+                if call in seen:
+                    continue
+                seen.add(call)
+                reached = of_stage.reach(*call)
+                assert reached is not None, stage
+                versions[stage.name] = stage.arguments["version"]
+                one = merged.setdefault(stage.name, reached)
+                one.seen |= reached.seen
+                one.strings |= reached.strings
+    return {
+        name: {"version": versions[name], "functions": dict(merged[name].source().functions)} for name in sorted(merged)
+    }
+
+
+def unexplained(recorded: Table, now: Table, entries: tuple[Mapping[str, Any], ...] = ()) -> dict[str, list[str]]:
+    """The stages whose source has changed while their version has not, with the definitions that differ and that no
+    entry explains."""
+    found = {}
+    for name in recorded.keys() & now.keys():
+        if recorded[name]["version"] == now[name]["version"]:
+            names = source.differing(recorded[name]["functions"], now[name]["functions"], entries)
+            if names:
+                found[name] = names
+    return dict(sorted(found.items()))
+
+
+def recorded() -> Table:
+    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+
+
+def write(now: Table) -> None:
+    lines = (f"{json.dumps(name)}: {json.dumps(row)}" for name, row in now.items())
+    FILE.write_text("{" + ",\n".join(lines) + "}\n", encoding="utf-8")
+
+
+# ---- a change that means the same
+
+
+def smallest(name: str) -> Stage:
+    """A call of a stage of which all that comes before it is cut as far as it can be."""
+    from mss_core.graph import walk
+    from mss_core.study import rehearse
+
+    for study_name in golden.STUDIES:
+        study = golden.study(study_name).at_smoke_size()
+        for variant in study.variants():
+            recipe = rehearse.cut(study.recipe(variant, 0, True, {}, lambda recipe: recipe))
+            for stage in walk([recipe.pipeline()]).values():
+                if stage.name == name:
+                    return stage
+    raise ValueError(f"no study has a stage {name!r}")
+
+
+def content(stage: Stage, store: Path) -> dict[str, str]:
+    """Compute a stage's artefact: the checksum of each of its files, without what says when and where it was made."""
+    folder = materialize(stage, Store(store), Context())
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return {name: file["sha256"] for name, file in manifest["files"].items()}
+
+
+def made_on() -> str:
+    """What the last bits of a sum depend on."""
+    import torch
+
+    return f"{runtime.device_name('cpu')}, torch {torch.__version__}"
+
+
+@contextlib.contextmanager
+def committed() -> Iterator[tuple[str, Path]]:
+    """The commit that is checked out, and a folder with its files."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    with tempfile.TemporaryDirectory() as folder:
+        archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+        yield commit, Path(folder)
+
+
+def computed(name: str, root: Path) -> dict[str, str]:
+    """The content of the smallest artefact of a stage by the source in a folder, in a process of its own."""
+    words = [sys.executable, "-m", "tests.sources", "content", name]
+    done = subprocess.run(words, cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"{name} cannot be computed in {root}:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def entry(name: str, why: str, before: Table, now: Table, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The record that all that differs in a stage's source means the same."""
+    old, new = before[name]["functions"], now[name]["functions"]
+    names = source.differing(old, new)
+    return {
+        "before": {each: old[each] for each in names if each in old},
+        "after": {each: new[each] for each in names if each in new},
+        "why": why,
+        "shown": shown,
+    }
+
+
+def same(name: str, why: str) -> None:
+    """Record that a stage's source means what it meant. Raises ValueError where the bytes say otherwise."""
+    before, now = recorded(), table()
+    if not unexplained({name: before[name]}, {name: now[name]}):
+        raise ValueError(f"the source of {name} has not changed, or its version was raised")
+    with committed() as (commit, folder):
+        old, new = computed(name, folder), computed(name, ROOT)
+    if old != new:
+        files = sorted(file for file in old.keys() | new.keys() if old.get(file) != new.get(file))
+        raise ValueError(f"{name} does not mean the same: {', '.join(files)} differ; raise its version")
+    entries = json.loads(SAME.read_text(encoding="utf-8")) if SAME.exists() else []
+    entries.append(entry(name, why, before, now, {"stage": name, "commit": commit, "files": new, "made_on": made_on()}))
+    SAME.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+    source.recorded.cache_clear()
+
+
+def main(words: list[str]) -> None:
+    if words[:1] == ["content"]:
+        with tempfile.TemporaryDirectory() as store:
+            print(json.dumps(content(smallest(words[1]), Path(store))))
+        return
+    if words[:1] == ["same"]:
+        same(*words[1:])
+    now = table()
+    left = unexplained(recorded(), now, source.recorded("mss_core"))
+    for name, functions in left.items():
+        print(f"{name} (version {now[name]['version']}): {', '.join(functions)} changed", file=sys.stderr)
+    if left:
+        sys.exit("raise the version of each, or show that it means the same: python -m tests.sources same STAGE WHY")
+    write(now)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
