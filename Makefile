@@ -3,6 +3,7 @@
 # make rehearsals   every study with --rehearse on music in the published layouts; an hour and more
 # make chaos  kill a study's processes at random, on clusters of this machine's own; half an hour and more
 # make gpu    measure this machine's GPU; needs torch and this checkout alone, under 8 minutes; tables in gpu-results
+# make simulate MINUTES=10   processes, machines and disks that fail, simulated: other schedules than those of make test
 # make ui     open MLflow on the study
 # make lint   format, ruff and mypy
 # make lock   write the list of packages and hashes anew that setup installs
@@ -11,9 +12,11 @@ PYTHON ?= python3.11
 STORE ?= store
 PORT ?= 5000
 STUDY ?= source_ablation
+MINUTES ?= 10
+FIRST ?= $(shell date +%s)000
 BIN := .venv/bin
 
-.PHONY: setup run test test-unit rehearsals chaos gpu lint lock ui clean
+.PHONY: setup run test test-unit rehearsals chaos simulate gpu lint lock ui clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml tools/setup.sh tools/locked.txt
@@ -33,6 +36,9 @@ chaos: setup
 
 gpu:
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,python3) benchmarks/gpu.py
+
+simulate: setup
+	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --first $(FIRST)
 
 test-unit: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu and not chaos and not rehearsal"

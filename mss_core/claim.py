@@ -11,6 +11,7 @@ A claim that cannot be read is not somebody else's: transient errors are waited 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -63,8 +64,8 @@ class Claim:
         with contextlib.suppress(OSError):  # it cannot be read or removed: it is not renewed any more, and ages
             if not self._is_ours():
                 self._lost.set()
-            if not self.lost:
-                patiently(disk.unlink, self.path)
+            if not self.lost and not self._move_away(lambda aside: _read(aside).get("owner") == self.owner):
+                self._lost.set()
 
     @property
     def lost(self) -> bool:
@@ -102,9 +103,10 @@ class Claim:
             with file:
                 file.write(json.dumps(me).encode())
                 disk.sync(file)
-        except OSError:  # a full disk: an empty claim would only make others wait
-            with contextlib.suppress(FileNotFoundError):
-                disk.unlink(self.path)
+        except OSError as error:  # a full disk: an empty claim would only make others wait
+            self._move_away(lambda aside: _read(aside).get("owner") in (None, self.owner))
+            if error.errno == errno.ESTALE:  # somebody took it away for dead before it was whole
+                return False
             raise
         return True
 
@@ -123,17 +125,23 @@ class Claim:
         return disk.monotonic() - self._seen_at > self.seconds
 
     def _take_away(self) -> None:
-        """Rename a stale claim away. If what was moved is not what was seen to be stale, put it back."""
+        """Remove a stale claim; not one that was made or renewed since it was seen to be stale."""
+        self._move_away(lambda aside: _stamp(aside) == self._seen)
+
+    def _move_away(self, meant: Callable[[Path], bool]) -> bool:
+        """Rename the claim away and delete it, or put it back if it is not the one that was meant."""
         aside = self.path.with_name(f"{self.path.name}.{self.owner}")
         try:
-            disk.rename(self.path, aside)
+            patiently(disk.rename, self.path, aside)
         except FileNotFoundError:
-            return
-        if _stamp(aside) != self._seen:
+            return False
+        right = meant(aside)
+        if not right:
             with contextlib.suppress(OSError):  # somebody has a new one, or the disk has no links: its owner will see
-                disk.link(aside, self.path)
+                patiently(disk.link, aside, self.path)
         with contextlib.suppress(FileNotFoundError):
-            disk.unlink(aside)
+            patiently(disk.unlink, aside)
+        return right
 
     def _renew(self) -> bool:
         with contextlib.suppress(OSError):

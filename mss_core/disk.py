@@ -35,6 +35,9 @@ TRANSIENT = frozenset({errno.EIO, errno.ESTALE, errno.EINTR})
 PAUSES = (0.1, 0.5, 2.0)
 """Seconds before the second, third and fourth try; the error of the fourth is raised."""
 
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""Errors that say that there is nothing; all others say nothing about that, and are raised."""
+
 UNSYNCED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 """What file systems answer that cannot force out a folder."""
 
@@ -77,8 +80,8 @@ def unlink(path: Path) -> None:
     os.unlink(path)
 
 
-def mkdir(path: Path) -> None:
-    os.mkdir(path)
+def mkdir(path: Path, mode: int = 0o777) -> None:
+    os.mkdir(path, mode)
 
 
 def rmdir(path: Path) -> None:
@@ -248,26 +251,26 @@ def checksum(path: Path) -> str:
 
 
 def exists(path: Path, follow: bool = True) -> bool:
-    """Whether there is something; not following, also a link that leads nowhere. False where it cannot be said."""
-    try:
-        status(path, follow)
-    except OSError:
-        return False
-    return True
+    """Whether there is something; not following, also a link that leads nowhere. OSError where it cannot be said."""
+    return _mode(path, follow) != 0
 
 
 def is_folder(path: Path, follow: bool = True) -> bool:
-    try:
-        return stat.S_ISDIR(status(path, follow).st_mode)
-    except OSError:
-        return False
+    return stat.S_ISDIR(_mode(path, follow))
 
 
 def is_link(path: Path) -> bool:
+    return stat.S_ISLNK(_mode(path, follow=False))
+
+
+def _mode(path: Path, follow: bool) -> int:
+    """Type and permissions of what is there, 0 where nothing is."""
     try:
-        return stat.S_ISLNK(status(path, follow=False).st_mode)
-    except OSError:
-        return False
+        return patiently(status, path, follow).st_mode
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
+        return 0
 
 
 def entries(folder: Path) -> list[Path]:
@@ -285,25 +288,29 @@ def walk(folder: Path, without: Collection[Path] = ()) -> Iterator[Path]:
     """
     for name in sorted(names(folder)):
         path = folder / name
-        if stat.S_ISDIR(status(path, follow=False).st_mode):
-            if path not in without:
-                yield from walk(path, without)
-        else:
+        if path in without:
+            continue
+        kind = _mode(path, follow=False)
+        if stat.S_ISDIR(kind):
+            yield from walk(path, without)
+        elif kind:  # what is removed while the folder is read was not there
             yield path
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those that it lies in; one that is there is left alone."""
+    """Make a folder and those that it lies in, so that they outlast a loss of power; what is there is left alone."""
     try:
         mkdir(path)
     except FileNotFoundError:
         if is_folder(path.parent):  # it was made meanwhile, or nothing can be made in it
             return mkdir(path)
         make_folder(path.parent)
-        make_folder(path)
+        return make_folder(path)
     except FileExistsError:
         if not is_folder(path):
             raise
+    with contextlib.suppress(PermissionError):  # whoever made it may have died before this
+        force_out(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -313,14 +320,14 @@ def remove(path: Path) -> None:
     """
     first: OSError | None = None
     try:
-        if not stat.S_ISDIR(status(path, follow=False).st_mode):
-            return unlink(path)
-        for name in names(path):
+        if not is_folder(path, follow=False):
+            return patiently(unlink, path)
+        for name in patiently(names, path):
             try:
                 remove(path / name)
             except OSError as error:
                 first = first or error
-        rmdir(path)
+        patiently(rmdir, path)
     except FileNotFoundError:
         return
     except OSError as error:

@@ -256,6 +256,14 @@ class Context:
         if self.claim is not None:
             self.claim.check()
 
+    def before_checkpoint(self) -> None:
+        """Raise ClaimLost where the claim is another's; force out what was reported, so that no checkpoint is on the
+        disk without the rows before it."""
+        self.guard()
+        if self.out is not None and disk.exists(self.out / HISTORY):
+            disk.force_out(self.out / HISTORY)
+            disk.force_out(self.out)
+
     def report(self, *, step: int, total: int, **metrics: float) -> None:
         """Append one row to the stage's history: the only way out of a running stage."""
         row: dict[str, Any] = {"step": step, "total": total, **metrics}

@@ -184,7 +184,7 @@ def fit(
         ctx.rewind(at.epoch * epoch_steps)
 
     def write() -> None:
-        ctx.guard()
+        ctx.before_checkpoint()
         _save(
             checkpoint,
             {
@@ -200,7 +200,7 @@ def fit(
             },
         )
 
-    written = time.monotonic()
+    begun = written = time.monotonic()
     reported = 0.0
     while at.phase < len(config.phases) and at.epoch < config.max_epochs:
         phase = config.phases[at.phase]
@@ -219,7 +219,7 @@ def fit(
             at.step += 1
             at.phase_step += 1
             now = time.monotonic()
-            if now - reported > 2.0 and at.phase_step % epoch_steps:
+            if now - reported > min(10.0, max(2.0, (now - begun) / 20)) and at.phase_step % epoch_steps:
                 _tick(ctx, at.step, total)
                 reported = now
             stop = ctx.stop is not None and ctx.stop()

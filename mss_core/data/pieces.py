@@ -94,6 +94,8 @@ def _intact(path: Path, task: str, work: Path, rows: tuple[str, ...]) -> list[Re
             return []
         for line in lines:
             record = json.loads(line)
+            if "attempt" not in record or record in records:
+                break  # where a write had an error, Python may have written lines twice
             files = [piece(work, row, record["attempt"]) for row in rows]
             if not record["skipped"] and _content(files, record["offset"], record["length"]) != record["content"]:
                 break

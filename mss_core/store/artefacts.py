@@ -27,6 +27,7 @@ from mss_core.claim import Claim, ClaimLost
 from mss_core.disk import PAUSES, passes
 from mss_core.graph import HISTORY, WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
 from mss_core.store.manifest import MANIFEST, damaged_file, read_manifest, sealed
+from mss_core.store.verified import is_large, recall, remember
 
 TAKEOVERS = 3
 """How often one call of ``run_stage`` starts again after its claim was taken over."""
@@ -59,7 +60,7 @@ class Store:
         """What attempts have left, the last one first."""
         entries = disk.entries(self.root / stage.name)
         found = [path for path in entries if path.name.startswith(f"{stage.key}.") and path.name.endswith("partial")]
-        return sorted(found, key=_changed, reverse=True)
+        return sorted(found, key=_worth, reverse=True)
 
     def log(self, stage: Stage) -> Path:
         return self.root / stage.name / f"{stage.key}.log"
@@ -70,7 +71,7 @@ class Store:
 
     def damage(self, stage: Stage) -> str | None:
         """What is wrong with a committed artefact, or None: its files, or that a function of another package made it.
-        Hashes each version of a file once.
+        Hashes each version of a file once per process, and of a large artefact once per machine.
         """
         directory, manifest = self.directory(stage), self.manifest(stage)
         if manifest is None:
@@ -78,7 +79,14 @@ class Store:
         made_by, module = str(manifest.get("function", "")), module_of(stage.function)
         if package(made_by) != package(module):
             return f"it was made by {made_by or 'an unnamed function'}, and this stage is {module}.{stage.name}"
-        return damaged_file(directory, manifest, self._verified)
+        large = is_large(manifest) and not all(str(directory / name) in self._verified for name in manifest["files"])
+        if large:
+            self._verified.update(recall(directory, manifest))
+        before = dict(self._verified) if large else {}
+        harm = damaged_file(directory, manifest, self._verified)
+        if large and harm is None and before != self._verified:
+            remember(directory, manifest, self._verified)
+        return harm
 
     def present(self, stage: Stage) -> bool:
         """Whether there is something with the name of a stage's artefact and a manifest, whole or not."""
@@ -116,7 +124,11 @@ class Store:
         directory, partial = self.directory(stage), self.partial(stage, claim)
         left = self.partials(stage)
         if disk.is_folder(directory) and not self.present(stage):
-            left.insert(0, directory)  # a move that was cut short: the work is all there, so go on from it
+            disk.touch(directory)  # a machine may remember it from before it had its manifest; now it looks again
+            if not self.present(stage):
+                left.insert(0, directory)  # a move that was cut short: the work is all there, so go on from it
+        if claim is not None:
+            claim.check()  # whoever slept since it got its claim must not move the folder of who has it now
         for earlier in left:
             if earlier != partial and not disk.exists(partial):
                 with contextlib.suppress(FileNotFoundError):
@@ -326,13 +338,21 @@ def _clear(path: Path) -> bool:
     return True
 
 
-def _changed(partial: Path) -> float:
-    """When work in a partial directory was last saved."""
-    times = [0.0]
-    for path in (partial / WORK / "checkpoint.pt", partial / WORK, partial):
-        with contextlib.suppress(OSError):
-            times.append(disk.status(path).st_mtime)
-    return max(times)
+def _worth(partial: Path) -> tuple[float, int, float]:
+    """What to go on from first: the latest checkpoint, else the most that is in the scratch folder, else the latest."""
+    work = partial / WORK
+    kept = [status for path in disk.entries(work) if (status := _status(path)) is not None]
+    times = [status.st_mtime for path in (work, partial) if (status := _status(path)) is not None]
+    checkpoint = _status(work / "checkpoint.pt")
+    return checkpoint.st_mtime if checkpoint else 0.0, sum(status.st_size for status in kept), max(times, default=0.0)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Size and times of what is there; None where nothing is."""
+    try:
+        return disk.patiently(disk.status, path)
+    except FileNotFoundError:
+        return None
 
 
 def _now() -> str:

@@ -25,7 +25,7 @@ from mss_core import disk, source
 from mss_core.errors import Flags
 from mss_core.folders import place
 from mss_core.graph import OURS, WORK, package
-from mss_core.store.drivers import living
+from mss_core.store.drivers import clock, living
 from mss_core.store.manifest import MANIFEST, SELF, damaged_file, read_manifest
 from mss_core.store.place import check_place
 
@@ -170,7 +170,7 @@ def prune(root: Path, delete: bool) -> int:
         )
     if not any(disk.exists(study / "study.json") for study in disk.entries(root / "studies")):
         raise ValueError(f"{root}/studies names no study: everything would go. Delete the folder if you mean that")
-    owners = named(root, artefacts(root))
+    owners, now = named(root, artefacts(root)), clock(root)
     gone: list[tuple[Path, int]] = []
     for stage in _stages(root):
         inside = disk.entries(stage)
@@ -178,13 +178,12 @@ def prune(root: Path, delete: bool) -> int:
             key = (path.parent.name if path.name == WORK else path.name.removeprefix("."))[:64]
             if path.name == WORK and not (KEY.fullmatch(path.parent.name) and disk.exists(path.with_name(MANIFEST))):
                 continue
-            dead = _is_left_over(path)
-            recent = disk.wall() - disk.status(path, follow=False).st_mtime < 3600 and not disk.is_folder(path)
-            if not KEY.fullmatch(key) or (owners.get(key) and ".damaged-" not in path.name and not dead) or recent:
+            if not KEY.fullmatch(key) or (owners.get(key) and ".damaged-" not in path.name and not _is_left_over(path)):
                 continue
-            if disk.exists(stage / f"{key}.claim") and path.suffix != ".claim":
-                continue  # somebody may be at it
-            gone.append((path, _on_disk(path)))
+            if disk.is_folder(path) or _is_old(path, now):
+                if path.suffix == ".claim" or not _is_claimed(stage / f"{key}.claim", now):
+                    gone.append((path, _on_disk(path)))
+    gone += [(path, _on_disk(path)) for path in _strays(root) if _is_old(path, now)]
     for path, amount in gone:
         print(f"{'deleted' if delete else 'would delete'} {path.relative_to(root)}  {size_of(amount)}")
         if delete:
@@ -198,11 +197,33 @@ def prune(root: Path, delete: bool) -> int:
 
 
 def _is_left_over(path: Path) -> bool:
-    """Whether an entry is of no use although its key is: of an earlier prune, of a claim that was taken over, or work
-    beside or in a committed artefact."""
-    if path.name.endswith(".pruned") or ".claim." in path.name or path.name == WORK:
+    """Whether an entry is of no use although its key is: of an earlier prune, a claim that nobody renews (what is not
+    old is left alone), or work beside or in a committed artefact."""
+    if path.name.endswith((".pruned", ".claim")) or ".claim." in path.name or path.name == WORK:
         return True
-    return path.name.endswith(".partial") and disk.exists(path.with_name(path.name[:64]) / MANIFEST)
+    return path.name.endswith((".partial", ".log")) and disk.exists(path.with_name(path.name[:64]) / MANIFEST)
+
+
+def _strays(root: Path) -> list[Path]:
+    """What drivers that died have left outside of the stages' folders: claims on studies, files half written."""
+    claims = [path for path in disk.entries(root) if path.name.startswith(".") and ".claim" in path.name]
+    folders = [root, root / "drivers", root / "sources", *disk.entries(root / "studies")]
+    inside = [path for folder in folders for path in disk.entries(folder) if path.name.startswith(".")]
+    files = [path for path in inside if not disk.is_folder(path)]
+    return claims + [path for path in files if path.suffix == ".tmp"]
+
+
+def _is_old(path: Path, now: float) -> bool:
+    """Whether nobody has touched a file for an hour, by the clock that stamps files there."""
+    try:
+        return now - disk.status(path, follow=False).st_mtime > 3600
+    except FileNotFoundError:
+        return False
+
+
+def _is_claimed(claim: Path, now: float) -> bool:
+    """Whether somebody may be at a stage: those who live renew their claims."""
+    return disk.exists(claim) and not _is_old(claim, now)
 
 
 def _delete(path: Path) -> None:

@@ -55,15 +55,19 @@ def living(root: Path) -> set[str]:
     folder, found = root / "drivers", set[str]()
     if not disk.is_folder(folder):
         return found
-    now = _clock(folder)
+    now = clock(folder)
     for path in disk.entries(folder):
         if path.suffix != ".json":
             continue
+        who: object = None
         try:
-            who, touched = json.loads(disk.read(path)), disk.status(path).st_mtime
-        except (OSError, ValueError):
+            touched = disk.status(path).st_mtime
+            who = json.loads(disk.read(path))
+        except OSError:
             continue
-        lives = alive(who)
+        except ValueError:  # cut short by a loss of power: only its age tells
+            pass
+        lives = alive(who) if isinstance(who, dict) else None
         if now - touched < SECONDS if lives is None else lives:
             found.add(path.stem)
         elif lives is False or now - touched > 10 * SECONDS:
@@ -72,9 +76,9 @@ def living(root: Path) -> set[str]:
     return found
 
 
-def _clock(folder: Path) -> float:
+def clock(folder: Path) -> float:
     """The time by the clock that stamps files there, which on a shared file system is not this machine's."""
-    probe = folder / f".{disk.token()}"
+    probe = folder / f".{disk.token()}.tmp"
     try:
         disk.write(probe, b"")
         return disk.status(probe).st_mtime

@@ -546,3 +546,25 @@ def test_everything_is_on_the_disk_before_the_checkpoint_goes(store: Store, monk
         f"force {stage.name}",
         "rm .work",
     ]
+
+
+def test_a_large_file_is_verified_once_per_machine_and_version(store: Store, tmp_path: Path, monkeypatch) -> None:
+    """Fresh processes, which are fresh stores here, believe a stamp that this user's folder has; nobody else's."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    hashed: list[str] = []
+    real = disk.checksum
+    monkeypatch.setattr("mss_core.store.manifest.checksum", lambda path: (hashed.append(path.suffix), real(path))[1])
+    stage = Stage(prepare_numbers, size=40_000)
+    weights = run_stage(stage, store, Context()) / "numbers.npz"
+    assert weights.stat().st_size > 2**20
+    assert Store(store.root).get(stage) and hashed.count(".npz") == 1
+    assert Store(store.root).get(stage) and Store(store.root).get(stage) and hashed.count(".npz") == 1
+    (folder,) = tmp_path.glob("mss-verified-*")
+    folder.chmod(0o777)
+    assert Store(store.root).get(stage) and hashed.count(".npz") == 2
+    folder.chmod(0o700)
+    monkeypatch.setattr(disk, "machine", lambda: "started anew")
+    assert Store(store.root).get(stage) and hashed.count(".npz") == 3
+    content = weights.read_bytes()
+    weights.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert "another checksum" in str(Store(store.root).damage(stage))

@@ -39,6 +39,11 @@ class Board:
     def __init__(self, stages: Mapping[str, Stage], store: Store, out: TextIO = sys.stderr) -> None:
         self.stages, self.store, self.out = stages, store, out
         self.state = dict.fromkeys(stages, WAITING)
+        self.counts = Counter({WAITING: len(stages)})
+        self._readers: dict[str, list[str]] = {}
+        for key, stage in stages.items():
+            for upstream in stage.inputs.values():
+                self._readers.setdefault(upstream.key, []).append(key)
         self.errors: dict[str, str] = {}
         self.started: dict[str, float] = {}
         self.seconds: dict[str, list[float]] = {}
@@ -54,6 +59,8 @@ class Board:
     def set(self, key: str, state: str, error: str = "") -> None:
         """Record that a stage is now in ``state``."""
         with self._lock:
+            self.counts[self.state[key]] -= 1
+            self.counts[state] += 1
             self.state[key] = state
             if state == RUNNING:
                 self.started.setdefault(key, time.monotonic())
@@ -67,12 +74,14 @@ class Board:
 
     def block(self, failed: str) -> None:
         """Mark all that needs a failed stage."""
-        lost = {failed}
-        for key, stage in self.stages.items():
-            if any(upstream.key in lost for upstream in stage.inputs.values()):
-                lost.add(key)
-                if key != failed and self.state[key] == WAITING:
-                    self.set(key, BLOCKED, f"{self.stages[failed].name} {failed[:8]} failed")
+        lost, todo = {failed}, [failed]
+        while todo:
+            for key in self._readers.get(todo.pop(), ()):
+                if key not in lost:
+                    lost.add(key)
+                    todo.append(key)
+                    if self.state[key] == WAITING:
+                        self.set(key, BLOCKED, f"{self.stages[failed].name} {failed[:8]} failed")
 
     def __enter__(self) -> Board:
         if self._console.is_interactive:
@@ -96,8 +105,7 @@ class Board:
 
     def status(self) -> str:
         """One line: counts, percentage and an estimate of what is left."""
-        counts = Counter(self.state.values())
-        total = len(self.state)
+        counts, total = self.counts, len(self.state)
         parts = [f"{counts[DONE]}/{total} stages done"]
         parts += [f"{counts[state]} {state}" for state in (RUNNING, WAITING, FAILED, BLOCKED) if counts[state]]
         left = self._seconds_left()
@@ -192,8 +200,7 @@ class Board:
         spent = _clock(time.monotonic() - self.started.get(key, time.monotonic()))
         if self.state[key] == FAILED:
             return f"FAILED {describe(stage)} after {spent}: {self.errors.get(key, '')}"
-        counts = Counter(self.state.values())
-        return f"[{counts[DONE]}/{len(self.state)}] {describe(stage)} done in {spent}"
+        return f"[{self.counts[DONE]}/{len(self.state)}] {describe(stage)} done in {spent}"
 
     def _screen(self) -> Text:
         return Text("\n".join([self.status(), *self.table(), *self.running()]), no_wrap=True, overflow="ellipsis")

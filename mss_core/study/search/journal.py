@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from optuna.storages.journal import JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from mss_core import disk
 from mss_core.claim import Claim
@@ -17,12 +17,17 @@ LOCK_SECONDS = 30.0
 class Lock(JournalFileOpenLock):
     """The lock of a journal: a claim. Optuna's own locks do not say whose they are, and are judged by two clocks."""
 
-    def __init__(self, path: Path, seconds: float = LOCK_SECONDS) -> None:
-        self.path, self.seconds = path, seconds
+    def __init__(self, journal: Path, seconds: float = LOCK_SECONDS) -> None:
+        self.journal, self.path, self.seconds = journal, Path(f"{journal}.lock"), seconds
         self._claim: Claim | None = None
 
     def acquire(self) -> bool:
         self._claim = Claim(self.path, self.seconds, poll=0.001).__enter__()
+        try:
+            self._cut()
+        except BaseException:
+            self.release()
+            raise
         return True
 
     def release(self) -> None:
@@ -30,23 +35,43 @@ class Lock(JournalFileOpenLock):
             self._claim.release()
             self._claim = None
 
+    def _cut(self) -> None:
+        """Cut off the last line where a kill left half of it: the next one would be written behind it."""
+        if disk.exists(self.journal):
+            with disk.opened(self.journal) as file:
+                file.seek(max(0, disk.status(self.journal).st_size - 1))
+                whole = file.read() in (b"", b"\n")
+            if not whole:
+                size = disk.read(self.journal).rfind(b"\n") + 1
+                with disk.opened(self.journal, "r+b") as file:
+                    file.truncate(size)
+
+
+def opened(path: Path) -> JournalFileBackend:
+    """The journal at ``path``, made with its folder where it is new, mended where it is not."""
+    disk.make_folder(path.parent)
+    mend(path)
+    found = backend(path)  # which makes the file
+    disk.force_out(path.parent)
+    return found
+
+
+def backend(path: Path) -> JournalFileBackend:
+    return JournalFileBackend(str(path), lock_obj=Lock(path))
+
 
 def mend(path: Path) -> None:
-    """Cut off the last line of a journal where a kill left half of it; the next one would be written behind it.
+    """Cut off the last line of a journal where a kill left half of it.
 
     Raises ValueError naming the first whole line that is none of a journal's.
     """
-    lock = Lock(Path(f"{path}.lock"))
+    lock = Lock(path)
     lock.acquire()
     try:
         content = disk.read(path) if disk.exists(path) else b""
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            with disk.opened(path, "r+b") as file:
-                file.truncate(whole)
     finally:
         lock.release()
-    for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             json.loads(line)
         except ValueError as error:

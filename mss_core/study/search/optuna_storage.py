@@ -24,13 +24,12 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.exceptions import StorageInternalError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from mss_core.graph import digest, plain
-from mss_core.study.search.journal import Lock, mend
+from mss_core.study.search.journal import backend, opened
 
 Space = Callable[[Trial], dict[str, Any]]
 JOURNAL = "journal.log"
@@ -98,7 +97,7 @@ def open_storage(where: str) -> BaseStorage:
         except (SQLAlchemyError, StorageInternalError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"MSS_SEARCH_STORAGE={where} is no database that can be opened ({reason})") from None
-    return JournalStorage(JournalFileBackend(where, lock_obj=Lock(Path(where + ".lock"))))
+    return JournalStorage(backend(Path(where)))
 
 
 def shared(where: str) -> BaseStorage:
@@ -210,8 +209,7 @@ class Suggestions:
         points: Sequence[Mapping[str, Any]],
     ) -> None:
         if "://" not in where:
-            Path(where).parent.mkdir(parents=True, exist_ok=True)
-            mend(Path(where))
+            opened(Path(where))
         self.space, self.points = space, points
         self.storage = shared(where)
         toward = [StudyDirection[direction.upper()] for direction in directions]

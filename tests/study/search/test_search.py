@@ -312,7 +312,7 @@ def test_a_lock_is_judged_by_ones_own_clock_and_released_by_its_owner(tmp_path: 
     path.write_text("")
     os.utime(path, (1, 1))
     start = time.monotonic()
-    first = journal.Lock(path, seconds=0.4)
+    first = journal.Lock(tmp_path / "j.log", seconds=0.4)
     assert first.acquire() and 0.3 < time.monotonic() - start < 5
     content = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"machine": "elsewhere"}))
@@ -331,9 +331,12 @@ def test_a_lock_is_judged_by_ones_own_clock_and_released_by_its_owner(tmp_path: 
 
 def test_a_journal_is_mended_under_its_lock_and_a_broken_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "j.log"
-    path.write_bytes(b'{"op_code": 1}\n{"op_')
-    worker = journal.Lock(Path(f"{path}.lock"))
+    path.write_bytes(b'{"op_code": 1}\n{"op_')  # by a worker that was killed
+    worker = journal.Lock(path)
     worker.acquire()
+    assert path.read_bytes() == b'{"op_code": 1}\n'
+    with open(path, "ab") as file:
+        file.write(b'{"op_')
     mending = threading.Thread(target=journal.mend, args=(path,))
     mending.start()
     time.sleep(0.1)

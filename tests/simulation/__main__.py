@@ -1,0 +1,118 @@
+"""Play schedules until one fails, or one of them again.
+
+python -m tests.simulation --minutes 10 [--first 5000]      new seeds; a failing one is shrunk and printed
+python -m tests.simulation --seed 123                       one seed, with its last calls
+python -m tests.simulation --case FILE                      a case that was printed, e.g. an entry of kept.json
+python -m tests.simulation --keep                           write kept.json anew: a short case for each mutation
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.play import Play
+from tests.simulation.watch import play
+
+KEPT = Path(__file__).with_name("kept.json")
+BUDGET = 1000
+"""Schedules that are played in ``make test``."""
+
+LIKE = {
+    "F1: one file for all attempts": "other bytes",
+    "F2: a second commit fails": "a training starts at",
+    "prune does not look who runs": "was pruned while",
+}
+"""What the audit saw of its faults, among all that they lead to."""
+
+Decisions = dict[int, list[Any]]
+
+
+def kind(failure: str) -> str:
+    """What failed, without names and numbers."""
+    return re.sub(r"[0-9a-f]{6,}|\d+", "#", failure)[:40]
+
+
+def shrink(seed: int, decisions: Decisions, failure: str, tries: int = 400) -> Decisions:
+    """Fewer decisions that still lead to the same failure: parts are left out, ever smaller ones."""
+    size = len(decisions)
+    while size >= 1:
+        keys, smaller = sorted(decisions), False
+        for first in range(0, len(keys), size):
+            fewer = {key: decisions[key] for key in keys if key not in keys[first : first + size]}
+            tries -= 1
+            if tries < 0:
+                return decisions
+            if kind(play(seed, fewer).failure) == kind(failure):
+                decisions, smaller = fewer, True
+                break
+        if not smaller:
+            size //= 2
+    return decisions
+
+
+def first_failure(seeds: range, like: str = "") -> Play | None:
+    """The first schedule of these seeds that fails, with such words."""
+    return next((played for played in map(play, seeds) if played.failure and like in played.failure), None)
+
+
+def report(played: Play) -> None:
+    print(f"seed {played.seed}: {played.failure}")
+    print(f"again: python -m tests.simulation --seed {played.seed}")
+    short = shrink(played.seed, played.decisions, played.failure)
+    print("shrunk:", json.dumps({"seed": played.seed, "decisions": short}))
+
+
+def keep() -> None:
+    """Find each mutation, shrink what found it, and write all that down."""
+    kept = {}
+    for name, mutation in MUTATIONS.items():
+        with mutation():
+            played = first_failure(range(BUDGET), LIKE.get(name, ""))
+            assert played is not None, f"{name} was not found in {BUDGET} schedules"
+            short = shrink(played.seed, played.decisions, played.failure)
+        kept[name] = {"seed": played.seed, "failure": kind(played.failure), "decisions": short}
+        print(f"{name}: seed {played.seed}, {len(played.decisions)} -> {len(short)} decisions: {played.failure[:100]}")
+    lines = (f" {json.dumps(name)}: {json.dumps(case)}" for name, case in kept.items())
+    KEPT.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--first", type=int, default=BUDGET)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--case", type=Path)
+    parser.add_argument("--keep", action="store_true")
+    options = parser.parse_args()
+    if options.keep:
+        keep()
+        return 0
+    if options.seed is not None or options.case:
+        case = json.loads(options.case.read_text(encoding="utf-8")) if options.case else {"seed": options.seed}
+        decisions = {int(number): made for number, made in case.get("decisions", {}).items()} or None
+        played = play(case["seed"], decisions, tracing=True)
+        print("\n".join(played.trace[-60:]), played.failure or "nothing fails", sep="\n")
+        return int(bool(played.failure))
+    begun, seed, failures, faults = time.monotonic(), options.first, 0, 0
+    while time.monotonic() - begun < 60 * options.minutes:
+        played = play(seed)
+        faults += played.faults
+        if played.failure:
+            failures += 1
+            report(played)
+        seed += 1
+        if seed % 1000 == 0:
+            print(f"{seed - options.first} schedules, {faults} faults, {failures} failures", flush=True)
+    print(f"{seed - options.first} schedules from seed {options.first}, {faults} faults, {failures} failures")
+    return int(bool(failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
