@@ -260,9 +260,10 @@ def _decode_all(
         log.writelines(json.dumps(line).encode() + b"\n" for line in ({"task": task}, *records))
         log.flush()
         pieces.drop_unused(work, rows, {attempt, *(record["attempt"] for record in records)}, attempt)
-        reported = [number for number in range(1, total + 1) if number % (10 if total > 100 else 1) == 0 or number == total]
+        each = 10 if total > 100 else 1
+        reported = sorted({*range(each, total + 1, each), total})
         for number in reported:
-            if number <= len(records):  # of an earlier attempt, whose history is gone
+            if 0 < number <= len(records):  # of an earlier attempt, whose history is gone
                 ctx.report(step=number, total=total)
         todo = found.items[len(records) :]
         for number, (record, samples) in enumerate(in_order(decode, todo, workers, memory), len(records) + 1):

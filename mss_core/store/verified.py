@@ -25,7 +25,7 @@ Versions = dict[str, tuple[int, ...]]
 
 
 def is_large(manifest: Mapping[str, Any]) -> bool:
-    return sum(facts["size"] for facts in manifest["files"].values()) >= LARGE
+    return bool(sum(facts["size"] for facts in manifest["files"].values()) >= LARGE)
 
 
 def recall(directory: Path, manifest: Mapping[str, Any]) -> Versions:

@@ -131,7 +131,7 @@ def test_a_commit_without_the_claim_is_refused_even_if_the_claim_was_not_looked_
     claim = store.claim(stage)
     with pytest.raises(FileNotFoundError), claim:
         (store.begin(stage, claim) / "a.txt").write_text("a")
-        monkeypatch.setattr(Claim, "check", lambda self: take_over(stage, store))
+        monkeypatch.setattr(Claim, "check", lambda self: (monkeypatch.undo(), take_over(stage, store)))
         store.commit(stage, {}, claim)
     assert store.manifest(stage) is None
 
@@ -444,11 +444,13 @@ def test_a_commit_between_the_look_and_the_listing_is_seen(store: Store, monkeyp
 def test_a_commit_leaves_a_later_owners_folder_alone(store: Store, monkeypatch) -> None:
     stage = Stage(prepare_numbers, size=64)
     first, second = store.claim(stage), store.claim(stage)
+    assert first.acquire()
     (store.begin(stage, first) / "a.txt").write_text("a")
     theirs = store.partial(stage, second)
     monkeypatch.setattr(Claim, "check", lambda self: theirs.mkdir())
     store.commit(stage, {}, first)
     assert theirs.is_dir()
+    first.release()
 
 
 FAILURES: list[int] = []

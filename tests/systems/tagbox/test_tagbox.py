@@ -731,7 +731,7 @@ def test_a_released_tagger_needs_its_labels_and_all_its_tensors(tmp_path: Path) 
     torch.save(released, root / "best_model.pth")
     context, store = Context(data={"fcn_mtat": root}), Store(tmp_path / "s")
     stage = Stage(prepare_tagger, data=WeightSet("fcn_mtat"), tagger=described)
-    with pytest.raises(StageFailed, match="labels.txt is missing: one tag a line"):
+    with pytest.raises(StageFailed, match="labels.txt is missing: one tag per line"):
         materialize(stage, store, context)
     (root / "labels.txt").write_text("guitar\nslow\nslow\n")
     with pytest.raises(StageFailed, match="names a tag twice"):
