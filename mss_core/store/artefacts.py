@@ -313,12 +313,22 @@ def _logged_failure(stage: Stage, store: Store, claim: Claim) -> Iterator[None]:
     except (ClaimLost, Stopped):
         raise
     except Exception as error:
-        if claim.lost:  # its directory was renamed under it: whatever it raised says nothing about the stage
+        if claim.lost or _was_moved(
+            error, store.partial(stage, claim)
+        ):  # its directory was renamed under it: whatever it raised says nothing about the stage
             raise ClaimLost(f"another worker took over {stage}") from error
         log = store.log(stage)
         with contextlib.suppress(OSError):  # the disk may be what failed
             disk.write(log, traceback.format_exc().encode())
         raise StageFailed(stage, _in_short(error, store.root), log) from error
+
+
+def _was_moved(error: Exception, partial: Path) -> bool:
+    """Whether an error is that a file of a folder is missing, and the whole folder is."""
+    name = error.filename if isinstance(error, FileNotFoundError) else None
+    with contextlib.suppress(OSError):
+        return name is not None and Path(name).is_relative_to(partial) and not disk.exists(partial)
+    return False
 
 
 def _in_short(error: Exception, root: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,9 +143,14 @@ class Play:
     def run(self) -> str:
         """Play to the end; what went wrong, or nothing."""
         self.finished.acquire()
-        with installed(self):
-            self._pass_on(None)
-            self.finished.acquire()
+        cores = os.sched_getaffinity(0)
+        try:  # one thread runs at a time: on one core the baton is passed many times faster
+            os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+            with installed(self):
+                self._pass_on(None)
+                self.finished.acquire()
+        finally:
+            os.sched_setaffinity(0, cores)
         return self.failure
 
     def _thread_of(self, task: Task) -> Thread:
