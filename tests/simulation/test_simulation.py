@@ -11,6 +11,7 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.watch import play
 
 PART = 200
+CASES = json.loads(KEPT.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("first", range(0, BUDGET, PART))
@@ -19,10 +20,10 @@ def test_nothing_goes_wrong_whatever_fails(first: int) -> None:
     assert failed is None, f"python -m tests.simulation --seed {failed.seed}: {failed.failure}"
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize("name", CASES)
 def test_a_guard_that_is_taken_away_is_missed(name: str) -> None:
     """By the short case that was kept, which does no harm where the guard is there; else by one of the schedules."""
-    case = json.loads(KEPT.read_text(encoding="utf-8"))[name]
+    case = CASES[name]
     decisions = {int(number): made for number, made in case["decisions"].items()}
     assert not play(case["seed"], decisions).failure
     with MUTATIONS[name]():
