@@ -144,7 +144,7 @@ class Store:
                 continue
             folder = disk.is_folder(path, follow=False)
             if not folder:
-                disk.unlink(path)
+                disk.remove(path)  # whoever had the folder before may remove it, too
             elif _clear(path) and listing(path):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
         return partial
@@ -157,6 +157,7 @@ class Store:
         no file, OSError where one cannot be listed, read or renamed.
         """
         directory, partial = self.directory(stage), self.partial(stage, claim)
+        disk.touch(partial)  # a machine may remember the folder as it was; now it looks again
         names = listing(partial)
         if not names:
             raise ValueError(f"{stage.name} has left no file in its folder: there is nothing to keep")
@@ -256,6 +257,7 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             found = store.get(stage)  # somebody may have finished it while we waited
             if found is None:
                 partial = store.begin(stage, claim)
+                claim.check()  # who lost it before the folder was made must not write to what another has taken over
                 found = store.get(stage)  # or before its folder could be renamed: only now nobody else has one
             if found is not None:
                 left = store.partials(stage)

@@ -18,7 +18,7 @@ from mss_core import claim, disk
 from mss_core.claim import Claim
 from mss_core.data import pieces
 from mss_core.graph import Context
-from mss_core.store import artefacts, command
+from mss_core.store import artefacts
 from mss_core.store.artefacts import Store
 from mss_core.study.search import journal
 from tests.simulation.world import Files
@@ -168,7 +168,6 @@ MUTATIONS: dict[str, Mutation] = {
     "earlier results are not removed": instead(artefacts, "_clear", lambda path: False),
     "artefacts are not verified": without(artefacts, "damaged_file"),
     "history is not forced out before a checkpoint": instead(Context, "before_checkpoint", Context.guard),
-    "prune does not look who runs": without(command, "living", ()),
     "a folder without manifest is believed": lambda: mock.patch.object(
         artefacts, "disk", Instead(touch=lambda path: None)
     ),

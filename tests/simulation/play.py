@@ -18,10 +18,12 @@ from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from optuna.storages.journal import _file as optuna_file
 
 from mss_core import disk
+from mss_core.store import command
 from tests.simulation.world import Files, Machine, failure
 
 LIMIT = 60_000
@@ -404,7 +406,7 @@ class Play:
 
 @contextlib.contextmanager
 def installed(play: Play) -> Iterator[None]:
-    """All of ``disk.CALLS``, and the file functions of Optuna's journal, answered by a simulated world."""
+    """All of ``disk.CALLS``, and the file functions of Optuna's journal, answered by a simulated world; prints kept."""
     files = play.files
     calls: dict[str, Any] = {
         **{
@@ -437,7 +439,8 @@ def installed(play: Play) -> Iterator[None]:
             setattr(disk, name, call)
         optuna_file.os = system  # type: ignore[attr-defined]
         optuna_file.open = lambda path, mode: disk.opened(Path(path), mode)  # type: ignore[attr-defined]
-        yield
+        with mock.patch.object(command, "print", play.watch.told, create=True):
+            yield
     finally:
         for name, call in before.items():
             setattr(disk, name, call)

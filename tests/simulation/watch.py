@@ -41,11 +41,14 @@ class Watch:
         self.entries: list[dict[str, Any]] = []
         self.waiting, self.starts, self.others = set(workload.STUDIES), 0, 0
         self.printed: list[str] = []
-        command.print = lambda *words, **_: self.printed.append(" ".join(map(str, words)))  # type: ignore[attr-defined]
         play.watch = self
         play.ended, play.lost = self.ended, self.power_lost
         play.files.changed, play.files.renamed, play.files.removed = self.changed, self.renamed, self.removed
         self.drivers: dict[int, int] = {}
+
+    def told(self, *words: object, **_: object) -> None:
+        """What the command of stores prints."""
+        self.printed.append(" ".join(map(str, words)))
 
     # ---- after every step
 
