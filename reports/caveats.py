@@ -33,7 +33,8 @@ def cautions(
     if few:
         told = listing([f"{name} {number}" for number, name in few], 6)
         yield (
-            f"{count(len(few), 'tag')} of {len(counts)} have fewer than {POSITIVES} test clips with them, or without "
+            f"{count(len(few), 'tag')} of {len(counts)} {'has' if len(few) == 1 else 'have'} fewer than {POSITIVES} "
+            f"test clips with {'it' if len(few) == 1 else 'them'}, or without "
             f"({told}): a single clip moves such an area by up to {100 / few[0][0]:.0f} points, and it is not tested. "
             f"With {POSITIVES} of each, the standard error of an area of 80 points is still "
             f"{100 * hanley_mcneil(0.8, POSITIVES, POSITIVES):.0f} points."

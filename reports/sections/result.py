@@ -59,12 +59,18 @@ def looked_at(findings: Findings) -> str:
     if not others:
         return ""
     at = [min(1.0, 0.05 * c.family) if c.correction == "none" else 0.05 for c in others]
-    chance = 1 - math.prod(1 - each for each in at)
+    if len(at) == 1:
+        chance = f"of a star there is up to {100 * at[0]:.0f} %: it"
+    else:
+        independent = 1 - math.prod(1 - error for error in at)
+        chance = (
+            f"of at least one star among them is up to {100 * independent:.0f} % if they are independent of each "
+            f"other, and up to {100 * max(at):.0f} % if they all say the same: a star there"
+        )
     return (
-        f"Beside the primary metric {count(len(others), 'other was', 'others were')} looked at, each a family of its "
-        "own. In a study without any effect the chance of at least one star among them is up to "
-        f"{100 * chance:.0f} % if they are independent of each other, and up to {100 * max(at):.0f} % if they all say "
-        "the same: a star there is a hint, to be tested in another study."
+        f"Beside the primary metric {count(len(others), 'other was', 'others were')} looked at, "
+        f"{'each ' if len(at) > 1 else ''}a family of its own. In a study without any effect the chance {chance} is a "
+        "hint, to be tested in another study."
     )
 
 

@@ -42,9 +42,7 @@ def test_separators_that_lose_to_nothing_are_named() -> None:
 def test_few_clips_positives_and_tracks_are_named() -> None:
     tags = {"flute": SimpleNamespace(positives=2, negatives=15), "violin": SimpleNamespace(positives=12, negatives=20)}
     texts = told(areas={"a": SimpleNamespace(tags=tags, clips=17)}, tracks=["song A"])
-    assert texts[0].startswith(
-        "1 tag of 2 have fewer than 10 test clips with them, or without (flute 2): a single clip"
-    )
+    assert texts[0].startswith("1 tag of 2 has fewer than 10 test clips with it, or without (flute 2): a single clip")
     assert "by up to 50 points" in texts[0] and "is still 10 points" in texts[0]
     assert texts[1].startswith("There are 17 test clips")
     assert texts[2] == "There is one test track (song A): a mean over them says little of other music."

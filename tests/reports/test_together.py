@@ -205,3 +205,9 @@ def test_how_many_metrics_were_looked_at_and_the_chance_of_a_star_are_told(tmp_p
     page = " ".join((tmp_path / "report.md").read_text().split())
     assert "Beside the primary metric 4 others were looked at" in page
     assert "at least one star among them is up to 19 % if they are independent" in page  # 1 - .95⁴ = 18.5 %
+    lines = [lines[0], *(line for line in lines if ",sdr," in line or ",sir," in line)]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert command([str(tmp_path / "t.csv"), *flags]) == 0
+    page = " ".join((tmp_path / "report.md").read_text().split())
+    assert "1 other was looked at, a family of its own." in page
+    assert "the chance of a star there is up to 5 %: it is a hint" in page
