@@ -1,7 +1,7 @@
 """Who runs next, dies, sleeps or meets an error: decided at every call by a seed, or by a list that is replayed.
 
-Every simulated process is a thread, of which one at a time has the baton. Whatever a process asks of its machine
-(``mss_core.disk``) is a call of :meth:`Play.do`, and only there the baton changes hands. What was decided otherwise
+Every simulated process is a greenlet. Whatever a process asks of its machine (``mss_core.disk``) is a call of
+:meth:`Play.do`, and only there another process may go on. What was decided otherwise
 than "go on" is kept as ``{number of the call: [action, argument]}``: with that dict alone a schedule is played again,
 and with parts of it left out a shorter one is found.
 """
@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
-import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -20,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from greenlet import getcurrent, greenlet
 from optuna.storages.journal import _file as optuna_file
 
 from mss_core import disk
@@ -51,7 +50,7 @@ Decision = list[Any]
 
 
 class Killed(BaseException):
-    """Unwinds the thread of a process that is no more; nothing that it still calls has an effect."""
+    """Unwinds the greenlet of a process that is no more; nothing that it still calls has an effect."""
 
 
 class Process:
@@ -66,36 +65,18 @@ class Process:
 
 
 class Task:
-    """A thread of a process: ready when its time has come."""
+    """What one process does, in the foreground or in the background: ready when its time has come."""
 
     def __init__(self, process: Process, body: Callable[[], object], wake: float, main: bool) -> None:
         self.process, self.body, self.wake, self.main = process, body, wake, main
-        self.thread: Thread | None = None
+        self.greenlet: greenlet | None = None
         self.claim_read = self.sealed_at = 0
-        self.timed = True  # it sleeps until its time, and is not merely one that waits for the baton
+        self.timed = True  # it sleeps until its time, and is not merely one that waits for its turn
         self.ended, self.late = False, None  # type: ignore[var-annotated]
 
     @property
     def due(self) -> float:
         return max(self.wake, self.process.paused_until)
-
-
-class Thread(threading.Thread):
-    """A thread of this process that plays one task after another."""
-
-    idle: list[Thread] = []
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.go = threading.Lock()
-        self.go.acquire()
-        self.job: Callable[[], None] = lambda: None
-        self.start()
-
-    def run(self) -> None:
-        while True:
-            self.go.acquire()
-            self.job()
 
 
 class Play:
@@ -131,7 +112,6 @@ class Play:
         self.lost: Callable[[Random], None] = lambda chance: None
         self.watch: Any = None
         self.error: Exception | None = None
-        self.finished = threading.Lock()
         self.trace: list[str] = []
         self.tracing = False
 
@@ -144,22 +124,13 @@ class Play:
 
     def run(self) -> str:
         """Play to the end; what went wrong, or nothing."""
-        self.finished.acquire()
-        cores = os.sched_getaffinity(0)
-        try:  # one thread runs at a time: on one core the baton is passed many times faster
-            os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
-            with installed(self):
-                self._pass_on(None)
-                self.finished.acquire()
-        finally:
-            os.sched_setaffinity(0, cores)
+        self.hub = getcurrent()
+        with installed(self):
+            while (task := self._next()) is not None:
+                self.current = task
+                task.greenlet = task.greenlet or greenlet(self._play)
+                task.greenlet.switch(task)
         return self.failure
-
-    def _thread_of(self, task: Task) -> Thread:
-        if task.thread is None:
-            task.thread = Thread.idle.pop() if Thread.idle else Thread()
-            task.thread.job = lambda: self._play(task)
-        return task.thread
 
     def _play(self, task: Task) -> None:
         outcome: object = None
@@ -175,8 +146,6 @@ class Play:
         self.tasks.remove(task)
         if task.main and not self.over:
             self._end(task.process, outcome)
-        Thread.idle.append(task.thread)  # type: ignore[arg-type]
-        self._pass_on(None)
 
     def _end(self, process: Process, outcome: object) -> None:
         process.alive = False
@@ -185,27 +154,10 @@ class Play:
         process.handles.clear()
         self.ended(process, outcome)
 
-    def _pass_on(self, task: Task | None) -> None:
-        """Give the baton to whoever is next; comes back when ``task`` has it again."""
-        following = self._next()
-        if following is task and task is not None:
-            self.current = task
-            return
-        if following is None:
-            self.finished.release()
-        else:
-            thread = self._thread_of(following)
-            self.current = following
-            thread.go.release()
-        if task is not None:
-            task.thread.go.acquire()  # type: ignore[union-attr]
-        elif following is None:
-            return
-
     def _next(self) -> Task | None:
         for task in list(self.tasks):
             if self.over or not task.process.alive:
-                if task.thread is not None:
+                if task.greenlet is not None:
                     return task  # it unwinds
                 self.tasks.remove(task)
                 if task.main and not self.over:
@@ -223,7 +175,7 @@ class Play:
         task.wake, task.timed = self.clock + seconds, seconds > 0
         self.tasks.remove(task)
         self.tasks.append(task)
-        self._pass_on(task)
+        self.hub.switch()
         if not task.process.alive or self.over:
             raise Killed
 
@@ -383,7 +335,7 @@ class Play:
         def stop() -> None:
             nonlocal over
             over = True
-            if task.thread is None:
+            if task.greenlet is None:
                 if task in self.tasks:
                     self.tasks.remove(task)
                 return

