@@ -21,6 +21,8 @@ NAMES = {
     "harmonic_cnn": ("mss_core.systems.tagbox.taggers", "HarmonicCnn"),
     "short_chunk_cnn": ("mss_core.systems.tagbox.taggers", "ShortChunkCnn"),
     "musicnn": ("mss_core.systems.tagbox.taggers", "Musicnn"),
+    "published_musicnn": ("mss_core.systems.tagbox.published", "PublishedMusicnn"),
+    "published_vgg": ("mss_core.systems.tagbox.published", "PublishedVgg"),
     "joint_cnn": ("mss_core.systems.msspt.joint", "JointCnn"),
     "level_separator": ("mss_core.systems.hmss.levels", "LevelSeparator"),
     "mask_inference": ("mss_core.systems.hmss.mask_inference", "MaskInference"),

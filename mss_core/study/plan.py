@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mss_core.data import packaged
 from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.doubts import cautions, require_labels
 from mss_core.data.fingerprints import Fingerprints, fingerprint
@@ -148,6 +149,9 @@ class Binder:
         self.used.add(config.name)
         if name not in self._known:
             start = time.monotonic()
+            if isinstance(config, WeightSet) and config.name in packaged.PACKAGED:
+                self._known[name] = self._packaged(config)
+                return self._known[name]
             if self.lenient and config.name not in self.data and needs_folder(config.name):
                 self.absent[config.name] = f"pass --data {config.name}=PATH"
                 self._known[name] = ABSENT
@@ -163,6 +167,20 @@ class Binder:
             if root is not None and time.monotonic() - start > 2:
                 self.say(f"data set {config.name}: {len(found.items)} items fingerprinted")
         return self._known[name]
+
+    def _packaged(self, config: WeightSet) -> str:
+        """The fingerprint of weights that a package carries; their folder is found without being told."""
+        try:
+            root = packaged.root(config.name, self.data)
+        except ValueError:
+            if not self.lenient:
+                raise
+            self.absent[config.name] = packaged.PACKAGED[config.name].install
+            return ABSENT
+        self.data = {**self.data, config.name: root}
+        print_ = fingerprint(packaged.survey(config, root), root, self.hashes)
+        self.hashes.save()
+        return print_
 
 
 def sets_read(recipe: Any) -> set[tuple[type, str]] | None:

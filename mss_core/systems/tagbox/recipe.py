@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mss_core import audio
+from mss_core.data.packaged import PACKAGED
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
@@ -31,13 +32,14 @@ from mss_core.systems.tagbox.infer_classic import METHODS, infer_classic
 from mss_core.systems.tagbox.infer_separated import infer_separated
 from mss_core.systems.tagbox.infer_steered import infer_steered
 from mss_core.systems.tagbox.prepare import prepare_test_tracks
+from mss_core.systems.tagbox.prepare_published import prepare_published
 from mss_core.systems.tagbox.released import prepare_tagger, prepare_vqvae
 from mss_core.systems.tagbox.score import score_estimates
 from mss_core.systems.tagbox.steering import TAGGER_RATE, SteerConfig
 from mss_core.systems.tagbox.train_vqvae import train_vqvae
 from mss_core.training import Phase, TrainConfig
 
-TAGGERS = ("fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn")
+TAGGERS = ("fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn", "published_musicnn", "published_vgg")
 SUPERVISED = ("vocals", "drums", "bass", "other")
 """What the separators with released weights give."""
 SLAKH_SONGS = 50
@@ -72,6 +74,7 @@ TAGS: dict[str, dict[str, tuple[str, ...]]] = {
         "piano": ("instrument---piano",),
         "strings": ("instrument---strings", "instrument---violin"),
     },
+    "msd": {"vocals": ("female vocalists", "male vocalists", "female vocalist"), "guitar": ("guitar",)},
     "synthetic": {
         "vocals": ("vocals", "female voice", "male voice"),
         "drums": ("drums",),
@@ -80,7 +83,8 @@ TAGS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """What says a target, by the set a tagger was trained on. MTAT's are the released presets, which have no bass; the
-paper does not print MTG-Jamendo's, so they are the tags of the instrument."""
+paper does not print MTG-Jamendo's, so they are the tags of the instrument. ``msd`` are last.fm's tags of the Million
+Song Dataset, of which none says drums or bass."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,8 @@ class TagBox:
 
     def _tagger(self, tagger: Tagger) -> Stage:
         described = self.models[tagger.name]
+        if tagger.weights is not None and tagger.weights.name in PACKAGED:
+            return Stage(prepare_published, data=tagger.weights, tagger=described)
         if tagger.weights is not None:
             return Stage(prepare_tagger, data=tagger.weights, tagger=described)
         frames = audio.frames_of(round(described["seconds"] * TAGGER_RATE))
@@ -267,13 +273,21 @@ def tagbox_as_released(targets: tuple[str, ...] = ("vocals", "bass", "drums")) -
 
 
 def listening(vocabulary: str, *names: str) -> dict[str, Any]:
-    """Departures: these released taggers, trained on that set; none where it is the baseline's one."""
+    """Departures: these released taggers, trained on that set; none where it is the baseline's one.
+
+    ``"published_musicnn"`` and ``"published_vgg"`` are those of the package musicnn, on ``"mtat"`` or ``"msd"``.
+    """
     if (vocabulary, names) == ("mtg_jamendo", ("fcn",)):
         return {}
     return {
         "vocabulary": vocabulary,
-        "taggers": tuple(Tagger(name, WeightSet(f"{name}_{vocabulary}")) for name in names),
+        "taggers": tuple(Tagger(name, WeightSet(_weights(name, vocabulary))) for name in names),
     }
+
+
+def _weights(name: str, vocabulary: str) -> str:
+    packed = f"{'mtt' if vocabulary == 'mtat' else vocabulary}_{name.removeprefix('published_')}"
+    return packed if name.startswith("published_") else f"{name}_{vocabulary}"
 
 
 def stem(tracks: str, target: str) -> dict[str, Any]:
@@ -306,6 +320,8 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "harmonic_cnn": {"width": 8},
     "short_chunk_cnn": {"width": 8},
     "musicnn": {"timbre": 16, "rhythm": 8, "width": 8, "dense": 32},
+    "published_musicnn": {"timbre": 16, "rhythm": 8, "width": 8, "dense": 32},
+    "published_vgg": {"width": 8},
 }
 
 
