@@ -20,7 +20,7 @@ from typing import Any
 
 from mss_core.graph import Context, Stage
 from mss_core.store import Store
-from mss_core.study.execution import stages_on_ray
+from mss_core.study.execution import joining, stages_on_ray
 from mss_core.study.execution.progress import Board
 from mss_core.study.plan import Plan
 from mss_core.study.tracking.content import StudyView, TrialView
@@ -100,7 +100,7 @@ def raw(folder: Path, trials: int, warm: bool) -> float:
         tune.report({"loss": 0.5})
 
     start = time.monotonic()
-    stages_on_ray.connect()
+    joining.connect()
     callback = MLflowLoggerCallback(tracking_uri=database(folder), experiment_name="noop")
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": 1}),

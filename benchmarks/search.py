@@ -25,7 +25,7 @@ from mss_core.graph import Context, Stage
 from mss_core.store import Store
 from mss_core.study import Search
 from mss_core.study.designs import Variant
-from mss_core.study.execution import stages_on_ray
+from mss_core.study.execution import joining
 from mss_core.study.search import on_ray, phase, scheduler
 from mss_core.study.study import Study
 
@@ -151,7 +151,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # theirs complains of loggers that are off for both
     ray.init(address="local", num_cpus=chosen.slots, include_dashboard=False, log_to_driver=False)
-    stages_on_ray.connect = lambda: False  # the cluster is there, for both
+    joining.connect = lambda: False  # the cluster is there, for both
     ideal = chosen.trials * chosen.seconds / chosen.slots
     ratios = []
     for number in range(chosen.rounds):

@@ -44,7 +44,11 @@ ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "folders", "g
     "training",
 }
 ONLY_IN = {
-    "ray": {"mss_core/study/execution/stages_on_ray.py", "mss_core/study/search/on_ray.py"},
+    "ray": {
+        "mss_core/study/execution/stages_on_ray.py",
+        "mss_core/study/execution/joining.py",
+        "mss_core/study/search/on_ray.py",
+    },
     "optuna": {
         "mss_core/study/search/optuna_storage.py",
         "mss_core/study/search/scheduler.py",

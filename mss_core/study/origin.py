@@ -1,4 +1,7 @@
-"""Where the code of a run comes from, and what was typed to run it."""
+"""Where the code of a run comes from, and what was typed to run it.
+
+python -m mss_core.study.origin      leave commit and changes beside the packages, for a copy without .git
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mss_core.graph import OURS, Stage, module_of, package
+from mss_core.source.files import read_checkout, write_checkout
 from mss_core.source.modules import File, Read, installed, roots
 
 
@@ -24,8 +29,6 @@ def environment(stages: Iterable[Stage] = ()) -> dict[str, Any]:
     ``commit``, ``dirty`` and, where it was installed from a wheel, ``version`` are this package's; ``packages`` has the
     same facts of each other package that a function of ``stages`` is from.
     """
-    import torch
-
     others = {}
     for function in {stage.function for stage in stages}:
         name, file = package(module_of(function)), inspect.unwrap(function).__globals__.get("__file__")
@@ -35,17 +38,23 @@ def environment(stages: Iterable[Stage] = ()) -> dict[str, Any]:
         "commit": "",
         "dirty": False,
         **origin(OURS, __file__),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(),
+        **machine(),
         **({"packages": dict(sorted(others.items()))} if others else {}),
     }
+
+
+def machine() -> dict[str, str]:
+    """What an environment says of the machine that a stage runs on, and not of the code."""
+    import torch
+
+    return {"python": platform.python_version(), "torch": torch.__version__, "platform": platform.platform()}
 
 
 @functools.lru_cache
 def origin(name: str, file: str) -> dict[str, Any]:
     """The commit of the repository that a package's file belongs to and whether it, or another file, has changed since;
-    for an installed package the version of its distribution; empty where there is neither."""
+    for an installed package the version of its distribution; empty where there is neither. For a copy of this project
+    the commit that travelled with it."""
     path = Path(file).resolve()
     installed = {"site-packages", "dist-packages"} & set(path.parts)
     commit = None if installed else _git(path, "rev-parse", "HEAD")
@@ -53,6 +62,9 @@ def origin(name: str, file: str) -> dict[str, Any]:
     if commit and _git(path, "check-ignore", str(path)) is None:
         tracked = _git(path, "ls-files", "--error-unmatch", str(path)) is not None
         return {"commit": commit, "dirty": not tracked or bool(_git(path, "status", "--porcelain", "-uno"))}
+    copied = read_checkout(path.parents[2]) if name == OURS and not installed else {}
+    if copied:
+        return {"commit": copied["commit"], "dirty": copied["dirty"]}
     distributions = importlib.metadata.packages_distributions().get(name)
     return {"version": importlib.metadata.version(distributions[0])} if distributions else {}
 
@@ -115,3 +127,22 @@ def shown(path: Path) -> str:
     """A path below the working directory from there, any other in full."""
     relative = os.path.relpath(path)
     return relative if not relative.startswith("..") else str(path.absolute())
+
+
+def committed() -> str:
+    """When the commit of this project's code was made, in UTC; empty where it is not known."""
+    path = Path(__file__).resolve()
+    facts = origin(OURS, __file__)
+    if not facts.get("commit"):
+        return ""
+    seconds = _git(path, "show", "-s", "--format=%ct", str(facts["commit"]))
+    if seconds and seconds.isdigit():
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(seconds)))
+    return str(read_checkout(path.parents[2]).get("committed", ""))
+
+
+if __name__ == "__main__":
+    write_checkout(
+        Path(__file__).resolve().parents[2],
+        {"commit": "", "dirty": False, **origin(OURS, __file__), "committed": committed()},
+    )

@@ -21,11 +21,11 @@ from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
-from mss_core.study import flags, looks, rehearse, stale
+from mss_core.study import codes, flags, looks, rehearse, stale
 from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
-from mss_core.study.origin import environment, shown
+from mss_core.study.origin import committed, environment, shown
 from mss_core.study.plan import Binder, Plan, make_plan
 from mss_core.study.search import phase
 from mss_core.study.study import Study
@@ -90,6 +90,9 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
     surroundings = environment(walk(trial.root for trial in trials).values())
     if driver is not None:
+        for told in (codes.submitted(surroundings), codes.record(store.root, surroundings, committed())):
+            if told:
+                _say(told)
         declaration = to_json(study.declaration(seeds, small, settings))
         before = make_plan(trials, store, set_aside=False)
         if options.strict:

@@ -3,8 +3,9 @@
     python -m tests.cluster.lab laptop FOLDER NODES     the outside machine; inside a PID, mount and network namespace
     python -m tests.cluster.lab node FOLDER NUMBER      one machine; inside namespaces of its own, started by the above
 
-Every machine has its own processes, network address (10.77.0.NUMBER; the laptop is 10.77.0.254), host name, /root,
-/tmp/ray and /dev/shm, and shares the rest of the file system. All of it is gone when the laptop's first process ends.
+Every machine has its own processes, network address (10.77.0.NUMBER; the laptop is 10.77.0.254), host name, /root, /tmp
+(with the lab's folder in it) and /dev/shm, and shares the rest of the file system. All of it is gone when the laptop's
+first process ends.
 ``ray up`` and ``ray stop`` end every Ray process they see, so they must never run outside such a namespace.
 """
 
@@ -117,7 +118,10 @@ def _sh(*words: str) -> None:
 
 
 def _private(folder: Path) -> None:
-    """Own /root (with the running Python's installation, where that is under it), /tmp/ray and /dev/shm."""
+    """Own /root (with the running Python's installation, where that is under it), /tmp and /dev/shm.
+
+    Ray's sockets and SSH's lie in /tmp by the address of a machine, so that two labs would reach each other's.
+    """
     _sh("mount", "--make-rprivate", "/")
     home = folder / "root"
     home.mkdir(parents=True)
@@ -127,10 +131,14 @@ def _private(folder: Path) -> None:
         inside.mkdir(parents=True)
         _sh("mount", "--bind", str(python), str(inside))
     _sh("mount", "--rbind", str(home), "/root")
-    for name in ("ray", "ray_tmp_mount"):
-        (folder / name).mkdir()
-        Path("/tmp", name).mkdir(exist_ok=True)
-        _sh("mount", "--bind", str(folder / name), f"/tmp/{name}")
+    lab, temporary = folder.parent, folder / "tmp"
+    temporary.mkdir()
+    temporary.chmod(0o1777)
+    if lab.is_relative_to("/tmp"):
+        inside = temporary / lab.relative_to("/tmp")
+        inside.mkdir(parents=True)
+        _sh("mount", "--bind", str(lab), str(inside))
+    _sh("mount", "--rbind", str(temporary), "/tmp")
     _sh("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", "/dev/shm")
 
 

@@ -15,8 +15,13 @@ from typing import Any
 
 import yaml
 
+from mss_core.source import files
+
 CLUSTER_FILE = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves the cluster file on the head."""
+
+SYNCHRONISE = "`bash tools/cluster.sh sync ray_cluster.yaml` copies the checkout to all nodes"
+"""What to do about code that is not the same everywhere."""
 
 MARKS = "nodes"
 """Folder of the store that the probe of its nodes writes to."""
@@ -131,8 +136,12 @@ def leave_mark(root: Path) -> str:
     return mark
 
 
-def answer_mark(root: Path, mark: str, answer: str, data: Mapping[str, Path]) -> str:
-    """On a node: read the mark, write an answer beside it. Returns what is wrong, or nothing."""
+def answer_mark(root: Path, mark: str, answer: str, data: Mapping[str, Path], code: Mapping[str, str]) -> str:
+    """On a node: read the mark, write an answer beside it; compare its code with the driver's table of files. Returns
+    what is wrong, or nothing."""
+    other = code and files.other_code(files.table({Path(name).parts[0].removesuffix(".py") for name in code}), code)
+    if other:
+        return f"{other}; {SYNCHRONISE}"
     absent = [f"data set {name!r} ({path})" for name, path in data.items() if not path.is_dir()]
     folder = root / MARKS
     if not folder.is_dir():
@@ -166,10 +175,12 @@ def appears(path: Path, seconds: float = 5.0) -> bool:
 
 
 def unshared(root: Path, problems: Mapping[str, str]) -> str:
-    """What to say where nodes do not share the store or the data."""
+    """What to say where nodes have other code, or do not share the store or the data."""
     lines = [f"node {node}: {problem}" for node, problem in sorted(problems.items())]
+    elsewhere = any(str(root) in problem for problem in problems.values())
     return (
-        f"every node must see the store {root} as one folder, and the data sets under the same paths:\n  "
+        f"every node must have this process's code, see the store {root} as one folder, and the data sets under the "
+        "same paths:\n  "
         + "\n  ".join(lines)
-        + "\nGive --store a path on storage that all nodes mount (see docs/cluster.md)"
+        + ("\nGive --store a path on storage that all nodes mount (see docs/cluster.md)" if elsewhere else "")
     )

@@ -1,4 +1,4 @@
-"""Executing a plan with Ray Tune; the only module that imports ray.
+"""Executing a plan with Ray Tune.
 
 One Tune trial a distinct stage, fed by a searcher that walks the graph: whatever has its inputs and fits, runs.
 Tune's own experiment state is not used to resume; the store is (a restart plans again and skips what is there).
@@ -9,133 +9,36 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
-import shutil
 import signal
 import socket
-import stat
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# Ray and Tune read these when they are imported. Pending trials are visible to an autoscaler at once, not one at a
-# time; the default loggers would write every result a second and third time; Ctrl-C is ours to handle; workers run at
-# the priority of whoever started the study, not at the lowest.
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "200")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S", "1000000")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_worker_niceness", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+from mss_core import source
+from mss_core.graph import Context, Stage, Stopped
+from mss_core.store import StageFailed, Store, run_stage
+from mss_core.study.execution import nodes
+from mss_core.study.execution.joining import joined  # before ray: it sets what Ray reads when it is imported
+from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board
+from mss_core.study.execution.ready import Ready
+from mss_core.study.execution.resources import memory_share, out_of_memory, resources, warm, where_to_change
+from mss_core.study.origin import machine
+from mss_core.study.plan import Plan, descendants
+from mss_core.study.variables import seconds
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
-from ray.tune.experiment import Trial as TuneTrial  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
-
-from mss_core.graph import Context, Stage, Stopped  # noqa: E402
-from mss_core.store import StageFailed, Store, run_stage  # noqa: E402
-from mss_core.study.execution import nodes  # noqa: E402
-from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board  # noqa: E402
-from mss_core.study.execution.ready import Ready  # noqa: E402
-from mss_core.study.execution.resources import memory_share, out_of_memory, resources, warm, where_to_change  # noqa: E402
-from mss_core.study.plan import Plan, descendants  # noqa: E402
-from mss_core.study.variables import seconds  # noqa: E402
+import ray  # isort: skip
+from ray import tune  # isort: skip
+from ray.tune.experiment import Trial as TuneTrial  # isort: skip
+from ray.tune.search import Searcher  # isort: skip
 
 RETRIES = 2
 """How often a stage whose worker died is started again without having written a checkpoint since the last time."""
 
 STOP = "stop"
 """A file of this name in a run's own folder asks its workers to write their checkpoints and end."""
-
-
-def connect() -> bool:
-    """Join the Ray cluster this machine belongs to, or start one here; True where it was started here.
-
-    ``RAY_ADDRESS`` decides where it is set (``local``: always one of its own). Otherwise a cluster counts that
-    ``ray start`` recorded on this machine, not one that another program runs for itself.
-
-    Raises RuntimeError where the cluster to join does not answer.
-    """
-    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    address = os.environ.get("RAY_ADDRESS") or recorded_address()
-    if address != "local":
-        print(f"joining the Ray cluster at {address}", file=sys.stderr, flush=True)
-        try:
-            ray.init(address=address, **options)
-        except (ConnectionError, TimeoutError) as error:
-            raise RuntimeError(
-                f"no Ray cluster answers at {address} ({error}); set RAY_ADDRESS, or RAY_ADDRESS=local "
-                "for one of this machine's own"
-            ) from None
-        return False
-    # Stages exchange files, not objects: the smallest object store will do.
-    ray.init(address="local", include_dashboard=False, object_store_memory=100 * 2**20, **options)
-    return True
-
-
-def recorded_address() -> str:
-    """The address that ``ray start`` recorded on this machine; ``local`` where it did not.
-
-    Everybody may write to that folder, and a cluster runs what it is sent as the user who joins it: a record counts
-    only if it is a file of this user's or root's in such a folder.
-    """
-    folder = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray"
-    record = folder / "ray_current_cluster"
-    try:
-        owners = {record.lstat().st_uid, folder.lstat().st_uid}
-        regular = stat.S_ISREG(record.lstat().st_mode)
-        return record.read_text().strip() if regular and owners <= {os.getuid(), 0} else "local"
-    except (FileNotFoundError, NotADirectoryError):
-        return "local"
-
-
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """What a driver works with.
-
-    Attributes:
-        scratch: a folder of this driver's own that every node sees.
-        room: resources of each node that is there or that an autoscaler may start.
-    """
-
-    scratch: Path
-    room: list[dict[str, float]]
-
-    @property
-    def gpus(self) -> float:
-        """How many GPUs there can be."""
-        return sum(node.get("GPU", 0.0) for node in self.room)
-
-    def clean(self) -> None:
-        """Drop the folder; what died has its log there, so a driver keeps it then."""
-        shutil.rmtree(self.scratch, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
-    """A cluster whose nodes are all there and see the store and the data as this process does.
-
-    Raises RuntimeError where they are not, or do not.
-    """
-    started_here = connect()
-    try:
-        cluster = {} if started_here else nodes.cluster_file()
-        _wait_for_nodes(cluster, out)
-        if not started_here:  # this machine's own cluster sees what this process sees
-            check_store(store.root, ctx.data)
-        # A folder of its own: two drivers on one store would overwrite each other's Tune state.
-        scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
-        scratch.mkdir(parents=True)
-        yield Cluster(scratch, [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster)])
-    finally:
-        if started_here:
-            ray.shutdown()
 
 
 def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
@@ -187,61 +90,6 @@ def _request(config: Mapping[str, Any], stage: Stage, amounts: Mapping[str, floa
     return tune.PlacementGroupFactory([dict(amounts)], name=own)
 
 
-# ---- before a study starts
-
-
-def _alive() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-
-
-def _wait_for_nodes(cluster: Mapping[str, Any], out: Any) -> None:
-    expected = nodes.expected_nodes(cluster)
-    deadline = time.monotonic() + seconds("MSS_NODES_SECONDS")
-    said = -1
-    while len(_alive()) < expected:
-        if time.monotonic() > deadline:
-            raise RuntimeError(nodes.too_few([node["NodeManagerAddress"] for node in _alive()], expected, cluster))
-        if len(_alive()) != said:
-            said = len(_alive())
-            print(f"waiting for nodes: {said} of {expected} have joined", file=out, flush=True)
-        time.sleep(1)
-
-
-def check_store(root: Path, data: Mapping[str, Path]) -> None:
-    """Raise RuntimeError naming the nodes that do not see the store as this process does, or lack a data set.
-
-    A node that died, of which Ray had not yet known, runs nothing and is passed over.
-    """
-    mark = nodes.leave_mark(root)
-    alive = {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in _alive()}
-    # Bound here, so that nodes need nothing that this process does not have.
-    probe = ray.remote(num_cpus=0)(nodes.answer_mark)
-    asked = {
-        probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-            root, mark, node, data
-        ): node
-        for node in alive
-    }
-    ray.wait(list(asked), num_returns=len(asked), timeout=120)
-    problems = {}
-    for reference, node in asked.items():
-        try:
-            problem = ray.get(reference, timeout=0)
-        except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
-            del alive[node]
-            continue
-        except ray.exceptions.GetTimeoutError:
-            problem = "it did not answer within two minutes"
-        except ray.exceptions.RayError as error:
-            problem = f"it cannot run this project ({str(error).strip().splitlines()[-1]})"
-        if problem:
-            problems[alive[node]] = problem
-    for node in nodes.read_answers(root, mark, [node for node in alive if alive[node] not in problems]):
-        problems[alive[node]] = f"{root} is another folder there"
-    if problems:
-        raise RuntimeError(nodes.unshared(root, problems))
-
-
 # ---- on a worker
 
 
@@ -266,11 +114,13 @@ class _Worker(tune.Trainable):
         stage = self.stages[self.config["key"]]
         if not nodes.appears(self.run_folder):  # a node that joined after the others were probed
             return {"failed": f"node {socket.gethostname()} does not see the store {self.store.root}", "done": True}
-        device = runtime.device() if ray.get_gpu_ids() else "cpu"
-        runtime.limit_memory(device, self.config["gpu_memory"])
-        here = dataclasses.replace(
-            self.ctx, device=device, device_name=runtime.device_name(device), stop=self.stop_asked
-        )
+        if fingerprint(stage) != self.config["source"]:  # and one whose code was changed since
+            return {
+                "failed": f"node {socket.gethostname()} has other code of {stage.name} than this study was started "
+                f"with; {nodes.SYNCHRONISE}",
+                "done": True,
+            }
+        here = on_this_node(self.ctx, self.config["gpu_memory"], self.stop_asked)
         result: dict[str, Any] = {"failed": "", "done": True}
         begun = time.monotonic()
         try:
@@ -289,6 +139,27 @@ class _Worker(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.config = new_config
         return True
+
+
+def fingerprint(stage: Stage) -> str:
+    """Of the source that a stage reaches in this process; empty where it cannot be read."""
+    reached = source.of(stage)
+    return reached.fingerprint if reached else ""
+
+
+def on_this_node(ctx: Context, share: float, stop: Callable[[], bool]) -> Context:
+    """The driver's context as it is on a worker: the device that Ray gave it, and this machine's facts."""
+    from mss_core import runtime
+
+    device = runtime.device() if ray.get_gpu_ids() else "cpu"
+    runtime.limit_memory(device, share)
+    return dataclasses.replace(
+        ctx,
+        device=device,
+        device_name=runtime.device_name(device),
+        environment={**ctx.environment, **(machine() if ctx.environment else {})},
+        stop=stop,
+    )
 
 
 def stop_asked(file: Path, asked: threading.Event) -> Callable[[], bool]:
@@ -331,7 +202,13 @@ class GraphSearcher(Searcher):
         self.running[trial_id] = key
         self.attempts[key] += 1
         stage = self.stages[key]
-        return {"key": key, "stage": stage.name, "attempt": self.attempts[key], "gpu_memory": memory_share(stage)}
+        return {
+            "key": key,
+            "stage": stage.name,
+            "attempt": self.attempts[key],
+            "gpu_memory": memory_share(stage),
+            "source": fingerprint(stage),
+        }
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         key = self.running.pop(trial_id)

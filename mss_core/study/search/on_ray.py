@@ -9,7 +9,6 @@ forget their rungs on a restart. Here a suggestion is drawn when a worker is fre
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from typing import Any
 
 from mss_core.graph import Context, Stopped
 from mss_core.store import Store
-from mss_core.study.execution import stages_on_ray  # launch before ray: it sets what Ray reads when it is imported
+from mss_core.study.execution import joining, stages_on_ray  # before ray: it sets what Ray reads when it is imported
 from mss_core.study.execution.resources import memory_share, resources
 from mss_core.study.search import scheduler
 from mss_core.study.variables import seconds
@@ -37,7 +36,7 @@ def execute(conductor: scheduler.Conductor, store: Store, ctx: Context) -> None:
     RuntimeError where nodes are missing or do not share the store, where the cluster can never hold a training, or
     where workers do not start.
     """
-    with stages_on_ray.joined(store, ctx, sys.stderr) as cluster:
+    with joining.joined(store, ctx, sys.stderr) as cluster:
         judged = [arm.stages({}, arm.search.seed)[0] for arm in conductor.arms]
         requests = [resources(stage, cluster.gpus) for stage in judged]
         stages_on_ray.check_fit(
@@ -86,11 +85,7 @@ class _Worker:
         from mss_core import runtime
 
         arm = self.arms[job.arm]
-        device = runtime.device() if ray.get_gpu_ids() else "cpu"
-        runtime.limit_memory(device, self.shares[job.arm])
-        here = dataclasses.replace(
-            self.ctx, device=device, device_name=runtime.device_name(device), stop=self.stop_asked
-        )
+        here = stages_on_ray.on_this_node(self.ctx, self.shares[job.arm], self.stop_asked)
         try:
             outcome = scheduler.perform(arm, job, self.store, here, self.places[job.arm])
         except Stopped as stopped:

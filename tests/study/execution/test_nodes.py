@@ -54,19 +54,19 @@ def test_the_probe_tells_a_shared_folder_from_others(tmp_path: Path, monkeypatch
     monkeypatch.setattr(nodes, "appears", lambda path: path.exists())
     store, other = tmp_path / "store", tmp_path / "other"
     mark = nodes.leave_mark(store)
-    assert nodes.answer_mark(store, mark, "a", {}) == ""
-    assert nodes.answer_mark(store, mark, "b", {"stems": tmp_path / "nowhere"}) == (
+    assert nodes.answer_mark(store, mark, "a", {}, {}) == ""
+    assert nodes.answer_mark(store, mark, "b", {"stems": tmp_path / "nowhere"}, {}) == (
         f"it does not have data set 'stems' ({tmp_path / 'nowhere'})"
     )
-    assert nodes.answer_mark(other, mark, "c", {}) == f"there is no such folder as {other}"
+    assert nodes.answer_mark(other, mark, "c", {}, {}) == f"there is no such folder as {other}"
     other.mkdir()
-    assert nodes.answer_mark(other, mark, "c", {}) == f"{other} is another folder there"
+    assert nodes.answer_mark(other, mark, "c", {}, {}) == f"{other} is another folder there"
     nodes.leave_mark(other)
-    assert nodes.answer_mark(other, mark, "c", {}) == f"{other} is another folder there"
+    assert nodes.answer_mark(other, mark, "c", {}, {}) == f"{other} is another folder there"
     assert nodes.read_answers(store, mark, ["a", "b", "c"]) == ["c"]
     assert not list((store / nodes.MARKS).iterdir())
     said = nodes.unshared(store, {"gpu2 (10.0.0.2)": "there is no such folder"})
-    assert f"every node must see the store {store} as one folder" in said
+    assert f"see the store {store} as one folder" in said
     assert "\n  node gpu2 (10.0.0.2): there is no such folder" in said
 
 

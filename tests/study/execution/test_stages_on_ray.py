@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from mss_core.graph import WORK, Context, Stage, walk
+from mss_core.source import files
 from mss_core.store import Store
 from mss_core.study.execution.progress import DONE, FAILED, Board
 from mss_core.study.plan import Plan
@@ -119,15 +120,15 @@ while not Path({str(seen)!r}).exists():
 def test_a_node_that_died_unnoticed_is_passed_over(four_gpus: str, tmp_path: Path, monkeypatch) -> None:
     import ray
 
-    from mss_core.study.execution import stages_on_ray
+    from mss_core.study.execution import joining
 
     ray.init(address=four_gpus, log_to_driver=False)
     try:
         dead = {"NodeID": "ab" * 28, "NodeManagerHostname": "gone", "NodeManagerAddress": "192.0.2.9"}
-        monkeypatch.setattr(stages_on_ray, "_alive", lambda alive=stages_on_ray._alive: [dead, *alive()])
-        stages_on_ray.check_store(tmp_path, {})
+        monkeypatch.setattr(joining, "_alive", lambda alive=joining._alive: [dead, *alive()])
+        joining.check_store(tmp_path, {}, files.table())
         with pytest.raises(RuntimeError, match="does not have data set 'mtat'") as caught:
-            stages_on_ray.check_store(tmp_path, {"mtat": tmp_path / "absent"})
+            joining.check_store(tmp_path, {"mtat": tmp_path / "absent"}, {})
         assert "192.0.2.9" not in str(caught.value)
     finally:
         ray.shutdown()
@@ -212,7 +213,7 @@ def test_a_failed_preparation_blocks_only_what_reads_it(run) -> None:
 
 
 def test_a_recorded_cluster_is_joined_only_if_this_user_recorded_it(tmp_path: Path, monkeypatch) -> None:
-    from mss_core.study.execution.stages_on_ray import recorded_address
+    from mss_core.study.execution.joining import recorded_address
 
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     record = tmp_path / "ray" / "ray_current_cluster"
