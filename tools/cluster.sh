@@ -25,6 +25,11 @@ up)
     ;;
 sync | submit)
     [ "$word" = sync ] || [ $# -ge 1 ] || usage
+    # The study runs on the head, which does not see this shell's variables.
+    if [ "$word" = submit ]; then
+        [ -z "${MSS_NODES:-}" ] || set -- "$@" --nodes "$MSS_NODES"
+        [ -z "${MSS_NODES_SECONDS:-}" ] || set -- "$@" --nodes-seconds "$MSS_NODES_SECONDS"
+    fi
     ray rsync-up "$file"
     ray exec --no-config-cache "$file" 'python -m mss_core.study.execution.spread'
     [ "$word" = sync ] || { study="$1"; shift; exec ray submit --no-config-cache "$file" "$study" -- "$@"; }

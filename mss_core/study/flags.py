@@ -72,6 +72,8 @@ def parser(study: Study) -> Flags:
     flags.add_argument("--tracking-uri", metavar="URI", help="MLflow (default: an SQLite file in the store)")
     flags.add_argument("--search", metavar="SCOPE", help="search hyperparameters first (each_variant or baseline)")
     flags.add_argument("--resources", type=place, metavar="FILE", help="what stages ask of this cluster (TOML)")
+    flags.add_argument("--nodes", type=int, metavar="N", help="wait for so many machines (MSS_NODES, the cluster file)")
+    flags.add_argument("--nodes-seconds", type=float, metavar="S", help="and for so long (MSS_NODES_SECONDS, 600)")
     flags.add_argument(
         "--free-kernels", action="store_true", help="on a GPU: faster, but not the same bytes again; manifests say so"
     )
@@ -95,6 +97,8 @@ def check(options: argparse.Namespace) -> None:
     if options.tracking_uri is not None and not options.tracking_uri.strip():
         raise ValueError("--tracking-uri names no server: it is empty")
     check_place(options.store)
+    if options.nodes is not None and options.nodes < 1:
+        raise ValueError(f"--nodes takes a number of machines of at least 1, not {options.nodes}")
     variables.check()
 
 

@@ -21,7 +21,7 @@ from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
-from mss_core.study import codes, flags, looks, rehearse, stale
+from mss_core.study import codes, flags, looks, rehearse, stale, variables
 from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
@@ -44,6 +44,9 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     try:
         with contextlib.ExitStack() as held:
             held.enter_context(taken_from(options.resources))
+            held.enter_context(
+                variables.given({"MSS_NODES": options.nodes, "MSS_NODES_SECONDS": options.nodes_seconds})
+            )
             status = _run(study, options, words, held)
     except BrokenPipeError:  # a reader that goes away, as `| head` does, is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

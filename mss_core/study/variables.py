@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 SECONDS = {
     "MSS_CHECKPOINT_SECONDS": 20.0,
@@ -27,6 +30,20 @@ def seconds(name: str) -> float:
     if not 0 <= value < math.inf:
         raise ValueError(f"{name}={text} is not a number of seconds, such as {SECONDS[name]:g}")
     return value
+
+
+@contextlib.contextmanager
+def given(values: Mapping[str, Any]) -> Iterator[None]:
+    """Variables that flags of the command line set, those that are not None, for as long as the block lasts."""
+    chosen = {name: str(value) for name, value in values.items() if value is not None}
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            os.environ.update({name: value} if value is not None else {})
 
 
 def check() -> None:

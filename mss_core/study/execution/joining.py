@@ -143,13 +143,16 @@ def addresses() -> tuple[str, list[str]]:
 def _wait_for_nodes(cluster: Mapping[str, Any], out: Any) -> None:
     expected = nodes.expected_nodes(cluster)
     deadline = time.monotonic() + seconds("MSS_NODES_SECONDS")
-    said = -1
-    while len(_alive()) < expected:
+    logs = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "session_latest" / "logs"
+    said = ""
+    while len(joined := [str(node["NodeManagerAddress"]) for node in _alive()]) < expected:
+        absent = nodes.missing(joined, cluster)
+        told = nodes.awaited(joined, expected, absent, nodes.causes(logs, absent, cluster))
         if time.monotonic() > deadline:
-            raise RuntimeError(nodes.too_few([node["NodeManagerAddress"] for node in _alive()], expected, cluster))
-        if len(_alive()) != said:
-            said = len(_alive())
-            print(f"waiting for nodes: {said} of {expected} have joined", file=out, flush=True)
+            raise RuntimeError(nodes.too_few(told))
+        if told != said:
+            said = told
+            print(f"waiting for nodes: {told}", file=out, flush=True)
         time.sleep(1)
 
 

@@ -6,10 +6,11 @@ Ray itself is asked in ``launch``; here is what is looked at on a node, and what
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,18 +112,94 @@ def possible_nodes(cluster: Mapping[str, Any]) -> list[dict[str, float]]:
     ]
 
 
-def too_few(joined: Iterable[str], expected: int, cluster: Mapping[str, Any]) -> str:
-    """What to say where nodes are missing: which came, which did not, where to look."""
-    here = sorted(joined)
+def missing(joined: Iterable[str], cluster: Mapping[str, Any]) -> list[str]:
+    """The addresses of the cluster file that have not joined; none where it names none."""
     provider = cluster.get("provider", {})
     named = [provider.get("head_ip"), *provider.get("worker_ips", [])] if provider.get("type") == "local" else []
-    missing = [address for address in named if address not in here]
+    here = set(joined)
+    return [address for address in named if address and address not in here]
+
+
+def awaited(joined: Iterable[str], expected: int, absent: Iterable[str], causes: Mapping[str, str]) -> str:
+    """How many nodes have joined, which have not, and the likely cause of each."""
+    here = sorted(joined)
+    told = [f"{address} ({causes[address]})" if causes.get(address) else address for address in absent]
     return (
         f"{len(here)} of {expected} nodes have joined the cluster ({', '.join(here)}"
-        + (f"; not {', '.join(missing)}" if missing else "")
-        + "). Look at `ray monitor ray_cluster.yaml`; a node whose ~/.ray/auth_token is not the head's is refused "
-        "(see docs/cluster.md). MSS_NODES=N starts with N nodes, MSS_NODES_SECONDS is how long to wait for them"
+        + (f"; not {', '.join(told)}" if told else "")
+        + ")"
     )
+
+
+def too_few(awaited: str) -> str:
+    """What to say where nodes are still missing after the wait: where to look, and how to do without them."""
+    return (
+        f"{awaited}. `ray monitor ray_cluster.yaml` has Ray's own words, `tools/cluster.sh up` starts the nodes again "
+        "(see docs/cluster.md). --nodes N (or MSS_NODES) starts with N nodes, --nodes-seconds S (or MSS_NODES_SECONDS) "
+        "is how long to wait for them"
+    )
+
+
+SYMPTOMS = (
+    (
+        r"InvalidAuthToken|[Uu]nauthenticated|[Aa]uthentication (token|failed)",
+        "its ~/.ray/auth_token is not the head's",
+    ),
+    (r"No route to host|Connection (refused|timed out|reset)|Network is unreachable", "SSH does not reach it"),
+    (r"Permission denied", "SSH refuses user or key"),
+    (r"ray: command not found", "`ray` is not on the PATH there: the set-up commands did not run"),
+    (r"No space left on device", "its disk is full"),
+)
+"""What stands in Ray's log where a node cannot be started, and what it means."""
+
+VERSIONS = re.compile(
+    r"Version mismatch: .*?Ray: (\S+)\s+Python: (\S+)\s+This process on (\S+) was .*?Ray: (\S+)\s+Python: (\S+)", re.S
+)
+"""Ray's words where a node has another version of Ray or Python, over six lines."""
+
+
+def looked_up(logs: Path, absent: Sequence[str]) -> dict[str, str]:
+    """The likely cause by missing address, as far as the autoscaler's log on this machine tells.
+
+    Of two, the later one counts. Output of a command on a node does not always name it: then it is that of the address
+    that was named last.
+    """
+    found: dict[str, str] = {}
+    for file in ("monitor.log", "monitor.err", "monitor.out"):
+        try:
+            text = (logs / file).read_bytes()[-300_000:].decode(errors="replace")
+        except OSError:
+            continue
+        address = absent[0] if len(absent) == 1 else ""
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)  # colours
+        text = VERSIONS.sub(r"\n\3 versions: Ray \4 and Python \5, here Ray \1 and Python \2\n", text)
+        for line in text.splitlines():
+            address = next((each for each in absent if re.search(rf"\b{re.escape(each)}\b", line)), address)
+            if not address:
+                continue
+            if " versions: Ray " in line:
+                found[address] = f"it has other versions: {line.partition(' versions: ')[2]}"
+            if "Ray runtime started" in line:
+                found.pop(address, None)
+            found.update((address, meaning) for pattern, meaning in SYMPTOMS if re.search(pattern, line))
+    return found
+
+
+def answers_ssh(address: str) -> bool:
+    """Whether something listens where SSH does."""
+    try:
+        socket.create_connection((address, 22), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def causes(logs: Path, absent: Sequence[str], cluster: Mapping[str, Any]) -> dict[str, str]:
+    """The likely cause by missing address: from Ray's log, and by knocking at the machines that are not there."""
+    found = looked_up(logs, absent)
+    if not (cluster.get("auth") or {}).get("ssh_proxy_command"):
+        found |= {address: "nothing answers at its SSH port" for address in absent if not answers_ssh(address)}
+    return found
 
 
 # ---- the store, seen from every node

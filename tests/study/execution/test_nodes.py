@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mss_core.study import variables
 from mss_core.study.execution import nodes
 from tests.conftest import REPOSITORY
 
@@ -46,8 +47,51 @@ def test_gpus_that_an_autoscaler_may_add_count_as_room() -> None:
 
 
 def test_missing_nodes_are_named() -> None:
-    said = nodes.too_few(["10.0.0.1", "10.0.0.3"], 3, LOCAL)
-    assert "2 of 3 nodes have joined the cluster (10.0.0.1, 10.0.0.3; not 10.0.0.2)" in said and "auth_token" in said
+    joined = ["10.0.0.1", "10.0.0.3"]
+    absent = nodes.missing(joined, LOCAL)
+    assert absent == ["10.0.0.2"] and nodes.missing(joined, CLOUD) == []
+    said = nodes.too_few(nodes.awaited(joined, 3, absent, {}))
+    assert "2 of 3 nodes have joined the cluster (10.0.0.1, 10.0.0.3; not 10.0.0.2)" in said and "--nodes N" in said
+    told = nodes.awaited(joined, 3, absent, {"10.0.0.2": "SSH does not reach it"})
+    assert told.endswith("not 10.0.0.2 (SSH does not reach it))")
+
+
+MISMATCH = """RuntimeError: Version mismatch: The cluster was started with:
+    Ray: 2.60.0
+    Python: 3.11.7
+This process on 10.0.0.3 was started with:
+    Ray: 2.59.1
+    Python: 3.11.7
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        (MISMATCH, "it has other versions: Ray 2.59.1 and Python 3.11.7, here Ray 2.60.0 and Python 3.11.7"),
+        ("Local node IP: 10.0.0.3\nInvalidAuthToken: Authentication token is wrong\n", "auth_token is not the head's"),
+        ("ssh: connect to host 10.0.0.3 port 22: No route to host\n", "SSH does not reach it"),
+        ("ssh -tt root@10.0.0.3 ray stop\nroot@10.0.0.3: Permission denied (publickey).\n", "SSH refuses user or key"),
+        ("ssh root@10.0.0.3 ...\nbash: line 1: ray: command not found\n", "`ray` is not on the PATH there"),
+        (MISMATCH + "Local node IP: 10.0.0.3\nRay runtime started.\n", None),
+        ("", None),
+    ],
+)
+def test_the_likely_cause_of_a_missing_node_is_looked_up(tmp_path: Path, log: str, cause: str | None) -> None:
+    (tmp_path / "monitor.out").write_text("ssh root@10.0.0.2 ray start\nRay runtime started.\n" + log)
+    for absent in (["10.0.0.3"], ["10.0.0.2", "10.0.0.3"]):
+        found = nodes.looked_up(tmp_path, absent)
+        assert found.keys() == ({"10.0.0.3"} if cause else set())
+        assert cause is None or cause in found["10.0.0.3"]
+
+
+def test_flags_set_what_variables_would(monkeypatch) -> None:
+    monkeypatch.setenv("MSS_NODES", "7")
+    monkeypatch.delenv("MSS_NODES_SECONDS", raising=False)
+    with variables.given({"MSS_NODES": 2, "MSS_NODES_SECONDS": 15.0}):
+        assert nodes.expected_nodes(LOCAL) == 2 and variables.seconds("MSS_NODES_SECONDS") == 15
+    with variables.given({"MSS_NODES": None, "MSS_NODES_SECONDS": None}):
+        assert nodes.expected_nodes(LOCAL) == 7 and variables.seconds("MSS_NODES_SECONDS") == 600
 
 
 def test_the_probe_tells_a_shared_folder_from_others(tmp_path: Path, monkeypatch) -> None:
