@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from mss_core.errors import nearest
@@ -48,6 +48,11 @@ def has(recipe: Any, path: str) -> bool:
     return True
 
 
+def value_at(recipe: Any, path: str) -> Any:
+    """What the tree holds at a dotted path that it has."""
+    return functools.reduce(lambda node, name: (children(node) or {})[name], path.split("."), recipe)
+
+
 def flatten(recipe: Any, prefix: str = "") -> dict[str, Any]:
     """The whole tree as ``{dotted path: leaf}``, in the order of its fields."""
     below = children(recipe)
@@ -57,6 +62,19 @@ def flatten(recipe: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in below.items():
         flat.update(flatten(value, f"{prefix}.{name}" if prefix else name))
     return flat
+
+
+def values_at(recipe: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+    """What a flat recipe holds at dotted paths: the leaves at or below each, or the one above it that was left out.
+
+    >>> values_at({"train.lr": 0.1, "train.batch": 8, "tail": None}, ["train.lr", "tail.widths"])
+    {'train.lr': 0.1, 'tail': None}
+    """
+    found: dict[str, Any] = {}
+    for path in wanted:
+        below = {leaf: value for leaf, value in recipe.items() if leaf == path or leaf.startswith(f"{path}.")}
+        found |= below or {leaf: value for leaf, value in recipe.items() if path.startswith(f"{leaf}.")}
+    return found
 
 
 def paths(recipe: Any, prefix: str = "") -> list[str]:

@@ -11,6 +11,8 @@ from reports.text import MISSING, count, listing, number, p_phrase
 
 AS_GIVEN = ("item_means", "delong")
 """Tests that take tracks or clips as the sample, and the models as the only ones."""
+NAMED = 4
+"""Variants that a headline names on either side; the table below names all."""
 ITEM_PLURAL = {"track": "tracks", "tag": "tags", "clip": "clips"}
 
 
@@ -128,7 +130,7 @@ def _headline(main: Comparison) -> str:
     tested = [c for c in main.contrasts if not math.isnan(c.p_corrected)]
     better, worse = _sides(main)
     if not tested:
-        return f"No variant could be tested against {main.against} on {label}."
+        return f"No variant could be tested against {main.against} on {label}{_why_not(main)}."
     parts = []
     for group, word in ((better, "better"), (worse, "worse")):
         if group:
@@ -138,7 +140,7 @@ def _headline(main: Comparison) -> str:
                 for c in group
             ]
             parts.append(
-                f"{listing(each)} {'is' if len(each) == 1 else 'are'} significantly {word} than {main.against}"
+                f"{listing(each, NAMED)} {'is' if len(each) == 1 else 'are'} significantly {word} than {main.against}"
             )
     family = f"{main.test_label}, {family_phrase(main)}"
     where = f"These models as given: on {label}" if main.test in AS_GIVEN else f"On {label}"
@@ -146,12 +148,22 @@ def _headline(main: Comparison) -> str:
         text = f"{where}, {'; '.join(parts)} ({family})."
         rest = len(tested) - len(better) - len(worse)
         if rest:
-            text += f" For the other {count(rest, 'variant')} no difference could be shown."
+            other = "other variant" if rest == 1 else f"other {rest} variants"
+            text += f" For the {other} no difference could be shown."
         return text
     many = "the one variant tested" if len(tested) == 1 else f"none of the {len(tested)} variants tested"
     verb = "does not differ" if len(tested) == 1 else "differs"
     text = f"{where}, {many} {verb} significantly from {main.against} ({family})."
     return text
+
+
+def _why_not(main: Comparison) -> str:
+    """Why nothing was tested, where one reason holds for all."""
+    runs = {len(row.runs) for row in main.rows if row.runs}
+    if runs == {1}:
+        return ": every variant has one seed, and the test needs at least two"
+    reasons = {contrast.refused or contrast.primary.note for contrast in main.contrasts}
+    return f": {reasons.pop()}" if len(reasons) == 1 and "" not in reasons else ""
 
 
 def _course(main: Comparison, course: Course) -> str:

@@ -126,7 +126,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]} ({reason})")
 
     tracker = _tracker(options, store, title, driver.name)
-    board = Board({key: plan.stages[key] for key in plan.needed}, store)
+    board = _board(plan, store)
     command = typed(words)
 
     def gather() -> Path:
@@ -159,7 +159,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             if len(more) <= len(plan.trials):
                 break
             plan = make_plan(more, store)
-            board = Board({key: plan.stages[key] for key in plan.needed}, store)
+            board = _board(plan, store)
             _say(f"next look: {plan.summary()}")
             if tracker is not None:
                 tracker.show(of_plan(study, title, plan, surroundings))
@@ -246,6 +246,17 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
     finally:
         driver.stop()
         claim.release()
+
+
+def _board(plan: Plan, store: Store) -> Board:
+    """The display of what a plan needs, with what stages like these took in the store."""
+    from mss_core.study.dry_run import cost
+
+    needed = {key: plan.stages[key] for key in plan.needed}
+    measured = cost.timings(store, dict.fromkeys(stage.name for stage in needed.values()))
+    found = cost.estimates(plan, measured, lambda stage: "cpu") if measured else {}
+    usual = {key: found[key].seconds for key in needed if key in found and found[key].basis != "unknown"}
+    return Board(needed, store, usual=usual)
 
 
 def _execute(

@@ -35,16 +35,18 @@ def forest(comparison: Comparison) -> str:
         bounds += [contrast.primary.difference, contrast.primary.low, contrast.primary.high, *contrast.simultaneous]
     low, high = svg.padded([b * style.scale for b in bounds])
     x = svg.linear(low, high, LEFT, right)
-    bottom = 34 + ROW * len(drawn)
+    top = 40.0
+    bottom = top + 8 + ROW * len(drawn)
     axis = f"difference to {comparison.against}, {style.label}" + (f" ({style.unit})" if style.unit else "")
-    parts = svg.x_axis(x, svg.ticks(low, high), 26, bottom, axis)
-    parts.append(svg.line(x(0), 20, x(0), bottom, "zero"))
+    parts = svg.x_axis(x, svg.ticks(low, high), top, bottom, axis)
+    parts.append(svg.line(x(0), top - 6, x(0), bottom, "zero"))
     favours = ("← worse", "better →") if style.higher_is_better else ("← better", "worse →")
-    parts += [svg.text(x(0) - 6, 16, favours[0], "tick", "end"), svg.text(x(0) + 6, 16, favours[1], "tick")]
-    parts.append(svg.text(right + 16, 16, prose.interval_name(comparison), "tick"))
-    parts.append(svg.text(WIDTH, 16, "corrected p", "tick", "end"))
+    # On a line of their own: where all effects lie on one side, zero is at the edge and the words run past it.
+    parts += [svg.text(x(0) - 6, top - 10, favours[0], "tick", "end"), svg.text(x(0) + 6, top - 10, favours[1], "tick")]
+    parts.append(svg.text(right + 16, 12, prose.interval_name(comparison), "tick"))
+    parts.append(svg.text(WIDTH, 12, "corrected p", "tick", "end"))
     for k, contrast in enumerate(drawn):
-        y = 26 + ROW * (k + 0.5)
+        y = top + ROW * (k + 0.5)
         found = contrast.primary
         kind = "clear" if prose.significant(comparison, contrast) else "unclear"
         parts.append(svg.text(LEFT - 12, y + 4, svg.shortened(contrast.variant, LETTERS), "name", "end"))

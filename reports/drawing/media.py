@@ -69,24 +69,27 @@ def magnitudes(samples: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(spectrum))
 
 
-def clip(label: str, samples: np.ndarray, loudest: float) -> Clip:
-    """A sound as a Clip; `loudest` is the magnitude drawn as 0 dB."""
+def clip(label: str, samples: np.ndarray, loudest: float, power: float) -> Clip:
+    """A sound as a Clip; `loudest` is the magnitude drawn as 0 dB, `power` the level that activity is measured from."""
     levels = 20 * np.log10(np.maximum(magnitudes(samples), 1e-9) / max(loudest, 1e-9))
-    return Clip(label, wav_uri(samples), png_uri(levels), activity(samples), len(samples) / RATE)
+    return Clip(label, wav_uri(samples), png_uri(levels), activity(samples, power), len(samples) / RATE)
 
 
-def activity(samples: np.ndarray, threshold: float = -40.0) -> tuple[tuple[float, float], ...]:
-    """Stretches louder than `threshold` dB below the loudest 20 ms frame, as (start, length)
-    shares of the whole.
-    """
+def levels_of(samples: np.ndarray) -> np.ndarray:
+    """Root mean square of each whole frame of 20 ms."""
     frame = RATE // 50
-    whole = samples[: len(samples) // frame * frame].reshape(-1, frame)
-    if not len(whole):
+    return np.asarray(np.sqrt((samples[: len(samples) // frame * frame].reshape(-1, frame) ** 2).mean(axis=1)))
+
+
+def activity(samples: np.ndarray, loudest: float, threshold: float = -40.0) -> tuple[tuple[float, float], ...]:
+    """Stretches whose frames are louder than `threshold` dB below `loudest`, as (start, length) shares of the whole.
+
+    `loudest` is that of all sounds of an example: an output that nobody can hear then looks silent.
+    """
+    power = levels_of(samples)
+    if not len(power) or not loudest > 0:
         return ()
-    power = np.sqrt((whole**2).mean(axis=1))
-    if power.max() == 0:
-        return ()
-    active = np.concatenate([[0], (power > power.max() * 10 ** (threshold / 20)).astype(int), [0]])
+    active = np.concatenate([[0], (power > loudest * 10 ** (threshold / 20)).astype(int), [0]])
     edges = np.flatnonzero(np.diff(active))
     return tuple(
         (float(a) / len(power), float(b - a) / len(power)) for a, b in zip(edges[::2], edges[1::2], strict=True)

@@ -3,7 +3,7 @@ the page's theme.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 COLOURS = 8
@@ -119,6 +119,18 @@ def y_axis(scale: Callable[[float], float], values: Sequence[float], left: float
 def shortened(name: str, letters: int) -> str:
     """A label cut to fit."""
     return name if len(name) <= letters else name[: letters - 1] + "…"
+
+
+def apart(places: Mapping[str, float], least: float) -> dict[str, float]:
+    """Heights of labels, top first, moved down so far that none is drawn over another.
+
+    >>> apart({"raw": 10.0, "off": 8.0, "oracle": 60.0}, 16)
+    {'off': 8.0, 'raw': 24.0, 'oracle': 60.0}
+    """
+    found: dict[str, float] = {}
+    for name, at in sorted(places.items(), key=lambda place: place[1]):
+        found[name] = max([at, *(other + least for other in found.values())])
+    return found
 
 
 def legend(names: Sequence[str]) -> str:

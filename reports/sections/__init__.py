@@ -15,6 +15,7 @@ the store, below which an artefact's files lie in study.json's `directory`. None
 
 import importlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,9 +62,28 @@ class Cell:
     kind: str = ""
 
 
+SHOWN = re.compile(r"[-+−]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?|[-+−]?∞")
+
+
+def shown_number(text: str) -> float | None:
+    """The number that a text shows first, behind `=` where there is one; NaN for a gap, None for words.
+
+    >>> shown_number("−7.28"), shown_number("t(4.0) = 2.50"), shown_number("< .0001"), shown_number("adam")
+    (-7.28, 2.5, 0.0001, None)
+    """
+    if text.strip() in ("", "–"):
+        return math.nan
+    found = SHOWN.search(text.rpartition("=")[2])
+    if found is None:
+        return None
+    written = found[0].replace("−", "-").replace(",", "").replace("∞", "inf")
+    return float(written)
+
+
 @dataclass(frozen=True)
 class Table:
-    """A table; a plain string is a cell without a value. `numeric` says which columns of strings are numbers."""
+    """A table; a plain string is a cell without a value. `numeric` says which columns of strings are numbers, which
+    sort by the number that they show."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[Cell | str, ...], ...]
@@ -73,7 +93,14 @@ class Table:
     @cached_property
     def cells(self) -> tuple[tuple[Cell, ...], ...]:
         """The rows, every entry a cell."""
-        return tuple(tuple(each if isinstance(each, Cell) else Cell(each) for each in row) for row in self.rows)
+        numeric = self.numeric or (False,) * len(self.head)
+        return tuple(
+            tuple(
+                each if isinstance(each, Cell) else Cell(each, shown_number(each) if number else None)
+                for each, number in zip(row, numeric, strict=True)
+            )
+            for row in self.rows
+        )
 
     @cached_property
     def right(self) -> tuple[bool, ...]:

@@ -9,6 +9,7 @@ from reports.drawing import media, svg
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.sections import Figure, Section
+from reports.text import listing
 
 OPTIONS: dict[str, str] = {}
 
@@ -22,12 +23,15 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         sounds, missing = load(track, target, members, tables.store)
         lost += missing
         loudest = max((float(media.magnitudes(samples).max()) for samples in sounds.values()), default=1.0)
-        clips = tuple(_figure(media.clip(label, samples, loudest)) for label, samples in sounds.items())
+        power = max((float(media.levels_of(s).max()) for s in sounds.values() if len(media.levels_of(s))), default=0.0)
+        clips = tuple(
+            _figure(media.clip(label, samples, loudest, power)) for label, samples in distinct(sounds).items()
+        )
         if clips:
             parts.append(Section(track + (f", {target}" if target else ""), figures=clips, kind="players"))
     text = (
         "Spectrograms from 0 to 8 kHz, 80 dB below the loudest of each example. The bar shows where the sound is "
-        "within 40 dB of its loudest moment."
+        "within 40 dB of the loudest moment of its example. Estimates that are equal, sample by sample, are shown once."
     )
     return Section("Listen", (text,), points=tuple(lost), parts=tuple(parts)) if parts or lost else None
 
@@ -61,6 +65,20 @@ def load(track: str, target: str, members: list[Example], store: Path) -> tuple[
         if samples is None
     ]
     return {label: samples for label, samples in sounds.items() if samples is not None}, lost
+
+
+def distinct(sounds: Mapping[str, Any]) -> dict[str, Any]:
+    """Each sound once, under the labels of all that are equal to it."""
+    labels: dict[bytes, list[str]] = {}
+    for label, samples in sounds.items():
+        labels.setdefault(samples.tobytes(), []).append(label)
+    return {_together(names): sounds[names[0]] for names in labels.values()}
+
+
+def _together(labels: list[str]) -> str:
+    first, *others = labels
+    names = [label.removeprefix("estimate, ") for label in others]
+    return f"{first} (equal: {listing(names)})" if names else first
 
 
 def _figure(clip: media.Clip) -> Figure:

@@ -147,7 +147,7 @@ def summary(findings: Findings) -> Section:
     )
     unit = f" in {main.style.unit}" if main.style.unit else ""
     about = f"mean ± SE over runs{unit}; difference to {main.against}; {main.test_label}; {prose.family_phrase(main)}."
-    paragraphs = [about, prose.headline(findings)]
+    paragraphs = [about, *filter(None, [findings.study.no_result]), prose.headline(findings)]
     if findings.deviations or findings.cautions:
         paragraphs.append(f"{prose.counted(findings)}: see the report.")
     return Section("", tuple(paragraphs), (Table(("variant", label, *whole.head[3:5], "t", "p", "p corr.", ""), rows),))
@@ -199,8 +199,9 @@ def _legend(findings: Findings) -> str:
     question = (findings.study.question or findings.study.name).strip()
     question += "" if question.endswith((".", "?", "!")) else "."
     shown = "Scores of one run" if runs == [1] else f"Mean ± standard error over {each} runs"
+    caveat = f"{findings.study.no_result} " if findings.study.no_result else ""
     return (
-        f"{question} {shown}. "
+        f"{question} {caveat}{shown}. "
         f"Bold: significantly better than {main.against}. "
         f"* / ** / ***: difference to {main.against} significant at .05 / .01 / .001 "
         f"({listing(tests)}; {prose.family_phrase(main)}, in each column)."

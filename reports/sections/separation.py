@@ -21,7 +21,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     names = list(dict.fromkeys(name for row in findings.separation for name in row.baselines))
     rows = tuple(
         (
-            Cell(row.variant + (f" (equal: {listing(row.equal, 4)})" if row.equal else "")),
+            Cell(row.variant + (f" (equal: {listing(row.equal)})" if row.equal else "")),
             Cell(row.target),
             Cell(row.style.label + (" ↑" if row.style.higher_is_better else " ↓")),
             Cell(row.style.value(row.model), row.model),
@@ -40,7 +40,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     text = (
         "What the separators themselves score, beside estimates that need no separator, where they were scored: "
         "silence, the mixture, and the mixture times the one scalar that suits the reference best. An arrow says which "
-        "way is better."
+        "way is better. Variants whose figures are equal to the last bit share a row, which names them all."
     )
     head = ("variant", "source", "metric", "model", *names, "beats all", "tracks", "aggregation")
     return Section("Separation", (text,), (Table(head, rows),))

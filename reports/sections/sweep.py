@@ -97,8 +97,9 @@ def _drawing(
             parts.append(svg.line(at, y(scale * (row.mean - row.se)), at, y(scale * (row.mean + row.se)), "whisker"))
         parts.append(svg.circle(at, y(scale * row.mean), 4, "run", f"{name}: {comparison.style.value(row.mean)}"))
     parts.append(svg.polyline([(x(math.log(points[n])), y(scale * rows[n].mean)) for n in drawn], "series s0"))
-    for k, name in enumerate((n for n in lines if n in rows), start=1):
-        level = y(scale * rows[name].mean)
-        parts.append(svg.line(LEFT, level, RIGHT, level, f"series dashed s{k}"))
-        parts.append(svg.text(RIGHT + 8, level + 4, svg.shortened(name, 20), "name"))
+    levels = {name: y(scale * rows[name].mean) for name in lines if name in rows}
+    for name, at in svg.apart(levels, 16).items():
+        k = list(levels).index(name) + 1
+        parts.append(svg.line(LEFT, levels[name], RIGHT, levels[name], f"series dashed s{k}"))
+        parts.append(svg.text(RIGHT + 8, at + 4, svg.shortened(name, 20), "name"))
     return svg.drawing(WIDTH, BOTTOM + 44, parts, f"{comparison.style.label} along {factor}")

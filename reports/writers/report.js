@@ -14,15 +14,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const key = (row) => {
         const cell = row.cells[column];
         const value = cell.dataset.v ?? cell.textContent.trim();
-        const number = value === "" ? NaN : Number(value);
-        return { text: value, number };
+        return { text: value, number: cell.dataset.v ? Number(value) : NaN };
       };
       const rows = [...body.rows].map((row) => ({ row, ...key(row) }));
       rows.sort((a, b) => {
         const gaps = Number(a.text === "") - Number(b.text === "");
         if (gaps) return gaps; // empty cells stay last
-        const both = !Number.isNaN(a.number) && !Number.isNaN(b.number);
-        const order = both ? a.number - b.number : a.text.localeCompare(b.text);
+        const words = Number(Number.isNaN(a.number)) - Number(Number.isNaN(b.number));
+        const order = words || (Number.isNaN(a.number) ? a.text.localeCompare(b.text) : a.number - b.number);
         return down ? -order : order;
       });
       body.append(...rows.map(({ row }) => row));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -67,12 +68,12 @@ def spread(
 ) -> tuple[Any, int, str] | None:
     """Spread of scores in the store's earlier runs of a study, its tracks, and where it comes from.
 
-    Smoke runs are passed over: their scores are of tiny trainings, and differ by other amounts.
+    Smoke runs and rehearsals are passed over: their scores are of tiny trainings, and differ by other amounts.
     """
     best: tuple[int, Any, int, str] | None = None
     for path in sorted(store.root.glob("studies/*/scores.csv")):
         title = path.parent.name
-        if title != name and not title.startswith(f"{name}-") or title.startswith(f"{name}-smoke"):
+        if not _whole(path.with_name("study.json"), name):
             continue
         try:
             found = spread_of(path, metric, target)
@@ -81,6 +82,15 @@ def spread(
         if found and (best is None or found[2] > best[0]):
             best = found[2], found[0], found[1], f"{title}, {found[2]} degrees of freedom"
     return best and best[1:]
+
+
+def _whole(path: Path, name: str) -> bool:
+    """Whether a study.json is of a study of that name at its own size."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return False
+    return bool(told["name"] == name and not (told["smoke"] or told["rehearsal"]))
 
 
 def reach(study: Study, store: Store, seeds: int, design: Any) -> Reach:

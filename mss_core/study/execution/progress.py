@@ -34,10 +34,20 @@ class Board:
 
     Attributes:
         gpus: of the cluster, where whoever executes knows them.
+        usual: by key, the seconds that stages like it took in the store.
+        most: stages that have run at once.
     """
 
-    def __init__(self, stages: Mapping[str, Stage], store: Store, out: TextIO = sys.stderr) -> None:
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        store: Store,
+        out: TextIO = sys.stderr,
+        usual: Mapping[str, float] | None = None,
+    ) -> None:
         self.stages, self.store, self.out = stages, store, out
+        self.usual = usual or {}
+        self.most = 0
         self.state = dict.fromkeys(stages, WAITING)
         self.counts = Counter({WAITING: len(stages)})
         self._readers: dict[str, list[str]] = {}
@@ -62,6 +72,7 @@ class Board:
             self.counts[self.state[key]] -= 1
             self.counts[state] += 1
             self.state[key] = state
+            self.most = max(self.most, self.counts[RUNNING])
             if state == RUNNING:
                 self.started.setdefault(key, time.monotonic())
             elif state == DONE:
@@ -170,23 +181,30 @@ class Board:
         )
 
     def _seconds_left(self) -> float | None:
-        """Of each kind the mean duration of those that ended, else the running one's own pace, spread over as many as
-        run now; None while neither is known."""
-        left, running = 0.0, 0
+        """What is left to do over as many stages as have run at once, and no less than the longest chain of them; None
+        while nothing is known of any. A stage that nothing is known of counts nothing until one of its kind has run."""
+        left: dict[str, float | None] = {}
         for key, state in list(self.state.items()):
-            if state not in (WAITING, RUNNING):
-                continue
-            times = self.seconds.get(self.stages[key].name)
-            usual = sum(times) / len(times) if times else None
-            spent = time.monotonic() - self.started[key] if state == RUNNING and key in self.started else 0.0
-            running += state == RUNNING
-            if state == RUNNING and (usual is None or spent > usual):
-                pace = self._pace(key, spent)
-                usual = usual if pace is None else pace
-            if usual is None:
-                return None
-            left += max(0.0, usual - spent)
-        return left / max(1, running)
+            if state in (WAITING, RUNNING):
+                left[key] = self._left_of(key, state)
+        known = [seconds for seconds in left.values() if seconds is not None]
+        if left and not known:
+            return None
+        chain: dict[str, float] = {}
+        for key, seconds in left.items():  # inputs stand before what reads them
+            above = [chain[up.key] for up in self.stages[key].inputs.values() if up.key in chain]
+            chain[key] = (seconds or 0.0) + max(above, default=0.0)
+        return max([sum(known) / max(1, self.most), *chain.values()])
+
+    def _left_of(self, key: str, state: str) -> float | None:
+        """By the mean of its kind in this run, else by stages like it in the store, else by its own pace."""
+        times = self.seconds.get(self.stages[key].name)
+        usual = sum(times) / len(times) if times else self.usual.get(key)
+        spent = time.monotonic() - self.started[key] if state == RUNNING and key in self.started else 0.0
+        if state == RUNNING and (usual is None or spent > usual):
+            pace = self._pace(key, spent)
+            usual = usual if pace is None else pace
+        return None if usual is None else max(0.0, usual - spent)
 
     def _pace(self, key: str, spent: float) -> float | None:
         """How long a running stage will have taken, by its steps since it was first looked at: those before may be

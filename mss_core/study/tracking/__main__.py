@@ -26,6 +26,7 @@ from mss_core.store import Store, read_manifest
 from mss_core.store.place import check_place
 from mss_core.study.tracking.columns import VIEW
 from mss_core.study.tracking.content import of_folder
+from mss_core.study.tracking.moved import FOLDER, settle
 from mss_core.study.tracking.tracker import Tracker, database
 
 
@@ -51,6 +52,8 @@ def ui(store: Path, port: int) -> int:
     """Serve a store's MLflow database and say where each study's page is; runs until interrupted."""
     if not (store / "mlflow.db").exists():
         raise ValueError(f"{store} holds no mlflow.db: run a study first, or name its store with --store")
+    if settle(store):
+        print("this store was moved or copied: MLflow now shows the files that are in it", flush=True)
     experiments = [e for e in MlflowClient(database(store)).search_experiments() if e.name != "Default"]
     address = f"http://127.0.0.1:{port}"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the server's processes too
@@ -63,7 +66,7 @@ def ui(store: Path, port: int) -> int:
             "--backend-store-uri",
             database(store),
             "--artifacts-destination",
-            str(store.absolute() / "mlartifacts"),
+            str(store.absolute() / FOLDER),
             "--host",
             "127.0.0.1",
             "--port",

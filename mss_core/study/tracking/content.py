@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.graph import digest, plain, walk
+from mss_core.recipe import flatten, values_at
 from mss_core.store import read_manifest
 from mss_core.study.origin import in_short
 from mss_core.study.plan import Plan
@@ -23,14 +24,16 @@ class TrialView:
     Attributes:
         name: ``<variant>/seed<k>``.
         stages: name of each stage by its key, inputs before what reads them; the last one holds the scores.
-        levels, departures: of its variant.
+        levels: of its variant.
+        values: dotted path -> what the trial's recipe holds there, of all paths that its variant or its search changes:
+            what was used, after smoke size and ``--set``, and not what a level declares.
     """
 
     name: str
     seed: int
     stages: Mapping[str, str]
     levels: Mapping[str, str]
-    departures: Mapping[str, Any]
+    values: Mapping[str, Any]
 
     @property
     def root(self) -> str:
@@ -42,8 +45,8 @@ class TrialView:
         return digest([self.name, self.root])
 
     def params(self) -> dict[str, str]:
-        """Level of each factor, and each departure as JSON."""
-        return dict(self.levels) | {path: json.dumps(plain(value)) for path, value in self.departures.items()}
+        """Level of each factor, and each value as JSON."""
+        return dict(self.levels) | {path: json.dumps(plain(value)) for path, value in self.values.items()}
 
     def labels(self) -> dict[str, str]:
         """What each stage's figures stand under: its name, numbered where a trial has several of one name."""
@@ -76,7 +79,7 @@ def of_plan(study: Study, title: str, plan: Plan, environment: Mapping[str, Any]
             trial.seed,
             {key: stage.name for key, stage in walk([trial.root]).items()},
             trial.variant.levels,
-            trial.variant.departures,
+            values_at(flatten(trial.recipe), (*trial.variant.departures, *study.chosen.get(trial.variant.name, {}))),
         )
         for trial in plan.trials
     )
@@ -108,7 +111,9 @@ def of_folder(folder: Path) -> StudyView:
         *_, last = trial["stages"].values()
         stages = _below(root, known.get(last, ""), last) or {key: name for name, key in trial["stages"].items()}
         variant = variants[trial["variant"]]
-        trials.append(TrialView(trial["trial"], trial["seed"], stages, variant["levels"], variant["departures"]))
+        changed = (*variant["departures"], *(declared.get("search") or {}).get("paths", ()))
+        values = values_at(variant["recipe"], changed)
+        trials.append(TrialView(trial["trial"], trial["seed"], stages, variant["levels"], values))
     return StudyView(
         told["title"],
         told["question"],

@@ -38,6 +38,7 @@ from mss_core.store import Store, partial_folder, read_manifest  # noqa: E402
 from mss_core.store.drivers import living  # noqa: E402
 from mss_core.study.tracking import columns  # noqa: E402
 from mss_core.study.tracking.content import StudyView, TrialView  # noqa: E402
+from mss_core.study.tracking.moved import FOLDER, settle  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
 from mss_core.study.variables import seconds  # noqa: E402
 
@@ -76,7 +77,9 @@ class Tracker:
         self.uri = uri or database(store.root)
         self.store, self.title, self.driver, self.say = store, title, driver, say
         store.root.mkdir(parents=True, exist_ok=True)
-        self.artifacts = None if uri else (store.root / "mlartifacts").as_uri()
+        self.artifacts = None if uri else (store.root / FOLDER).absolute().as_uri()
+        if not uri:
+            settle(store.root)
         self.client = MlflowClient(self.uri)
         self.experiment: Experiment | None = None
         self.view: StudyView | None = None
@@ -250,7 +253,7 @@ class Tracker:
                 self._log_live(run_id, name, key, labels[key])
         if trial.root in logged:
             self._log_scores(run_id, trial)
-            self._end(run_id, "FINISHED")
+            self._end(run_id, "FINISHED", trial.stages)
 
     def _log_live(self, run_id: str, name: str, key: str, label: str) -> None:
         rows = read_history(partial_folder(self.store.root, name, key))[:POINTS]
@@ -268,12 +271,13 @@ class Tracker:
                 if failed:
                     self.client.set_tag(run_id, "error", failed[0][:5000])
                 if failed or run_id in self._ours:  # what another driver works on, it ends
-                    self._end(run_id, "FAILED")
+                    self._end(run_id, "FAILED", trial.stages)
         if self.parent in self.open & self._ours:
             for path in (folder / name for name in FILES):
                 if path.exists():
                     self.client.log_artifact(self.parent, str(path))
-            self._end(self.parent, "FAILED" if self._errors else "FINISHED")
+            every = {key: name for trial in view.trials for key, name in trial.stages.items()}
+            self._end(self.parent, "FAILED" if self._errors else "FINISHED", every)
 
     # ---- finding and creating
 
@@ -413,9 +417,17 @@ class Tracker:
             ],
         )
 
-    def _end(self, run_id: str, status: str) -> None:
-        self.client.set_terminated(run_id, status)
+    def _end(self, run_id: str, status: str, stages: Mapping[str, str]) -> None:
+        """End a run. Its duration is what its stages took to compute, wherever and whenever that was: runs are made
+        when the study begins, and what stands in the store was computed before."""
+        seconds = sum(self._seconds(name, key) for key, name in stages.items())
+        begun = self.client.get_run(run_id).info.start_time
+        self._log_points(run_id, [Metric("compute_seconds", seconds, 0, 0)])
+        self.client.set_terminated(run_id, status, end_time=begun + round(1000 * seconds))
         self.open.discard(run_id)
+
+    def _seconds(self, name: str, key: str) -> float:
+        return float((read_manifest(self.store.root / name / key) or {}).get("seconds", 0.0))
 
 
 def database(root: Path) -> str:
