@@ -171,8 +171,9 @@ def test_examples_take_turns_by_target(study_directory: Path, findings) -> None:
 def test_activity_bar_and_spectrogram_follow_the_sound() -> None:
     time = np.arange(2 * media.RATE) / media.RATE
     sound = np.sin(2 * np.pi * 1000 * time) * (time >= 1)
-    ((start, length),) = media.activity(sound)
+    ((start, length),) = media.activity(sound, 1.0)
     assert (start, length) == pytest.approx((0.5, 0.5), abs=0.02)
     levels = media.magnitudes(sound)
     assert levels.shape[0] == 257 and levels.mean(axis=1).argmax() == round(1000 / media.RATE * 512)
-    assert media.activity(np.zeros(media.RATE)) == ()
+    assert media.activity(np.zeros(media.RATE), 1.0) == () and media.activity(np.zeros(media.RATE), 0.0) == ()
+    assert media.activity(1e-3 * sound, 1.0) == ()  # beside sounds 60 dB louder nobody hears it

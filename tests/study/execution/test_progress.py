@@ -162,3 +162,22 @@ def shown_lines(text: str, width: int = 80) -> list[str]:
                 rows[row] = rows[row][:width]
                 row, column = row + 1, column - width
     return [line.rstrip() for line in rows if line.strip()]
+
+
+def test_the_estimate_does_not_flip_with_what_runs_at_this_instant(board: Board, monkeypatch) -> None:
+    """Two run at once as a rule; between the end of one and the start of the next only one does. A kind that was never
+    timed counts nothing and hides nothing; what the store knows of a stage counts from the start."""
+    monkeypatch.setattr("mss_core.study.execution.progress.time.monotonic", lambda: 1000.0)
+    keys = list(board.stages)
+    board.set(keys[0], RUNNING)
+    board.set(keys[1], RUNNING)
+    board.seconds = {"train_tail": [100.0]}
+    assert board._seconds_left() == pytest.approx(20 * 100 / 2)
+    board.set(keys[0], DONE)
+    board.seconds = {"train_tail": [100.0]}
+    assert board._seconds_left() == pytest.approx(19 * 100 / 2)
+    known = Board(board.stages, board.store, board.out, dict.fromkeys(keys, 10.0))
+    assert known._seconds_left() == pytest.approx(40 * 10)
+    known.state = {keys[0]: WAITING, keys[20]: WAITING}
+    known.most = 2
+    assert known._seconds_left() == pytest.approx(20)  # an inference waits for its training

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -146,3 +147,25 @@ def test_the_stages_of_a_study_ask_for_what_they_did() -> None:
         "score_separator": (share, True),
         "evaluate": (core, True),
     }
+
+
+def test_the_guide_quotes_the_requests_that_are_made(monkeypatch, tmp_path) -> None:
+    """Its table is RESOURCES, and its example of a failure is what the file of its example gives."""
+    text = (REPOSITORY / "docs" / "cluster.md").read_text(encoding="utf-8")
+    quoted = {}
+    for names, cpu, gpu, kept in re.findall(r"^\| (`[^|]*) \| ([\d.]+) \| ([\d.]+) \| (yes|no) \|$", text, re.M):
+        for name in re.findall(r"`(\w+)`", names):
+            quoted[name] = (float(cpu), float(gpu), kept == "yes")
+    assert quoted == {
+        name: (request.get("cpu", 1.0), request.get("gpu", 0.0), bool(request.get("warm")))
+        for name, request in RESOURCES.items()
+    }
+    study = runpy.run_path(str(REPOSITORY / "studies" / "source_ablation.py"))["study"]
+    trials = study.trials([2], True, {}, lambda recipe: recipe)
+    stage = next(s for s in walk(t.root for t in trials).values() if s.name == "finetune")
+    example = re.search(r"```toml\n(.*?)```", text, re.S)[1]
+    (tmp_path / "resources.toml").write_text(example)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MSS_RESOURCES", "resources.toml")
+    failed = " ".join(re.search(r"^FAILED (.*?)```", text, re.S | re.M)[1].split())
+    assert failed.endswith(out_of_memory(stage))

@@ -14,18 +14,22 @@ import sys
 import tempfile
 import time
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from mlflow.tracking import MlflowClient
 
-from mss_core.graph import walk
+from mss_core.graph import plain, walk
+from mss_core.recipe import flatten
 from mss_core.store import Store
 from mss_core.store.drivers import Driver, living
+from mss_core.study import Factor
 from mss_core.study.plan import make_plan
 from mss_core.study.results import collect
 from mss_core.study.tracking import tracker as tracking
 from mss_core.study.tracking.__main__ import main, ui
-from mss_core.study.tracking.content import of_plan
+from mss_core.study.tracking.content import of_folder, of_plan
+from mss_core.study.tracking.moved import settle
 from mss_core.study.tracking.points import POINTS, allowed, curve_points
 from mss_core.study.tracking.tracker import Tracker, database
 from tests.study.test_designs import STUDY, bind
@@ -379,3 +383,52 @@ def test_ui_says_what_is_missing(tmp_path) -> None:
     (tmp_path / "mlflow.db").unlink()
     with pytest.raises(ValueError, match="holds no mlflow.db: run a study first"):
         ui(tmp_path, 1)
+
+
+def test_parameters_are_the_values_used_and_durations_compute_times(tmp_path) -> None:
+    """Smoke size comes after a level, so a level's own learning rate is not the one that trained."""
+    study = replace(
+        STUDY,
+        factors=[Factor("source", {"vocals": {}, "bass": {"sources": ("bass",), "pretrain.phases.0.lr": 1e-4}})],
+        reference={"source": "vocals"},
+    )
+    store = Store(tmp_path)
+    plan = make_plan(study.trials([0], True, {}, bind), store)
+    for stage in plan.stages.values():
+        commit(store, stage)
+    folder = collect(study, "title", plan, store, study.declaration([0], True, {}), True, {}, "again", ENVIRONMENT)
+    tracker = Tracker(None, store, "title", "me")
+    tracker.begin(of_plan(study, "title", plan, ENVIRONMENT))
+    tracker.finish(folder, {})
+    tracker.close(interrupted=False)
+    assert [t.params() for t in of_folder(folder).trials] == [t.params() for t in tracker.view.trials]
+    client = MlflowClient(database(tmp_path))
+    recipes = {trial.name: flatten(trial.recipe) for trial in plan.trials}
+    stages = {trial.name: len(walk([trial.root])) for trial in plan.trials} | {"title": len(plan.stages)}
+    (experiment,) = [e for e in client.search_experiments() if e.name == "title"]
+    shown = 0
+    for run in client.search_runs([experiment.experiment_id]):
+        name = run.info.run_name
+        assert run.data.metrics["compute_seconds"] == stages[name]  # each took one second
+        assert run.info.end_time - run.info.start_time == 1000 * stages[name]
+        for path, value in run.data.params.items():
+            if path != "source":
+                assert json.loads(value) == plain(recipes[name][path])
+                shown += 1
+    assert shown == 2 and recipes["bass/seed0"]["pretrain.phases.0.lr"] != 1e-4
+
+
+def test_a_moved_store_shows_its_own_files(tmp_path, plan) -> None:
+    root = tmp_path / "store"
+    store = Store(root)
+    folder = study_folder(plan, store)
+    tracker = Tracker(None, store, "title", "me")
+    tracker.begin(view(plan))
+    tracker.finish(folder, {})
+    tracker.close(interrupted=False)
+    root.rename(tmp_path / "moved to")
+    assert settle(tmp_path / "moved to") == 1 and settle(tmp_path / "moved to") == 0
+    client = MlflowClient(database(tmp_path / "moved to"))
+    (parent,) = [r for r in client.search_runs([tracker.experiment.experiment_id]) if r.info.run_name == "title"]
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"scores.csv", "study.json"}
+    assert (tmp_path / "moved to" / "mlartifacts").as_uri() in parent.info.artifact_uri
