@@ -93,6 +93,14 @@ class Claim:
         """Who has the claim: owner, host, pid; empty where nobody has."""
         return _read(self.path)
 
+    def free(self, process: Mapping[str, Any]) -> None:
+        """Take the claim away from a process that is known to be dead, described as by ``this_process``; nobody else's,
+        and not one that is renewed meanwhile."""
+        seen, holder = _stamp(self.path), _read(self.path)
+        if seen is not None and all(name in holder and holder[name] == value for name, value in process.items()):
+            self._seen = seen
+            self._take_away()
+
     def _create(self) -> bool:
         me = {"owner": self.owner, "host": disk.hostname(), **this_process()}
         try:

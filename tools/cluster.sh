@@ -2,7 +2,7 @@
 # This checkout, and studies of it, on the machines of a cluster file:
 #
 #     bash tools/cluster.sh up ray_cluster.yaml                       make the token if there is none, and `ray up`
-#     bash tools/cluster.sh sync ray_cluster.yaml                     copy the checkout to the head and all workers
+#     bash tools/cluster.sh sync ray_cluster.yaml                     copy the checkout to all nodes; start those that are off
 #     bash tools/cluster.sh submit ray_cluster.yaml STUDY FLAGS...    the same, then `ray submit`
 #
 # `ray submit` alone copies one file, the study: the packages stay what they were. The commit travels in a small file.
@@ -27,11 +27,13 @@ sync | submit)
     [ "$word" = sync ] || [ $# -ge 1 ] || usage
     # The study runs on the head, which does not see this shell's variables.
     if [ "$word" = submit ]; then
+        [ -t 1 ] || set -- "$@" --lines       # what SSH writes to is a terminal all the same
         [ -z "${MSS_NODES:-}" ] || set -- "$@" --nodes "$MSS_NODES"
         [ -z "${MSS_NODES_SECONDS:-}" ] || set -- "$@" --nodes-seconds "$MSS_NODES_SECONDS"
     fi
     ray rsync-up "$file"
-    ray exec --no-config-cache "$file" 'python -m mss_core.study.execution.spread'
+    ray exec --no-config-cache "$file" 'python -m mss_core.study.execution.spread' ||
+        echo "not every node has this checkout; the study will name those that do not" >&2
     [ "$word" = sync ] || { study="$1"; shift; exec ray submit --no-config-cache "$file" "$study" -- "$@"; }
     ;;
 *) usage ;;

@@ -74,6 +74,7 @@ def parser(study: Study) -> Flags:
     flags.add_argument("--resources", type=place, metavar="FILE", help="what stages ask of this cluster (TOML)")
     flags.add_argument("--nodes", type=int, metavar="N", help="wait for so many machines (MSS_NODES, the cluster file)")
     flags.add_argument("--nodes-seconds", type=float, metavar="S", help="and for so long (MSS_NODES_SECONDS, 600)")
+    flags.add_argument("--lines", action="store_true", help="show progress line by line, as in a log file")
     flags.add_argument(
         "--free-kernels", action="store_true", help="on a GPU: faster, but not the same bytes again; manifests say so"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -21,7 +22,7 @@ from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
-from mss_core.study import codes, flags, looks, rehearse, stale, variables
+from mss_core.study import codes, flags, interrupts, looks, rehearse, stale, variables
 from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
     from mss_core.study.tracking.tracker import Tracker
 
 
+MAKE_ROOM = "make room on that disk: what is committed stays, and the same command goes on from there"
+
+
 def run(study: Study, arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line says; exits with status 2 for a mistake in it and 1 where a stage failed."""
+    """Do what the command line says; exits with status 2 for a mistake in it and 1 where a stage
+    failed, nothing was scored or a disk is full."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = flags.parser(study).parse_args(words)
     try:
@@ -47,6 +52,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
             held.enter_context(
                 variables.given({"MSS_NODES": options.nodes, "MSS_NODES_SECONDS": options.nodes_seconds})
             )
+            held.enter_context(interrupts.raised())
             status = _run(study, options, words, held)
     except BrokenPipeError:  # a reader that goes away, as `| head` does, is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,12 +60,23 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
+        if getattr(error, "errno", None) == errno.ENOSPC or _is_full(options.store):
+            print(MAKE_ROOM, file=sys.stderr)
+            status = 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         status = 130
     sys.stdout.flush()
     if status:
         raise SystemExit(status)
+
+
+def _is_full(store: str) -> bool:
+    """Whether the disk of a store has no room: libraries name that in words of their own."""
+    try:
+        return disk.free(place(store)) < 2**16
+    except (OSError, ValueError):
+        return False
 
 
 def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: contextlib.ExitStack) -> int:
@@ -126,7 +143,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         _say(f"damaged, set aside and computed again: {plan.stages[key].name} {key[:12]} ({reason})")
 
     tracker = _tracker(options, store, title, driver.name)
-    board = _board(plan, store)
+    board = _board(plan, store, options.lines)
     command = typed(words)
 
     def gather() -> Path:
@@ -159,7 +176,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             if len(more) <= len(plan.trials):
                 break
             plan = make_plan(more, store)
-            board = _board(plan, store)
+            board = _board(plan, store, options.lines)
             _say(f"next look: {plan.summary()}")
             if tracker is not None:
                 tracker.show(of_plan(study, title, plan, surroundings))
@@ -168,18 +185,16 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
                 tracker.finish(folder, board.errors)
             interrupted = False
             _say("no trial has scores, so there is no report")
-            return _failures(board, command)
+            return _failures(board, command) or 1
         import reports
 
         tables = reports.study_tables(folder)
         try:
             found = reports.read(tables)
         except ValueError as error:
-            if not board.errors:
-                raise
             _say(f"no report: {error}")
             interrupted = False
-            return _failures(board, command)
+            return _failures(board, command) or 1
         driver.check()
         written = reports.write(found, tables, folder)
         if tracker is not None:
@@ -248,7 +263,7 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
         claim.release()
 
 
-def _board(plan: Plan, store: Store) -> Board:
+def _board(plan: Plan, store: Store, lines: bool) -> Board:
     """The display of what a plan needs, with what stages like these took in the store."""
     from mss_core.study.dry_run import cost
 
@@ -256,7 +271,7 @@ def _board(plan: Plan, store: Store) -> Board:
     measured = cost.timings(store, dict.fromkeys(stage.name for stage in needed.values()))
     found = cost.estimates(plan, measured, lambda stage: "cpu") if measured else {}
     usual = {key: found[key].seconds for key in needed if key in found and found[key].basis != "unknown"}
-    return Board(needed, store, usual=usual)
+    return Board(needed, store, usual=usual, lines=lines)
 
 
 def _execute(
@@ -304,7 +319,8 @@ def _tracker(options: argparse.Namespace, store: Store, title: str, driver: str)
         return Tracker(options.tracking_uri, store, title, driver, _say)
     except Exception as error:
         if not options.tracking_uri:
-            raise
+            first = (str(error).splitlines() or [""])[0]
+            raise RuntimeError(f"MLflow cannot use its database in the store {store.root} ({first})") from None
         raise RuntimeError(f"--tracking-uri {options.tracking_uri}: MLflow cannot use it ({error})") from None
 
 
@@ -316,6 +332,8 @@ def _failures(board: Board, command: str) -> int:
     _say(f"\n{len(failed)} stages failed, {blocked} more could not start:")
     for key in failed:
         _say(f"  {board.stages[key].name} {key[:12]}: {board.errors[key]}")
+    if any(" is full (" in board.errors[key] for key in failed):
+        _say(MAKE_ROOM)
     _say(f"try again with the same command:  {command}")
     return 1
 

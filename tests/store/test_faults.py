@@ -570,3 +570,17 @@ def test_a_large_file_is_verified_once_per_machine_and_version(store: Store, tmp
     content = weights.read_bytes()
     weights.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     assert "another checksum" in str(Store(store.root).damage(stage))
+
+
+def test_the_claim_of_a_process_known_to_be_dead_is_free_at_once_and_no_other(tmp_path: Path) -> None:
+    """Ray knows of a death on another machine; the claim there would have to age for a minute."""
+    path = tmp_path / "key.claim"
+    dead = {"machine": "another", "pid": 7, "started": "then", "uid": 0}
+    claim = Claim(path)
+    for holder, freed in ((dead, True), ({**dead, "pid": 8}, False), ({"owner": "older than machines"}, False)):
+        path.write_text(json.dumps({"owner": "somebody", "host": "node3", **holder}))
+        claim.free(dead)
+        assert path.exists() is not freed
+        path.unlink(missing_ok=True)
+    claim.free(dead)  # it was given back meanwhile
+    assert not list(tmp_path.iterdir())

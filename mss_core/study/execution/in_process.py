@@ -12,6 +12,7 @@ from typing import Any
 from mss_core import runtime
 from mss_core.graph import Context, Stopped
 from mss_core.store import StageFailed, Store, run_stage
+from mss_core.study import interrupts
 from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, Board
 from mss_core.study.plan import Plan
 from mss_core.study.variables import seconds
@@ -20,12 +21,12 @@ from mss_core.study.variables import seconds
 def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     """Run every needed stage; a failed one blocks only what needs it.
 
-    SIGTERM lets a running training write its checkpoint, then raises KeyboardInterrupt.
+    SIGTERM and SIGHUP let a running training write its checkpoint, then raise KeyboardInterrupt.
     """
     runtime.prepare_process()
     asked = threading.Event()
     here = dataclasses.replace(ctx, stop=asked.is_set)
-    with _sigterm_sets(asked):
+    with _signals_set(asked):
         for key in sorted(plan.needed, key=lambda key: bool(plan.stages[key].inputs)):  # data first
             if board.state[key] == BLOCKED:
                 continue
@@ -44,25 +45,21 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_sets(asked: threading.Event) -> Iterator[None]:
-    """SIGTERM sets ``asked``; what is not a training, and so does not ask, is interrupted after MSS_STOP_SECONDS."""
+def _signals_set(asked: threading.Event) -> Iterator[None]:
+    """A signal sets ``asked``; what is not a training, and so does not ask, is interrupted after MSS_STOP_SECONDS."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
     patience = seconds("MSS_STOP_SECONDS")
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(number: int) -> None:
         asked.set()
         signal.signal(signal.SIGALRM, interrupt)
         signal.alarm(max(1, round(patience)))
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, ask)
     try:
-        yield
+        with interrupts.handled(ask):
+            yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGTERM, before)

@@ -130,6 +130,11 @@ def _alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
+def machines() -> dict[str, str]:
+    """Host name and address of each living node, by its number in the cluster."""
+    return {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in _alive()}
+
+
 def addresses() -> tuple[str, list[str]]:
     """The address of this node, and those of the other living nodes of the cluster that it belongs to."""
     connect()
@@ -163,7 +168,7 @@ def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str]) -
     A node that died, of which Ray had not yet known, runs nothing and is passed over.
     """
     mark = nodes.leave_mark(root)
-    alive = {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in _alive()}
+    alive = machines()
     # Bound here, so that nodes need nothing that this process does not have.
     probe = ray.remote(num_cpus=0)(nodes.answer_mark)
     asked = {

@@ -134,7 +134,7 @@ def awaited(joined: Iterable[str], expected: int, absent: Iterable[str], causes:
 def too_few(awaited: str) -> str:
     """What to say where nodes are still missing after the wait: where to look, and how to do without them."""
     return (
-        f"{awaited}. `ray monitor ray_cluster.yaml` has Ray's own words, `tools/cluster.sh up` starts the nodes again "
+        f"{awaited}. `ray monitor ray_cluster.yaml` has Ray's own words, `tools/cluster.sh sync` tries to start them "
         "(see docs/cluster.md). --nodes N (or MSS_NODES) starts with N nodes, --nodes-seconds S (or MSS_NODES_SECONDS) "
         "is how long to wait for them"
     )

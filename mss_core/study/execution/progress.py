@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -36,6 +37,8 @@ class Board:
         gpus: of the cluster, where whoever executes knows them.
         usual: by key, the seconds that stages like it took in the store.
         most: stages that have run at once.
+        lines: as in a log file, on a terminal too: what SSH writes to may be a file on another machine.
+        lost: machines that were lost while the study ran.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Board:
         store: Store,
         out: TextIO = sys.stderr,
         usual: Mapping[str, float] | None = None,
+        lines: bool = False,
     ) -> None:
         self.stages, self.store, self.out = stages, store, out
         self.usual = usual or {}
@@ -59,10 +63,11 @@ class Board:
         self.seconds: dict[str, list[float]] = {}
         self._first: dict[str, tuple[float, int]] = {}  # seconds and step of a running stage when first looked at
         self.gpus = 0.0
+        self.lost = 0
         self.begun = time.monotonic()
         self._lock = threading.Lock()
         # By the stream alone: FORCE_COLOR must not put control characters into a log file.
-        self._console = Console(file=out, highlight=False, force_terminal=out.isatty())
+        self._console = Console(file=out, highlight=False, force_terminal=out.isatty() and not lines and _has_size(out))
         self._ended = threading.Event()
         self._shown = contextlib.ExitStack()
 
@@ -81,7 +86,12 @@ class Board:
             if error:
                 self.errors[key] = error
         if state in (DONE, FAILED):
-            self._say(self._outcome(key))
+            self.say(self._outcome(key))
+
+    def lost_machine(self, name: str, left: int) -> None:
+        """Say that a machine was lost, and count it."""
+        self.lost += 1
+        self.say(f"lost: node {name}, {left} are left; its stages go on from their checkpoints")
 
     def block(self, failed: str) -> None:
         """Mark all that needs a failed stage."""
@@ -119,6 +129,8 @@ class Board:
         counts, total = self.counts, len(self.state)
         parts = [f"{counts[DONE]}/{total} stages done"]
         parts += [f"{counts[state]} {state}" for state in (RUNNING, WAITING, FAILED, BLOCKED) if counts[state]]
+        if self.lost:
+            parts.append(f"{self.lost} nodes lost")
         left = self._seconds_left()
         parts.append(f"{_clock(time.monotonic() - self.begun)} gone")
         if left is not None:
@@ -228,13 +240,23 @@ class Board:
         while not self._ended.wait(1.0):
             if time.monotonic() - last > 10:
                 last = time.monotonic()
-                self._say("  ".join([self.status() + ";", *(line.strip() for line in self.running()[:2])]))
+                self.say("  ".join([self.status() + ";", *(line.strip() for line in self.running()[:2])]))
                 if last - table > 60:
                     table = last
-                    self._say("\n".join(self.table()))
+                    self.say("\n".join(self.table()))
 
-    def _say(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+    def say(self, text: str) -> None:
+        """A line above the table."""
+        with contextlib.suppress(OSError):  # a terminal that is gone must not end the study: its SIGHUP does, in order
+            self._console.print(Text(text), soft_wrap=True)
+
+
+def _has_size(out: TextIO) -> bool:
+    """Whether a terminal says how large it is: one that SSH made for a file or a pipe has none."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns > 0
+    except OSError:
+        return False
 
 
 def describe(stage: Stage) -> str:

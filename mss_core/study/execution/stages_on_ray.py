@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import logging
 import signal
 import socket
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from mss_core import source
+from mss_core.claim import this_process
 from mss_core.graph import Context, Stage, Stopped
 from mss_core.store import StageFailed, Store, run_stage
+from mss_core.study import interrupts
 from mss_core.study.execution import nodes
-from mss_core.study.execution.joining import joined  # before ray: it sets what Ray reads when it is imported
+from mss_core.study.execution.joining import joined, machines  # before ray: it sets what Ray reads when it is imported
 from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.ready import Ready
 from mss_core.study.execution.resources import memory_share, out_of_memory, resources, warm, where_to_change
@@ -44,7 +47,7 @@ STOP = "stop"
 def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     """Run every needed stage on the cluster; a failed one blocks only what needs it.
 
-    SIGTERM and Ctrl-C let running trainings write their checkpoints first, then raise KeyboardInterrupt. Raises
+    SIGTERM, SIGHUP and Ctrl-C let running trainings write their checkpoints first, then raise KeyboardInterrupt. Raises
     RuntimeError where nodes are missing or do not share the store, or where the cluster can never hold a stage (Tune
     itself would wait for ever).
     """
@@ -74,7 +77,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        with _quiet(), sigterm_interrupts():
+        with _quiet(), interrupts.raised():
             try:
                 tuner.fit()
             except KeyboardInterrupt:
@@ -121,6 +124,7 @@ class _Worker(tune.Trainable):
                 "done": True,
             }
         here = on_this_node(self.ctx, self.config["gpu_memory"], self.stop_asked)
+        worker_file(self.run_folder, stage).write_text(json.dumps(this_process()))
         result: dict[str, Any] = {"failed": "", "done": True}
         begun = time.monotonic()
         try:
@@ -139,6 +143,17 @@ class _Worker(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.config = new_config
         return True
+
+
+def worker_file(folder: Path, stage: Stage) -> Path:
+    """Where a worker of this run leaves which process it is, for whoever learns of its death."""
+    return folder / f"{stage.key}.worker"
+
+
+def free_claim(store: Store, stage: Stage, folder: Path) -> None:
+    """Give back the claim of a worker of this run that Ray knows to be dead, so that nobody waits for it to age."""
+    with contextlib.suppress(OSError, ValueError):
+        store.claim(stage).free(json.loads(worker_file(folder, stage).read_text()))
 
 
 def fingerprint(stage: Stage) -> str:
@@ -212,6 +227,8 @@ class GraphSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
         key = self.running.pop(trial_id)
+        if error:
+            free_claim(self.store, self.stages[key], self.logs)
         if error and self._again(key):
             self.ready.again(key)
             self.board.set(key, WAITING)
@@ -254,8 +271,11 @@ class GraphSearcher(Searcher):
 
 
 class _Watch(tune.Callback):
+    """Tells the board which stages run, and which machines were lost or came."""
+
     def __init__(self, searcher: GraphSearcher) -> None:
         self.searcher = searcher
+        self.machines, self.looked = machines(), time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -264,6 +284,16 @@ class _Watch(tune.Callback):
         key = self.searcher.running.get(trial.trial_id)
         if key is not None and self.searcher.board.state[key] == WAITING:
             self.searcher.board.set(key, RUNNING)
+
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        if time.monotonic() - self.looked < 5:
+            return
+        now, self.looked = machines(), time.monotonic()
+        for node in self.machines.keys() - now.keys():
+            self.searcher.board.lost_machine(self.machines[node], len(now))
+        for node in now.keys() - self.machines.keys():
+            self.searcher.board.say(f"joined: node {now[node]}, now {len(now)} nodes")
+        self.machines = now
 
 
 def check_fit(requests: Mapping[str, Mapping[str, float]], room: list[dict[str, float]]) -> None:
@@ -279,30 +309,13 @@ def check_fit(requests: Mapping[str, Mapping[str, float]], room: list[dict[str, 
 def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
     """Ask the workers to write their checkpoints, and wait until they have let their claims go."""
     running = [searcher.stages[key] for key in searcher.running.values() if searcher.board.state[key] == RUNNING]
-    print(f"\nstopping: {len(running)} running stages write their checkpoints", file=searcher.board.out, flush=True)
     with contextlib.suppress(OSError):
         (scratch / STOP).touch()
+    with contextlib.suppress(OSError):  # nobody may be there to read it
+        print(f"\nstopping: {len(running)} running stages write their checkpoints", file=searcher.board.out, flush=True)
     deadline = time.monotonic() + seconds("MSS_STOP_SECONDS")
     while time.monotonic() < deadline and any(store.claim(stage).holder() for stage in running):
         time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends a study as Ctrl-C does; both only once, so that nothing cuts the stopping short."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from typing import Any
 
 from mss_core.graph import Context, Stopped
 from mss_core.store import Store
+from mss_core.study import interrupts
 from mss_core.study.execution import joining, stages_on_ray  # before ray: it sets what Ray reads when it is imported
 from mss_core.study.execution.resources import memory_share, resources
 from mss_core.study.search import scheduler
@@ -32,7 +33,7 @@ STARTS = 20
 def execute(conductor: scheduler.Conductor, store: Store, ctx: Context) -> None:
     """Carry out all jobs on the cluster.
 
-    SIGTERM and Ctrl-C let running trainings write their checkpoints first, then raise KeyboardInterrupt. Raises
+    SIGTERM, SIGHUP and Ctrl-C let running trainings write their checkpoints first, then raise KeyboardInterrupt. Raises
     RuntimeError where nodes are missing or do not share the store, where the cluster can never hold a training, or
     where workers do not start.
     """
@@ -53,7 +54,7 @@ def execute(conductor: scheduler.Conductor, store: Store, ctx: Context) -> None:
             )
         )
         crew = _Crew(conductor, requests, given)
-        with stages_on_ray.sigterm_interrupts():
+        with interrupts.raised():
             try:
                 crew.work()
             except KeyboardInterrupt:
@@ -131,9 +132,10 @@ class _Crew:
     def stop(self, scratch: Path) -> None:
         """Ask the workers to write their checkpoints, and wait until they have."""
         training = [answer for answer, (_, job) in self.busy.items() if job is not None]
-        print(f"\nstopping: {len(training)} running trainings write their checkpoints", file=sys.stderr, flush=True)
         with contextlib.suppress(OSError):
             (scratch / stages_on_ray.STOP).touch()
+        with contextlib.suppress(OSError):  # nobody may be there to read it
+            print(f"\nstopping: {len(training)} running trainings write their checkpoints", file=sys.stderr, flush=True)
         ray.wait(training, num_returns=len(training), timeout=seconds("MSS_STOP_SECONDS"))
 
     def dismiss(self, workers: Collection[Any]) -> None:

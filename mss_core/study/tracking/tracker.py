@@ -12,6 +12,7 @@ RUNNING although its driver is gone is closed as KILLED; one whose driver lives 
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -41,6 +42,9 @@ from mss_core.study.tracking.content import StudyView, TrialView  # noqa: E402
 from mss_core.study.tracking.moved import FOLDER, settle  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
 from mss_core.study.variables import seconds  # noqa: E402
+
+# It logs the whole traceback of an error of the database, each time; this module says it in a line, once.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 LIVE = 8
 """A stage that many trials share shows its curve while it trains in this many of them; in all when it has ended."""

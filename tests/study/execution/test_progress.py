@@ -181,3 +181,21 @@ def test_the_estimate_does_not_flip_with_what_runs_at_this_instant(board: Board,
     known.state = {keys[0]: WAITING, keys[20]: WAITING}
     known.most = 2
     assert known._seconds_left() == pytest.approx(20)  # an inference waits for its training
+
+
+def test_a_lost_machine_gets_a_line_and_a_count(board: Board) -> None:
+    board.lost_machine("gpu3 (10.0.0.3)", 2)
+    assert "lost: node gpu3 (10.0.0.3), 2 are left; its stages go on from their checkpoints" in board.out.getvalue()
+    assert "1 nodes lost" in board.status()
+
+
+@pytest.mark.parametrize(
+    ("size", "lines", "live"), [((24, 80), False, True), ((24, 80), True, False), ((0, 0), False, False)]
+)
+def test_a_terminal_that_ssh_made_for_a_file_gets_lines(tmp_path: Path, size, lines: bool, live: bool) -> None:
+    """``ssh -tt`` gives a study a terminal although its reader is a file: without a size, or with ``--lines``."""
+    reader, writer = pty.openpty()
+    ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    with os.fdopen(writer, "w") as out:
+        assert Board({}, Store(tmp_path), out, lines=lines)._console.is_interactive is live
+    os.close(reader)
