@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -15,8 +16,11 @@ from tests.conftest import REPOSITORY
 STAND_INS = {
     "scontrol": 'if [ "$1" = show ]; then printf "n1\\nn2\\nn3\\n"; else echo "scontrol $*" >> "$CALLS"; fi',
     "srun": 'echo "srun $*" >> "$CALLS"; while [ "${1#-}" != "$1" ]; do [ "$1" = -w ] && shift; shift; done; exec "$@"',
-    "ray": 'case "$1" in start) exec sleep 600;; health-check) exit 0;; esac; echo "ray $*" >> "$CALLS"',
-    "python": 'until [ "$(grep -c ^srun "$CALLS")" = "$MSS_NODES" ]; do sleep 0.05; done\n'  # as a study waits
+    "ray": 'echo "ray $*" >> "$CALLS"; case "$1" in health-check) [ ! -e "$CALLS.silent" ]; exit;; '
+    'start) case "$*" in *--head*) ;; *) [ -e "$CALLS.broken" ] && exit 1;; esac; exec sleep 600;; esac',
+    "getent": 'echo "127.0.1.1 STREAM $2"; echo "10.9.8.7 STREAM $2"',
+    # As a study waits for its nodes.
+    "python": 'until [ -e "$CALLS.broken" ] || [ "$(grep -c ^srun "$CALLS")" = "$MSS_NODES" ]; do sleep 0.05; done\n'
     'echo "python $* RAY_ADDRESS=$RAY_ADDRESS MSS_NODES=$MSS_NODES" >> "$CALLS"\n'
     'trap "echo checkpoint >> $CALLS; exit 130" TERM\n'
     '[ "$1" = fail ] && exit 1\n[ "$1" = quick ] && exit 0\n'
@@ -46,12 +50,12 @@ def job(tmp_path: Path):
     }
     started: list[subprocess.Popen] = []
 
-    def start(*words: str) -> tuple[subprocess.Popen, Path]:
+    def start(*words: str, **more: str) -> tuple[subprocess.Popen, Path]:
         script = REPOSITORY / "cluster" / "slurm.sbatch"
         started.append(
             subprocess.Popen(
                 ["bash", str(script), *words],
-                env=environment,
+                env={**environment, **more},
                 text=True,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -94,21 +98,29 @@ def test_a_study_that_ends_ends_the_job(job, what: str, status: int) -> None:
     said = process.communicate(timeout=60)[0]
     assert process.returncode == status, said
     lines = calls.read_text().splitlines()
-    assert f"python {what} --store /shared/store RAY_ADDRESS=n1:30007 MSS_NODES=3" in lines
-    starts = [line for line in lines if line.startswith("srun")]
-    assert len(starts) == 3 and sum("--head --port=30007" in line for line in starts) == 1
+    assert f"python {what} --store /shared/store RAY_ADDRESS=10.9.8.7:28056 MSS_NODES=3" in lines
+    steps = [line for line in lines if line.startswith("srun")]
+    assert len(steps) == 3 and all("--cpus-per-task=16" in line for line in steps)
+    starts = [line for line in lines if line.startswith("ray start")]
+    assert len(starts) == 3 and sum("--head --node-ip-address=10.9.8.7 --port=28056" in line for line in starts) == 1
     assert all("--num-gpus=4" in line and "--num-cpus=16" in line and "--block" in line for line in starts)
+    used = [int(number) for line in starts for number in re.findall(r"-port=(\d+)", line) if number != "0"]
+    assert set(used) <= set(range(28056, 28064))
     assert not any(line.startswith("scontrol requeue") for line in lines)
     assert ended(process)
 
 
-def test_before_the_time_limit_it_checkpoints_and_goes_back_into_the_queue(job) -> None:
-    process, calls = job("long")
+def running(process: subprocess.Popen, calls: Path) -> None:
     deadline = time.monotonic() + 60
     while not Path(f"{calls}.running").exists():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)  # Slurm signals the script alone: --signal=B:TERM@300
+
+
+def test_before_the_time_limit_it_checkpoints_and_goes_back_into_the_queue(job) -> None:
+    process, calls = job("long")
+    running(process, calls)
+    process.send_signal(signal.SIGUSR1)  # Slurm signals the script alone: --signal=B:USR1@300
     said = process.communicate(timeout=60)[0]
     assert process.returncode == 130 and "putting job 70007 back into the queue" in said
     lines = calls.read_text().splitlines()
@@ -116,6 +128,68 @@ def test_before_the_time_limit_it_checkpoints_and_goes_back_into_the_queue(job) 
     assert ended(process)
 
 
-def test_the_signal_comes_to_the_script_in_time() -> None:
+def test_scancel_ends_the_job(job) -> None:
+    """It was put back into the queue, and had to be cancelled again there."""
+    process, calls = job("long")
+    running(process, calls)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    lines = calls.read_text().splitlines()
+    assert process.returncode == 130 and "checkpoint" in lines and "scontrol requeue 70007" not in lines
+    assert ended(process)
+
+
+@pytest.mark.parametrize(("number", "back"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
+def test_a_signal_while_ray_starts_is_heard(job, tmp_path: Path, number: int, back: bool) -> None:
+    """It ended with 143 and was not put back."""
+    Path(tmp_path / "calls.silent").touch()
+    process, calls = job("long")
+    deadline = time.monotonic() + 60
+    while not calls.exists() or "ray health-check" not in calls.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    lines = calls.read_text().splitlines()
+    assert process.returncode == 130 and ("scontrol requeue 70007" in lines) is back
+    assert not any(line.startswith("python") for line in lines)
+
+
+def test_a_node_where_ray_does_not_start_ends_the_job_and_is_named(job, tmp_path: Path) -> None:
+    Path(tmp_path / "calls.broken").touch()
+    process, calls = job("long")
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1 and "Ray ended on node n2" in said and "Ray ended on node n3" in said, said
+    assert not any(line.startswith("scontrol requeue") for line in calls.read_text().splitlines())
+    assert ended(process)
+
+
+def test_a_head_that_gives_no_answer_ends_the_job(job, tmp_path: Path) -> None:
+    Path(tmp_path / "calls.silent").touch()
+    process, _ = job("long", MSS_START_SECONDS="3")
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1 and "Ray on n1 (10.9.8.7:28056) gave no answer in 3 s" in said
+    assert ended(process)
+
+
+def test_a_job_without_progress_is_put_back_twice_and_one_with_progress_always(job, tmp_path: Path) -> None:
+    def once(progress: bool) -> bool:
+        (tmp_path / "calls").unlink(missing_ok=True)
+        (tmp_path / "calls.running").unlink(missing_ok=True)
+        process, calls = job("long", "--store", str(tmp_path / "store"))
+        running(process, calls)
+        if progress:
+            artefact = tmp_path / "store" / "stage" / f"key{time.time_ns()}"
+            artefact.mkdir(parents=True)
+            (artefact / "manifest.json").touch()
+        process.send_signal(signal.SIGUSR1)
+        process.communicate(timeout=60)
+        return "scontrol requeue 70007" in calls.read_text().splitlines()
+
+    assert [once(progress) for progress in (True, False, False, True, False, False, False)] == [True] * 6 + [False]
+
+
+def test_what_slurm_is_asked_for() -> None:
     text = (REPOSITORY / "cluster" / "slurm.sbatch").read_text()
-    assert "#SBATCH --signal=B:TERM@300" in text and "MSS_STOP_SECONDS:-120" in text and "#SBATCH --requeue" in text
+    assert "#SBATCH --signal=B:USR1@300" in text and "MSS_STOP_SECONDS:-120" in text and "#SBATCH --requeue" in text
+    assert "umask 077" in text
