@@ -117,7 +117,8 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
         # A folder of its own: two drivers on one store would overwrite each other's Tune state.
         scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
         scratch.mkdir(parents=True)
-        yield Cluster(scratch, [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster)])
+        possible = nodes.possible_nodes(cluster) or autoscaled()
+        yield Cluster(scratch, [*(node["Resources"] for node in _alive()), *possible, *nodes.promised()])
     finally:
         if started_here:
             ray.shutdown()
@@ -128,6 +129,26 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
 
 def _alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def autoscaled() -> list[dict[str, float]]:
+    """Resources of the kinds of node that the cluster's autoscaler may start, as far as it has told Ray.
+
+    There is a file of them only where ``ray up`` made the cluster.
+    """
+    try:
+        config = ray._private.state.state.get_cluster_config()
+        groups = [] if config is None else list(config.node_group_configs)
+    except Exception:  # not an interface that Ray promises
+        return []
+    return [
+        {str(name): float(amount) for name, amount in group.resources.items()} for group in groups if group.max_count
+    ]
+
+
+def gpus_up() -> float:
+    """How many GPUs the living nodes have now."""
+    return float(sum(node["Resources"].get("GPU", 0.0) for node in _alive()))
 
 
 def machines() -> dict[str, str]:

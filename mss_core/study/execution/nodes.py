@@ -112,6 +112,19 @@ def possible_nodes(cluster: Mapping[str, Any]) -> list[dict[str, float]]:
     ]
 
 
+def promised() -> list[dict[str, float]]:
+    """A machine with so many GPUs as MSS_GPUS says may come later, for autoscalers that tell Ray nothing.
+
+    Raises ValueError for what is no number of GPUs.
+    """
+    asked = os.environ.get("MSS_GPUS")
+    if asked is None:
+        return []
+    if not (asked.isascii() and asked.isdigit()):
+        raise ValueError(f"MSS_GPUS={asked} is not a number of GPUs of one machine")
+    return [{"CPU": 1024.0, "GPU": float(asked)}]
+
+
 def missing(joined: Iterable[str], cluster: Mapping[str, Any]) -> list[str]:
     """The addresses of the cluster file that have not joined; none where it names none."""
     provider = cluster.get("provider", {})

@@ -10,7 +10,9 @@ wrong, it is said, in this order, each over the one before:
 
 ``cpu``         cores to reserve.
 ``gpu``         GPUs, used only where the cluster has any; a fraction lets several stages share one.
-``gpu_memory``  the share of the GPU's memory a stage may use; the same as ``gpu`` where it is not given.
+``gpu_memory``  the share of the GPU's memory a stage may use; the same as ``gpu`` where it is not given. Stages that
+                may meet on one GPU must not have more than all of it.
+``accelerator`` the type of GPU that a stage needs, as Ray names it (``"A100"``, ``"H100"``): any where it is not given.
 ``warm``        1: one process may run many such stages one after another. Each other stage gets a process of its own,
                 and so does each that trains, because what a training leaves behind must not reach the next.
 """
@@ -22,7 +24,7 @@ import functools
 import inspect
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +58,16 @@ RESOURCES: dict[str, dict[str, float]] = {
 
 DECLARED = "STAGE_RESOURCES"
 VARIABLE = "MSS_RESOURCES"
-FIELDS = ("cpu", "gpu", "gpu_memory", "warm")
+FIELDS = ("cpu", "gpu", "gpu_memory", "accelerator", "warm")
+ACCELERATOR = "accelerator_type:"
 
 
-def asked(stage: Stage) -> dict[str, float]:
+def asked(stage: Stage) -> dict[str, Any]:
     """All that a stage asks for. Raises ValueError for a declaration or file that cannot be."""
     name, module = stage.name, module_of(stage.function)
     facts = inspect.unwrap(stage.function).__globals__
     declared = facts.get(DECLARED, {})
-    rule = {"cpu": 1.0, "gpu": 1.0} if trains(stage) else {"cpu": 1.0}
+    rule: dict[str, Any] = {"cpu": 1.0, "gpu": 1.0} if trains(stage) else {"cpu": 1.0}
     own = RESOURCES.get(name, {}) if package(module) == OURS else {}
     stated = _checked(declared, f"{DECLARED} of {module}").get(name, {})
     file = os.environ.get(VARIABLE)
@@ -78,6 +81,8 @@ def resources(stage: Stage, gpus: float) -> dict[str, float]:
     request = {"CPU": amounts["cpu"]}
     if gpus and amounts.get("gpu"):
         request["GPU"] = min(amounts["gpu"], gpus)
+        if amounts.get("accelerator"):
+            request[f"{ACCELERATOR}{amounts['accelerator']}"] = 0.001  # Ray's way of asking for a node of that type
     return request
 
 
@@ -89,7 +94,31 @@ def warm(stage: Stage) -> bool:
 def memory_share(stage: Stage) -> float:
     """The part of one GPU's memory that a stage may use, at most 1."""
     amounts = asked(stage)
-    return min(1.0, amounts.get("gpu_memory", amounts.get("gpu", 1.0)) or 1.0)
+    return float(min(1.0, amounts.get("gpu_memory", amounts.get("gpu", 1.0)) or 1.0))
+
+
+def check_shares(stages: Iterable[Stage]) -> None:
+    """Raise ValueError where stages that Ray may put on one GPU could use more than its memory, naming them."""
+    kinds = {
+        stage.name: (round(asked(stage)["gpu"] * 1000), memory_share(stage))
+        for stage in stages
+        if 0 < asked(stage).get("gpu", 0) < 1
+    }
+    most = [(0.0, list[str]())]  # by thousandths of a GPU in use, the most memory and who has it
+    for used in range(1, 1001):
+        options = [
+            (most[used - turns][0] + share, [*most[used - turns][1], name])
+            for name, (turns, share) in kinds.items()
+            if 0 < turns <= used
+        ]
+        most.append(max([most[-1], *options], key=lambda found: found[0]))
+    memory, names = most[-1]
+    if memory > 1 + 1e-9:
+        told = " + ".join(f"{kinds[name][1]:g} of {name!r}" for name in sorted(names))
+        raise ValueError(
+            f"on one GPU there may be {told}, which is {memory:.0%} of its memory; lower 'gpu_memory' or raise 'gpu' "
+            f"in {where_to_change()}"
+        )
 
 
 def where_to_change() -> str:
@@ -131,7 +160,7 @@ def taken_from(file: Path | None) -> Iterator[None]:
 
 
 @functools.cache
-def _read(file: str) -> Mapping[str, Mapping[str, float]]:
+def _read(file: str) -> Mapping[str, Mapping[str, Any]]:
     try:
         content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -142,7 +171,7 @@ def _read(file: str) -> Mapping[str, Mapping[str, float]]:
     return _checked(content, file)
 
 
-def _checked(tables: Any, place: str) -> Mapping[str, Mapping[str, float]]:
+def _checked(tables: Any, place: str) -> Mapping[str, Mapping[str, Any]]:
     """Requests by stage; ValueError naming ``place`` where they are none."""
     if not isinstance(tables, Mapping):
         raise ValueError(f"{place} must hold one table of requests for each stage, not {tables!r}")
@@ -151,6 +180,10 @@ def _checked(tables: Any, place: str) -> Mapping[str, Mapping[str, float]]:
             raise ValueError(f"{place}: {stage!r} must be a table such as {{'gpu': 0.5}}, not {request!r}")
         for name, amount in request.items():
             choose(f"field of {stage!r} in {place}:", name, FIELDS)
+            if name == "accelerator":
+                if not isinstance(amount, str) or not amount.strip():
+                    raise ValueError(f"{place}: {name!r} of {stage!r} must be a type such as 'A100', not {amount!r}")
+                continue
             if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < float("inf"):
                 raise ValueError(f"{place}: {name!r} of {stage!r} must be a number of at least 0, not {amount!r}")
     return tables

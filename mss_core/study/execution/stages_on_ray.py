@@ -24,10 +24,22 @@ from mss_core.graph import Context, Stage, Stopped
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study import interrupts
 from mss_core.study.execution import nodes
-from mss_core.study.execution.joining import joined, machines  # before ray: it sets what Ray reads when it is imported
+from mss_core.study.execution.joining import (  # before ray: it sets what Ray reads when it is imported
+    gpus_up,
+    joined,
+    machines,
+)
 from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.ready import Ready
-from mss_core.study.execution.resources import memory_share, out_of_memory, resources, warm, where_to_change
+from mss_core.study.execution.resources import (
+    ACCELERATOR,
+    check_shares,
+    memory_share,
+    out_of_memory,
+    resources,
+    warm,
+    where_to_change,
+)
 from mss_core.study.origin import machine
 from mss_core.study.plan import Plan, descendants
 from mss_core.study.variables import seconds
@@ -56,12 +68,19 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
         stages = {key: plan.stages[key] for key in plan.needed}
         requests = {key: resources(stage, cluster.gpus) for key, stage in stages.items()}
         check_fit({stages[key].name: request for key, request in requests.items()}, cluster.room)
+        if cluster.gpus:
+            check_shares(stages.values())
+
+        def now(key: str) -> Mapping[str, float]:
+            """What a stage asks for when its turn comes: a GPU too, where the first came after the study started."""
+            return requests[key] if cluster.gpus else resources(stages[key], gpus_up())
+
         scratch = cluster.scratch
         searcher = GraphSearcher(plan, board, store, scratch)
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_Worker, stages=stages, root=str(store.root), ctx=ctx, folder=str(scratch)),
-                lambda config: _request(config, stages[config["key"]], requests[config["key"]]),
+                lambda config: _request(config, stages[config["key"]], now(config["key"])),
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
@@ -296,10 +315,16 @@ class _Watch(tune.Callback):
         self.machines = now
 
 
+def _has(node: Mapping[str, float], name: str, amount: float) -> bool:
+    """Whether a node has that much; the type of a GPU is not known before the machine is there."""
+    unknown = name.startswith(ACCELERATOR) and not any(each.startswith(ACCELERATOR) for each in node)
+    return unknown or node.get(name, 0) >= amount
+
+
 def check_fit(requests: Mapping[str, Mapping[str, float]], room: list[dict[str, float]]) -> None:
     """Raise RuntimeError naming a stage that asks for more than any node has."""
     for stage, request in requests.items():
-        if not any(all(node.get(name, 0) >= amount for name, amount in request.items()) for node in room):
+        if not any(all(_has(node, name, amount) for name, amount in request.items()) for node in room):
             raise RuntimeError(
                 f"stage {stage!r} asks for {dict(request)}; no node of the cluster has that much; change it in "
                 f"{where_to_change()}"

@@ -20,7 +20,7 @@ from mss_core.graph import Context, Stopped
 from mss_core.store import Store
 from mss_core.study import interrupts
 from mss_core.study.execution import joining, stages_on_ray  # before ray: it sets what Ray reads when it is imported
-from mss_core.study.execution.resources import memory_share, resources
+from mss_core.study.execution.resources import check_shares, memory_share, resources
 from mss_core.study.search import scheduler
 from mss_core.study.variables import seconds
 
@@ -43,6 +43,8 @@ def execute(conductor: scheduler.Conductor, store: Store, ctx: Context) -> None:
         stages_on_ray.check_fit(
             {arm.trained: request for arm, request in zip(conductor.arms, requests, strict=True)}, cluster.room
         )
+        if cluster.gpus:
+            check_shares(judged)
         given = ray.put(
             (
                 list(conductor.arms),

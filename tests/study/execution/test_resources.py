@@ -13,10 +13,12 @@ import torch
 
 from mss_core import runtime
 from mss_core.graph import Stage, walk
+from mss_core.study.execution import joining, nodes, stages_on_ray
 from mss_core.study.execution.resources import (
     RESOURCES,
     VARIABLE,
     asked,
+    check_shares,
     memory_share,
     out_of_memory,
     resources,
@@ -169,3 +171,65 @@ def test_the_guide_quotes_the_requests_that_are_made(monkeypatch, tmp_path) -> N
     monkeypatch.setenv("MSS_RESOURCES", "resources.toml")
     failed = " ".join(re.search(r"^FAILED (.*?)```", text, re.S | re.M)[1].split())
     assert failed.endswith(out_of_memory(stage))
+
+
+def test_memory_that_stages_on_one_gpu_could_take_together_is_at_most_all_of_it(monkeypatch) -> None:
+    def check(**requests) -> None:
+        monkeypatch.setattr(sys.modules[__name__], "STAGE_RESOURCES", requests)
+        check_shares([Stage(third), Stage(infer)])
+
+    check(third={"gpu": 0.5, "gpu_memory": 0.5}, infer={"gpu": 0.25})
+    check(third={"gpu": 0.4, "gpu_memory": 0.5}, infer={"gpu": 1})  # two fit by turns, and by memory
+    check(third={"gpu": 0.6, "gpu_memory": 0.7}, infer={"gpu": 0.35, "gpu_memory": 0.3})
+    check(third={"gpu": 2, "gpu_memory": 1}, infer={"gpu": 0})
+    with pytest.raises(ValueError, match="0.7 of 'third' \\+ 0.7 of 'third', which is 140% of its memory; lower"):
+        check(third={"gpu": 0.5, "gpu_memory": 0.7}, infer={"gpu": 1})
+    with pytest.raises(ValueError, match="0.4 of 'infer' \\+ 0.7 of 'third', which is 110%"):
+        check(third={"gpu": 0.6, "gpu_memory": 0.7}, infer={"gpu": 0.4, "gpu_memory": 0.4})
+
+
+def test_a_stage_may_name_the_type_of_gpu_it_needs(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "STAGE_RESOURCES", {"third": {"gpu": 1, "accelerator": "A100"}})
+    request = resources(Stage(third), 4)
+    assert request == {"CPU": 1, "GPU": 1, "accelerator_type:A100": 0.001}
+    assert resources(Stage(third), 0) == {"CPU": 1}
+    t4, a100 = ({"CPU": 8.0, "GPU": 1.0, f"accelerator_type:{name}": 1.0} for name in ("T4", "A100"))
+    stages_on_ray.check_fit({"third": request}, [t4, a100])
+    stages_on_ray.check_fit({"third": request}, [{"CPU": 8.0, "GPU": 1.0}])  # it may still be one: it is not there yet
+    with pytest.raises(RuntimeError, match="stage 'third' asks for .*accelerator_type:A100"):
+        stages_on_ray.check_fit({"third": request}, [t4, {"CPU": 64.0}])
+    file = tmp_path / "mine.toml"
+    file.write_text("[third]\naccelerator = 100\n")
+    with (
+        pytest.raises(ValueError, match="'accelerator' of 'third' must be a type such as 'A100', not 100"),
+        taken_from(file),
+    ):
+        pass
+
+
+def test_gpus_that_nobody_tells_ray_of_are_promised_in_a_variable(monkeypatch) -> None:
+    monkeypatch.delenv("MSS_GPUS", raising=False)
+    assert nodes.promised() == []
+    monkeypatch.setenv("MSS_GPUS", "4")
+    assert [node["GPU"] for node in nodes.promised()] == [4.0]
+    monkeypatch.setenv("MSS_GPUS", "many")
+    with pytest.raises(ValueError, match="MSS_GPUS=many is not a number of GPUs"):
+        nodes.promised()
+
+
+@pytest.mark.parametrize("told", ["a config", "nothing", "another interface"])
+def test_an_autoscaler_s_kinds_of_node_are_asked_of_ray(monkeypatch, told: str) -> None:
+    from ray.core.generated import autoscaler_pb2
+
+    config = autoscaler_pb2.ClusterConfig()
+    for count, gpus in ((0, 8), (3, 4)):
+        group = config.node_group_configs.add(max_count=count)
+        group.resources.update({"CPU": 8, "GPU": gpus})
+
+    def answer():
+        if told == "another interface":
+            raise AttributeError("get_cluster_config")
+        return config if told == "a config" else None
+
+    monkeypatch.setattr(joining.ray._private.state.state, "get_cluster_config", answer)
+    assert joining.autoscaled() == ([{"CPU": 8.0, "GPU": 4.0}] if told == "a config" else [])
