@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import caveats, declared, design, sequential, together
+from reports import caveats, controls, declared, design, sequential, together
 from reports.comparison import comparison
 from reports.contract import MACRO, Study
 from reports.findings import Comparison, Findings, Separation
@@ -30,10 +30,18 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
     Raises:
         ValueError: the declared metric, target or reference is not in the table.
     """
+    if study.declaration.controls:
+        own = controls.names(study)
+        kept = None if predictions is None else predictions[~predictions["variant"].isin(own)]
+        frame, gone = (table[~table["variant"].isin(own)] for table in (scores.frame, scores.undefined))
+        found = analyse(replace(scores, frame=frame, undefined=gone), controls.without(study), kept, brief)
+        given = without(scores, study.declaration.exclude)
+        return replace(found, study=study, controls=None if brief else controls.judged(given, study, predictions))
     parts = _parts(study)
     if len(parts) == 1:
         return _analyse(scores, study, predictions, brief)
-    found, absent = [], []
+    several: list[Findings] = []
+    absent = []
     for label, part in parts.items():
         names = [v.name for v in part.variants]
         rows = scores.frame[scores.frame["variant"].isin(names)]
@@ -43,20 +51,20 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
             continue
         some = None if predictions is None else predictions[predictions["variant"].isin(names)]
         one = _analyse(replace(scores, frame=rows, undefined=gone), part, some, brief)
-        found.append(replace(one, comparisons=tuple(_labelled(c, label) for c in one.comparisons)))
-    if not found:
+        several.append(replace(one, comparisons=tuple(_labelled(c, label) for c in one.comparisons)))
+    if not several:
         return _analyse(scores, study, predictions, brief)
-    first = found[0]
+    first = several[0]
     return replace(
         first,
         study=study,
-        comparisons=tuple(c for one in found for c in one.comparisons),
-        deviations=tuple(dict.fromkeys([*absent, *(t for one in found for t in one.deviations)])),
-        cautions=tuple(dict.fromkeys(text for one in found for text in one.cautions)),
-        by_tag={name: each for one in found for name, each in one.by_tag.items()},
-        by_track={name: each for one in found for name, each in one.by_track.items()},
-        tag_areas={name: each for one in found for name, each in one.tag_areas.items()},
-        separation=_apart(row for one in found for row in one.separation),
+        comparisons=tuple(c for one in several for c in one.comparisons),
+        deviations=tuple(dict.fromkeys([*absent, *(t for one in several for t in one.deviations)])),
+        cautions=tuple(dict.fromkeys(text for one in several for text in one.cautions)),
+        by_tag={name: each for one in several for name, each in one.by_tag.items()},
+        by_track={name: each for one in several for name, each in one.by_track.items()},
+        tag_areas={name: each for one in several for name, each in one.tag_areas.items()},
+        separation=_apart(row for one in several for row in one.separation),
     )
 
 

@@ -316,6 +316,29 @@ class Course:
 
 
 @dataclass(frozen=True)
+class Control:
+    """An arm whose truth is known: what it was declared to come out as, whether it did, and that as a clause."""
+
+    name: str
+    expected: str
+    came_out: bool
+    told: str
+
+
+@dataclass(frozen=True)
+class Controls:
+    """All controls, and their comparison with the study's reference, a family of its own; None without a score."""
+
+    comparison: Comparison | None
+    judged: tuple[Control, ...]
+
+    @property
+    def failed(self) -> tuple[Control, ...]:
+        """Those that did not come out as declared."""
+        return tuple(control for control in self.judged if not control.came_out)
+
+
+@dataclass(frozen=True)
 class Findings:
     """Everything a report says.
 
@@ -329,6 +352,7 @@ class Findings:
         calibration: what the primary test does in simulated studies of this design; None where it
             is not simulated.
         course: what was decided at each look; None where the number of seeds was fixed.
+        controls: arms whose truth is known; None where none was declared.
         tag_areas: variant -> AUC of each tag beside the reference's; empty without predictions.
     """
 
@@ -346,6 +370,7 @@ class Findings:
     course: Course | None = None
     systems: Systems | None = None
     effects: tuple[factorial.Effect, ...] = ()
+    controls: Controls | None = None
 
     @property
     def main(self) -> Comparison:

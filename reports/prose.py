@@ -95,9 +95,37 @@ def interval_name(comparison: Comparison) -> str:
 def headline(findings: Findings) -> str:
     """The answer in one or two sentences for each primary comparison, and whether its level can be kept."""
     if findings.course is not None:
-        return _course(findings.main, findings.course)
-    texts = [_headline(c) for c in findings.comparisons if c.primary]
-    return " ".join([*texts, *filter(None, [level_sentence(findings)])])
+        texts = [_course(findings.main, findings.course)]
+    else:
+        texts = [_headline(c) for c in findings.comparisons if c.primary] + [level_sentence(findings)]
+    failed, kept = failure_sentence(findings), controls_sentence(findings)
+    return " ".join(filter(None, [failed, *texts, "" if failed else kept]))
+
+
+def failure_sentence(findings: Findings) -> str:
+    """That a control did not come out as declared, and what follows; empty where all did."""
+    failed = findings.controls.failed if findings.controls else ()
+    if not failed:
+        return ""
+    which = "A CONTROL FAILED" if len(failed) == 1 else f"{len(failed)} CONTROLS FAILED"
+    told = "; ".join(control.told for control in failed)
+    return f"{which}: {told}. Until it does, these runs cannot tell what follows from chance or from a fault."
+
+
+def controls_sentence(findings: Findings) -> str:
+    """What the controls show that these runs can see."""
+    if findings.controls is None:
+        return ""
+    told = listing([control.told for control in findings.controls.judged])
+    text = f"Controls: {told}."
+    null = not any(_sides(findings.main))
+    power = findings.power
+    if null and power is not None and not math.isnan(power.detectable):
+        text += (
+            f" So a difference of {findings.main.style.amount(power.detectable)} or more would very likely have been "
+            "seen (80 % power); of smaller ones nothing is said."
+        )
+    return text
 
 
 def overturning_sentence(comparison: Comparison, contrast: Contrast) -> str:

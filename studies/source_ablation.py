@@ -8,7 +8,7 @@ The paper's protocol: each separator is trained once and shared by the five runs
 that one separator; source_ablation_replicated.py trains one a run.
 """
 
-from mss_core.study import Factor, Search, Study, run, table_cells
+from mss_core.study import Control, Factor, Search, Study, run, table_cells
 from mss_core.systems.msspt import AST, SOURCES, msspt_cnn, smoke
 from search_spaces.finetune import finetune
 from search_spaces.tail import tail
@@ -38,6 +38,17 @@ study = Study(
             "level": "vocals",
             "where": {"task": "tags"},
         },
+    ],
+    controls=[
+        Control(
+            "placebo", "equivalent", fresh=True, margin=0.005, smoke_margin=0.06, why="the reference with other seeds"
+        ),
+        Control(
+            "planted loss",
+            "worse",
+            {"train_tail.phases.0.epochs": 1, "train_tail.max_epochs": 1},
+            why="the reference trained for one epoch",
+        ),
     ],
     smoke=smoke,
     smoke_levels={"backend": ["CNN"], "task": ["tags"]},

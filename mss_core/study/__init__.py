@@ -5,10 +5,11 @@ from mss_core.study.run import run
 from mss_core.study.search.declare import Asha, Search
 from mss_core.study.study import Study, Trial
 from mss_core.study.until import Until
-from reports.contract import Metric
+from reports.contract import Control, Metric
 
 __all__ = [
     "Asha",
+    "Control",
     "Factor",
     "Metric",
     "Search",

@@ -43,7 +43,7 @@ COLUMNS = ("study", "trial", "variant", "seed", "track", "target", "metric", "ag
 
 KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("question", "metric", "target"), (str,)),
-    **dict.fromkeys(("factors", "seeds", "seeded", "within", "sections", "exclude"), (Sequence,)),
+    **dict.fromkeys(("factors", "seeds", "seeded", "within", "sections", "exclude", "controls"), (Sequence,)),
     **dict.fromkeys(("reference", "metrics", "smoke_levels", "own_metrics"), (Mapping,)),
 }
 """What some fields of a study must be, by name."""

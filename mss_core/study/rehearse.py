@@ -48,6 +48,7 @@ def rehearsed(study: Study) -> Study:
         seeds=list(study.seeds)[:SEEDS],
         smoke_seeds=None,
         search=search,
+        controls=(),  # two steps train nothing that could be told from anything
         rehearsal=True,
     )
     roots = [trial.root for trial in small.trials(small.seeds, True, {}, lambda recipe: recipe)]

@@ -70,6 +70,10 @@ def collect(
             contract.Variant(v.name, v.levels, v.departures, flatten(_first(plan.trials, v.name).recipe))
             for v in study.variants()
         ),
+        controls=tuple(
+            contract.Variant(v.name, v.levels, v.departures, flatten(_first(plan.trials, v.name).recipe))
+            for v in study.control_variants()
+        ),
         trials=tuple(_trial(trial, manifests, errors, command) for trial in plan.trials),
         stages={key: _stage(stage, manifests[key], store, errors.get(key)) for key, stage in plan.stages.items()},
         notes=contract.from_json(tuple[contract.Note, ...], _notes(whole, store), "notes"),

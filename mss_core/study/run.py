@@ -209,6 +209,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     _say(f"tables   {shown(folder)}")
     if tracker is not None:
         _say(f"MLflow   {tracker.how_to_open()}   (in a checkout: make ui STORE={shown(store.root)})")
+    for line in next_steps(study, words, options, written["html"]):
+        _say(line)
     done = len(plan.stages) - executed
     _say(f"{executed} stages executed, {done} found in the store, {time.monotonic() - begun:.0f} s")
     whole = True
@@ -217,6 +219,35 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
         whole = conclude(found, tables, rehearse.untried(study, seeds, bool(arms)), _say)
     return _failures(board, command) or int(not whole)
+
+
+def next_steps(study: Study, words: Sequence[str], options: argparse.Namespace, page: Path) -> list[str]:
+    """Three commands that somebody who has just read the result may want next."""
+    again = [word for word in words if word != "--smoke"]
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    commands = [(f"{opener} {shown(page)}", "the report")]
+    if not isinstance(study.seeds, Until):
+        commands.append(
+            (typed(_with_seeds(words, 2 * len(study.seeds))), "twice the seeds; only the new ones are trained")
+        )
+    if options.smoke:
+        commands.append((typed([*again, "--dry-run"]), "what the study itself would cost, and could find"))
+    else:
+        commands.append((typed([*again, "--dry-run", "--why"]), "what is in the store, and why"))
+    return [
+        "next     " + commands[0][0] + f"   ({commands[0][1]})",
+        *(f"         {c}   ({w})" for c, w in commands[1:]),
+    ]
+
+
+def _with_seeds(words: Sequence[str], count: int) -> list[str]:
+    """A command's words with that many seeds."""
+    kept, skip = [], False
+    for word in words:
+        if not skip and word != "--seeds" and not word.startswith("--seeds="):
+            kept.append(word)
+        skip = word == "--seeds" and not skip
+    return [*kept, "--seeds", str(count)]
 
 
 def _decided(study: Study, folder: Path) -> Mapping[str, int]:

@@ -16,7 +16,10 @@ from mss_core.study.settings import check as check_settings
 from mss_core.study.settings import left_out
 from mss_core.study.until import Until
 from reports import contract
-from reports.contract import Declaration, Metric
+from reports.contract import Control, Declaration, Metric
+
+FRESH = 100_000
+"""What is added to a replicate's seed for a control that draws anew; more than a study has replicates."""
 
 SETTINGS = "settings"
 """The factor of a study that has no other: its recipe as given, and as its search left it."""
@@ -63,6 +66,8 @@ class Study:
         cut: what a smoke run left out, as a sentence.
         test, alpha, correction: the declared primary test; an empty one is the default of the report for such scores:
             seeds x tracks where there are tracks, seeds and clips where there are predictions.
+        controls: arms whose truth is known in advance, made from the reference: they share its stages, stay out of the
+            study's family of contrasts, and the verdict cites them.
         margin: differences smaller than this, in the unit of the scores, count as none: asks for equivalence tests.
         exclude: tracks, targets and trials (``"vocals/seed1"``) left out of the report by rule.
         search: hyperparameters searched before the trials are planned, where ``--search`` asks for it; a study
@@ -95,6 +100,7 @@ class Study:
     alpha: float = 0.05
     correction: str = "bonferroni"
     margin: float | None = None
+    controls: Sequence[Control] = ()
     exclude: Sequence[str] = ()
     search: Search | None = None
     chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -124,6 +130,11 @@ class Study:
                 roots.append(recipes[-1].pipeline())
             except (ValueError, TypeError) as error:
                 raise ValueError(f"variant {variant.name!r} of study {self.name!r}: {error}") from None
+        for control in self.controls:
+            try:
+                roots.append(self._sabotaged(control, False, {}, lambda recipe: recipe).pipeline())
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"control {control.name!r} of study {self.name!r}: {error}") from None
         known = list(dict.fromkeys(path for recipe in recipes for path in paths(recipe)))
         for path in self.seeded:
             if path not in known:
@@ -166,6 +177,7 @@ class Study:
             sections=[section for section in self.sections if section.get("factor") not in dropped],
             metrics={level: metric for level, metric in self.metrics.items() if level in levels},
             seeds=self.seeds if self.smoke_seeds is None else self.smoke_seeds,
+            controls=[replace(c, margin=c.smoke_margin or c.margin, smoke_margin=None) for c in self.controls],
             smoke_levels={},
             smoke_seeds=None,
             cut=f"A smoke run of this study keeps only {' and '.join(kept)}." if kept else "",
@@ -243,7 +255,22 @@ class Study:
             for seed in seeds:
                 recipe = self._seed(resolved, seed)
                 trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
+        for control, variant in zip(self.controls, self.control_variants(), strict=True):
+            resolved = self._sabotaged(control, smoke, settings, bind)
+            for seed in seeds:
+                recipe = self._seed(resolved, seed + FRESH if control.fresh else seed)
+                trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
         return trials
+
+    def control_variants(self) -> list[Variant]:
+        """The controls as variants, at the levels of the reference, with what they change of it."""
+        levels = self.reference_variant().levels
+        return [Variant(control.name, levels, control.departures) for control in self.controls]
+
+    def _sabotaged(self, control: Control, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]) -> Any:
+        """A control's recipe: the reference's, as it runs, and then the change whose effect is known."""
+        recipe = self._resolve(self.reference_variant(), smoke, settings, lambda unbound: unbound)
+        return bind(override(recipe, control.departures))
 
     def shared(self) -> str:
         """What the seeds do not replicate, as a sentence; empty where they replicate everything.

@@ -31,6 +31,8 @@ from reports.contract.names import (
     significant_p,
 )
 from reports.contract.values import (
+    EXPECTED,
+    Control,
     Declaration,
     Entry,
     Example,
@@ -48,7 +50,9 @@ from reports.contract.values import (
 
 __all__ = [
     "COLUMNS",
+    "EXPECTED",
     "MACRO",
+    "Control",
     "CORRECTIONS",
     "METRICS",
     "PAPERS",

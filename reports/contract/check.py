@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.contract.names import COLUMNS, CORRECTIONS, MACRO, SEQUENTIAL, SPELLINGS, SPENDING, TESTS, nearest
-from reports.contract.values import Declaration, from_json
+from reports.contract.values import EXPECTED, Declaration, from_json
 
 LEAST_ALPHA = 1e-5
 """Below it, over a family of contrasts, noncentral t quantiles are no longer found."""
@@ -79,6 +79,7 @@ def check(
             f"{' or '.join(filter(None, OWN_TRACKS))} compares its levels; declaration.test is {declaration.test!r}"
         )
     _check_looks(declaration)
+    _check_controls(declaration, variants)
     for factor in declaration.factors:
         if factor.name in COLUMNS:
             raise ValueError(f"a factor cannot be called {factor.name!r}: that is a column of scores.csv")
@@ -96,6 +97,25 @@ def check(
         check_target(declaration.metric, declaration.target, targets)
     for section in declaration.sections:
         _check_section(section, _Names(declaration, variants, metrics))
+
+
+def _check_controls(declaration: Declaration, variants: Collection[str]) -> None:
+    names = [control.name for control in declaration.controls]
+    for control in declaration.controls:
+        place = f"control {control.name!r} in declaration.controls"
+        if not control.name.strip() or control.name in variants or names.count(control.name) > 1:
+            raise ValueError(f"{place} needs a name that no variant and no other control has")
+        if control.expected not in EXPECTED:
+            raise ValueError(
+                f"unknown expectation {control.expected!r} of {place}; {nearest(control.expected, EXPECTED)}"
+            )
+        if not (control.departures or control.fresh):
+            raise ValueError(f"{place} changes nothing: give departures, or fresh=True for other random draws")
+        if (control.expected == "equivalent") != (control.margin is not None):
+            raise ValueError(f"{place}: a margin belongs to 'equivalent', and 'equivalent' needs one")
+        for margin in (control.margin, control.smoke_margin):
+            if margin is not None and not 0 < margin < math.inf:
+                raise ValueError(f"the margin of {place} is {margin:g}; it must be a positive number")
 
 
 def _check_looks(declaration: Declaration) -> None:
@@ -163,6 +183,7 @@ def _check_exclusions(declaration: Declaration, variants: Collection[str]) -> No
 KINDS = {
     "looks": "reports.sections.looks",
     "result": "reports.sections.result",
+    "controls": "reports.sections.controls",
     "systems": "reports.sections.systems",
     "tests": "reports.sections.tests",
     "published": "reports.sections.published",

@@ -33,6 +33,33 @@ class Looks:
     spending: str = "pocock"
 
 
+EXPECTED = ("equivalent", "worse", "better")
+"""What a control may be declared to come out as, beside the study's reference."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """An arm whose truth is known in advance: the study's reference, changed in a way whose effect is not in question.
+
+    Attributes:
+        name: of its variant, e.g. `placebo`, `planted loss`.
+        expected: one of `EXPECTED`.
+        departures: dotted path -> value, set after everything else (smoke size and `--set` too).
+        fresh: whether its trainings draw at random what those of the reference draw: with no departures a placebo.
+        margin: of `equivalent`, in the unit of the scores; `smoke_margin`: the same of a smoke run, where it is
+            another.
+        why: how the truth is known, as a phrase for the reader: `half of the training labels shuffled`.
+    """
+
+    name: str
+    expected: str
+    departures: Mapping[str, Any] = field(default_factory=dict)
+    fresh: bool = False
+    margin: float | None = None
+    smoke_margin: float | None = None
+    why: str = ""
+
+
 @dataclass(frozen=True)
 class Declaration:
     """What was fixed before the first run.
@@ -51,6 +78,7 @@ class Declaration:
         higher_is_better: direction of `metric`; None for what is known of it.
         exclude: tracks, targets and trials (`vocals/seed1`) left out by rule.
         margin: equivalence margin, in the unit of the score table.
+        controls: arms whose truth is known, a family of their own.
         until: the looks of a study whose number of seeds depends on its results; None where it is fixed.
         cut: what a smoke run leaves out of the study, as a sentence.
         settings, baseline: the values of `--set`, and the baseline recipe with them; dotted path -> value.
@@ -77,6 +105,7 @@ class Declaration:
     correction: str = "bonferroni"
     exclude: tuple[str, ...] = ()
     margin: float | None = None
+    controls: tuple[Control, ...] = ()
     until: Looks | None = None
     cut: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -171,6 +200,7 @@ class Entry:
 class Study:
     """study.json; `declared` is the sha256 of the declaration, `stages` are by key.
 
+    `controls` are the variants of the declared controls, which are none of the study's variants.
     `ledger` is declarations.jsonl beside it, one entry per run.
     `hash_matches` says whether the declaration that was read still has that sha256; None where none was stored.
     """
@@ -183,6 +213,7 @@ class Study:
     declared: str = ""
     declaration: Declaration = field(default_factory=Declaration)
     variants: tuple[Variant, ...] = ()
+    controls: tuple[Variant, ...] = ()
     trials: tuple[Trial, ...] = ()
     stages: Mapping[str, Stage] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()

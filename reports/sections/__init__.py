@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from reports.inputs.directory import Tables
 
 FIRST: tuple[Mapping[str, Any], ...] = (
-    *({"kind": kind} for kind in ("looks", "result", "systems", "tests", "published")),
+    *({"kind": kind} for kind in ("looks", "result", "controls", "systems", "tests", "published")),
 )
 LAST: tuple[Mapping[str, Any], ...] = (
     {"kind": "runs"},
@@ -166,8 +166,8 @@ def order(declared: tuple[Mapping[str, Any], ...]) -> list[Mapping[str, Any]]:
 
     >>> [part["kind"] for part in order(({"kind": "sweep"}, {"kind": "tests"}, {"kind": "items", "leave_out": True}))]
     ... # doctest: +NORMALIZE_WHITESPACE
-    ['looks', 'result', 'systems', 'published', 'sweep', 'tests', 'runs', 'separation', 'listen', 'curves', 'design',
-     'limits', 'reproduce']
+    ['looks', 'result', 'controls', 'systems', 'published', 'sweep', 'tests', 'runs', 'separation', 'listen', 'curves',
+     'design', 'limits', 'reproduce']
     """
     named = {part.get("kind") for part in declared}
     usual = [[part for part in parts if part["kind"] not in named] for parts in (FIRST, LAST)]

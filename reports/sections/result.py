@@ -148,8 +148,10 @@ def summary(findings: Findings) -> Section:
     unit = f" in {main.style.unit}" if main.style.unit else ""
     about = f"mean ± SE over runs{unit}; difference to {main.against}; {main.test_label}; {prose.family_phrase(main)}."
     paragraphs = [about, *filter(None, [findings.study.no_result]), prose.headline(findings)]
-    if findings.deviations or findings.cautions:
-        paragraphs.append(f"{prose.counted(findings)}: see the report.")
+    if power := prose.power_sentence(findings):
+        paragraphs.append(power)
+    paragraphs += [f"Deviation: {text}" for text in findings.deviations]
+    paragraphs += [f"Caution: {text}" for text in findings.cautions if text != findings.study.no_result]
     return Section("", tuple(paragraphs), (Table(("variant", label, *whole.head[3:5], "t", "p", "p corr.", ""), rows),))
 
 

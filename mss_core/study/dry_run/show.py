@@ -132,6 +132,14 @@ def _variants(plan: Plan, study: Study) -> list[str]:
         ("tuned" if number == 0 else "", name, changes(values))
         for number, (name, values) in enumerate((name, values) for name, values in study.chosen.items() if values)
     ]
+    rows += [
+        (
+            "control" if number == 0 else "",
+            control.name,
+            changes(control.departures) if control.departures else "fresh draws",
+        )
+        for number, control in enumerate(study.controls)
+    ]
     first, second = (max((len(row[column]) for row in rows), default=0) + 2 for column in (0, 1))
     lines = [line for factor, label, text in rows for line in _wrapped(f"  {factor:<{first}}{label:<{second}}", text)]
     names: dict[str, list[str]] = {}

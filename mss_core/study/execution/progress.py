@@ -39,6 +39,7 @@ class Board:
         most: stages that have run at once.
         lines: as in a log file, on a terminal too: what SSH writes to may be a file on another machine.
         lost: machines that were lost while the study ran.
+        untimed: stages that nothing was known of when the time left was last told.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Board:
     ) -> None:
         self.stages, self.store, self.out = stages, store, out
         self.usual = usual or {}
-        self.most = 0
+        self.most = self.untimed = 0
         self.state = dict.fromkeys(stages, WAITING)
         self.counts = Counter({WAITING: len(stages)})
         self._readers: dict[str, list[str]] = {}
@@ -135,7 +136,8 @@ class Board:
         parts.append(f"{_clock(time.monotonic() - self.begun)} gone")
         if left is not None:
             end = time.strftime("%a %H:%M", time.localtime(time.time() + left))
-            parts.append(f"about {_clock(left)} to go, until {end}")
+            word = "at least" if self.untimed else "about"
+            parts.append(f"{word} {_clock(left)} to go, until {end}")
         if self.gpus:
             used = sum(
                 resources(self.stages[key], self.gpus).get("GPU", 0.0)
@@ -200,6 +202,7 @@ class Board:
             if state in (WAITING, RUNNING):
                 left[key] = self._left_of(key, state)
         known = [seconds for seconds in left.values() if seconds is not None]
+        self.untimed = len(left) - len(known)
         if left and not known:
             return None
         chain: dict[str, float] = {}

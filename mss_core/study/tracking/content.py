@@ -103,7 +103,10 @@ def of_folder(folder: Path) -> StudyView:
         told = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{folder} holds no readable study.json ({error}): it is no study's folder") from None
-    declared, variants = told["declaration"], {variant["variant"]: variant for variant in told["variants"]}
+    declared, variants = (
+        told["declaration"],
+        {variant["variant"]: variant for variant in (*told["variants"], *told.get("controls", ()))},
+    )
     known = {key: facts["stage"] for key, facts in told["stages"].items()}
     root = folder.parent.parent
     trials = []
