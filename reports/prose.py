@@ -391,8 +391,3 @@ def mean_se(comparison: Comparison, variant: str) -> str:
 def sentences(findings: Findings) -> list[str]:
     """One sentence a contrast of the primary comparison, in the table's order."""
     return [contrast_sentence(findings.main, contrast) for contrast in findings.main.contrasts]
-
-
-def counted(findings: Findings) -> str:
-    """`1 deviation and 3 cautions`."""
-    return f"{count(len(findings.deviations), 'deviation')} and {count(len(findings.cautions), 'caution')}"

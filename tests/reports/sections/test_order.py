@@ -59,5 +59,5 @@ def test_usual_sections_are_left_out_moved_and_joined(home: Path) -> None:
     assert titles({"kind": "limits"}, {"kind": "result"}, {"kind": "items", "leave_out": True})[1] == "Limits and notes"
     assert order(()) == list(USUAL)
     both = order(({"kind": "items"},))
-    assert both[5:7] == [{"kind": "items", "by": "tag"}, {"kind": "items", "by": "track"}] and len(both) == len(USUAL)
+    assert both[6:8] == [{"kind": "items", "by": "tag"}, {"kind": "items", "by": "track"}] and len(both) == len(USUAL)
     assert order(({"kind": "items", "by": "track"},)).count({"kind": "items", "by": "tag"}) == 0
