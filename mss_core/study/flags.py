@@ -193,7 +193,7 @@ def check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Seque
     """A folder that is given and not read would let somebody take other music's results for their own."""
     for pair in pairs:
         name, _, path = pair.partition("=")
-        if not Path(path).is_dir():
+        if not place(path).is_dir():
             raise ValueError(f"--data {pair}: {path} is not a folder")
         if name not in binder.used:
             if not binder.used:

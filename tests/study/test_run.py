@@ -218,6 +218,15 @@ def test_a_mistake_is_one_clear_line_before_anything_runs(
     assert not list((tmp_path / "store").glob("*/*.partial"))
 
 
+def test_a_folder_of_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "music").mkdir()
+    for path, message in (("~/music", "not 'stems'"), ("~/musik", "~/musik is not a folder")):
+        with pytest.raises(SystemExit):
+            run_study(STUDY_VALUE, ["--smoke", "--dry-run", "--store", str(tmp_path / "s"), "--data", f"stems={path}"])
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("script", "name", "advice"),
     [
