@@ -147,13 +147,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole report: its heading, what it says first, its sections."""
+    """A whole report: its heading, what it says first, its sections.
+
+    Attributes:
+        warnings: what must be known before the verdict is believed, the gravest first.
+    """
 
     title: str
     question: str
     lead: str
     about: tuple[str, ...]
     sections: tuple[Section, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def filled(cells: tuple[Cell, ...], columns: int) -> tuple[Cell, ...]:
@@ -210,6 +215,22 @@ def report(findings: "Findings", tables: "Tables") -> Report:
         study.title,
         study.question or study.name,
         prose.headline(findings),
-        (*filter(None, [study.no_result]), about),
+        (*filter(None, [study.no_result, prose.power_sentence(findings)]), about),
         sections(findings, tables, tuple(order(study.declaration.sections))),
+        _warnings(findings),
     )
+
+
+WARNINGS = 3
+"""Cautions that stand on the first screen; all of them stand under the limits."""
+
+
+def _warnings(findings: "Findings") -> tuple[str, ...]:
+    """The first cautions, which are about data and trainings, and what was trained once for all seeds."""
+    study = findings.study
+    known = [text for text in findings.cautions if text not in (study.no_result, study.declaration.cut)]
+    shown = [*known[:WARNINGS], *filter(None, [study.declaration.shared[:1].upper() + study.declaration.shared[1:]])]
+    more = len(known) - WARNINGS
+    if more > 0:
+        shown.append(f"{more} more under Limits and notes.")
+    return tuple(shown)

@@ -36,7 +36,12 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     told = Section(f"All {len(words)} contrasts in words" if long else "", points=words, kind="fold" if long else "")
     naive = prose.naive_sentence(findings)
     devices = tuple(prose.device_sentence(contrast) for contrast in main.contrasts if len(contrast.devices) > 1)
-    parts = [told, Section("", tuple(filter(None, (naive, prose.generalisation(findings), looked_at(findings)))))]
+    columns = Section("All columns", tables=(table(main, about(main)),), kind="fold")
+    parts = [
+        columns,
+        told,
+        Section("", tuple(filter(None, (naive, prose.generalisation(findings), looked_at(findings))))),
+    ]
     parts += [Section("", devices, kind="warn")] if devices else []
     if findings.deviations:
         parts.append(Section("Deviations from the declaration", points=findings.deviations, kind="warn"))
@@ -46,9 +51,10 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         parts.append(Section(title, tables=(table(comparison),)))
     return Section(
         f"Result on {main.style.label}",
-        tables=(table(main, about(main)),),
+        tables=(short(main),),
         figures=(Figure(forest, caption=caption),) if forest else (),
         parts=tuple(parts),
+        kind="beside" if forest else "",
         short="Result",
     )
 
@@ -100,6 +106,16 @@ def table(comparison: Comparison, caption: str = "") -> Table:
     columns = (*head, "test", "p", "p corrected", "Hedges g", *last)
     rows = [(*_arm(comparison, name), *_contrast(comparison, name)) for name in _names(comparison)]
     return Table(columns, tuple(filled(row[: len(columns)], len(columns)) for row in rows), caption)
+
+
+def short(comparison: Comparison) -> Table:
+    """The five columns that answer the question, the interval before the mean: a narrow screen shows the first."""
+    whole = table(comparison)
+    order = (0, 3, 4, 7, 2)
+    rows = tuple(tuple(row[k] for k in order) for row in whole.cells)
+    unit = f"In {comparison.style.unit}. " if comparison.style.unit else ""
+    caption = f"{unit}Difference to {comparison.against}; {prose.family_phrase(comparison)}."
+    return Table(tuple(whole.head[k] for k in order), rows, caption)
 
 
 def _names(comparison: Comparison) -> list[str]:

@@ -8,6 +8,7 @@ from reports.sections import Report, Section, Table
 def to_markdown(report: Report) -> str:
     """Heading, what is said first, every section."""
     parts = [f"# {report.title}", report.question, report.lead, *report.about]
+    parts.append("\n".join(f"- {line}" for line in report.warnings))
     parts += [block for section in report.sections for block in blocks(section)]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -33,7 +33,8 @@ ACT = """
 <script>
 (async () => {
   const found = { problems: window.problems, sorted: {}, audio: [] };
-  const table = document.querySelector("table.sortable");
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+  const table = [...document.querySelectorAll("table.sortable")].find((one) => one.tHead.rows[0].cells.length > 7);
   const column = (k) => [...table.tBodies[0].rows].map((row) => row.cells[k].dataset.v);
   const names = [...table.querySelectorAll("thead th")].map((head) => head.textContent);
   for (const k of [2, 3, 7]) {

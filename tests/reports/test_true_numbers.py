@@ -53,7 +53,7 @@ def test_every_format_shows_the_means_and_differences_of_the_score_table(
     assert set(page) >= set(EFFECTS)
     for name, mean in means.items():
         shown = f"{mean:.2f}"
-        assert page[name][2].startswith(shown)
+        assert page[name][4].startswith(shown)
         assert float(table[name]["mean"]) == pytest.approx(mean / 100, abs=1e-12)
         assert re.search(rf"^\| {re.escape(name)} \|.*\| {shown} ±", text, re.M)
         assert re.search(rf"^{re.escape(name)}\s+{shown} ±", terminal, re.M)
@@ -63,7 +63,7 @@ def test_every_format_shows_the_means_and_differences_of_the_score_table(
             assert contrasts[name] == pytest.approx(difference / 100, abs=1e-12)
             assert float(table[name]["difference"]) == pytest.approx(difference / 100, abs=1e-12)
             signed = f"{difference:+.2f}".replace("-", "−")
-            assert page[name][3] == signed and re.search(rf"^{re.escape(name)} .*{re.escape(signed)} ", terminal, re.M)
+            assert page[name][1] == signed and re.search(rf"^{re.escape(name)} .*{re.escape(signed)} ", terminal, re.M)
 
 
 def test_the_kind_of_run_is_said_in_every_format(findings) -> None:
