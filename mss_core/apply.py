@@ -74,6 +74,45 @@ def separate_stems(
     return dict(zip(stems, fitted, strict=True))
 
 
+WINDOWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "rectangle": torch.ones_like,
+    "triangle": lambda place: 1.0 - (2.0 * place - 1.0).abs(),
+    "hann": lambda place: torch.sin(torch.pi * place).square(),
+}
+"""Weights of a chunk's samples, of their places above 0 and below 1; none is 0."""
+
+
+def separate_waveform(
+    module: nn.Module, mixture: np.ndarray, length: int | None, overlap: float, window: str, device: str, batch: int = 4
+) -> np.ndarray:
+    """Sources of a whole track by a separator of waveforms, (batch, channel, time) -> (batch, source, channel, time).
+
+    Chunks of ``length`` samples (None: the track at once), of which the next one begins ``1 - overlap`` of a chunk
+    later, are averaged with the weights of a window. The last one is padded with silence.
+
+    Shape: (channel, time) -> (source, channel, time), float32.
+    """
+    time = mixture.shape[-1]
+    length = length or max(1, time)
+    hop = max(1, round(length * (1 - overlap)))
+    count = 1 + max(0, -(-(time - length) // hop))
+    total = length + (count - 1) * hop
+    padded = torch.from_numpy(np.pad(mixture, ((0, 0), (0, total - time)))).to(device)
+    chunks = padded.unfold(-1, length, hop).transpose(0, 1)  # (chunk, channel, time)
+    weight = WINDOWS[window]((torch.arange(length, device=device) + 0.5) / length)
+    weights = torch.zeros(total, device=device)
+    joined: Tensor | None = None
+    for first in range(0, count, batch):
+        found = module(chunks[first : first + batch]).float()  # (chunk, source, channel, time)
+        if joined is None:
+            joined = found.new_zeros(*found.shape[1:-1], total)
+        for index, estimates in enumerate(found, start=first):
+            joined[..., index * hop : index * hop + length] += estimates * weight
+            weights[index * hop : index * hop + length] += weight
+    assert joined is not None
+    return (joined / weights)[..., :time].cpu().numpy()
+
+
 def spectrum_of(waveform: np.ndarray) -> Tensor:
     """Uncentred spectrum of a waveform padded by a window at each end: :func:`equalise` takes it back exactly.
 

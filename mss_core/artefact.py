@@ -84,7 +84,8 @@ def example(
 
     Args:
         folder: where below ``out`` the sounds go, as WAV files; the picture of their spectra lies beside it.
-        sounds: ``mixture``, ``reference`` and ``estimate``, in the order of the picture. Shape: (time,) each.
+        sounds: ``mixture``, ``reference`` and ``estimate``, in the order of the picture, which shows their down-mix.
+            Shape: (time,) or (channel, time).
         rate: samples per second.
     """
     from mss_core import audio
@@ -94,7 +95,8 @@ def example(
     for name, waveform in sounds.items():
         audio.save(out / folder / f"{name}.wav", waveform, rate)
     if picture:
-        spectrograms((out / folder).with_suffix(".png"), sounds, rate)
+        down_mixes = {name: _down_mix(waveform) for name, waveform in sounds.items()}
+        spectrograms((out / folder).with_suffix(".png"), down_mixes, rate)
     return {"track": track, "target": target, "folder": folder}
 
 
@@ -114,9 +116,13 @@ def add_example(
 
     number = 1 + sum(earlier["target"] == target for earlier in examples)
     if number <= most:
-        part = loudest(sounds["reference"], rate)
-        cut = {name: waveform[part] for name, waveform in sounds.items()}
+        part = loudest(_down_mix(sounds["reference"]), rate)
+        cut = {name: waveform[..., part] for name, waveform in sounds.items()}
         examples.append(example(out, f"examples/{number}/{target}", track, target, cut, rate, picture))
+
+
+def _down_mix(waveform: np.ndarray) -> np.ndarray:
+    return waveform if waveform.ndim == 1 else waveform.mean(0)
 
 
 def write_examples(out: Path, examples: Sequence[Mapping[str, str]]) -> None:

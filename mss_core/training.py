@@ -1,7 +1,7 @@
 """The one training loop: phases, selection on validation, exact resume.
 
-A batch is a pure function of its step number, so a resumed training sees the batches it would have seen; the
-checkpoint holds weights, optimiser, best weights so far, position and the generators' states. Nothing is read from
+A batch is a pure function of its number, so a resumed training sees the batches it would have seen; the checkpoint
+holds weights, their average, optimiser, best weights so far, position and the generators' states. Nothing is read from
 the clock that could change a result.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import bisect
 import copy
+import inspect
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from torch import Tensor, nn
 
 from mss_core import disk
 from mss_core.errors import choose
-from mss_core.graph import Context, Stopped
+from mss_core.graph import UNSAID, Context, Stopped
+from mss_core.names import imported, outside
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "adamw", "sgd")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
@@ -32,7 +34,8 @@ class Phase:
     """One stretch of training with one optimiser, started from the best weights so far.
 
     Attributes:
-        optimizer: ``"adam"`` (0.9, 0.999) or ``"sgd"``.
+        optimizer: ``"adam"`` or ``"adamw"`` (0.9, 0.999), ``"sgd"``, or any other class as ``torch.optim:RAdam``, which
+            is called with the rate and ``options`` and has its own defaults for everything else.
         epochs: at most this many.
         patience: the phase ends after more than this many epochs without a new best validation loss; None: never.
         decay, decay_steps: the rate is multiplied by ``decay`` every ``decay_steps`` steps.
@@ -43,6 +46,11 @@ class Phase:
         clip: gradients are scaled down to this percentile, in (0, 100], of the norms of all gradients so far, the
             present one among them (AutoClip, Seetharaman et al. 2020; the host waits for it at each step); None: never.
         eps: of Adam. The default is Keras's; PyTorch's is 1e-8.
+        options: keyword arguments of an optimiser named by module and class.
+        warmup: steps in which the rate rises in a straight line, the first at ``1 / warmup`` of it; None: none.
+        cosine: the share of the rate that is left at the end of the phase's last epoch, to which it falls along half a
+            cosine once it is warm; None: it does not.
+        clip_norm: gradients of a greater norm, over all parameters, are scaled down to this one; None: never.
     """
 
     optimizer: str = "adam"
@@ -60,13 +68,30 @@ class Phase:
     plateau: int | None = None
     clip: float | None = None
     eps: float = 1e-7
+    options: dict[str, Any] | None = field(default=None, metadata=UNSAID)
+    warmup: int | None = field(default=None, metadata=UNSAID)
+    cosine: float | None = field(default=None, metadata=UNSAID)
+    clip_norm: float | None = field(default=None, metadata=UNSAID)
 
     def __post_init__(self) -> None:
-        choose("optimizer", self.optimizer, OPTIMIZERS)
+        if outside(self.optimizer):
+            if self.weight_decay or self.momentum or self.nesterov:
+                raise ValueError(f"of {self.optimizer!r} 'weight_decay' and the like are said in 'options'")
+            _named_optimizer([nn.Parameter(torch.zeros(1, 1))], self)
+        else:
+            choose("optimizer", self.optimizer, OPTIMIZERS)
+        if self.options is not None and not outside(self.optimizer):
+            raise ValueError(f"'options' are those of an optimizer named package.module:Class, not of {self.optimizer}")
         if not 0 < self.factor <= 1 or (self.plateau is not None and self.plateau < 0):
             raise ValueError(f"a phase needs 0 < factor <= 1 and plateau >= 0 (or None for never); got {self}")
         if self.clip is not None and not 0 < self.clip <= 100:
             raise ValueError(f"'clip' is a percentile above 0 and at most 100 (or None), not {self.clip}")
+        if self.clip_norm is not None and (self.clip_norm <= 0 or self.clip is not None):
+            raise ValueError(f"'clip_norm' is a norm above 0 (or None), and not given beside 'clip'; got {self}")
+        if self.warmup is not None and self.warmup < 1:
+            raise ValueError(f"'warmup' is a number of steps from 1 on (or None), not {self.warmup}")
+        if self.cosine is not None and not 0 <= self.cosine <= 1:
+            raise ValueError(f"'cosine' is a share of the rate from 0 to 1 (or None), not {self.cosine}")
         if self.lr <= 0 or self.epochs < 1 or self.decay_steps < 1:
             raise ValueError(f"a phase needs lr > 0, epochs >= 1 and decay_steps >= 1; got {self}")
         if self.eps <= 0:
@@ -74,11 +99,20 @@ class Phase:
         if self.decay_after < 0 or (self.decay_epochs is not None and self.decay_epochs < 1):
             raise ValueError(f"a phase needs decay_after >= 0 and decay_epochs >= 1 (or None); got {self}")
 
-    def rate(self, step: int, epoch: int) -> float:
-        """The learning rate at a step, in an epoch, both counted from the phase's first, 0."""
+    def rate(self, step: int, epoch: int, steps: int) -> float:
+        """The learning rate at a step, in an epoch, both counted from the phase's first, 0; ``steps`` is the most that
+        the phase can have."""
         if self.decay_epochs is None:
-            return self.lr * self.decay ** (step // self.decay_steps)
-        return self.lr * self.decay ** max(0, 1 + (epoch - self.decay_after) // self.decay_epochs)
+            rate = self.lr * self.decay ** (step // self.decay_steps)
+        else:
+            rate = self.lr * self.decay ** max(0, 1 + (epoch - self.decay_after) // self.decay_epochs)
+        warmup = self.warmup or 0
+        if step < warmup:
+            return rate * (step + 1) / warmup
+        if self.cosine is not None:
+            turn = math.cos(math.pi * (step - warmup) / max(1, steps - warmup))
+            rate *= self.cosine + (1 - self.cosine) * (1 + turn) / 2
+        return rate
 
 
 @dataclass(frozen=True)
@@ -87,12 +121,16 @@ class TrainConfig:
 
     Attributes:
         phases: run one after another.
-        batch: items a step.
+        batch: items in one piece on the device: those of a step, unless ``accumulate`` says otherwise.
         epoch_steps: steps between two validations; None: one pass over the training items.
         max_epochs: over all phases.
         select: ``"best"`` keeps the weights of the lowest validation loss, ``"last"`` the final ones.
         precision: ``"float32"``, or ``"bfloat16"`` autocast.
         seed: of initialisation, batches and dropout.
+        accumulate: batches whose gradients make one step; their losses are averaged. None: one.
+        ema: the decay, above 0 and below 1, of an average of the weights over all steps, which is what is validated,
+            selected and kept; None: the weights themselves are. The n-th step has ``min(ema, (1 + n) / (10 + n))``, as
+            TensorFlow's ExponentialMovingAverage. Buffers, such as batch norm's, are the present ones.
     """
 
     phases: tuple[Phase, ...] = (Phase(),)
@@ -102,6 +140,8 @@ class TrainConfig:
     select: str = "best"
     precision: str = "float32"
     seed: int = 0
+    accumulate: int | None = field(default=None, metadata=UNSAID)
+    ema: float | None = field(default=None, metadata=UNSAID)
 
     def __post_init__(self) -> None:
         choose("select", self.select, ("best", "last"))
@@ -115,6 +155,10 @@ class TrainConfig:
             )
         if not self.phases:
             raise ValueError("'phases' is empty: leave the stage out (None) instead")
+        if self.accumulate is not None and self.accumulate < 1:
+            raise ValueError(f"'accumulate' is a number of batches from 1 on (or None), not {self.accumulate}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"'ema' is a decay above 0 and below 1 (or None), not {self.ema}")
 
     def epochs(self) -> int:
         """The most epochs this configuration can run."""
@@ -154,8 +198,9 @@ def fit(
     """Train ``module`` in place and leave the selected weights in it.
 
     Args:
-        epoch_steps: steps between two validations.
-        batch: step number (from 0) -> whatever ``loss`` takes; pure.
+        epoch_steps: steps between two validations, where each step has one batch. Where ``config`` does not say how
+            many and gradients are accumulated, there are as many times fewer.
+        batch: number of the batch (from 0) -> whatever ``loss`` takes; pure.
         loss: scalar to minimise.
         validate: metrics on the validation split; ``"loss"`` decides selection and patience. None where there is
             nothing to validate on: every epoch is run, and the last weights are kept.
@@ -167,7 +212,11 @@ def fit(
     checkpoint = ctx.checkpoint
     at = _Position()
     optimizer = _optimizer(module, config.phases[0])
-    best = copy.deepcopy(module.state_dict())
+    judged = module if config.ema is None else copy.deepcopy(module)  # what is validated, selected and kept
+    best = copy.deepcopy(judged.state_dict())
+    batches = config.accumulate or 1
+    if config.epoch_steps is None:
+        epoch_steps = max(1, epoch_steps // batches)
     total = epoch_steps * config.epochs()
     nothing = torch.zeros((), dtype=torch.float64, device=ctx.device)
     sums, counted = nothing, 0  # on the device: the host waits for no step
@@ -177,6 +226,8 @@ def fit(
         at = _Position(**saved["position"])
         optimizer = _optimizer(module, config.phases[at.phase])
         module.load_state_dict(saved["module"])
+        if judged is not module:
+            judged.load_state_dict(saved["averaged"])
         optimizer.load_state_dict(saved["optimizer"])
         best, counted, norms = saved["best"], saved["counted"], saved["norms"]
         sums = nothing + saved["sums"]
@@ -191,6 +242,7 @@ def fit(
                 "device": ctx.device.split(":")[0],
                 "position": vars(at),
                 "module": module.state_dict(),
+                **({} if judged is module else {"averaged": judged.state_dict()}),
                 "optimizer": optimizer.state_dict(),
                 "best": best,
                 "sums": sums,
@@ -204,19 +256,25 @@ def fit(
     reported = 0.0
     while at.phase < len(config.phases) and at.epoch < config.max_epochs:
         phase = config.phases[at.phase]
+        phase_steps = min(phase.epochs, config.max_epochs) * epoch_steps
         module.train()
         while at.phase_step < (at.phase_epoch + 1) * epoch_steps:
             for group in optimizer.param_groups:
-                group["lr"] = phase.rate(at.phase_step, at.phase_epoch) * phase.factor**at.cuts
-            with autocast(ctx.device, config.precision):
-                value = loss(module, batch(at.step))
+                group["lr"] = phase.rate(at.phase_step, at.phase_epoch, phase_steps) * phase.factor**at.cuts
             optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            for number in range(at.step * batches, (at.step + 1) * batches):
+                with autocast(ctx.device, config.precision):
+                    value = loss(module, batch(number))
+                (value / batches).backward()
+                sums, counted = sums + value.detach(), counted + 1
             if phase.clip is not None:
                 _clip(module, phase.clip, norms)
+            if phase.clip_norm is not None:
+                nn.utils.clip_grad_norm_(module.parameters(), phase.clip_norm)
             optimizer.step()
-            sums, counted = sums + value.detach(), counted + 1
             at.step += 1
+            if config.ema is not None:
+                _average(judged, module, min(config.ema, (1 + at.step) / (10 + at.step)))
             at.phase_step += 1
             now = time.monotonic()
             if now - reported > min(10.0, max(2.0, (now - begun) / 20)) and at.phase_step % epoch_steps:
@@ -234,8 +292,9 @@ def fit(
                 f"the training loss became {train_loss} by step {at.step}; lower the learning rate ({phase.lr:g})"
             )
         module.eval()
+        judged.eval()
         with torch.no_grad(), autocast(ctx.device, config.precision):
-            metrics = validate(module) if validate else {}
+            metrics = validate(judged) if validate else {}
         if not math.isfinite(metrics.get("loss", 0.0)):
             raise FloatingPointError(f"the validation loss became {metrics['loss']} by step {at.step}")
         at.epoch += 1
@@ -244,10 +303,10 @@ def fit(
         at.waited += 1
         if not validate:
             at.best_epoch, at.bad_epochs, at.waited = at.epoch, 0, 0
-            best = copy.deepcopy(module.state_dict())
+            best = copy.deepcopy(judged.state_dict())
         elif metrics["loss"] < at.best:
             at.best, at.best_epoch, at.bad_epochs, at.waited = metrics["loss"], at.epoch, 0, 0
-            best = copy.deepcopy(module.state_dict())
+            best = copy.deepcopy(judged.state_dict())
         if phase.plateau is not None and at.waited > phase.plateau:
             at.cuts, at.waited = at.cuts + 1, 0
         ctx.report(
@@ -265,12 +324,12 @@ def fit(
             if at.phase < len(config.phases):
                 if config.select == "best":
                     module.load_state_dict(best)
+                    judged.load_state_dict(best)
                 optimizer = _optimizer(module, config.phases[at.phase])
         if time.monotonic() - written > ctx.checkpoint_seconds / 2 and at.phase < len(config.phases):
             write()
             written = time.monotonic()
-    if config.select == "best":
-        module.load_state_dict(best)
+    module.load_state_dict(best if config.select == "best" else judged.state_dict())
     loss = {"loss": at.best} if validate else {}
     return {**loss, "epoch": at.best_epoch, "epochs": at.epoch, "steps": at.step}
 
@@ -286,9 +345,21 @@ def _clip(module: nn.Module, percentile: float, norms: list[float]) -> None:
     nn.utils.clip_grads_with_norm_(module.parameters(), limit, norm)
 
 
+@torch.no_grad()
+def _average(average: nn.Module, module: nn.Module, decay: float) -> None:
+    """Move an average of a module's weights towards them, by ``1 - decay`` of the way."""
+    for mean, now in zip(average.parameters(), module.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
+    for mean, now in zip(average.buffers(), module.buffers(), strict=True):
+        mean.copy_(now)
+
+
 def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
-    if phase.optimizer == "adam":
-        return torch.optim.Adam(module.parameters(), lr=phase.lr, eps=phase.eps, weight_decay=phase.weight_decay)
+    if outside(phase.optimizer):
+        return _named_optimizer(list(module.parameters()), phase)
+    if phase.optimizer in ("adam", "adamw"):
+        kind = torch.optim.Adam if phase.optimizer == "adam" else torch.optim.AdamW
+        return kind(module.parameters(), lr=phase.lr, eps=phase.eps, weight_decay=phase.weight_decay)
     return torch.optim.SGD(
         module.parameters(),
         lr=phase.lr,
@@ -296,6 +367,23 @@ def _optimizer(module: nn.Module, phase: Phase) -> torch.optim.Optimizer:
         nesterov=phase.nesterov,
         weight_decay=phase.weight_decay,
     )
+
+
+def _named_optimizer(parameters: list[nn.Parameter], phase: Phase) -> torch.optim.Optimizer:
+    """Raises ValueError for what is no optimiser, takes no such options, or needs a closure."""
+    kind = imported("optimizer", phase.optimizer)
+    try:
+        found = kind(parameters, lr=phase.lr, **(phase.options or {}))
+    except TypeError as error:
+        raise ValueError(f"optimizer {phase.optimizer!r} cannot be made of {phase.options}: {error}") from None
+    if not isinstance(found, torch.optim.Optimizer):
+        raise ValueError(f"{phase.optimizer!r} makes a {type(found).__name__}, no torch.optim.Optimizer")
+    closure = inspect.signature(kind.step).parameters.get("closure")
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"optimizer {phase.optimizer!r} evaluates the loss by itself (a closure), which has no place here"
+        )
+    return found
 
 
 def _load(checkpoint: Path, ctx: Context) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "pictures": {"audio"},
     "models": {"audio", "errors", "names"},
     "artefact": {"audio", "disk", "models", "pictures"},
-    "training": {"disk", "errors", "graph"},
+    "training": {"disk", "errors", "graph", "names"},
     "data": {"artefact", "audio", "disk", "errors", "folders", "names", "graph", "runtime"},
     "classifiers": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mss_core.graph import Context, read_history
+from mss_core.graph import Context, digest, plain, read_history
 from mss_core.losses import LOSSES
 from mss_core.recipe import override
 from mss_core.systems import aemic, hmss, iass, msspt, tagbox, transfer
@@ -67,9 +68,24 @@ CONFIG = TrainConfig(
 )
 
 
-@pytest.mark.parametrize("at", [1, 4, 6, 7, 9])
-def test_resume_is_exact(tmp_path: Path, at: int) -> None:
-    whole, best = run(tmp_path / "whole", CONFIG)
+MODERN = TrainConfig(
+    (
+        Phase("adamw", lr=0.05, epochs=6, weight_decay=0.1, warmup=12, cosine=0.1, clip_norm=0.5),
+        Phase("torch.optim:RAdam", lr=0.01, epochs=4, warmup=3, options={"betas": [0.8, 0.99]}),
+    ),
+    ema=0.97,
+    accumulate=2,
+    epoch_steps=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "at"),
+    [*((CONFIG, at) for at in (1, 4, 6, 7, 9)), *((MODERN, at) for at in (2, 6, 9))],
+    ids=lambda value: ("modern" if value.ema else "plain") if isinstance(value, TrainConfig) else str(value),
+)
+def test_resume_is_exact(tmp_path: Path, config: TrainConfig, at: int) -> None:
+    whole, best = run(tmp_path / "whole", config)
 
     def stop(row):
         if row["step"] == 5 * at:
@@ -77,8 +93,8 @@ def test_resume_is_exact(tmp_path: Path, at: int) -> None:
 
     # A checkpoint after every step: stopping in epoch ``at`` resumes within it.
     with pytest.raises(Stop):
-        run(tmp_path / "cut", CONFIG, stop, checkpoint_seconds=0)
-    again, best_again = run(tmp_path / "cut", CONFIG, checkpoint_seconds=0)
+        run(tmp_path / "cut", config, stop, checkpoint_seconds=0)
+    again, best_again = run(tmp_path / "cut", config, checkpoint_seconds=0)
     assert best_again == best
     for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -208,6 +224,158 @@ def test_clipping_at_a_percentile_of_past_norms(tmp_path: Path, stopped: int | N
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
 
+def plain_problem() -> tuple[nn.Module, dict]:
+    """As :func:`problem`, without dropout."""
+    module, parts = problem()
+    module[1] = nn.Identity()
+    return module, parts
+
+
+def fitted(out: Path, config: TrainConfig, epoch_steps: int = 5, **changes) -> tuple[nn.Module, dict]:
+    module, parts = plain_problem()
+    out.mkdir(exist_ok=True)
+    best = fit(module, config, epoch_steps=epoch_steps, ctx=Context(out=out), **{**parts, **changes})
+    return module, best
+
+
+@pytest.mark.parametrize(
+    ("phase", "kind", "arguments"),
+    [
+        (Phase("adamw", lr=0.02, weight_decay=0.3, eps=1e-8), torch.optim.AdamW, {"weight_decay": 0.3}),
+        (Phase("torch.optim:AdamW", lr=0.02), torch.optim.AdamW, {}),
+        (Phase("torch.optim:NAdam", lr=0.02, options={"betas": [0.7, 0.9]}), torch.optim.NAdam, {"betas": (0.7, 0.9)}),
+        (Phase("torch.optim:Adagrad", lr=0.02, clip_norm=0.3), torch.optim.Adagrad, {}),
+    ],
+)
+def test_steps_are_those_of_the_optimiser_used_directly(tmp_path: Path, phase: Phase, kind, arguments: dict) -> None:
+    """Schedule and clipping included, against torch's own."""
+    phase = replace(phase, epochs=4, warmup=4, cosine=0.25)
+    module, _ = fitted(tmp_path, TrainConfig((phase,), select="last"))
+    alone, parts = plain_problem()
+    optimizer = kind(alone.parameters(), lr=0.02, **arguments)
+    schedule = torch.optim.lr_scheduler.SequentialLR(
+        optimizer,
+        [
+            torch.optim.lr_scheduler.LinearLR(optimizer, 0.25, 1.0, total_iters=3),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20 - 4, eta_min=0.25 * 0.02),
+        ],
+        [4],
+    )
+    rates = []
+    for step in range(20):
+        optimizer.zero_grad()
+        parts["loss"](alone, parts["batch"](step)).backward()
+        if phase.clip_norm:
+            nn.utils.clip_grad_norm_(alone.parameters(), phase.clip_norm)
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    for ours, expected in zip(module.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-7)
+    assert [row["learning_rate"] for row in read_history(tmp_path)] == pytest.approx(rates[4::5])
+    assert max(rates) == pytest.approx(0.02) and rates[0] == pytest.approx(0.005)
+
+
+def test_a_clipped_norm_is_no_greater(tmp_path: Path) -> None:
+    """One step of plain descent is as long as the rate times the norm."""
+    module, _ = fitted(tmp_path, TrainConfig((Phase("sgd", lr=1.0, epochs=1, clip_norm=0.01),), select="last"), 1)
+    before, _ = plain_problem()
+    change = [(a - b).flatten() for a, b in zip(module.parameters(), before.parameters(), strict=True)]
+    assert float(torch.cat(change).detach().norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_two_batches_of_four_are_one_step_of_eight(tmp_path: Path, optimizer: str) -> None:
+    def batch(number: int, size: int = 8):
+        x, y = plain_problem()[1]["batch"](number * size // 8)
+        first = number * size % 8
+        return x[first : first + size], y[first : first + size]
+
+    phase = Phase(optimizer, lr=0.05, epochs=3, clip_norm=1.0)
+    whole, best = fitted(tmp_path / "whole", TrainConfig((phase,), batch=8), batch=batch)
+    halves, best_halves = fitted(
+        tmp_path / "halves",
+        TrainConfig((phase,), batch=4, accumulate=2),
+        epoch_steps=10,  # one pass: as many batches, half as many steps
+        batch=lambda number: batch(number, 4),
+    )
+    assert best["steps"] == best_halves["steps"] == 15 and best["loss"] == pytest.approx(best_halves["loss"], rel=1e-6)
+    for one, other in zip(whole.parameters(), halves.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+    rows, rows_halves = (read_history(tmp_path / name) for name in ("whole", "halves"))
+    assert [row["train_loss"] for row in rows] == pytest.approx([row["train_loss"] for row in rows_halves], rel=1e-6)
+
+
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_the_average_of_the_weights_is_judged_and_kept(tmp_path: Path, select: str) -> None:
+    """Against a loop of its own with torch's averaged model; the raw weights jump about and are worse."""
+    judged = []
+
+    def validate(m: nn.Module) -> dict[str, float]:
+        judged.append([parameter.detach().clone() for parameter in m.parameters()])
+        return plain_problem()[1]["validate"](m)
+
+    config = TrainConfig((Phase("sgd", lr=0.12, epochs=6),), ema=0.9, select=select)
+    module, best = fitted(tmp_path, config, validate=validate)
+    alone, parts = plain_problem()
+
+    def decayed(average, now, number):
+        decay = min(0.9, (1 + number) / (10 + number))
+        return decay * average + (1 - decay) * now
+
+    averaged = torch.optim.swa_utils.AveragedModel(alone, avg_fn=decayed)
+    averaged.n_averaged += 1  # torch's first update takes the weights as they are; ours goes on from the initial ones
+    optimizer = torch.optim.SGD(alone.parameters(), lr=0.12)
+    expected = []
+    for step in range(30):
+        optimizer.zero_grad()
+        parts["loss"](alone, parts["batch"](step)).backward()
+        optimizer.step()
+        averaged.update_parameters(alone)
+        if step % 5 == 4:
+            expected.append([parameter.detach().clone() for parameter in averaged.module.parameters()])
+    torch.testing.assert_close(judged, expected, rtol=1e-5, atol=1e-6)
+    kept = [parameter.detach() for parameter in module.parameters()]
+    epoch = best["epoch"] if select == "best" else 6
+    torch.testing.assert_close(kept, judged[epoch - 1], rtol=0, atol=0)
+    assert not torch.equal(kept[0], list(alone.parameters())[0])
+
+
+def test_buffers_beside_an_average_are_the_present_ones(tmp_path: Path) -> None:
+    module, parts = problem()
+    module[1] = nn.BatchNorm1d(8)
+    fit(
+        module,
+        TrainConfig((Phase("sgd", lr=0.01, epochs=1),), ema=0.5, select="last"),
+        epoch_steps=3,
+        ctx=Context(out=tmp_path),
+        **parts,
+    )
+    alone, _ = problem()
+    alone[1] = nn.BatchNorm1d(8)
+    optimizer = torch.optim.SGD(alone.parameters(), lr=0.01)
+    for step in range(3):
+        optimizer.zero_grad()
+        parts["loss"](alone, parts["batch"](step)).backward()
+        optimizer.step()
+    torch.testing.assert_close(dict(module[1].named_buffers()), dict(alone[1].named_buffers()))
+
+
+def test_what_is_not_set_is_no_part_of_a_key() -> None:
+    """A phase and a configuration have the keys that they had before they could do more."""
+    names = {"options", "warmup", "cosine", "clip_norm", "accumulate", "ema"}
+    assert not names & plain(TrainConfig()).keys() and not names & plain(Phase()).keys()
+    assert digest(TrainConfig()) != digest(TrainConfig(ema=0.9)) != digest(TrainConfig(accumulate=2))
+    assert digest(Phase()) != digest(Phase(warmup=5)) != digest(Phase(cosine=0.0)) != digest(Phase(clip_norm=5.0))
+
+
+class Idle(nn.Module):
+    """Takes what an optimiser does and is none."""
+
+    def __init__(self, parameters: object, lr: float) -> None:
+        super().__init__()
+
+
 def test_a_diverging_loss_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match="the training loss became nan|inf.*lower the learning rate"):
         run(tmp_path, TrainConfig((Phase("sgd", lr=1e6, epochs=30),)))
@@ -261,7 +429,19 @@ def test_eps_is_that_of_each_paper_s_framework(recipe: object, eps: float) -> No
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Phase("adamw"), "no optimizer 'adamw'; did you mean 'adam'"),
+        (lambda: Phase("adan"), "no optimizer 'adan'; did you mean 'adam'"),
+        (lambda: Phase("torch.optim:AdamX"), "torch.optim has no 'AdamX'; did you mean 'Adam"),
+        (lambda: Phase("torch.optim:AdamW", options={"beta": 0.9}), "cannot be made of {'beta': 0.9}.*'beta'"),
+        (lambda: Phase("torch.optim:LBFGS"), "'torch.optim:LBFGS' evaluates the loss by itself"),
+        (lambda: Phase(f"{__name__}:Idle"), "makes a Idle, no torch.optim.Optimizer"),
+        (lambda: Phase("torch.optim:AdamW", weight_decay=0.1), "'weight_decay' and the like are said in 'options'"),
+        (lambda: Phase("adam", options={}), "'options' are those of an optimizer named package.module:Class"),
+        (lambda: Phase(warmup=0), "'warmup' is a number of steps from 1 on"),
+        (lambda: Phase(cosine=1.5), "'cosine' is a share of the rate from 0 to 1"),
+        (lambda: Phase(clip_norm=0.0), "'clip_norm' is a norm above 0"),
+        (lambda: Phase(clip_norm=1.0, clip=10.0), "not given beside 'clip'"),
+        (lambda: TrainConfig(ema=1.0), "'ema' is a decay above 0 and below 1"),
+        (lambda: TrainConfig(accumulate=0), "'accumulate' is a number of batches from 1 on"),
         (lambda: Phase(lr=-1), "needs lr > 0"),
         (lambda: Phase(decay_epochs=0), "decay_epochs >= 1"),
         (lambda: Phase(decay_after=-1), "decay_after >= 0"),

@@ -55,6 +55,11 @@ def _class(name: str) -> Any:
     return imported("model", name)
 
 
+def arguments(name: str) -> tuple[str, ...]:
+    """The names of the arguments of a model."""
+    return tuple(inspect.signature(_class(name)).parameters)
+
+
 def model(name: str, **changes: Any) -> dict[str, Any]:
     """A recipe's description of a model: its name and every argument, defaults filled from the signature."""
     parameters = inspect.signature(_class(name)).parameters

@@ -68,6 +68,10 @@ class Tree:
             target = module.imports.get(first)
             if first in module.definitions and target is None:
                 return Definition(name, first), rest
+            if target is not None and target.startswith(f"{name}.{first}."):  # pkg: from pkg.train import train
+                rest = rest or target.removeprefix(f"{name}.{first}.").split(".")
+                name = f"{name}.{first}"
+                continue
             if target is not None and target != f"{name}.{first}":
                 return self.resolve(".".join([target, *rest]))
             name = f"{name}.{first}"

@@ -13,6 +13,9 @@ from mss_core.source.following import DOTTED, Reached, Source, Tree
 from mss_core.source.modules import Read, installed
 
 PROJECT = frozenset({"mss_core", "reports", "search_spaces"})
+LIBRARIES = frozenset({"torch", "torchaudio"})
+"""Packages of which a recipe may name a part, as ``torch.optim:RAdam``, and whose source is not followed: their
+versions stand in a manifest's environment."""
 
 _TREES: dict[tuple[frozenset[str], tuple[tuple[str, str], ...]], Tree] = {}
 _SOURCES: dict[Any, tuple[Source, frozenset[str]] | None] = {}
@@ -66,7 +69,8 @@ def named(thing: Any) -> str:
 
 def owners(names: Iterable[str], strings: Iterable[str]) -> frozenset[str]:
     """The packages whose source counts: this project's, and those that the stage names."""
-    return PROJECT | {package(name) for name in names} | {package(text) for text in strings if DOTTED.fullmatch(text)}
+    told = {package(text) for text in strings if DOTTED.fullmatch(text)}
+    return PROJECT | {package(name) for name in names} | (told - LIBRARIES)
 
 
 def words(stage: Stage) -> tuple[frozenset[str], frozenset[type]]:

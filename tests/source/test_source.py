@@ -15,6 +15,7 @@ from mss_core.graph import Context, Stage
 from mss_core.source.following import Source, Tree
 from mss_core.source.modules import File, installed
 from mss_core.source.same import differing as differ
+from mss_core.source.stage import owners
 from mss_core.store import Store, materialize, read_manifest
 from tests.conftest import REPOSITORY
 
@@ -262,6 +263,31 @@ def test_a_dotted_name_is_followed_into_its_package() -> None:
     assert {"Net.forward", "gain"} <= set(one.functions)
     other = source({**theirs, "theirs.more": "def gain(x): return 3 * x\n"}, strings=names)
     assert {n for n in one.functions if one.functions[n] != other.functions[n]} == {"gain"}
+
+
+def test_a_package_may_export_a_function_under_the_name_of_its_module() -> None:
+    """``pkg.train`` is a module and, by ``from pkg.train import train``, a function: it was followed without end."""
+    text = "def train(*, out, ctx): helper()\n\ndef helper(): ...\n"
+    files = {
+        "own": File("from own.train import train", True, None),
+        "own.train": File(text, False, None),
+        "own.user": File(
+            "import own\nimport own.train as t\n\ndef a(): own.train()\n\ndef b(): t.train()\n", False, None
+        ),
+    }
+    tree = Tree(files.get, frozenset({"own"}))
+    for dotted in ("own.train", "own.train.train"):
+        found, rest = tree.resolve(dotted)
+        assert found is not None and (found.module, found.name, rest) == ("own.train", "train", [])
+    assert tree.resolve("own.train.nothing.of.this") == (None, [])
+    for function in ("own.user.a", "own.user.b"):
+        reached = Tree(files.get, frozenset({"own"})).reach_from(function, [], [])
+        assert reached is not None and "helper" in reached.source().functions
+
+
+def test_a_part_of_torch_by_name_is_not_followed() -> None:
+    assert owners(["mss_core.training.fit"], ["torch.optim:RAdam", "mine.nets:Net"]) >= {"mss_core", "mine"}
+    assert "torch" not in owners([], ["torch.optim:RAdam"])
 
 
 def test_a_file_that_does_not_parse_is_no_error() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mss_core.data.channels import SIDES, sided
 from mss_core.data.packed import pack
 from mss_core.data.sets import Item, Sound, TrackSet, survey
 from mss_core.graph import Context
-from mss_core.systems.transfer.stem_places import SIDES, sided
 
 
 def prepare_stems(*, data: TrackSet, channels: int, segment: int, version: int = 3, out: Path, ctx: Context) -> None:

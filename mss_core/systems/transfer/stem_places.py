@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from mss_core.data.batches import Places, spread
+from mss_core.data.channels import sided
 from mss_core.data.packed import Packed, starts
-
-SIDES = {1: ("",), 2: (".left", ".right")}
-"""What stands behind a source's name in the rows of a set packed with this many channels."""
-
-
-def sided(sources: Sequence[str], channels: int) -> tuple[str, ...]:
-    """Row names, source by source.
-
-    >>> sided(["bass"], 2)
-    ('bass.left', 'bass.right')
-    """
-    return tuple(f"{source}{side}" for source in sources for side in SIDES[channels])
 
 
 class StemPlaces:

@@ -14,11 +14,12 @@ from mss_core import audio, models
 from mss_core.artefact import write_trained
 from mss_core.augment import Augment, augmented
 from mss_core.data.batches import Feed, Mapped, waveforms
+from mss_core.data.channels import sided
 from mss_core.data.packed import Packed
 from mss_core.graph import Context
 from mss_core.losses import combinations, mse, weighted_sdr
 from mss_core.runtime import seeded
-from mss_core.systems.transfer.stem_places import StemPlaces, sided
+from mss_core.systems.transfer.stem_places import StemPlaces
 from mss_core.training import TrainConfig, fit
 
 
