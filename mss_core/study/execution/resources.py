@@ -37,7 +37,6 @@ RESOURCES: dict[str, dict[str, float]] = {
     "score_separator": {"gpu": 0.25, "warm": 1},
     "score_levels": {"gpu": 0.25, "warm": 1},
     "score_songs": {"gpu": 0.25, "warm": 1},
-    "score_separation": {"gpu": 0.25, "warm": 1},
     "evaluate": {"warm": 1},
     "infer_target": {"gpu": 0.25, "warm": 1},
     "separate_clips": {"gpu": 0.25, "warm": 1},

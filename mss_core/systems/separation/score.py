@@ -67,6 +67,7 @@ class Scoring:
             raise ValueError(f"'window' and 'hop' are seconds above 0; got {self.window} and {self.hop}")
 
 
+STAGE_RESOURCES = {"score_separation": {"gpu": 0.25, "warm": 1}}
 METRICS = ("sdr", "usdr", "usdr_mixture", "global_sdr", "si_sdr", "si_sdr_mixture")
 
 
