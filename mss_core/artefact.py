@@ -49,6 +49,16 @@ def read_scores(directory: Path) -> pd.DataFrame:
     return pd.read_csv(directory / "scores.csv", keep_default_na=False, na_values={"score": [""]}, dtype=names)
 
 
+def read_last_scores(directory: Path) -> pd.DataFrame:
+    """The scores.csv of anybody's last stage: COLUMNS first, of which all but metric and score are empty where the file
+    does not have them."""
+    found = read_scores(directory)
+    absent = [name for name in ("track", "target", "aggregation") if name not in found]
+    if not absent:
+        return found
+    return found.assign(**dict.fromkeys(absent, ""))[[*COLUMNS, *(name for name in found if name not in COLUMNS)]]
+
+
 def note(kind: str, text: str, items: Sequence[str], count: int | None = None) -> dict[str, Any]:
     """Something that a report must say: ``kind`` groups equal cases, ``items`` names them, ``count`` says how many
     (by default as many as are named)."""

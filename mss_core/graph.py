@@ -213,6 +213,8 @@ class Context:
         workers: threads that read batches ahead; None: two for a GPU, none for the CPU.
         listen: called with every reported row, e.g. for a test or a pruner; it may raise to stop the stage.
         stop: asked between two steps of a training whether to write a checkpoint and raise Stopped.
+        accept: called with a stage and the folder it has left, before that is committed; it raises ValueError for what
+            must not be in the store.
     """
 
     device: str = "cpu"
@@ -225,6 +227,7 @@ class Context:
     workers: int | None = None
     listen: Callable[[dict[str, Any]], None] | None = None
     stop: Callable[[], bool] | None = None
+    accept: Callable[[Stage, Path], None] | None = None
     out: Path | None = None
     claim: Claim | None = None
     clock: Clock | None = None

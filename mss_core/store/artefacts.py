@@ -272,6 +272,8 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             reached = source.of(stage)  # as it is now: it may be edited while the stage runs
             with ctx.kernels():
                 stage.function(**arguments, out=partial, ctx=here)
+            if ctx.accept is not None:
+                ctx.accept(stage, partial)
             facts: dict[str, Any] = {
                 "seconds": round(clock.total(), 3),
                 "finished": _now(),

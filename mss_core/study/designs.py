@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from mss_core.graph import OURS, Stage, module_of, package
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Variant:
 COLUMNS = ("study", "trial", "variant", "seed", "track", "target", "metric", "aggregation", "score")
 """Columns of scores.csv that are no factors."""
 
+
+FOLDERS = ("studies", "search", "drivers", "ray", "mlartifacts", "sources")
+"""Folders of a store that are no stage's."""
 
 KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("question", "metric", "target"), (str,)),
@@ -101,6 +106,20 @@ def check_names(study: str, factors: Sequence[Factor]) -> None:
                 raise ValueError(
                     f"levels {twin!r} and {label!r} of factor {factor.name!r} are the same: {dict(changes)}"
                 )
+
+
+def check_stages(stages: Iterable[Stage]) -> None:
+    """Raise ValueError for a stage function whose name or place cannot name artefacts: one without a name of its own,
+    and one of another package that is called as a folder of the store."""
+    for stage in stages:
+        function = stage.function
+        if not function.__name__.isidentifier() or "<locals>" in function.__qualname__:
+            raise ValueError(
+                f"a stage is a function at the top of a module, and {function.__qualname__!r} is none: its results "
+                "could be taken for another's"
+            )
+        if stage.name in FOLDERS and package(module_of(function)) != OURS:
+            raise ValueError(f"a stage cannot be called {stage.name!r}: that is a folder of the store")
 
 
 def one_at_a_time(factors: Sequence[Factor]) -> list[Variant]:

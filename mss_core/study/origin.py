@@ -27,19 +27,20 @@ def environment(stages: Iterable[Stage] = ()) -> dict[str, Any]:
     """Commit and versions, recorded with every artefact and study.
 
     ``commit``, ``dirty`` and, where it was installed from a wheel, ``version`` are this package's; ``packages`` has the
-    same facts of each other package that a function of ``stages`` is from.
+    same facts of each other package that a function of ``stages`` is from, and ``paths`` where it lies.
     """
-    others = {}
+    others, paths = {}, {}
     for function in {stage.function for stage in stages}:
         name, file = package(module_of(function)), inspect.unwrap(function).__globals__.get("__file__")
         if name != OURS and file:
             others[name] = origin(name, str(Path(file).absolute()))
+            paths[name] = str(home(name, file))
     return {
         "commit": "",
         "dirty": False,
         **origin(OURS, __file__),
         **machine(),
-        **({"packages": dict(sorted(others.items()))} if others else {}),
+        **({"packages": dict(sorted(others.items())), "paths": dict(sorted(paths.items()))} if others else {}),
     }
 
 
@@ -67,6 +68,21 @@ def origin(name: str, file: str) -> dict[str, Any]:
         return {"commit": copied["commit"], "dirty": copied["dirty"]}
     distributions = importlib.metadata.packages_distributions().get(name)
     return {"version": importlib.metadata.version(distributions[0])} if distributions else {}
+
+
+def home(name: str, file: str) -> Path:
+    """What a package is known by on this machine: the ``__init__.py`` of the package that ``file`` lies in, or ``file``
+    itself, of a script."""
+    path = Path(file).resolve()
+    for folder in path.parents:
+        if folder.name == name and (folder / "__init__.py").is_file():
+            return folder / "__init__.py"
+    return path
+
+
+def has_commit(file: str, commit: object) -> bool:
+    """Whether the repository that ``file`` lies in has a commit."""
+    return bool(commit) and _git(Path(file).resolve(), "cat-file", "-e", f"{commit}^{{commit}}") is not None
 
 
 def _git(path: Path, *words: str) -> str | None:

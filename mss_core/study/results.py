@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from mss_core.artefact import read_examples, read_groups, read_notes, read_scores
+from mss_core.artefact import read_examples, read_groups, read_last_scores, read_notes
 from mss_core.disk import write_atomically
 from mss_core.graph import Stage, digest, plain, read_history, walk
 from mss_core.recipe import flatten
@@ -106,7 +106,7 @@ def _scores(
         }
         for trial in trials
     ]
-    tables = [read_scores(store.directory(trial.root)) for trial in trials]
+    tables = [read_last_scores(store.directory(trial.root)) for trial in trials]
     return _labelled(_grouped(tables, "track", trials, store, manifests), labels)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import functools
 import os
 import sys
 import time
@@ -22,7 +23,7 @@ from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
-from mss_core.study import codes, flags, interrupts, looks, rehearse, stale, variables
+from mss_core.study import codes, flags, interrupts, left, looks, rehearse, stale, variables
 from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
@@ -125,7 +126,10 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         study = phase.tuned(study, arms, store)
         trials = study.trials(seeds, small, settings, binder)
     plan = make_plan(looks.due(study, trials) if driver else trials, store, set_aside=driver is not None)
+    asked = left.asked(study, trials)
+    left.check_found(asked, plan, store)
     hits, unrecorded = stale.hits(plan, store)
+    stale.refuse_strangers(hits)
     if options.strict:
         stale.refuse(hits)
     if driver is None:
@@ -169,7 +173,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             tracker.begin(of_plan(study, title, plan, surroundings))
         while True:
             if plan.needed:
-                _execute(plan, store, options, binder, surroundings, board)
+                _execute(plan, store, _context(binder, surroundings, options, asked), options.in_process, board)
             executed += len(plan.needed)
             folder = gather()
             more = looks.due(study, trials, _decided(study, folder))
@@ -305,12 +309,9 @@ def _board(plan: Plan, store: Store, lines: bool) -> Board:
     return Board(needed, store, usual=usual, lines=lines)
 
 
-def _execute(
-    plan: Plan, store: Store, options: argparse.Namespace, binder: Binder, surroundings: dict[str, Any], board: Board
-) -> None:
-    ctx = _context(binder, surroundings, options)
+def _execute(plan: Plan, store: Store, ctx: Context, in_process: bool, board: Board) -> None:
     with board:
-        if options.in_process:
+        if in_process:
             from mss_core.study.execution.in_process import execute
         else:
             try:
@@ -324,7 +325,9 @@ def _execute(
                 board.set(key, FAILED, "it was not executed")
 
 
-def _context(binder: Binder, surroundings: dict[str, Any], options: argparse.Namespace) -> Context:
+def _context(
+    binder: Binder, surroundings: dict[str, Any], options: argparse.Namespace, asked: left.Asked | None = None
+) -> Context:
     from mss_core import runtime
 
     device = runtime.device()
@@ -335,6 +338,7 @@ def _context(binder: Binder, surroundings: dict[str, Any], options: argparse.Nam
         environment=surroundings,
         deterministic=not options.free_kernels,
         checkpoint_seconds=seconds("MSS_CHECKPOINT_SECONDS"),
+        accept=functools.partial(left.check, asked or left.Asked()),
     )
 
 

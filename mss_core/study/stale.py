@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mss_core import source
 from mss_core.graph import OURS, Stage, module_of, package
 from mss_core.store import Store
-from mss_core.study.origin import at_commit
+from mss_core.study.origin import at_commit, has_commit, home
 from mss_core.study.plan import Plan
 
 SHOWN = 6
@@ -102,6 +104,28 @@ def refuse(found: list[Hit]) -> None:
     """Raise ValueError where there is one."""
     if found:
         raise ValueError("\n".join(["--strict: the store holds artefacts of other source", *lines(found, 0)[:-1]]))
+
+
+def refuse_strangers(found: Iterable[Hit]) -> None:
+    """Raise ValueError where another project's function of the same name made an artefact, while both are there.
+
+    A function that was edited, moved or checked out elsewhere is still the same: its old file is gone, or is of a
+    repository whose commits this one has too.
+    """
+    for hit in found:
+        name = package(module_of(hit.stage.function))
+        if name == OURS:
+            continue
+        made = hit.manifest.get("environment", {})
+        commit = made.get("packages", {}).get(name, {}).get("commit")
+        file = inspect.unwrap(hit.stage.function).__globals__.get("__file__")
+        before = Path(made.get("paths", {}).get(name) or "/")
+        if not file or not before.is_file() or before.samefile(home(name, file)) or has_commit(file, commit):
+            continue
+        raise ValueError(
+            f"{hit.stage.name} {hit.stage.key[:12]} in the store was made by another {name!r}, {before}, with other "
+            f"source than {home(name, file)}: give one of the two another name, or use another --store"
+        )
 
 
 def as_json(found: list[Hit], unrecorded: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from mss_core.errors import choose, nearest
 from mss_core.graph import Stage, digest, walk
 from mss_core.recipe import flatten, has, override, paths
-from mss_core.study.designs import Factor, Variant, check_kinds, check_names, one_at_a_time
+from mss_core.study.designs import Factor, Variant, check_kinds, check_names, check_stages, one_at_a_time
 from mss_core.study.search.declare import Search
 from mss_core.study.settings import check as check_settings
 from mss_core.study.settings import left_out
@@ -135,6 +135,7 @@ class Study:
                 roots.append(self._sabotaged(control, False, {}, lambda recipe: recipe).pipeline())
             except (ValueError, TypeError) as error:
                 raise ValueError(f"control {control.name!r} of study {self.name!r}: {error}") from None
+        check_stages(walk(roots).values())
         known = list(dict.fromkeys(path for recipe in recipes for path in paths(recipe)))
         for path in self.seeded:
             if path not in known:

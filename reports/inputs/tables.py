@@ -217,7 +217,7 @@ def select(scores: Scores, metric: str, target: str = "") -> pd.DataFrame:
         chosen = rows[rows["target"] == name]
         if not chosen.empty:
             return _of_tracks(chosen)
-    return rows
+    return _of_tracks(rows)
 
 
 def _of_tracks(rows: pd.DataFrame) -> pd.DataFrame:

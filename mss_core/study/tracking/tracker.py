@@ -12,12 +12,14 @@ RUNNING although its driver is gone is closed as KILLED; one whose driver lives 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -32,7 +34,7 @@ from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType  # 
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from mss_core.artefact import read_scores  # noqa: E402
+from mss_core.artefact import read_last_scores  # noqa: E402
 from mss_core.claim import Claim  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder, read_manifest  # noqa: E402
@@ -51,6 +53,9 @@ LIVE = 8
 
 PATIENCE = seconds("MSS_TRACKING_SECONDS")
 """Seconds that the end of a study waits for a tracking server that does not answer."""
+
+SERVERS = (MlflowException, OSError)
+"""What a server that is away, or a disk, makes a call raise; anything else is a fault of a program."""
 
 FILES = ("report.html", "report.md", "report.csv", "report.tex", "report.json", "scores.csv", "study.json")
 """Files of a study's folder that its parent run shows."""
@@ -100,6 +105,8 @@ class Tracker:
         self._killed = False
         self._asked = self._served = 0
         self._progress = time.monotonic()
+        self._reached = self._furthest = 0
+        self.broken = ""
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._changed = threading.Condition()
@@ -127,16 +134,16 @@ class Tracker:
     def flush(self, seconds: float | None = None) -> bool:
         """Wait until everything now in the store is mirrored.
 
-        Returns False where nothing could be written for so many seconds (PATIENCE).
+        Returns False where it has got no further for so many seconds (PATIENCE) than any earlier attempt had.
         """
         seconds = PATIENCE if seconds is None else seconds
-        self._progress = time.monotonic()
+        self._progress, self._furthest = time.monotonic(), 0
         with self._changed:
             self._asked += 1
             mine = self._asked
             self._wake.set()
             while self._served < mine:
-                if self._thread is None or time.monotonic() - self._progress > seconds:
+                if self._thread is None or self.broken or time.monotonic() - self._progress > seconds:
                     return False
                 self._changed.wait(0.5)
         return True
@@ -145,15 +152,16 @@ class Tracker:
         """Attach the report and its tables to the parent run and end every run."""
         self._folder, self._errors = folder, dict(errors)
         if not self.flush():
+            why = f"stopped: {self.broken}" if self.broken else f"{self.uri} does not answer"
             self.say(
-                f"tracking: {self.uri} does not answer. Nothing is lost; write it later with:\n"
+                f"tracking: {why}. Nothing is lost; write it later with:\n"
                 f"  python -m mss_core.study.tracking rebuild --store {shlex.quote(str(self.store.root))} "
                 f"--tracking-uri {shlex.quote(self.uri)}"
             )
 
     def close(self, interrupted: bool) -> None:
         """Leave no run RUNNING that this process started, as far as the server can be told within seconds."""
-        if interrupted and not self.away:
+        if interrupted and not self.away and not self.broken:
             self._killed = True
             self.flush(20)
         self._stop.set()
@@ -171,7 +179,7 @@ class Tracker:
             try:
                 self.sync()
                 return
-            except (MlflowException, OSError) as error:
+            except SERVERS as error:
                 self._went_away(error)
                 if time.monotonic() - begun > 10 * PATIENCE:
                     raise RuntimeError(f"{self.uri} does not answer: {error}") from None
@@ -189,9 +197,12 @@ class Tracker:
             asked = self._asked
             try:
                 self.sync()
-            except Exception as error:  # the view may fail; the study goes on, and the next time tries again
+            except SERVERS as error:  # the view may fail; the study goes on, and the next time tries again
                 self._went_away(error)
                 pause = min(2 * pause, 15.0)
+            except Exception as error:  # no server did this, so that no waiting mends it
+                self._broke(error)
+                return
             else:
                 if self.away:
                     self.away = ""
@@ -214,10 +225,30 @@ class Tracker:
         self.runs, self.experiment = {}, None  # what was created without an answer is found again, not created twice
         self._live.clear()
 
+    def _broke(self, error: Exception) -> None:
+        log = self.store.root / "drivers" / "tracking.log"
+        with contextlib.suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+        self.say(
+            f"tracking: a fault, not the server's ({type(error).__name__}: {error}; log: {log}); the study goes on "
+            "without MLflow"
+        )
+        with self._changed:
+            self.broken = f"{type(error).__name__}: {error}"
+            self._changed.notify_all()
+
+    def _got_further(self) -> None:
+        """One more step of an attempt to write everything is done."""
+        self._reached += 1
+        if self._reached > self._furthest:
+            self._furthest, self._progress = self._reached, time.monotonic()
+
     def sync(self) -> None:
         """Write to MLflow what the store has and MLflow does not show; may raise whatever MLflow raises."""
         view = self.view  # another thread may show more trials meanwhile
         assert view is not None
+        self._reached = 0
         folder = self._folder  # before looking: what was committed before the end is seen before runs are ended
         if not self.runs or not all(trial.name in self.runs for trial in view.trials):
             self._adopt_all(view)
@@ -227,7 +258,7 @@ class Tracker:
             run_id = self.runs[trial.name]
             if run_id in self.open:
                 self._mirror(run_id, trial, present, shown_live)
-                self._progress = time.monotonic()
+            self._got_further()
         if folder is not None:
             self._end_all(view, folder)
         elif self._killed:
@@ -376,7 +407,7 @@ class Tracker:
                     self._ours.add(run.info.run_id)
                     self.client.set_tag(run.info.run_id, "mss.driver", self.driver)
                     self.client.update_run(run.info.run_id, status="RUNNING")
-        self._progress = time.monotonic()
+        self._got_further()
         missing = [
             Param(allowed(name), value[:6000]) for name, value in params.items() if allowed(name) not in run.data.params
         ]
@@ -406,7 +437,7 @@ class Tracker:
 
     def _log_scores(self, run_id: str, trial: TrialView) -> None:
         directory = self.store.root / trial.stages[trial.root] / trial.root
-        table = read_scores(directory).dropna(subset=["score"])
+        table = read_last_scores(directory).dropna(subset=["score"])
         whole = table["track"] == ""  # a score over all tracks is taken where there is one
         table = table[
             whole

@@ -287,6 +287,43 @@ def test_a_server_that_never_answers_stops_nothing(tmp_path, plan, monkeypatch) 
     assert "does not answer" in said[0] and "tracking rebuild --store" in said[-1] and len(said) == 2
 
 
+def test_a_fault_of_a_program_is_not_taken_for_the_server_s(tmp_path, plan, monkeypatch) -> None:
+    """A missing column was retried as a server that does not answer, for ever."""
+    store, said = Store(tmp_path), []
+
+    def broken(self, run_id, trial):
+        raise KeyError("track")
+
+    monkeypatch.setattr(Tracker, "_log_scores", broken)
+    tracker = track(plan, store, said=said)
+    folder = study_folder(plan, store)
+    start = time.monotonic()
+    tracker.finish(folder, {})
+    tracker.close(interrupted=False)
+    assert time.monotonic() - start < 10 < tracking.PATIENCE
+    assert "a fault, not the server's (KeyError: 'track'" in said[0] and "tracking rebuild --store" in said[-1]
+    assert len(said) == 2 and "does not answer" not in "".join(said)
+    assert "in broken" in (tmp_path / "drivers" / "tracking.log").read_text()
+
+
+def test_patience_ends_although_each_attempt_begins_anew(tmp_path, plan, monkeypatch) -> None:
+    """Runs that are found again are no progress: they kept a study waiting that no attempt brought further."""
+    monkeypatch.setattr(tracking, "PATIENCE", 3.0)
+    store, said = Store(tmp_path), []
+
+    def away(self, run_id, trial):
+        raise ConnectionError("reset")
+
+    monkeypatch.setattr(Tracker, "_log_scores", away)
+    tracker = track(plan, store, said=said)
+    folder = study_folder(plan, store)
+    start = time.monotonic()
+    tracker.finish(folder, {})
+    assert time.monotonic() - start < 20
+    tracker.close(interrupted=False)
+    assert "does not answer (reset)" in said[0] and "tracking rebuild --store" in said[-1]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
