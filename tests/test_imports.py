@@ -43,6 +43,8 @@ ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "folders", "g
     "store",
     "training",
 }
+ALLOWED["examples"] = TOOLBOX | {"stages", "study"}
+ALLOWED["__main__"] = set()
 ONLY_IN = {
     "ray": {
         "mss_core/study/execution/stages_on_ray.py",

@@ -5,6 +5,7 @@
     python -m mss_core.store prune [--delete]       what no study names: shown, deleted only when asked
     python -m mss_core.store show KEY               how one artefact was made, and the command that makes it
     python -m mss_core.store export KEY FILE        trained weights as safetensors
+    python -m mss_core.store rm KEY                 one artefact; whatever still needs it computes it again
 
 KEY is the start of a key, as long as it needs to be to mean one artefact.
 """
@@ -324,6 +325,18 @@ def export(root: Path, start: str, target: Path) -> int:
     return 0
 
 
+def remove(root: Path, start: str) -> int:
+    """Remove one artefact and say who had it. Raises ValueError where some study is running on the store."""
+    each = find(root, start)
+    running = living(root)
+    if running:
+        raise ValueError(f"a study is running on {root} ({', '.join(sorted(running))}): remove nothing meanwhile")
+    owners = sorted(named(root, artefacts(root)).get(each.key, ()))
+    _delete(each.folder)
+    print(f"removed {each.stage} {each.key} ({_size([each])}); of {', '.join(owners) or 'no study'}")
+    return 0
+
+
 # ---- pieces
 
 
@@ -390,7 +403,8 @@ def main(arguments: list[str] | None = None) -> int:
     cut.add_argument("--delete", action="store_true")
     told = commands.add_parser("show", help="how one artefact was made, and the command that makes it")
     out = commands.add_parser("export", help="trained weights as safetensors")
-    for command in (told, out):
+    gone = commands.add_parser("rm", help="remove one artefact, which is computed again where it is needed")
+    for command in (told, out, gone):
         command.add_argument("key", metavar="KEY")
     out.add_argument("file", type=Path, metavar="FILE")
     for command in commands.choices.values():
@@ -409,6 +423,8 @@ def main(arguments: list[str] | None = None) -> int:
             return prune(root, options.delete)
         if options.command == "show":
             return show(root, options.key)
+        if options.command == "rm":
+            return remove(root, options.key)
         return export(root, options.key, options.file)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -120,6 +120,22 @@ def test_prune_shows_first_and_deletes_only_what_no_study_names(store: Store, ca
     assert run(store, "verify") == 0
 
 
+def test_rm_takes_one_artefact_and_says_whose_it_was(store: Store, capsys) -> None:
+    held = artefacts(store.root)
+    scored = next(each for each in held if each.stage == "evaluate")
+    driver = Driver(store.root)
+    driver.start()
+    try:
+        assert main(["rm", scored.key[:12], "--store", str(store.root)]) == 2 and scored.folder.exists()
+        assert "a study is running on" in capsys.readouterr().err
+    finally:
+        driver.stop()
+    assert main(["rm", scored.key[:12], "--store", str(store.root)]) == 0
+    assert f"removed evaluate {scored.key}" in (said := capsys.readouterr().out) and "of which" in said
+    assert {each.key for each in artefacts(store.root)} == {each.key for each in held} - {scored.key}
+    assert main(["rm", scored.key[:12], "--store", str(store.root)]) == 2
+
+
 def test_prune_leaves_what_somebody_works_on(store: Store, capsys) -> None:
     claimed = Stage(train, music=store.stages["music"], seed=9)
     with store.claim(claimed) as claim:

@@ -1,0 +1,103 @@
+"""The command ``mss``, and the examples that it copies."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mss_core.__main__ import COMMANDS, main
+from tests.conftest import REPOSITORY
+
+EXAMPLES = REPOSITORY / "mss_core" / "examples"
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "ray", "mlflow", "optuna", "soundfile", "sklearn"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def mss(folder: Path, *words: str, before: str = "") -> subprocess.CompletedProcess:
+    program = f"{before}import sys; from mss_core.__main__ import main; sys.exit(main({list(words)}))"
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("words, most", [(["without_audio"], 32), (["separator"], 74)])
+def test_the_examples_are_short(words, most) -> None:
+    lines = (EXAMPLES / f"{words[0]}.py").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.strip()]) <= most
+
+
+def test_every_command_has_a_main() -> None:
+    for module in COMMANDS.values():
+        tree = ast.parse((REPOSITORY / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        assert "main" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["reprt"], "no command 'reprt'; did you mean 'report'?"),
+        (["new"], "mss new takes the name of a folder"),
+        (["new", "a", "--with"], "mss new takes the name of a folder"),
+        (["new", "reports"], "'reports' cannot name a package of yours"),
+        (["new", "json"], "'json' cannot name a package of yours"),
+        (["new", "my-study"], "'my-study' cannot name a package of yours"),
+        (["run"], "mss run takes the file of a study"),
+        (["run", "gone/study.py"], "there is no file gone/study.py"),
+    ],
+)
+def test_mistakes(words, message, capsys) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_new_names_the_study_as_its_folder(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "mine"]) == 0 and main(["new", "other", "--without-audio"]) == 0
+    assert 'name="mine"' in (tmp_path / "mine" / "study.py").read_text()
+    assert 'name="other"' in (tmp_path / "other" / "study.py").read_text()
+    assert main(["new", "mine"]) == 2 and "is there already" in capsys.readouterr().err
+
+
+def test_a_report_needs_neither_torch_nor_ray_nor_mlflow(tmp_path) -> None:
+    rows = [
+        (method, seed, f"song{track}", level + 0.1 * seed + track / 10)
+        for method, level in (("mine", 6.5), ("base", 6.0))
+        for seed in range(3)
+        for track in range(4)
+    ]
+    pd.DataFrame(rows, columns=["method", "seed", "track", "score"]).to_csv(tmp_path / "own.csv", index=False)
+    words = ["report", "own.csv", "--factor", "method", "--reference", "base", "--higher-is-better", "--out", "out"]
+    done = mss(tmp_path, *words, before=WITHOUT)
+    assert done.returncode == 0, done.stderr
+    assert "+0.500" in done.stdout and (tmp_path / "out" / "report.html").exists()
+    absent = mss(tmp_path, "data", "list", before=WITHOUT)
+    assert absent.returncode == 2 and "pip install 'mss-ablation[separation]'" in absent.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example, stages", [("--without-audio", 6), ("", 9)])
+def test_what_new_writes_runs(tmp_path, example, stages) -> None:
+    assert mss(tmp_path, *filter(None, ["new", "mine", example])).returncode == 0
+    seeds = "1" if example else "2"
+    done = mss(tmp_path, "run", "mine/study.py", "--in-process", "--seeds", seeds)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"{stages} stages executed" in done.stderr
+    table = pd.read_csv(tmp_path / "store" / "studies" / "mine" / "scores.csv")
+    assert table["score"].notna().all() and (tmp_path / "store/studies/mine/report.html").exists()
