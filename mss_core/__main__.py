@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mss_core import __version__
+import mss_core
 from reports.contract.names import nearest
 
 COMMANDS = {
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(__doc__)
         return 0
     if word == "--version":
-        print(__version__)
+        print(mss_core.__version__)
         return 0
     try:
         if word == "new":
