@@ -23,6 +23,7 @@ setup: .venv/ready
 	@bash tools/setup.sh $(PYTHON)
 
 run: setup
+	@test -f studies/$(STUDY).py || { echo "error: there is no study '$(STUDY)'; choose from: $(notdir $(basename $(filter-out %__init__.py,$(wildcard studies/*.py))))" >&2; exit 2; }
 	@$(BIN)/python studies/$(STUDY).py --smoke --store $(STORE)
 
 test: lint

@@ -25,7 +25,7 @@ pytestmark = [
 
 BIN = Path(sys.executable).parent
 FLAGS = tiny_flags(Path("STORE"))[5:]
-STAGES = 2 + 5 * 2 + 1 + 6 + 7 * 2
+STAGES = 2 + 5 * 2 + 3 + 6 + 9 * 2
 """With one seed: data sets, separators and their scores, a tail, joint models, predictions and their scores."""
 
 
