@@ -56,6 +56,9 @@ PACKAGED = {
         *("musicnn", "MSD_vgg", _MUSICNN, "ISC"),
         "trained on the Million Song Dataset; its own test figures there: ROC-AUC .8768, PR-AUC .2819",
     ),
+    "silero_vad": Packaged(
+        *("silero_vad", "data", "pip install --no-deps silero-vad==6.2.3", "MIT"), "trained on speech, not on song"
+    ),
 }
 """By the name that a :class:`WeightSet` has. The figures are those of the package's files ``experiment.result``."""
 

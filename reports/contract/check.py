@@ -209,6 +209,7 @@ KINDS = {
     "regularisation_curves": "reports.papers.aemic.regularisation_curves",
     "separated_stems": "reports.papers.aemic.separated_stems",
     "steering": "reports.papers.tagbox.steering",
+    "heard": "reports.papers.tagbox.heard",
 }
 """Module of each kind of section that has a short name."""
 

@@ -69,12 +69,15 @@ METRICS = {
     "spectrogram_sdr": Metric("spectrogram SDR", "dB"),
     "global_sdr": Metric("global SDR", "dB"),
     "mae": Metric("MAE", "", False, 5),
+    "tag_probability": Metric("probability of the tags to a tagger that was not steered", "points"),
+    "steered_probability": Metric("probability of the tags to the steered tagger", "points"),
     "l1": Metric("L1", "", False, 5),
     "loss": Metric("loss", "", False, 4),
 }
 SUFFIXES = {
     "_improvement": " improvement",
     "_mixture": " of the mixture",
+    "_reference": " of the source itself",
     "_silence": " of silence",
     "_best_scalar": " of the best scalar",
     "_wiener": " of a static Wiener filter",

@@ -4,10 +4,13 @@ and TensorFlow's tensor_bundle.proto, tensor_shape.proto and types.proto."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+
+from mss_core import models
+from mss_core.models.musicnn import _PLACES
 
 TYPES = {"float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int64": 9, "bool": 10, "float16": 19}
 
@@ -22,8 +25,8 @@ def divided(content: bytes) -> int:
     return ~crc & 0xFFFFFFFF
 
 
-def masked(content: bytes) -> bytes:
-    crc = divided(content)
+def masked(content: bytes, checksum: Callable[[bytes], int] = divided) -> bytes:
+    crc = checksum(content)
     return struct.pack("<I", ((crc >> 15 | crc << 17 & 0xFFFFFFFF) + 0xA282EAD8) % 2**32)
 
 
@@ -58,7 +61,13 @@ def block(entries: list[tuple[bytes, bytes]], interval: int = 3, compression: in
 
 
 def write(
-    folder: Path, arrays: Mapping[str, np.ndarray], prefix: str = "", shards: int = 1, per_block: int = 4, **header: int
+    folder: Path,
+    arrays: Mapping[str, np.ndarray],
+    prefix: str = "",
+    shards: int = 1,
+    per_block: int = 4,
+    checksum: Callable[[bytes], int] = divided,
+    **header: int,
 ) -> Path:
     """``<prefix>.index`` and its shards in ``folder``; arrays go to the shards in turn. Returns the index."""
     data = [b""] * shards
@@ -68,7 +77,8 @@ def write(
         content = array.astype(array.dtype.newbyteorder("<")).tobytes()
         shape = b"".join(delimited(2, numbered(1, size)) for size in array.shape)
         value = numbered(1, TYPES[str(array.dtype)]) + delimited(2, shape) + numbered(3, shard)
-        value += numbered(4, len(data[shard])) + numbered(5, len(content)) + varint(6 << 3 | 5) + masked(content)
+        value += numbered(4, len(data[shard])) + numbered(5, len(content)) + varint(6 << 3 | 5)
+        value += masked(content, checksum)
         data[shard] += content
         entries.append((name.encode(), value))
     table, places = b"", []
@@ -87,3 +97,17 @@ def write(
         (folder / f"{prefix}.data-{shard:05d}-of-{shards:05d}").write_bytes(content)
     (folder / f"{prefix}.index").write_bytes(table)
     return folder / f"{prefix}.index"
+
+
+def arrays_of(model: str, **small: int) -> dict[str, np.ndarray]:
+    """Random arrays of the names and shapes that a bundle has for a published tagger."""
+    tensors = models.build({**models.model(model, **small), "classes": 50}).state_dict()
+    rng = np.random.default_rng(1)
+    found = {}
+    for ours, theirs in _PLACES[model].items():
+        shape = tuple(tensors[ours].shape)
+        if theirs.endswith("kernel"):  # (frame, band, in, out), of a dense layer (in, out)
+            kinds = {2: shape[::-1], 3: (shape[-1], shape[1], 1, shape[0]), 4: (*shape[2:], *shape[1::-1])}
+            shape = kinds[len(shape)]
+        found[theirs] = (rng.random(shape) + (0.5 if "moving_variance" in theirs else -0.5)).astype(np.float32)
+    return found

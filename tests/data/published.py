@@ -15,8 +15,10 @@ import numpy as np
 import soundfile
 import yaml
 
+from mss_core.data import bundles
 from mss_core.data.files import facts
 from mss_core.data.loaders.irmas import LABELS as IRMAS
+from tests.data import bundle_writer
 from tests.data.trees import midi, musdb_names, stem_file
 from tests.layouts import checkpoint
 
@@ -260,3 +262,18 @@ def taggers(root: Path) -> None:
     for name in ("fcn", "harmonic_cnn", "short_chunk_cnn", "musicnn"):
         for release, tags in labels.items():
             checkpoint(f"{name}_mtat", root / f"{name}_{release}", tags)
+
+
+def stems(root: Path) -> Path:
+    """Songs with stems in the layout of any folder of the user's, which is MUSDB18-HQ's."""
+    return musdb18hq(root)
+
+
+def mtt_musicnn(root: Path) -> Path:
+    """A bundle of random values in the shapes of the package's musicnn."""
+    return bundle_writer.write(root, bundle_writer.arrays_of("published_musicnn"), checksum=bundles.crc32c).parent
+
+
+def mtt_vgg(root: Path) -> Path:
+    """The same of its VGG."""
+    return bundle_writer.write(root, bundle_writer.arrays_of("published_vgg"), checksum=bundles.crc32c).parent

@@ -55,6 +55,8 @@ SETS: dict[str, tuple[str, ...]] = {
     "training_free": ("musdb18hq", "slakh2100", "jukebox", "taggers"),
     "tagger_ablation": ("musdb18hq", "slakh2100", "jukebox", "taggers"),
     "steering_switches": ("musdb18hq", "jukebox", "taggers"),
+    "embedding_baseline": ("mtat", "fma_medium_minus_small", "mtt_musicnn"),
+    "real_tagger": ("stems", "mtt_musicnn", "mtt_vgg"),
     "supervised_ceilings": ("musdb18hq", "slakh2100", "xumx", "hdemucs"),
 }
 

@@ -38,6 +38,8 @@ RESOURCES: dict[str, dict[str, float]] = {
     "score_levels": {"gpu": 0.25, "warm": 1},
     "score_songs": {"gpu": 0.25, "warm": 1},
     "evaluate": {"warm": 1},
+    "embed": {"gpu": 0.25, "warm": 1},
+    "probe": {"warm": 1},
     "infer_target": {"gpu": 0.25, "warm": 1},
     "separate_clips": {"gpu": 0.25, "warm": 1},
     "separate_tracks": {"gpu": 0.25, "warm": 1},

@@ -3,6 +3,7 @@
 ::
 
     prepare_tracks -> prepare_activity, prepare_statistics      labels and input scaling, shared by all trainings
+    prepare_voice                                               vocals labelled by a detector of speech (``voice``)
     prepare_accompaniment                                       MM: single tracks to mix with, shared by all trainings
     for each target:
         train_target -> infer_target -> infer_gate -> score_target
@@ -18,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mss_core.data.sets import SINGLE_TRACKS, TrackSet
+from mss_core.data.sets import SINGLE_TRACKS, TrackSet, WeightSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
 from mss_core.models import check, model
@@ -33,6 +34,7 @@ from mss_core.systems.iass.prepare import prepare_accompaniment, prepare_activit
 from mss_core.systems.iass.score import Scoring, score_target
 from mss_core.systems.iass.score_activity import score_activity
 from mss_core.systems.iass.train import Remix, train_target
+from mss_core.systems.iass.voice import VOICE, prepare_voice
 from mss_core.training import Phase, TrainConfig
 
 MM_TARGETS = ("vocals", "electric_guitar", "acoustic_guitar", "piano", "bass", "drums")
@@ -89,6 +91,8 @@ class IASS:
         mixing: how training mixtures are made.
         alpha: weight of the activity loss; 0 trains without labels. The paper has no value ("manually tuned"); a
             deleted script of the authors' repository has 2, for an LSTM forerunner. studies/label_weight.py varies it.
+        voice: weights of a detector of speech, ``WeightSet("silero_vad")``, that labels the vocals in place of energy
+            tracking and published confidences; None in the paper.
         label_threshold: confidence from which a source counts as active.
         train: how a target is trained; ``exceptions`` gives single targets another batch, patience or plateau.
         gate: post-processing by activity.
@@ -114,6 +118,7 @@ class IASS:
     wiener: int = 0
     scoring: Scoring = Scoring()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    voice: WeightSet | None = None
 
     def __post_init__(self) -> None:
         choose("method", self.method, METHODS)
@@ -133,6 +138,8 @@ class IASS:
                 f"'alpha' and 'wiener' are at least 0 and 'bandwidth' above it; got {self.alpha}, "
                 f"{self.wiener} and {self.bandwidth}"
             )
+        if self.voice is not None:
+            choose("source that 'voice' labels (of 'data.sources')", VOICE, self.data.sources)
         if self.gate.classified:
             self._require_labels()
         if self.data.name == "mm":
@@ -193,6 +200,8 @@ class IASS:
         whole = self._analysis()
         tracks = Stage(prepare_tracks, data=self.data, segment=segment)
         labels = Stage(prepare_activity, data=tracks, tracks=self.data)
+        if self.voice is not None:
+            labels = Stage(prepare_voice, data=tracks, activity=labels, voice=self.voice)
         masks = tuple(self._masks(target, tracks, labels) for target in self.targets)
         scores = []
         for target, mask in zip(self.targets, masks, strict=True):

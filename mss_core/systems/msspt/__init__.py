@@ -1,3 +1,13 @@
-from mss_core.systems.msspt.recipe import AST, AST_PHASES, FULL_TAIL, MSSPT, SOURCES, STARTS, msspt_cnn, smoke
+from mss_core.systems.msspt.recipe import (
+    AST,
+    AST_PHASES,
+    EMBEDDINGS,
+    FULL_TAIL,
+    MSSPT,
+    SOURCES,
+    STARTS,
+    msspt_cnn,
+    smoke,
+)
 
-__all__ = ["AST", "AST_PHASES", "FULL_TAIL", "MSSPT", "SOURCES", "STARTS", "msspt_cnn", "smoke"]
+__all__ = ["AST", "AST_PHASES", "EMBEDDINGS", "FULL_TAIL", "MSSPT", "SOURCES", "STARTS", "msspt_cnn", "smoke"]

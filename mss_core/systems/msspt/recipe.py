@@ -7,6 +7,8 @@
     prepare_clips   -> train_tail -> finetune (separator + tail) -> infer -> evaluate
     prepare_weights -----^--------------^
 
+    prepare_published -> embed -> probe -> evaluate             ``embedding``: a linear classifier in place of all that
+
 Leaving a stage out is a departure: without ``pretrain`` the U-Net starts at random, without ``finetune`` the tail
 alone is scored, without ``joining.stage2`` the joint model's tail starts from published weights or at random.
 """
@@ -29,8 +31,10 @@ from mss_core.recipe import override
 from mss_core.stages.evaluate import evaluate
 from mss_core.stages.infer import InferConfig, infer
 from mss_core.stages.prepare import prepare_clips, prepare_tracks
+from mss_core.stages.prepare_published import prepare_published
 from mss_core.stages.pretrain import Mixing, pretrain
 from mss_core.stages.train_tail import train_tail
+from mss_core.systems.msspt.embed import Embedding, embed, probe
 from mss_core.systems.msspt.finetune import Joining, finetune
 from mss_core.systems.msspt.score_separator import score_separator
 from mss_core.systems.msspt.weights import prepare_weights
@@ -52,6 +56,19 @@ SOURCES: dict[str, dict[str, Any]] = {
 """The rows of Table I, as departures: what the separator was trained to separate. Additive augmentation is of all
 sources with the exception of bass, as the paper has it; the released code sums two segments of bass as well
 (``mixing.summed=2``)."""
+
+EMBEDDINGS: dict[str, dict[str, Any]] = {
+    f"musicnn, {layer}, {pooling}": {
+        "pretrain": None,
+        "finetune": None,
+        "embedding": Embedding(layer=layer, pooling=pooling),
+    }
+    for layer, pooling in (
+        *(("penultimate", "mean"), ("penultimate", "both"), ("max_pool", "mean"), ("mean_pool", "mean")),
+        *(("cnn3", "both"), ("timbral", "both")),
+    )
+}
+"""Frozen embeddings of the published musicnn with a linear classifier, as departures: layer and pooling over a clip."""
 
 STARTS: dict[str, dict[str, Any]] = {"the tail": {}, "Glorot": {"joint.start": "glorot", "joining.inflation": "random"}}
 """What the joint CNN's adapters and its estimate channels start from, of which the paper says nothing: zero, so that
@@ -120,6 +137,7 @@ class MSSPT:
         separation_loss: ``"l1"`` in the time domain (the paper), or another of SEPARATION_LOSSES.
         pretrain, train_tail, finetune: how each stage trains; None leaves it out.
         augment: of the clips in stages 2 and 3; none in the paper.
+        embedding: in place of all training, a linear classifier on a published tagger's embeddings; None in the paper.
     """
 
     separation: TrackSet = TrackSet("musdb18")
@@ -142,6 +160,7 @@ class MSSPT:
     augment: Augment = Augment()
     joining: Joining = Joining()
     infer: InferConfig = InferConfig()
+    embedding: Embedding | None = None
 
     def __post_init__(self) -> None:
         for source in self.sources:
@@ -212,6 +231,8 @@ class MSSPT:
             data=self.genre if self.task == "genre" else self.tagging,
             segment=audio.samples_of(self.frames),
         )
+        if self.embedding is not None:
+            return self._probed(clips, self.embedding)
         weights = self.imagenet and Stage(prepare_weights, data=self.imagenet, frames=self.frames)
         separator = self.pretrain and Stage(
             pretrain,
@@ -252,6 +273,19 @@ class MSSPT:
         )
         predictions = Stage(infer, data=clips, model=joint or tail, frames=self.frames, config=self.infer)
         return Stage(evaluate, data=clips, predictions=predictions, separation=separation)
+
+    @staticmethod
+    def _probed(clips: Stage, embedding: Embedding) -> Stage:
+        tagger = Stage(prepare_published, data=embedding.weights, tagger=embedding.tagger)
+        predictions = Stage(
+            probe,
+            data=clips,
+            embeddings=Stage(embed, data=clips, tagger=tagger),
+            layer=embedding.layer,
+            pooling=embedding.pooling,
+            strengths=embedding.strengths,
+        )
+        return Stage(evaluate, data=clips, predictions=predictions, separation=None)
 
 
 def _first(data: Set, seconds: float) -> Set:

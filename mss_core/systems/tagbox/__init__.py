@@ -1,16 +1,15 @@
 from mss_core.systems.tagbox.recipe import (
     AS_RELEASED,
-    SMALL,
     TAGS,
     TagBox,
     Tagger,
     listening,
-    smoke,
     stem,
     supervised,
     tagbox,
     tagbox_as_released,
 )
+from mss_core.systems.tagbox.small import SMALL, real_tagger, smoke
 
 __all__ = [
     "AS_RELEASED",
@@ -19,6 +18,7 @@ __all__ = [
     "TagBox",
     "Tagger",
     "listening",
+    "real_tagger",
     "smoke",
     "stem",
     "supervised",

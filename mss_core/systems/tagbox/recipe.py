@@ -14,7 +14,7 @@ so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,13 +26,15 @@ from mss_core.graph import Stage
 from mss_core.models import check, model
 from mss_core.recipe import override
 from mss_core.stages.prepare import prepare_clips, prepare_tracks
+from mss_core.stages.prepare_published import prepare_published
 from mss_core.stages.prepare_separator import LAYOUTS, prepare_separator
 from mss_core.stages.train_tail import train_tail
 from mss_core.systems.tagbox.infer_classic import METHODS, infer_classic
 from mss_core.systems.tagbox.infer_separated import infer_separated
 from mss_core.systems.tagbox.infer_steered import infer_steered
-from mss_core.systems.tagbox.prepare import prepare_test_tracks
-from mss_core.systems.tagbox.prepare_published import prepare_published
+from mss_core.systems.tagbox.judge import judge_estimates
+from mss_core.systems.tagbox.mask_codec import prepare_codec
+from mss_core.systems.tagbox.prepare import prepare_songs, prepare_test_tracks
 from mss_core.systems.tagbox.released import prepare_tagger, prepare_vqvae
 from mss_core.systems.tagbox.score import score_estimates
 from mss_core.systems.tagbox.steering import TAGGER_RATE, SteerConfig
@@ -114,6 +116,12 @@ class TagBox:
         vqvae, models: every argument of the VQ-VAE and of each tagger.
         train_vqvae, vqvae_seconds, train_tagger: how they are trained where they are not released.
         steer: how latents are moved.
+        codec: what is steered: the latent of a ``"vqvae"`` (the paper), or a ``"mask"`` itself, from one half on (in
+            neither paper nor code), with ``steer.codebook`` "none", ``steer.mask`` false and ``steer.lr`` in log odds.
+        songs: ``"test"``: test tracks are separated; ``"all"``: those of every split, where nothing is trained on them.
+        seconds: with ``songs="all"``, of each track; None: the whole track.
+        judges: taggers that are asked whether estimates sound like their target, at most one that steers and one that
+            does not; none: nobody is asked.
         output: ``"residual"`` is the estimate, the mixture without the masked mixture (Algorithm 1, line 11), or
             ``"masked"``: the masked mixture itself (nowhere in the paper).
     """
@@ -143,10 +151,31 @@ class TagBox:
     )
     steer: SteerConfig = SteerConfig()
     output: str = "residual"
+    codec: str = "vqvae"
+    songs: str = "test"
+    seconds: float | None = None
+    judges: tuple[Tagger, ...] = ()
 
     def __post_init__(self) -> None:
         choose("method", self.method, ("steer", *METHODS, *LAYOUTS))
         choose("output", self.output, ("masked", "residual"))
+        choose("codec", self.codec, ("vqvae", "mask"))
+        steer = self.steer
+        if self.codec == "mask" and (len(steer.n_fft), steer.mask, steer.codebook) != (1, False, "none"):
+            raise ValueError(
+                "'codec' is 'mask': what is steered is the mask, so 'steer.mask' is false, 'steer.codebook' 'none' and "
+                f"'steer.n_fft' one size; got {steer.mask}, {steer.codebook!r} and {steer.n_fft}"
+            )
+        choose("songs", self.songs, ("test", "all"))
+        if self.songs == "all" and self.trains_vqvae():
+            raise ValueError("'songs' is 'all', and a VQ-VAE would be trained on them: 'vqvae_weights' is None")
+        if self.seconds is not None and (self.songs != "all" or self.seconds <= 0):
+            raise ValueError(f"'seconds' is a length above 0 where 'songs' is 'all' (or None), not {self.seconds}")
+        told = [_judge(judge, self.taggers) for judge in self.judges]
+        if len(set(told)) < len(told):
+            raise ValueError(
+                f"'judges' holds several that give {told[0]!r}: at most one that steers and one that does not"
+            )
         if not self.targets:
             raise ValueError("'targets' is empty: name at least one stem")
         for target in self.targets:
@@ -161,12 +190,14 @@ class TagBox:
             raise ValueError(f"'limit' must be at least 1 track (or None), not {self.limit}")
         if not self.taggers:
             raise ValueError("'taggers' is empty: steering needs one to listen")
-        for index, tagger in enumerate(self.taggers):
-            choose(f"tagger in 'taggers.{index}.name'", tagger.name, self.models)
+        named = [(f"taggers.{i}", tagger) for i, tagger in enumerate(self.taggers)]
+        named += [(f"judges.{i}", judge) for i, judge in enumerate(self.judges)]
+        for place, tagger in named:
+            choose(f"tagger in '{place}.name'", tagger.name, self.models)
             check({**self.models[tagger.name], "classes": 50}, f"models.{tagger.name}")
             if tagger.weights is None and self.clips is None:
                 raise ValueError(
-                    f"tagger {tagger.name!r} has neither released weights ('taggers.{index}.weights') nor "
+                    f"tagger {tagger.name!r} has neither released weights ('{place}.weights') nor "
                     "clips to be trained on ('clips')"
                 )
         check(self.vqvae, "vqvae")
@@ -200,7 +231,9 @@ class TagBox:
     def pipeline(self) -> Stage:
         """The stage graph: one search per target, one score stage."""
         segment = self.tracks.samplerate
-        if self.vqvae_weights is None:  # training needs the other splits
+        if self.songs == "all":
+            tracks = Stage(prepare_songs, data=self.tracks, tracks=self.limit, seconds=self.seconds, segment=segment)
+        elif self.trains_vqvae():  # training needs the other splits
             tracks = Stage(prepare_tracks, data=self.tracks, segment=segment)
         else:
             tracks = Stage(prepare_test_tracks, data=self.tracks, tracks=self.limit, segment=segment)
@@ -230,9 +263,26 @@ class TagBox:
                 for target in self.targets
             )
         output = self.output if self.method == "steer" else "masked"
-        return Stage(score_estimates, data=tracks, estimates=estimates, targets=self.targets, output=output)
+        told = {"data": tracks, "estimates": estimates, "targets": self.targets, "output": output}
+        scores = Stage(score_estimates, **told)
+        if not self.judges:
+            return scores
+        return Stage(
+            judge_estimates,
+            **told,
+            scores=scores,
+            judges=tuple(self._tagger(judge) for judge in self.judges),
+            names=tuple(_judge(judge, self.taggers) for judge in self.judges),
+            tags=tuple(self.tags_of(target) for target in self.targets),
+        )
+
+    def trains_vqvae(self) -> bool:
+        """Whether a VQ-VAE is trained on the tracks' training split (also where ``method`` makes it of no use)."""
+        return self.vqvae_weights is None and self.codec == "vqvae"
 
     def _vqvae(self, tracks: Stage) -> Stage:
+        if self.codec == "mask":
+            return Stage(prepare_codec, codec=model("mask_codec", size=self.steer.n_fft[0]))
         if self.vqvae_weights is not None:
             return Stage(prepare_vqvae, data=self.vqvae_weights, vqvae=self.vqvae)
         return Stage(
@@ -285,6 +335,11 @@ def listening(vocabulary: str, *names: str) -> dict[str, Any]:
     }
 
 
+def _judge(judge: Tagger, taggers: Sequence[Tagger]) -> str:
+    """The metric that a judge gives: another one where it also steers."""
+    return "steered_probability" if judge in taggers else "tag_probability"
+
+
 def _weights(name: str, vocabulary: str) -> str:
     packed = f"{'mtt' if vocabulary == 'mtat' else vocabulary}_{name.removeprefix('published_')}"
     return packed if name.startswith("published_") else f"{name}_{vocabulary}"
@@ -313,45 +368,3 @@ def stem(tracks: str, target: str) -> dict[str, Any]:
 def supervised(name: str) -> dict[str, Any]:
     """Departures: a separator with released weights, ``"xumx"`` or ``"hdemucs"``, in place of steering."""
     return {"method": name, "separator_weights.name": name}
-
-
-SMALL: Mapping[str, Mapping[str, Any]] = {
-    "fcn": {"widths": (8, 16, 16, 32, 32), "pools": ((2, 4), (2, 4), (2, 4), (3, 3), (4, 1)), "seconds": 4.0},
-    "harmonic_cnn": {"width": 8},
-    "short_chunk_cnn": {"width": 8},
-    "musicnn": {"timbre": 16, "rhythm": 8, "width": 8, "dense": 32},
-    "published_musicnn": {"timbre": 16, "rhythm": 8, "width": 8, "dense": 32},
-    "published_vgg": {"width": 8},
-}
-
-
-def smoke(recipe: TagBox) -> TagBox:
-    """Small models trained on the synthetic music in place of the released ones; a few short tracks are steered.
-
-    Guitar, piano and strings become the synthetic set's "other"; MTAT and MTG-Jamendo become one set of clips, so
-    their rows are equal. Raises ValueError for a supervised separator, of which there is no small one.
-    """
-    if recipe.method in LAYOUTS:
-        raise ValueError(f"a smoke run has no released weights for {recipe.method!r}")
-    targets = tuple(dict.fromkeys(t if t in TAGS["synthetic"] else "other" for t in recipe.targets))
-    return replace(
-        recipe,
-        tracks=TrackSet("synthetic", samplerate=16_000, size=40),
-        targets=targets,
-        limit=8,
-        vocabulary="synthetic",
-        wanted={},
-        taggers=tuple(replace(tagger, weights=None) for tagger in recipe.taggers),
-        clips=ClipSet("synthetic", labels="tags", size=200),
-        models={name: {**described, **SMALL[name]} for name, described in recipe.models.items()},
-        vqvae_weights=None,
-        vqvae=model("vqvae", downs=((3,),), widths=(16,), depths=(3,), embedding=16, codes=128),
-        vqvae_seconds=0.5,
-        train_vqvae=TrainConfig(
-            (Phase("adam", lr=1e-3, epochs=6, eps=1e-8),), batch=8, epoch_steps=50, seed=recipe.train_vqvae.seed
-        ),
-        train_tagger=TrainConfig(
-            (Phase("adam", lr=2e-3, epochs=12, eps=1e-8),), batch=16, seed=recipe.train_tagger.seed
-        ),
-        steer=replace(recipe.steer, segment_seconds=8.0, lr=recipe.steer.lr / 50, steps=min(recipe.steer.steps, 20)),
-    )

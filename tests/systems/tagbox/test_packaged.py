@@ -18,12 +18,12 @@ from mss_core.data import bundles, packaged
 from mss_core.data.config import WeightSet
 from mss_core.graph import Context, Stage, walk
 from mss_core.metrics.classification import roc_auc
+from mss_core.models.musicnn import MSD, MTT, PATCH_FRAMES, PATCH_SECONDS, PublishedVgg, trained
 from mss_core.recipe import override
+from mss_core.stages.prepare_published import prepare_published
 from mss_core.store import Store, materialize
 from mss_core.study.plan import Binder
 from mss_core.systems.tagbox import TAGS, listening, tagbox
-from mss_core.systems.tagbox.prepare_published import prepare_published
-from mss_core.systems.tagbox.published import _PLACES, FRAMES, MSD, MTT, SECONDS, PublishedVgg, trained
 from mss_core.systems.tagbox.steering import score
 from tests.data import bundle_writer
 from tests.systems.tagbox import straight_line
@@ -42,24 +42,7 @@ def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return name, materialize(stage, Store(tmp_path_factory.getbasetemp() / "published"), Context())
 
 
-def arrays_of(model: str, classes: int = 50) -> tuple[torch.nn.Module, dict[str, np.ndarray]]:
-    """A small network, and arrays of the shapes that a bundle has for it."""
-    module = models.build({**models.model(model, **SMALL[model]), "classes": classes})
-    rng = np.random.default_rng(1)
-    arrays = {}
-    for ours, theirs in _PLACES[model].items():
-        shape = tuple(module.state_dict()[ours].shape)
-        if theirs.endswith("kernel"):
-            shape = {2: lambda s: s[::-1], 3: lambda s: (s[2], s[1], 1, s[0]), 4: lambda s: (*s[2:], s[1], s[0])}[
-                len(shape)
-            ](shape)
-            if theirs in ("conv2d_2/kernel", "conv2d_3/kernel", "conv2d_4/kernel"):
-                assert shape[1] == 1
-        arrays[theirs] = (rng.random(shape) + (0.5 if "moving_variance" in theirs else -0.5)).astype(np.float32)
-    return module, arrays
-
-
-def sound(seconds: float = SECONDS) -> np.ndarray:
+def sound(seconds: float = PATCH_SECONDS) -> np.ndarray:
     """Tones and noise, float32 at 16 kHz."""
     rng, time = np.random.default_rng(3), np.arange(round(seconds * 16_000)) / 16_000
     tones = sum(
@@ -74,7 +57,7 @@ def sound(seconds: float = SECONDS) -> np.ndarray:
 @pytest.mark.parametrize(("weights", "model"), MODELS.items())
 def test_a_bundle_becomes_the_network_that_numpy_computes(tmp_path: Path, weights: str, model: str) -> None:
     """Another way from the same arrays: a small network through bundle, stage and artefact, and straight down."""
-    _, arrays = arrays_of(model)
+    arrays = bundle_writer.arrays_of(model, **SMALL[model])
     extra = {"beta1_power": np.float32(0.9), "dense/kernel/Adam_1": np.zeros(3, np.float32)}
     bundle_writer.write(tmp_path / "bundle", {**arrays, **extra})
     stage = Stage(prepare_published, data=WeightSet(weights), tagger=models.model(model, **SMALL[model]))
@@ -101,7 +84,7 @@ def _same(module: torch.nn.Module, arrays: dict[str, np.ndarray], model: str) ->
         features = module.features(torch.from_numpy(wave)[None])
         logits, layers = module(features)[0].numpy(), module.layers(features)
     expected = straight_line.log_mel(wave)
-    assert features.shape == (1, FRAMES, 96)
+    assert features.shape == (1, PATCH_FRAMES, 96)
     np.testing.assert_allclose(features[0].numpy(), expected, atol=1e-4)
     found = (straight_line.musicnn if model == "published_musicnn" else straight_line.vgg)(expected, arrays)
     np.testing.assert_allclose(logits, found.pop("logits"), atol=1e-4)
@@ -111,7 +94,7 @@ def _same(module: torch.nn.Module, arrays: dict[str, np.ndarray], model: str) ->
 
 @pytest.mark.parametrize("model", MODELS.values())
 def test_gradients_to_the_waveform_are_finite_differences(model: str) -> None:
-    _gradients(arrays_of(model)[0].eval())
+    _gradients(models.build({**models.model(model, **SMALL[model]), "classes": 50}).eval())
 
 
 def test_gradients_of_the_real_networks_are_finite_differences(real: tuple[str, Path]) -> None:
@@ -139,7 +122,7 @@ def _gradients(module: torch.nn.Module) -> None:
 
 def test_a_piece_has_187_frames_and_the_vgg_takes_no_other_number() -> None:
     module = PublishedVgg(width=2).eval()
-    assert round(SECONDS * 16_000) == 47_616
+    assert round(PATCH_SECONDS * 16_000) == 47_616
     assert score(module, torch.zeros(1, 100_000)).shape == (1, 50)
     with pytest.raises(RuntimeError):
         module(torch.zeros(1, 400, 96))
@@ -206,7 +189,7 @@ def test_without_the_package_the_one_line_to_type_is_said(tmp_path: Path, monkey
 
 
 def test_the_content_of_a_bundle_is_part_of_the_key(tmp_path: Path) -> None:
-    _, arrays = arrays_of("published_vgg")
+    arrays = bundle_writer.arrays_of("published_vgg", width=4)
     prints = []
     for number in range(2):
         folder = tmp_path / str(number)
@@ -226,7 +209,7 @@ def test_the_content_of_a_bundle_is_part_of_the_key(tmp_path: Path) -> None:
     ],
 )
 def test_a_bundle_that_is_another_models_is_refused(tmp_path: Path, change: dict, message: str) -> None:
-    _, arrays = arrays_of("published_vgg")
+    arrays = bundle_writer.arrays_of("published_vgg", width=4)
     kept = {name: array for name, array in {**arrays, **change}.items() if array is not None}
     bundle_writer.write(tmp_path / "bundle", kept)
     stage = Stage(prepare_published, data=WeightSet("mtt_vgg"), tagger=models.model("published_vgg", width=4))

@@ -1,9 +1,9 @@
 """Two published music taggers as their package has them: musicnn and a VGG [Pons and Serra 2019].
 
-They are other networks than those of the same name in ``taggers.py``, which follow a later reimplementation: here the
-convolution comes before ReLU and batch norm after it (eps 0.001), temporal filters have even lengths and run along
-every band before the maximum over bands, the pooled features pass a batch norm, and the mel bands are Slaney's with
-unit area, compressed as log10(1 + 10000 x).
+They are other networks than those of the same name in ``systems/tagbox/taggers.py``, which follow a later
+reimplementation: here the convolution comes before ReLU and batch norm after it (eps 0.001), temporal filters have even
+lengths and run along every band before the maximum over bands, the pooled features pass a batch norm, and the mel bands
+are Slaney's with unit area, compressed as log10(1 + 10000 x).
 
 The package cuts the spectrogram of a whole file into patches of 187 frames and holds it in half precision, in which a
 band of energy above 6.55 overflows; here each patch is a waveform of its own (two of its frames mirror its ends) in
@@ -24,9 +24,9 @@ from torch.nn import functional
 
 from mss_core.audio import reflected
 
-SIZE, HOP, RATE, BANDS, FRAMES = 512, 256, 16_000, 96, 187
-SECONDS = (FRAMES - 1) * HOP / RATE
-EPS = 1e-3
+FFT_SIZE, FFT_HOP, PER_SECOND, N_MELS, PATCH_FRAMES = 512, 256, 16_000, 96, 187
+PATCH_SECONDS = (PATCH_FRAMES - 1) * FFT_HOP / PER_SECOND
+TF_EPS = 1e-3
 """Of TensorFlow's batch norm."""
 MTT = tuple(
     "guitar,classical,slow,techno,strings,drums,electronic,rock,fast,piano,ambient,beat,violin,vocal,synth,female,"
@@ -44,15 +44,15 @@ MSD = tuple(
 """The tags of the MSD models: the Million Song Dataset's 50 most frequent of last.fm."""
 
 
-def mel_bank() -> Tensor:
+def slaney_bank() -> Tensor:
     """96 triangles of unit area on Slaney's mel scale from 0 to 8 kHz, in bands per Hz. Shape: (257, 96)."""
 
     def mel(hertz: np.ndarray) -> np.ndarray:
         return np.where(hertz < 1000, 3 * hertz / 200, 15 + 27 * np.log(np.maximum(hertz, 1e-9) / 1000) / np.log(6.4))
 
-    points = np.linspace(0.0, float(mel(np.array(RATE / 2))), BANDS + 2)
+    points = np.linspace(0.0, float(mel(np.array(PER_SECOND / 2))), N_MELS + 2)
     edges = np.where(points < 15, 200 * points / 3, 1000 * np.exp((points - 15) * np.log(6.4) / 27))
-    bins = np.linspace(0.0, RATE / 2, SIZE // 2 + 1)[:, None]
+    bins = np.linspace(0.0, PER_SECOND / 2, FFT_SIZE // 2 + 1)[:, None]
     rising = (bins - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - bins) / np.diff(edges)[1:]
     bank = np.maximum(0.0, np.minimum(rising, falling)) * 2 / (edges[2:] - edges[:-2])
@@ -65,19 +65,19 @@ class _Published(nn.Module):
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
-        self.register_buffer("bank", mel_bank(), persistent=False)
-        self.bn_input = nn.BatchNorm2d(1, EPS)
+        self.register_buffer("bank", slaney_bank(), persistent=False)
+        self.bn_input = nn.BatchNorm2d(1, TF_EPS)
 
     def features(self, waveform: Tensor) -> Tensor:
         wave = waveform if waveform.dtype == torch.float64 else waveform.float()
-        window = torch.hann_window(SIZE, dtype=wave.dtype, device=wave.device)
-        padded = reflected(wave, SIZE // 2)
-        spectrum = torch.stft(padded, SIZE, HOP, window=window, center=False, return_complex=True)
+        window = torch.hann_window(FFT_SIZE, dtype=wave.dtype, device=wave.device)
+        padded = reflected(wave, FFT_SIZE // 2)
+        spectrum = torch.stft(padded, FFT_SIZE, FFT_HOP, window=window, center=False, return_complex=True)
         power = spectrum.real.square() + spectrum.imag.square()
         return torch.log10(10_000 * (power.transpose(1, 2) @ self.bank.to(wave.dtype)) + 1)
 
 
-class Filters(nn.Module):
+class BandFilters(nn.Module):
     """Convolution, ReLU, batch norm, and the maximum over bands: (batch, frame, 96) -> (batch, filter, frame).
 
     At every place on the bands it is a convolution over frames, with the bands below it as channels: so it takes half
@@ -88,7 +88,7 @@ class Filters(nn.Module):
         super().__init__()
         self.height = height
         self.conv = nn.Conv1d(height, outputs, length)
-        self.bn = nn.BatchNorm1d(outputs, EPS)
+        self.bn = nn.BatchNorm1d(outputs, TF_EPS)
         self.around = ((length - 1) // 2, length // 2)  # of an even length one more after, as in TensorFlow
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,13 +97,13 @@ class Filters(nn.Module):
         return self.bn(functional.relu(y)).unflatten(0, below.shape[:3:2]).amax(1)
 
 
-class Dense(nn.Module):
+class MiddleLayer(nn.Module):
     """A layer of the middle: seven frames of all channels, ReLU, batch norm. Shape: (batch, channel, frame)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv = nn.Conv1d(inputs, outputs, 7, padding=3)
-        self.bn = nn.BatchNorm1d(outputs, EPS)
+        self.bn = nn.BatchNorm1d(outputs, TF_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(functional.relu(self.conv(x)))
@@ -121,17 +121,21 @@ class PublishedMusicnn(_Published):
         width: int = 64,
         dense: int = 200,
         dropout: float = 0.5,
-        seconds: float = SECONDS,
+        seconds: float = PATCH_SECONDS,
     ) -> None:
         super().__init__(seconds)
-        self.timbral = nn.ModuleList(Filters(timbre, 7, int(share * BANDS)) for share in (0.4, 0.7))
-        self.temporal = nn.ModuleList(Filters(rhythm, length, 1) for length in (128, 64, 32))
+        self.timbral = nn.ModuleList(BandFilters(timbre, 7, int(share * N_MELS)) for share in (0.4, 0.7))
+        self.temporal = nn.ModuleList(BandFilters(rhythm, length, 1) for length in (128, 64, 32))
         front = 2 * timbre + 3 * rhythm
-        self.cnn1, self.cnn2, self.cnn3 = Dense(front, width), Dense(width, width), Dense(width, width)
+        self.cnn1, self.cnn2, self.cnn3 = (
+            MiddleLayer(front, width),
+            MiddleLayer(width, width),
+            MiddleLayer(width, width),
+        )
         pooled = 2 * (front + 3 * width)
-        self.bn_pool = nn.BatchNorm1d(pooled, EPS)
+        self.bn_pool = nn.BatchNorm1d(pooled, TF_EPS)
         self.dense1 = nn.Linear(pooled, dense)
-        self.bn_dense = nn.BatchNorm1d(dense, EPS)
+        self.bn_dense = nn.BatchNorm1d(dense, TF_EPS)
         self.dropout = nn.Dropout(dropout)
         self.dense2 = nn.Linear(dense, classes)
 
@@ -161,10 +165,12 @@ class PublishedVgg(_Published):
     """The package's VGG: five 3x3 convolutions with ReLU, batch norm and pooling, one dense layer: 605,748 parameters
     with 50 tags. It reads 187 frames and no other number."""
 
-    def __init__(self, classes: int = 50, width: int = 128, dropout: float = 0.5, seconds: float = SECONDS) -> None:
+    def __init__(
+        self, classes: int = 50, width: int = 128, dropout: float = 0.5, seconds: float = PATCH_SECONDS
+    ) -> None:
         super().__init__(seconds)
         self.conv = nn.ModuleList(nn.Conv2d(width if i else 1, width, 3, padding=1) for i in range(5))
-        self.bn = nn.ModuleList(nn.BatchNorm2d(width, EPS) for _ in range(5))
+        self.bn = nn.ModuleList(nn.BatchNorm2d(width, TF_EPS) for _ in range(5))
         self.dropout = nn.ModuleList(nn.Dropout(dropout / 2 if i < 4 else dropout) for i in range(5))
         self.dense = nn.Linear(2 * width, classes)
 

@@ -10,7 +10,7 @@ from mss_core.artefact import write_json, write_notes
 from mss_core.data import bundles, packaged
 from mss_core.data.config import WeightSet
 from mss_core.graph import Context
-from mss_core.systems.tagbox.published import MSD, MTT, from_bundle, trained
+from mss_core.models.musicnn import MSD, MTT, from_bundle, trained
 
 LABELS = {"mtt_musicnn": MTT, "mtt_vgg": MTT, "msd_musicnn": MSD, "msd_vgg": MSD}
 """The tags of each, in the order of its outputs."""
