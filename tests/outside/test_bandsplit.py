@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from mss_core.graph import walk
+from mss_core.graph import Context, Stopped, walk
+from mss_core.recipe import override
+from mss_core.store import Store, materialize
 from tests.conftest import REPOSITORY
 
 EXAMPLES = REPOSITORY / "examples"
@@ -89,32 +86,16 @@ def test_every_variant_is_a_line_and_inference_trains_nothing_again(package) -> 
     )
 
 
-TINY = ["--set", "train.epoch_steps=6", "--set", "data.size=10", "--set", "separator.features=4", "--seeds", "1"]
-
-
-def command(folder: Path, *flags: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bandsplit.study", "--smoke", "--in-process", "--store", str(folder), *TINY, *flags],
-        cwd=EXAMPLES,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-
-
-@pytest.mark.slow
-def test_a_killed_study_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert command(whole).wait(550) == 0
-    first = command(cut)
-    while not list(cut.glob("train_separator/**/.work/step")) and first.poll() is None:
-        time.sleep(0.05)
-    first.send_signal(signal.SIGTERM)
-    assert first.wait(60) != 0
-    assert command(cut).wait(550) == 0
-    tables = [next(root.glob("studies/*/scores.csv")).read_bytes() for root in (whole, cut)]
-    assert tables[0] == tables[1]
-    names = sorted(path.relative_to(whole) for path in whole.glob("train_separator/*/weights.pt"))
-    assert len(names) >= 3
-    for name in names:
+def test_an_interrupted_training_of_it_goes_on_to_the_same_bytes(package, tmp_path: Path) -> None:
+    """Warm-up, cosine, accumulated batches and averaged weights as the study has them, on a little music at 16 kHz."""
+    study = package[1].study
+    few = {"data.samplerate": 16_000, "data.size": 10, "train.epoch_steps": 3, "train.phases.0.epochs": 2}
+    tiny = override(study.smoke(study.baseline), {**few, "separator.features": 4, "mixing.seconds": 0.5})
+    trained = tiny.pipeline().arguments["model"]
+    whole = materialize(trained, Store(tmp_path / "whole"), Context())
+    asked = iter(range(100))
+    with pytest.raises(Stopped):
+        materialize(trained, Store(tmp_path / "cut"), Context(stop=lambda: next(asked) >= 4))
+    cut = materialize(trained, Store(tmp_path / "cut"), Context())
+    for name in ("weights.pt", "best.json", "history.jsonl"):
         assert (whole / name).read_bytes() == (cut / name).read_bytes()
