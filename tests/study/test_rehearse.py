@@ -42,7 +42,7 @@ def same(recipe: Any) -> Any:
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_variant_is_cut_and_stays_what_it_is(name: str) -> None:
     """Models, data sets and their choices are those of the study; trainings have two steps; no key is shared but those
-    of released weights, which are only read."""
+    of released weights, which are only read, and of a codec that has none."""
     study = declared(name)
     small = rehearse.rehearsed(study)
     assert [variant.name for variant in small.variants()] == [variant.name for variant in study.variants()]
@@ -62,7 +62,14 @@ def test_every_variant_is_cut_and_stays_what_it_is(name: str) -> None:
         assert all(config.excerpt is not None for config in short_read)
         before, after = (walk([recipe.pipeline()]) for recipe in (full, cut))
         shared = {before[key].name for key in before.keys() & after.keys()}
-        assert shared <= {"prepare_vqvae", "prepare_tagger", "prepare_weights", "prepare_separator"}
+        assert shared <= {
+            "prepare_codec",
+            "prepare_published",
+            "prepare_separator",
+            "prepare_tagger",
+            "prepare_vqvae",
+            "prepare_weights",
+        }
         for stage in after.values():
             train = stage.arguments.get("train")
             if train is not None:

@@ -90,7 +90,7 @@ def _whole(path: Path, name: str) -> bool:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
         return False
-    return bool(told["name"] == name and not (told["smoke"] or told["rehearsal"]))
+    return bool(told.get("name") == name and not (told.get("smoke") or told.get("rehearsal")))
 
 
 def reach(study: Study, store: Store, seeds: int, design: Any) -> Reach:
