@@ -149,7 +149,7 @@ def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Pa
     assert committed(tmp_path) == committed(finished)
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 8
+    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 10
     assert {r.info.status for r in runs} == {"FINISHED"}
 
 
