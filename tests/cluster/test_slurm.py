@@ -20,7 +20,7 @@ STAND_INS = {
     'start) case "$*" in *--head*) ;; *) [ -e "$CALLS.broken" ] && exit 1;; esac; exec sleep 600;; esac',
     "getent": 'echo "127.0.1.1 STREAM $2"; echo "10.9.8.7 STREAM $2"',
     # As a study waits for its nodes.
-    "python": 'until [ -e "$CALLS.broken" ] || [ "$(grep -c ^srun "$CALLS")" = "$MSS_NODES" ]; do sleep 0.05; done\n'
+    "python": 'until [ -e "$CALLS.broken" ] || [ "$(grep -c "^ray start" "$CALLS")" = "$MSS_NODES" ]; do sleep 0.05; done\n'
     'echo "python $* RAY_ADDRESS=$RAY_ADDRESS MSS_NODES=$MSS_NODES" >> "$CALLS"\n'
     'trap "echo checkpoint >> $CALLS; exit 130" TERM\n'
     '[ "$1" = fail ] && exit 1\n[ "$1" = quick ] && exit 0\n'
@@ -159,7 +159,7 @@ def test_a_node_where_ray_does_not_start_ends_the_job_and_is_named(job, tmp_path
     Path(tmp_path / "calls.broken").touch()
     process, calls = job("long")
     said = process.communicate(timeout=60)[0]
-    assert process.returncode == 1 and "Ray ended on node n2" in said and "Ray ended on node n3" in said, said
+    assert process.returncode == 1 and re.search("Ray ended on node n[23]", said), said
     assert not any(line.startswith("scontrol requeue") for line in calls.read_text().splitlines())
     assert ended(process)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ with interrupts.raised():
         print("a last line, which nobody reads", flush=True)
         Path(sys.argv[1]).write_text("checkpoint")
 """
+
+
+@pytest.fixture(autouse=True)
+def as_from_a_terminal() -> Iterator[None]:
+    """Whoever runs the tests may ignore SIGHUP, as nohup does; processes inherit that."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
