@@ -20,7 +20,8 @@ STAND_INS = {
     'start) case "$*" in *--head*) ;; *) [ -e "$CALLS.broken" ] && exit 1;; esac; exec sleep 600;; esac',
     "getent": 'echo "127.0.1.1 STREAM $2"; echo "10.9.8.7 STREAM $2"',
     # As a study waits for its nodes.
-    "python": 'until [ -e "$CALLS.broken" ] || [ "$(grep -c "^ray start" "$CALLS")" = "$MSS_NODES" ]; do sleep 0.05; done\n'
+    "python": 'until [ -e "$CALLS.broken" ] || [ "$(grep -c "^ray start" "$CALLS")" = "$MSS_NODES" ]\n'
+    "do sleep 0.05; done\n"
     'echo "python $* RAY_ADDRESS=$RAY_ADDRESS MSS_NODES=$MSS_NODES" >> "$CALLS"\n'
     'trap "echo checkpoint >> $CALLS; exit 130" TERM\n'
     '[ "$1" = fail ] && exit 1\n[ "$1" = quick ] && exit 0\n'
