@@ -11,7 +11,6 @@ from mss_core.graph import Context, Stage, walk
 from mss_core.recipe import has, value_at
 from mss_core.store import Store
 from mss_core.store.command import size_of
-from mss_core.study.designs import Factor
 from mss_core.study.dry_run.cost import Price, Timing, estimates, price, timings
 from mss_core.study.dry_run.power import Reach
 from mss_core.study.execution.resources import resources
@@ -123,8 +122,13 @@ def _variants(plan: Plan, study: Study) -> list[str]:
     for trial in plan.trials:
         seeds.setdefault(trial.variant.name, []).append(trial.seed)
     used = {pair for trial in plan.trials for pair in trial.variant.levels.items()}
+    recipes = _recipes(plan)
     rows = [
-        (factor.name if number == 0 else "", label, changes(used_values(plan, factor, label)))
+        (
+            factor.name if number == 0 else "",
+            label,
+            changes(used_values(factor.levels[label], recipes[factor.name, label])),
+        )
         for factor in study.factors
         for number, label in enumerate(label for label in factor.levels if (factor.name, label) in used)
     ]
@@ -155,16 +159,22 @@ def _variants(plan: Plan, study: Study) -> list[str]:
     return lines
 
 
-def used_values(plan: Plan, factor: Factor, label: str) -> dict[str, Any]:
+def _recipes(plan: Plan) -> dict[tuple[str, str], list[Any]]:
+    """By factor and label, a recipe of every variant that has it."""
+    found: dict[tuple[str, str], list[Any]] = {}
+    for trial in {trial.variant.name: trial for trial in plan.trials}.values():
+        for pair in trial.variant.levels.items():
+            found.setdefault(pair, []).append(trial.recipe)
+    return found
+
+
+def used_values(departures: Mapping[str, Any], recipes: Sequence[Any]) -> dict[str, Any]:
     """What the recipes of a level hold at the paths that it departs in: smoke size and ``--set`` come after a level, so
     the value it declares may not be the one that is used. Where its variants differ, all their values as one text."""
-    recipes = {
-        trial.variant.name: trial.recipe for trial in plan.trials if trial.variant.levels.get(factor.name) == label
-    }
     found: dict[str, Any] = {}
-    for path in factor.levels[label]:
+    for path in departures:
         values: list[Any] = []
-        for value in (value_at(recipe, path) for recipe in recipes.values() if has(recipe, path)):
+        for value in (value_at(recipe, path) for recipe in recipes if has(recipe, path)):
             values += [value] if value not in values else []
         if values:
             found[path] = values[0] if len(values) == 1 else " or ".join(map(brief, values))
