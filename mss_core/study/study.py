@@ -265,8 +265,7 @@ class Study:
 
     def control_variants(self) -> list[Variant]:
         """The controls as variants, at the levels of the reference, with what they change of it."""
-        levels = self.reference_variant().levels
-        return [Variant(control.name, levels, control.departures) for control in self.controls]
+        return [Variant(control.name, self.reference_variant().levels, control.departures) for control in self.controls]
 
     def _sabotaged(self, control: Control, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]) -> Any:
         """A control's recipe: the reference's, as it runs, and then the change whose effect is known."""

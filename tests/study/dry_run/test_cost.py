@@ -6,6 +6,7 @@ import json
 import runpy
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,10 +161,18 @@ def test_what_a_study_can_find_is_the_power_of_its_test(tmp_path) -> None:
     assert found.warning("welch") == ""
 
 
+def folder_of(store: Path, title: str) -> Path:
+    """The folder of an earlier run of the example."""
+    folder = store / "studies" / title
+    folder.mkdir(parents=True)
+    told = {"name": "example", "smoke": title.endswith("-smoke"), "rehearsal": False}
+    (folder / "study.json").write_text(json.dumps(told), encoding="utf-8")
+    return folder
+
+
 def test_the_spread_of_earlier_runs_is_used(tmp_path) -> None:
     for title, factor in (("example-smoke", 30), ("example", 1)):  # a smoke run's spread says nothing
-        folder = tmp_path / "studies" / title
-        folder.mkdir(parents=True)
+        folder = folder_of(tmp_path, title)
         (folder / "scores.csv").write_text(
             "variant,seed,target,metric,score\n"
             + "".join(
@@ -180,8 +189,7 @@ def test_the_spread_of_earlier_runs_is_used(tmp_path) -> None:
 def test_power_counts_tracks(tmp_path) -> None:
     """Finding A14: seeds alone promise what variants that differ by track do not keep."""
     rng = np.random.default_rng(0)
-    folder = tmp_path / "studies" / "example"
-    folder.mkdir(parents=True)
+    folder = folder_of(tmp_path, "example")
     rows = [
         f"{variant},{seed},t{track},macro,roc_auc,{cells[track] + rng.normal(0, 0.05)}"
         for variant in "abc"
