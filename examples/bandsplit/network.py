@@ -1,8 +1,8 @@
 """A band-split network after Band-Split RNN [Luo and Yu 2023], and its loss.
 
-The spectrum is cut into bands, each of which becomes a vector a frame. Layers read these vectors in turn along time and
-across bands, and a small network a band turns the last ones into masks. Every switch is an argument, so that a recipe
-can depart from it.
+The spectrum is cut into bands, which become one vector per band and frame. Layers read these vectors in turn along
+time and across bands, and one small network per band turns the last ones into masks. Every switch is an argument, so
+that a recipe can depart from it.
 """
 
 from __future__ import annotations

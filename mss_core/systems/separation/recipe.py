@@ -18,9 +18,10 @@ from typing import Any
 from mss_core.data.sets import TrackSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
+from mss_core.metrics.aggregate import Scoring
 from mss_core.models import check
 from mss_core.systems.separation.prepare import prepare_channels
-from mss_core.systems.separation.score import Inference, Scoring, score_separation
+from mss_core.systems.separation.score import Inference, score_separation
 from mss_core.systems.separation.train import Mixtures, criterion, settled, train_separator
 from mss_core.training import Phase, TrainConfig
 
@@ -55,7 +56,7 @@ class Separation:
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "l1"})
     train: TrainConfig = TRAIN
     inference: Inference = Inference()
-    scoring: Scoring = Scoring()
+    scoring: Scoring = Scoring(1.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 2):

@@ -18,7 +18,7 @@ from mss_core.data.channels import Sided
 from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
-from mss_core.metrics.aggregate import aggregate
+from mss_core.metrics.aggregate import Scoring, aggregate
 from mss_core.metrics.bss_eval import frame_sdr
 from mss_core.metrics.separation import global_sdr, sdr, si_sdr
 
@@ -43,28 +43,6 @@ class Inference:
             raise ValueError(f"'seconds' is the length of a chunk above 0 (or None), not {self.seconds}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"'overlap' is a share of a chunk from 0 on and below 1, not {self.overlap}")
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """How estimates are scored.
-
-    Attributes:
-        window, hop: seconds of BSS Eval's frames.
-        frames: ``"median"`` or ``"mean"`` over a track's frames.
-        tracks: likewise over tracks.
-    """
-
-    window: float = 1.0
-    hop: float = 1.0
-    frames: str = "median"
-    tracks: str = "median"
-
-    def __post_init__(self) -> None:
-        choose("'frames' of the scoring", self.frames, ("median", "mean"))
-        choose("'tracks' of the scoring", self.tracks, ("median", "mean"))
-        if self.window <= 0 or self.hop <= 0:
-            raise ValueError(f"'window' and 'hop' are seconds above 0; got {self.window} and {self.hop}")
 
 
 STAGE_RESOURCES = {"score_separation": {"gpu": 0.25, "warm": 1}}

@@ -130,7 +130,7 @@ def settled(separator: dict[str, Any], sources: Sequence[str], channels: int, sa
 
 def criterion(described: dict[str, Any]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """The loss that a recipe describes, ``{"name": ..., **keyword arguments}``, as a function of (estimates,
-    references, mixtures) with one value an item.
+    references, mixtures) with one value per item.
 
     A loss takes (estimates, references), both (batch, source, channel, time), or also the mixtures (batch, 1, channel,
     time). Raises ValueError for a name that is none, arguments that it does not take, and another number of arguments.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,9 @@ from mss_core.data.files import facts
 from mss_core.data.sets import TrackSet, survey
 from mss_core.errors import choose
 from mss_core.graph import Context
-from mss_core.metrics.aggregate import aggregate
+from mss_core.metrics.aggregate import Scoring, aggregate
 from mss_core.metrics.bss_eval import frame_sdr
 from mss_core.metrics.separation import global_sdr, oracle, si_sdr
-
-
-@dataclass(frozen=True)
-class StemScoring:
-    """How songs are scored.
-
-    Attributes:
-        window, hop: of the framewise SDR, seconds (Table 8: 30 and 15).
-        frames, tracks: ``"median"`` or ``"mean"`` over a track's frames and over tracks.
-    """
-
-    window: float = 30.0
-    hop: float = 15.0
-    frames: str = "median"
-    tracks: str = "median"
-
-    def __post_init__(self) -> None:
-        choose("'frames' of the scoring", self.frames, ("median", "mean"))
-        choose("'tracks' of the scoring", self.tracks, ("median", "mean"))
-        if self.window <= 0 or self.hop <= 0:
-            raise ValueError(f"'window' and 'hop' are seconds above 0, not {self.window:g} and {self.hop:g}")
-
 
 METRICS = ("global_sdr", "global_sdr_mixture", "global_sdr_ideal_mask", "sdr", "si_sdr")
 
@@ -59,7 +36,7 @@ def score_songs(
     rows: dict[str, str],
     model: Path,
     seen: TrackSet | None,
-    scoring: StemScoring,
+    scoring: Scoring,
     version: int = 2,
     out: Path,
     ctx: Context,
@@ -159,7 +136,7 @@ def _estimates(module: nn.Module, stems: tuple[str, ...], mixture: np.ndarray, r
     return np.stack([found[stem] for stem in stems])
 
 
-def summarise(tracks: pd.DataFrame, scoring: StemScoring) -> pd.DataFrame:
+def summarise(tracks: pd.DataFrame, scoring: Scoring) -> pd.DataFrame:
     """The scores of tracks with, for each stem, their median or mean, and the mean of that over the stems."""
     lines = []
     for (metric, before), group in tracks.groupby(["metric", "aggregation"], sort=False):

@@ -44,7 +44,7 @@ class Mean:
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
-    """A row and a sentence a variant and target; None where nobody judged the estimates."""
+    """One row and one sentence per variant and target; None where nobody judged the estimates."""
     frame = tables.scores.frame
     frame = frame[(frame["track"] != "") & (frame["target"] != "macro")]
     present = [judge for judge in JUDGES if judge in set(frame["metric"])]

@@ -29,7 +29,7 @@ from mss_core.store import StageFailed, Store, materialize
 from mss_core.study.rehearse import cut
 from mss_core.systems.separation import Separation, smoke
 from mss_core.systems.separation.recipe import STEREO
-from mss_core.systems.separation.score import Inference, Scoring
+from mss_core.systems.separation.score import Inference
 from mss_core.systems.separation.train import Mixtures, criterion
 from mss_core.training import Phase, TrainConfig
 
@@ -281,4 +281,3 @@ def test_scoring_in_frames_is_a_table_a_report_reads(stereo: dict[str, Path]) ->
     scores = read_scores(stereo["score_separation"])
     assert not pd.DataFrame.duplicated(scores, ["track", "target", "metric"]).any()
     assert set(scores[scores.track == ""].target) == {"bass", "drums", "macro"}
-    assert Scoring().frames == "median"

@@ -18,6 +18,7 @@ from mss_core.data.weights import read
 from mss_core.disk import checksum
 from mss_core.graph import Context
 from mss_core.losses import combinations, weighted_sdr
+from mss_core.metrics.aggregate import Scoring
 from mss_core.models.released import HDemucs, from_torchaudio
 from mss_core.models.unet import UNet
 from mss_core.models.wiener import wiener
@@ -26,7 +27,7 @@ from mss_core.recipe import override
 from mss_core.store import Store, materialize
 from mss_core.study.plan import Binder
 from mss_core.systems.transfer import STEMS, smoke, transfer
-from mss_core.systems.transfer.score import StemScoring, summarise
+from mss_core.systems.transfer.score import summarise
 from mss_core.systems.transfer.stem_places import StemPlaces
 from mss_core.systems.transfer.train import StemTraining, statistics, value
 
@@ -299,7 +300,9 @@ def test_medians_over_songs_and_the_mean_over_stems() -> None:
         for stem, scores in (("bass", [1.0, 2.0, 9.0]), ("drums", [3.0, 5.0, 4.0]))
         for track, score in zip("abc", scores, strict=True)
     ]
-    table = summarise(pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"]), StemScoring())
+    table = summarise(
+        pd.DataFrame(rows, columns=["track", "target", "metric", "aggregation", "score"]), Scoring(30.0, 15.0)
+    )
     over = table[table.track == ""].set_index("target").score
     assert over["bass"] == 2.0 and over["drums"] == 4.0 and over["macro"] == 3.0
     assert set(table[table.track == ""].aggregation) == {"median over tracks", "median over tracks, mean over stems"}
