@@ -18,8 +18,8 @@ from typing import Any
 from mss_core.data.sets import TrackSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
-from mss_core.metrics.aggregate import Scoring
 from mss_core.models import check
+from mss_core.stages.scoring import Scoring
 from mss_core.systems.separation.prepare import prepare_channels
 from mss_core.systems.separation.score import Inference, score_separation
 from mss_core.systems.separation.train import Mixtures, criterion, settled, train_separator

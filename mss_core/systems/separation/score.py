@@ -18,9 +18,10 @@ from mss_core.data.channels import Sided
 from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
-from mss_core.metrics.aggregate import Scoring, aggregate
+from mss_core.metrics.aggregate import aggregate
 from mss_core.metrics.bss_eval import frame_sdr
 from mss_core.metrics.separation import global_sdr, sdr, si_sdr
+from mss_core.stages.scoring import Scoring
 
 
 @dataclass(frozen=True)

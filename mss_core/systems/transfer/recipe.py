@@ -19,11 +19,11 @@ from mss_core.augment import Augment
 from mss_core.data.sets import TrackSet, WeightSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
-from mss_core.metrics.aggregate import Scoring
 from mss_core.models import check, model
 from mss_core.stages.prepare import prepare_tracks
 from mss_core.stages.prepare_separator import LAYOUTS, prepare_separator
 from mss_core.stages.pretrain import Mixing, pretrain
+from mss_core.stages.scoring import Scoring
 from mss_core.systems.transfer.prepare import prepare_stems
 from mss_core.systems.transfer.score import score_songs
 from mss_core.systems.transfer.train import StemTraining, train_stems

@@ -18,9 +18,10 @@ from mss_core.data.files import facts
 from mss_core.data.sets import TrackSet, survey
 from mss_core.errors import choose
 from mss_core.graph import Context
-from mss_core.metrics.aggregate import Scoring, aggregate
+from mss_core.metrics.aggregate import aggregate
 from mss_core.metrics.bss_eval import frame_sdr
 from mss_core.metrics.separation import global_sdr, oracle, si_sdr
+from mss_core.stages.scoring import Scoring
 
 METRICS = ("global_sdr", "global_sdr_mixture", "global_sdr_ideal_mask", "sdr", "si_sdr")
 

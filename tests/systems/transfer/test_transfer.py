@@ -18,12 +18,12 @@ from mss_core.data.weights import read
 from mss_core.disk import checksum
 from mss_core.graph import Context
 from mss_core.losses import combinations, weighted_sdr
-from mss_core.metrics.aggregate import Scoring
 from mss_core.models.released import HDemucs, from_torchaudio
 from mss_core.models.unet import UNet
 from mss_core.models.wiener import wiener
 from mss_core.models.xumx import XUMX, from_released
 from mss_core.recipe import override
+from mss_core.stages.scoring import Scoring
 from mss_core.store import Store, materialize
 from mss_core.study.plan import Binder
 from mss_core.systems.transfer import STEMS, smoke, transfer
