@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from mss_core.artefact import COLUMNS, read_last_scores
+from mss_core.artefact import COLUMNS
 from mss_core.errors import nearest
 from mss_core.graph import Stage
 from mss_core.store import Store
@@ -82,30 +82,45 @@ def check(asked: Asked, stage: Stage, folder: Path) -> None:
 def _scores(path: Path, asked: Asked) -> None:
     if not path.exists():
         raise ValueError("it has left no scores.csv, the table of its scores (mss_core.artefact.write_scores)")
-    with path.open(encoding="utf-8", newline="") as file:
-        head = next(csv.reader(file), [])
-    _columns("scores.csv", head, ("metric", "score"), asked)
     try:
-        table = read_last_scores(path.parent)
-    except ValueError as error:
-        raise ValueError(f"scores.csv cannot be read as a table: {str(error).strip()}") from None
-    if table.empty:
+        with path.open(encoding="utf-8", newline="") as file:  # every run looks at all that it finds: pandas takes long
+            reader = csv.DictReader(file, restval="")
+            rows = list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"scores.csv cannot be read as a table: {error}") from None
+    _columns("scores.csv", list(reader.fieldnames or ()), ("metric", "score"), asked)
+    if not rows:
         raise ValueError("scores.csv holds no row")
-    _numbers("scores.csv", "score", table["score"], empty=True)
-    if (table["metric"].astype(str).str.strip() == "").any():
-        raise ValueError("scores.csv has a row whose 'metric' is empty")
-    twice = table.duplicated(["track", "target", "metric"])
-    if twice.any():
-        row = table[twice].iloc[0]
-        cell = ", ".join(f"{name} {str(row[name])!r}" for name in ("track", "target", "metric"))
-        raise ValueError(
-            f"scores.csv has two scores for {cell}: tell them apart by the columns 'track' and 'target', and leave "
-            "out a seed or variant, which the study adds"
-        )
-    found = set(table["metric"])
+    seen: set[tuple[str, ...]] = set()
+    for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise ValueError(f"scores.csv cannot be read as a table: row {number} has more cells than the head")
+        if row["score"] and not _is_number(row["score"]):
+            raise ValueError(f"scores.csv: 'score' is {row['score']!r}, which is no number")
+        if not row["metric"].strip():
+            raise ValueError("scores.csv has a row whose 'metric' is empty")
+        named = tuple(row.get(name, "") for name in ("track", "target", "metric"))
+        if named in seen:
+            cell = ", ".join(
+                f"{name} {text!r}" for name, text in zip(("track", "target", "metric"), named, strict=True)
+            )
+            raise ValueError(
+                f"scores.csv has two scores for {cell}: tell them apart by the columns 'track' and 'target', and leave "
+                "out a seed or variant, which the study adds"
+            )
+        seen.add(named)
+    found = {row["metric"] for row in rows}
     if asked.metrics and not found & {*asked.metrics}:
         metric = asked.metrics[0]
         raise ValueError(f"scores.csv has no metric {metric!r}, which the study reports; {nearest(metric, found)}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
 
 
 def _columns(name: str, columns: list[str], needed: tuple[str, ...], asked: Asked) -> None:
@@ -117,12 +132,6 @@ def _columns(name: str, columns: list[str], needed: tuple[str, ...], asked: Aske
             raise ValueError(f"{name} has two columns {column!r}")
         if column in (*LABELS, *asked.factors):
             raise ValueError(f"{name} has a column {column!r}, which the study itself adds: leave it out")
-
-
-def _numbers(name: str, column: str, values: pd.Series, empty: bool) -> None:
-    wrong = pd.to_numeric(values, errors="coerce").isna() & ~(values.isna() if empty else False)
-    if wrong.any():
-        raise ValueError(f"{name}: {column!r} is {values[wrong].iloc[0]!r}, which is no number")
 
 
 def _notes(content: Any, folder: Path) -> None:
@@ -157,7 +166,9 @@ def _predictions(path: Path, asked: Asked) -> None:
     if not table["truth"].isin([0, 1]).all():
         wrong = table["truth"][~table["truth"].isin([0, 1])].iloc[0]
         raise ValueError(f"predictions.parquet: 'truth' is {wrong}; it must be 0 or 1")
-    _numbers("predictions.parquet", "score", table["score"], empty=False)
+    wrong_scores = table["score"][pd.to_numeric(table["score"], errors="coerce").isna()]
+    if not wrong_scores.empty:
+        raise ValueError(f"predictions.parquet: 'score' is {wrong_scores.iloc[0]!r}, which is no number")
     twice = table.duplicated(["item", "target"])
     if twice.any():
         row = table[twice].iloc[0]
