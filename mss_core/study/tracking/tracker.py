@@ -20,8 +20,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -56,6 +58,12 @@ PATIENCE = seconds("MSS_TRACKING_SECONDS")
 
 SERVERS = (MlflowException, OSError)
 """What a server that is away, or a disk, makes a call raise; anything else is a fault of a program."""
+
+ROOM = 800
+"""Points in a call that carries parameters and tags as well: MLflow takes 1,000 things in all."""
+
+FACTS: Mapping[str, Any] = {"seconds": 0.0, "device": None, "device_name": None}
+"""What is told of a stage's manifest, and what stands for it where it is absent."""
 
 FILES = ("report.html", "report.md", "report.csv", "report.tex", "report.json", "scores.csv", "study.json")
 """Files of a study's folder that its parent run shows."""
@@ -97,9 +105,11 @@ class Tracker:
         self.open: set[str] = set()
         self.away = ""
         self._ours: set[str] = set()
+        self._begun: dict[str, int] = {}
+        self._params: dict[str, list[Param]] = {}
         self._logged: dict[str, set[str]] = {}
         self._live: dict[tuple[str, str], int] = {}
-        self._committed: set[str] = set()
+        self._facts: dict[str, dict[str, Any]] = {}
         self._folder: Path | None = None
         self._errors: dict[str, str] = {}
         self._killed = False
@@ -258,6 +268,8 @@ class Tracker:
             run_id = self.runs[trial.name]
             if run_id in self.open:
                 self._mirror(run_id, trial, present, shown_live)
+            else:
+                self._log(run_id, [], {})
             self._got_further()
         if folder is not None:
             self._end_all(view, folder)
@@ -274,28 +286,35 @@ class Tracker:
 
     def _mirror(self, run_id: str, trial: TrialView, present: Mapping[str, set[str]], live: dict[str, int]) -> None:
         labels, logged = trial.labels(), self._logged.setdefault(run_id, set())
+        points, tags, new = list[Metric](), dict[str, str](), set[str]()
         for key, name in trial.stages.items():
             if key in logged:
                 continue
-            if key in self._committed or (
-                key in present[name] and read_manifest(self.store.root / name / key) is not None
-            ):
-                self._committed.add(key)
-                self._log_stage(run_id, name, key, labels[key])
-                logged.add(key)
+            label, facts = labels[key], self._committed(name, key) if key in present[name] else None
+            if facts is not None:
+                self._log_examples(run_id, name, key)
+                points += curve_points(label, read_history(self.store.root / name / key))
+                tags |= {
+                    f"logged {label}": key,
+                    f"{label} seconds": f"{facts['seconds']:.1f}",
+                    f"{label} device": f"{facts['device']} ({facts['device_name']})",
+                }
+                new.add(key)
             elif f"{key}.claim" in present[name] and live.get(key, 0) < LIVE:
                 live[key] = live.get(key, 0) + 1
-                self._log_live(run_id, name, key, labels[key])
-        if trial.root in logged:
-            self._log_scores(run_id, trial)
-            self._end(run_id, "FINISHED", trial.stages)
+                self._log_live(run_id, name, key, label)
+        if trial.root in logged | new:
+            self._end(run_id, "FINISHED", trial.stages, [*points, *self._scores(trial)], tags)
+        else:
+            self._log(run_id, points, tags)
+        logged |= new
 
     def _log_live(self, run_id: str, name: str, key: str, label: str) -> None:
         rows = read_history(partial_folder(self.store.root, name, key))[:POINTS]
         last = self._live.get((run_id, key), -1)
         new = [row for row in rows if row["step"] > last]
         if new:
-            self._log_points(run_id, curve_points(label, new))
+            self._log(run_id, curve_points(label, new), {})
             self._live[run_id, key] = new[-1]["step"]
 
     def _end_all(self, view: StudyView, folder: Path) -> None:
@@ -408,61 +427,67 @@ class Tracker:
                     self.client.set_tag(run.info.run_id, "mss.driver", self.driver)
                     self.client.update_run(run.info.run_id, status="RUNNING")
         self._got_further()
-        missing = [
+        self._begun[run.info.run_id] = run.info.start_time
+        self._params[run.info.run_id] = [
             Param(allowed(name), value[:6000]) for name, value in params.items() if allowed(name) not in run.data.params
         ]
-        if missing:
-            self.client.log_batch(run.info.run_id, params=missing)
         return str(run.info.run_id)
 
     # ---- writing
 
-    def _log_stage(self, run_id: str, name: str, key: str, label: str) -> None:
-        directory = self.store.root / name / key
-        facts = read_manifest(directory) or {}
-        self._log_points(run_id, curve_points(label, read_history(directory)))
-        for file in sorted((directory / "examples" / "1").rglob("*.*")):
+    def _committed(self, name: str, key: str) -> dict[str, Any] | None:
+        """What is told of a committed stage, read once."""
+        if key not in self._facts:
+            found = read_manifest(self.store.root / name / key)
+            if found is None:
+                return None
+            self._facts[key] = {fact: found.get(fact, absent) for fact, absent in FACTS.items()}
+        return self._facts[key]
+
+    def _log(self, run_id: str, points: Sequence[Metric], tags: Mapping[str, str]) -> None:
+        """Write points and tags of a run, and the parameters that it lacks, in as few calls as MLflow takes.
+
+        Tags come with the last points: they say that a stage's are all there.
+        """
+        while len(points) > ROOM:
+            self.client.log_batch(run_id, metrics=points[:ROOM])
+            points = points[ROOM:]
+        told = [RunTag(tag, value) for tag, value in tags.items()]
+        self.client.log_batch(run_id, metrics=points, params=self._params.get(run_id, []), tags=told)
+        self._params.pop(run_id, None)
+
+    def _log_examples(self, run_id: str, name: str, key: str) -> None:
+        for file in sorted((self.store.root / name / key / "examples" / "1").rglob("*.*")):
             source = file.stem if file.suffix == ".png" else file.parent.name
             self.client.log_artifact(run_id, str(file), f"audio/{source}")
-        tags = {
-            f"logged {label}": key,
-            f"{label} seconds": f"{facts.get('seconds', 0):.1f}",
-            f"{label} device": f"{facts.get('device')} ({facts.get('device_name')})",
-        }
-        self.client.log_batch(run_id, tags=[RunTag(tag, value) for tag, value in tags.items()])
 
-    def _log_points(self, run_id: str, points: list[Metric]) -> None:
-        for first in range(0, len(points), 1000):
-            self.client.log_batch(run_id, metrics=points[first : first + 1000])
-
-    def _log_scores(self, run_id: str, trial: TrialView) -> None:
-        directory = self.store.root / trial.stages[trial.root] / trial.root
-        table = read_last_scores(directory).dropna(subset=["score"])
-        whole = table["track"] == ""  # a score over all tracks is taken where there is one
-        table = table[
-            whole
-            | ~table.set_index(["metric", "target"]).index.isin(table[whole].set_index(["metric", "target"]).index)
-        ]
+    def _scores(self, trial: TrialView) -> list[Metric]:
+        """Means over tracks; a score over all tracks is taken where there is one."""
+        table = read_last_scores(self.store.root / trial.stages[trial.root] / trial.root).dropna(subset=["score"])
+        whole = table["track"] == ""
+        pairs = table.set_index(["metric", "target"]).index
+        table = table[whole | ~pairs.isin(pairs[whole])]
         means = table.groupby(["metric", "target"], sort=True)["score"].mean()
-        self._log_points(
-            run_id,
-            [
-                Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)
-                for (metric, target), value in means.items()
-            ],
-        )
+        return [
+            Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)
+            for (metric, target), value in means.items()
+        ]
 
-    def _end(self, run_id: str, status: str, stages: Mapping[str, str]) -> None:
-        """End a run. Its duration is what its stages took to compute, wherever and whenever that was: runs are made
-        when the study begins, and what stands in the store was computed before."""
-        seconds = sum(self._seconds(name, key) for key, name in stages.items())
-        begun = self.client.get_run(run_id).info.start_time
-        self._log_points(run_id, [Metric("compute_seconds", seconds, 0, 0)])
-        self.client.set_terminated(run_id, status, end_time=begun + round(1000 * seconds))
+    def _end(
+        self,
+        run_id: str,
+        status: str,
+        stages: Mapping[str, str],
+        points: Sequence[Metric] = (),
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Write what is new of a run and end it. Its duration is what its stages took to compute, wherever and whenever
+        that was: runs are made when the study begins, and what stands in the store was computed before."""
+        facts = (self._committed(name, key) for key, name in stages.items())
+        seconds = float(sum(each["seconds"] for each in facts if each))
+        self._log(run_id, [*points, Metric("compute_seconds", seconds, 0, 0)], tags)
+        self.client.set_terminated(run_id, status, end_time=self._begun[run_id] + round(1000 * seconds))
         self.open.discard(run_id)
-
-    def _seconds(self, name: str, key: str) -> float:
-        return float((read_manifest(self.store.root / name / key) or {}).get("seconds", 0.0))
 
 
 def database(root: Path) -> str:

@@ -291,10 +291,10 @@ def test_a_fault_of_a_program_is_not_taken_for_the_server_s(tmp_path, plan, monk
     """A missing column was retried as a server that does not answer, for ever."""
     store, said = Store(tmp_path), []
 
-    def broken(self, run_id, trial):
+    def broken(self, trial):
         raise KeyError("track")
 
-    monkeypatch.setattr(Tracker, "_log_scores", broken)
+    monkeypatch.setattr(Tracker, "_scores", broken)
     tracker = track(plan, store, said=said)
     folder = study_folder(plan, store)
     start = time.monotonic()
@@ -311,10 +311,10 @@ def test_patience_ends_although_each_attempt_begins_anew(tmp_path, plan, monkeyp
     monkeypatch.setattr(tracking, "PATIENCE", 3.0)
     store, said = Store(tmp_path), []
 
-    def away(self, run_id, trial):
+    def away(self, trial):
         raise ConnectionError("reset")
 
-    monkeypatch.setattr(Tracker, "_log_scores", away)
+    monkeypatch.setattr(Tracker, "_scores", away)
     tracker = track(plan, store, said=said)
     folder = study_folder(plan, store)
     start = time.monotonic()
