@@ -234,8 +234,8 @@ def smoke(recipe: AEMIC) -> AEMIC:
     """The same recipe on the embedded synthetic music, small enough for minutes on two CPU cores.
 
     16 kHz, segments of 2 s as 256 bins x 128 frames, narrow networks whose batch norm follows quickly, higher rates.
-    Training runs in bfloat16. The classifier strides and has batch norm, as the thesis describes it: a hundred steps do
-    not train seven layers without.
+    The classifier strides and has batch norm, as the thesis describes it: a hundred steps do not train seven layers
+    without.
     """
     return replace(
         recipe,
@@ -267,4 +267,4 @@ def _shorter(
     if train is None:
         return None
     phase = replace(train.phases[0], lr=lr, epochs=epochs, patience=None)
-    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, precision="bfloat16")
+    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps)

@@ -301,10 +301,9 @@ def smoke(recipe: MSSPT) -> MSSPT:
     """The same recipe on the embedded synthetic music, small enough for minutes on two CPU cores.
 
     A few hundred steps cannot follow the paper's schedules: learning rates are raised to at least 2e-3 (separation)
-    and 1e-3, batch norm gets torch's momentum 0.1 (0.01 would not settle), each stage keeps its first phase, the
-    best weights by validation loss are kept, and training runs in bfloat16 (half the time of float32 on CPUs that
-    have it; ``--set finetune.precision=float32`` and the like where yours does not). An AST is a small one that
-    starts at random, on segments as long as the CNN's.
+    and 1e-3, batch norm gets torch's momentum 0.1 (0.01 would not settle), each stage keeps its first phase, and
+    the best weights by validation loss are kept. An AST is a small one that starts at random, on segments as long as
+    the CNN's.
     """
     small = {"widths": (4, 8, 16, 32, 48, 48), "post": 4, "bn_momentum": 0.1}
     return replace(
@@ -340,4 +339,4 @@ def _shorter(
         return None
     first = train.phases[0]
     phase = replace(first, lr=max(first.lr, lr), epochs=epochs, patience=None, decay=1.0, decay_epochs=None)
-    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, select="best", precision="bfloat16")
+    return replace(train, phases=(phase,), batch=batch, epoch_steps=epoch_steps, select="best")
