@@ -37,7 +37,7 @@ def deviations(study: Study, main: Comparison) -> Iterator[str]:
     if not study.ledger:
         return
     if not all(entry.intact for entry in study.ledger):
-        yield "The ledger of declarations was edited: a line no longer has the hash that the next one recorded."
+        yield "The ledger of declarations was edited or damaged: a line has not the hash that the next one recorded."
     first = study.ledger[0]
     if first.scored:
         many = count(len(first.scored), "trial")

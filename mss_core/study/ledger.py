@@ -11,11 +11,11 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mss_core import disk
 from mss_core.graph import digest, plain
 from mss_core.study.plan import Plan
 
@@ -25,13 +25,17 @@ NAME = "declarations.jsonl"
 def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str) -> None:
     """Append one line to the ledger below ``folder``, on disk before this returns.
 
+    The file is replaced as a whole: no loss of power leaves half a line. Half a line that lies at its end, of a copy or
+    of a full disk, was followed by no stage and is left out.
+
     Args:
         declaration: as it will stand in study.json.
         plan: tells which trials have scores already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(folder)
     path = folder / NAME
-    before = path.read_bytes().splitlines() if path.exists() else []
+    content = disk.read(path) if disk.exists(path) else b""
+    before = content[: content.rfind(b"\n") + 1].splitlines()
     line = {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "declared": digest(declaration),
@@ -41,7 +45,5 @@ def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str
         "declaration": plain(declaration),
         "previous": hashlib.sha256(before[-1]).hexdigest() if before else "",
     }
-    with path.open("ab") as file:
-        file.write(json.dumps(line, sort_keys=True).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    lines = [*before, json.dumps(line, sort_keys=True).encode()]
+    disk.write_atomically(path, b"".join(line + b"\n" for line in lines))

@@ -41,21 +41,27 @@ def read_study(path: Path) -> Study:
 def read_ledger(study: Path) -> tuple[Entry, ...]:
     """declarations.jsonl beside a study.json, the oldest entry first; empty where there is none.
 
+    Half a line at the end of the file is of a run that ended before its first stage: it counts as not written. Where
+    another line cannot be read, no entry counts as intact.
+
     Raises:
         ValueError: a line is no JSON object, or lacks its time or hash.
     """
     path = study.parent / "declarations.jsonl"
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    entries = []
+    content = path.read_bytes() if path.exists() else b""
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    entries, readable = [], True
     for number, line in enumerate(lines):
         try:
-            entry: Entry = from_json(Entry, json.loads(line), f"{path} line {number + 1}")
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} line {number + 1} is not JSON: {error}") from error
+            content = json.loads(line)
+        except ValueError:
+            readable = False
+            continue
+        entry: Entry = from_json(Entry, content, f"{path} line {number + 1}")
         before = hashlib.sha256(lines[number - 1]).hexdigest() if number else ""
         intact = entry.previous == before and entry.declared in hashes(entry.declaration)
         entries.append(replace(entry, intact=intact))
-    return tuple(entries)
+    return tuple(entry if readable else replace(entry, intact=False) for entry in entries)
 
 
 def _reference_name(reference: object) -> str:

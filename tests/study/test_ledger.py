@@ -114,7 +114,20 @@ def test_editing_by_hand_is_a_deviation(go) -> None:
     go(STUDY)
     lines = (folder / "declarations.jsonl").read_text().replace('"alpha": 0.05', '"alpha": 0.01').splitlines()
     (folder / "declarations.jsonl").write_text("\n".join(lines) + "\n")
-    assert any("ledger of declarations was edited" in text for text in reports.read(folder).deviations)
+    assert any("ledger of declarations was edited or damaged" in text for text in reports.read(folder).deviations)
+
+
+def test_half_a_line_after_a_loss_of_power_costs_no_report(go) -> None:
+    path = go(STUDY) / "declarations.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:100])
+    assert len(reports.read(path.parent).study.ledger) == 1
+    findings = reports.read(go(STUDY))
+    assert [entry.intact for entry in findings.study.ledger] == [True, True] and findings.deviations == ()
+    path.write_bytes(whole[:100] + path.read_bytes())  # as an older version left it: a line glued to half a line
+    findings = reports.read(go(STUDY))
+    assert any("edited or damaged" in text for text in findings.deviations)
+    assert not ledger.before_the_run(findings.study)
 
 
 def test_without_a_ledger_nothing_was_declared_before_the_run(go) -> None:
