@@ -35,9 +35,8 @@ def counted(study: Study) -> tuple[int, ...]:
         many = Counter(name.rpartition("/seed")[0] for name in later.scored)
         until = entry.declaration.get("until") or {}
         if until != (study.ledger[-1].declaration.get("until") or {}):
-            found |= {
-                seeds for seeds in until.get("seeds") or [len(entry.seeds)] if seeds <= max(many.values(), default=0)
-            }
+            most = max(many.values(), default=0)
+            found |= {seeds for seeds in until["seeds"] if seeds <= most} if until else {min(len(entry.seeds), most)}
     return tuple(sorted(found))
 
 

@@ -8,9 +8,11 @@ later one is a deviation. The chain of hashes shows a line that was edited or ta
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str
 
     Args:
         declaration: as it will stand in study.json.
-        plan: tells which trials have scores already.
+        plan: tells which of its trials have scores already; the study's last results tell it of others.
     """
     disk.make_folder(folder)
     path = folder / NAME
@@ -41,9 +43,27 @@ def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str
         "declared": digest(declaration),
         "commit": commit,
         "seeds": list(declaration.get("seeds", ())),
-        "scored": [trial.name for trial in plan.trials if trial.root.key in plan.done],
+        "scored": sorted({trial.name for trial in plan.trials if trial.root.key in plan.done} | reported(folder)),
         "declaration": plain(declaration),
         "previous": hashlib.sha256(before[-1]).hexdigest() if before else "",
     }
     lines = [*before, json.dumps(line, sort_keys=True).encode()]
     disk.write_atomically(path, b"".join(line + b"\n" for line in lines))
+
+
+def reported(folder: Path) -> set[str]:
+    """The trials that have scores in a study's last results: also those of more seeds than are asked for now."""
+    path = folder / "study.json"
+    trials = json.loads(disk.read(path))["trials"] if disk.exists(path) else []
+    return {trial["trial"] for trial in trials if trial["status"] == "done"}
+
+
+def most_seeds(folder: Path) -> int:
+    """Seeds of the variant that has scores of the most, as the study's ledger and last results know it."""
+    path = folder / NAME
+    content = disk.read(path) if disk.exists(path) else b""
+    seen = reported(folder)
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        with contextlib.suppress(ValueError):  # a damaged line: the report says so
+            seen |= {*json.loads(line)["scored"]}
+    return max(Counter(name.rpartition("/seed")[0] for name in seen).values(), default=0)

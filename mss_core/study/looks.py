@@ -13,6 +13,7 @@ from typing import Any
 
 from mss_core.disk import write_atomically
 from mss_core.graph import digest
+from mss_core.study import ledger
 from mss_core.study.study import Study, Trial
 from mss_core.study.until import Until
 
@@ -29,6 +30,19 @@ def due(study: Study, trials: Sequence[Trial], wanted: Mapping[str, int] | None 
     place = {seed: number for number, seed in enumerate(study.seeds.seeds)}
     first = study.seeds.looks[0]
     return [trial for trial in trials if place[trial.seed] < max(first, (wanted or {}).get(trial.variant.name, 0))]
+
+
+def check(study: Study, folder: Path) -> None:
+    """Refuse a last look with fewer seeds than results were seen with: no look of the study would count those.
+
+    Raises:
+        ValueError: some variant has scores of more seeds, by the study's folder.
+    """
+    if isinstance(study.seeds, Until) and (seen := ledger.most_seeds(folder)) > (last := study.seeds.looks[-1]):
+        raise ValueError(
+            f"results of {seen} seeds per variant were there before, and the last look has {last} seeds: what they "
+            f"showed would count as no look. Ask for a last look of at least {seen} seeds (--at-most {seen})"
+        )
 
 
 def record(folder: Path, declared: str, looks: Sequence[int], outcomes: Mapping[str, Mapping[str, Any]]) -> None:

@@ -108,6 +108,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     flags.check_data(options.data, binder, study, trials)
     arms = phase.plan_arms(study, small, settings, binder, store) if study.search else {}
     title = (phase.tuned(study, arms, store) if arms else study).title(small, given)
+    looks.check(study, store.root / "studies" / title)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
     surroundings = environment(walk(trial.root for trial in trials).values())
     if driver is not None:

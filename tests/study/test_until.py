@@ -25,7 +25,7 @@ def drawn(*, kind: str, seed: int, effect: float, out: Path, ctx: Context) -> No
     """A score that is a function of the recipe alone; kills its process where the environment says so."""
     if os.environ.get("UNTIL_DIES") == f"{kind}/{seed}":
         os.kill(os.getpid(), signal.SIGKILL)
-    if os.environ.get("UNTIL_FAILS") == f"{kind}/{seed}":
+    if f"{kind}/{seed}" in os.environ.get("UNTIL_FAILS", "").split(","):
         raise RuntimeError("no power")
     score = effect + SD * np.random.default_rng([seed, sum(map(ord, kind))]).normal()
     (out / "scores.csv").write_text(f"track,target,metric,aggregation,score\n,macro,sdr,,{score}\n")
@@ -130,6 +130,29 @@ def test_seeds_by_hand_and_then_until_counts_the_look(go) -> None:
     assert findings.course.looks == (3, 4, 5, 6, 8, 12) and findings.course.counted == (5,)
     told = reports.render(folder)["md"].read_text()
     assert "could be seen with 5 seeds before" in told and "count as looks of it" in told
+
+
+def test_more_seeds_by_hand_than_the_last_look_has_are_refused(go, capsys) -> None:
+    """Also after a run of fewer seeds, which leaves the others out of its results."""
+    fixed = replace(STUDY, seeds=range(6))
+    go(fixed)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as stop:
+            go(fixed, "--until", "decided", "--at-most", "5")
+        assert stop.value.code == 2 and "results of 6 seeds per variant were there before" in capsys.readouterr().err
+        go(fixed, "--seeds", "3")
+    course = reports.read(go(fixed, "--until", "decided", "--at-most", "6")).course
+    assert course is not None and course.looks[-1] == 6 and {3, 6} <= {*course.counted}
+
+
+def test_seeds_of_which_one_failed_count_as_the_look_that_could_be_taken(go, monkeypatch) -> None:
+    fixed = replace(STUDY, seeds=range(5))
+    monkeypatch.setenv("UNTIL_FAILS", "base/4,true/4,none/4,small/4")
+    with pytest.raises(SystemExit):
+        go(fixed)
+    monkeypatch.delenv("UNTIL_FAILS")
+    course = reports.read(go(fixed, "--until", "decided", "--at-most", "12")).course
+    assert course is not None and course.counted == (4,)
 
 
 def test_a_look_that_its_scores_no_longer_bear_out_is_refused(go) -> None:
