@@ -18,6 +18,7 @@ from mss_core.errors import nearest
 from mss_core.graph import field_names
 
 Recipe = TypeVar("Recipe")
+_LEAVES = frozenset({type(None), str, int, float, bool})
 
 
 def children(node: Any) -> dict[str, Any] | None:
@@ -25,7 +26,7 @@ def children(node: Any) -> dict[str, Any] | None:
 
     An empty dict or tuple, and a tuple of plain values such as ``("vocals",)``, is a leaf.
     """
-    if node is None or isinstance(node, str | int | float):
+    if type(node) in _LEAVES or isinstance(node, str | int | float):
         return None
     names = field_names(type(node))  # type: ignore[arg-type]
     if names is not None:
@@ -79,20 +80,22 @@ def values_at(recipe: Mapping[str, Any], wanted: Iterable[str]) -> dict[str, Any
 
 def paths(recipe: Any, prefix: str = "") -> list[str]:
     """Every path that ``override`` accepts: leaves and the nodes above them."""
-    below = children(recipe)
     found = [prefix] if prefix else []
-    for name, value in (below or {}).items():
-        found += paths(value, f"{prefix}.{name}" if prefix else name)
+    for name, value in (children(recipe) or {}).items():
+        below = f"{prefix}.{name}" if prefix else name
+        found += [below] if type(value) in _LEAVES else paths(value, below)
     return found
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A copy of ``recipe`` with the values at ``changes``' dotted paths replaced.
+    """A copy of ``recipe`` with the values at ``changes``' dotted paths replaced; itself where there are none.
 
     Raises ValueError for a path that does not exist (naming the nearest one), for a value of another kind than
     the one it replaces, for two changes of which one contains the other, and for whatever the recipe's own
     checks refuse.
     """
+    if not changes:
+        return recipe
     tree: dict[str, Any] = {}
     for path, value in changes.items():
         branch = tree
@@ -120,7 +123,7 @@ def _apply(node: Any, changes: dict[str, Any], at: tuple[str, ...], root: Any) -
         if node is None:
             raise ValueError(f"no {name!r} in the recipe: {here!r} is None (left out)")
         raise ValueError(f"no {name!r} in the recipe: {here!r} is {node!r}; {nearest(name, paths(root))}")
-    new = dict(below)
+    new: dict[str, Any] = {}
     for name, change in changes.items():
         path = (*at, name)
         if name not in below:
@@ -133,9 +136,9 @@ def _apply(node: Any, changes: dict[str, Any], at: tuple[str, ...], root: Any) -
         else:
             new[name] = _apply(below[name], change, path, root)
     if isinstance(node, dict):
-        return new
+        return below | new
     if isinstance(node, tuple):
-        return tuple(new.values())
+        return tuple((below | new).values())
     try:
         return dataclasses.replace(node, **new)
     except ValueError as error:

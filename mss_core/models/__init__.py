@@ -47,6 +47,7 @@ DECIDED_ALSO = {
 
 
 _CHECKED: set[str] = set()
+_SORTED = json.JSONEncoder(sort_keys=True)
 
 
 def _class(name: str) -> Any:
@@ -80,7 +81,7 @@ def check(described: dict[str, Any], place: str) -> None:
     """Raise ValueError, naming ``place``, for a description that builds no model; allocates nothing."""
     import torch
 
-    text = json.dumps(described, sort_keys=True)
+    text = _SORTED.encode(described)
     if text in _CHECKED:
         return
     try:

@@ -18,7 +18,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,14 @@ class Store:
         """Whether there is something with the name of a stage's artefact and a manifest, whole or not."""
         directory = self.directory(stage)
         return disk.exists(directory / MANIFEST, follow=False) or disk.is_link(directory)
+
+    def among(self, stages: Collection[Stage]) -> list[Stage]:
+        """Those of many stages that are present: folders are listed once, and only what is listed is looked at."""
+        held = set[str]()
+        for name in {stage.name for stage in stages}:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                held.update(disk.patiently(disk.names, self.root / name))
+        return [stage for stage in stages if stage.key in held and self.present(stage)]
 
     def get(self, stage: Stage) -> Path | None:
         """The artefact's directory, verified; None where it is absent. A damaged one is set aside first."""

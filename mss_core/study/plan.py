@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -43,15 +44,19 @@ class Plan:
 
     def summary(self) -> str:
         """Trials, stages, and how many of these the store has."""
-        calls = sum(row["calls"] for row in self.counts().values())
         return (
-            f"{len(self.trials)} trials, {calls} stage calls, {len(self.stages)} distinct: {len(self.done)} in the "
-            f"store, {len(self.needed)} to run"
+            f"{len(self.trials)} trials, {len(self.calls)} stage calls, {len(self.stages)} distinct: "
+            f"{len(self.done)} in the store, {len(self.needed)} to run"
         )
+
+    @functools.cached_property
+    def calls(self) -> list[str]:
+        """The keys of each trial's stages, one trial after another."""
+        return [key for trial in self.trials for key in walk([trial.root])]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """By stage name: calls over all trials, distinct stages, those in the store, those to execute."""
-        calls = Counter(stage.name for trial in self.trials for stage in walk([trial.root]).values())
+        calls = Counter(self.stages[key].name for key in self.calls)
         distinct = Counter(stage.name for stage in self.stages.values())
         done = Counter(self.stages[key].name for key in self.done)
         needed = Counter(self.stages[key].name for key in self.needed)
@@ -71,9 +76,8 @@ def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> 
     stages = walk(trial.root for trial in trials)
     done: set[str] = set()
     damaged: dict[str, str] = {}
-    for key, stage in stages.items():
-        if not store.present(stage):
-            continue
+    for stage in store.among(stages.values()):
+        key = stage.key
         reason = store.damage(stage)
         if reason is not None:
             if set_aside:
@@ -136,13 +140,12 @@ class Binder:
         if isinstance(node, TrackSet | ClipSet | WeightSet):
             needed = read is None or (type(node), node.name) in read
             return dataclasses.replace(node, fingerprint=self._fingerprint(node)) if needed else node
-        if children(node) is None or isinstance(node, dict):
+        below = None if isinstance(node, dict) else children(node)
+        bound = {name: self._bind(value, read) for name, value in (below or {}).items()}
+        changed = {name: value for name, value in bound.items() if below and value is not below[name]}
+        if not changed:
             return node
-        if isinstance(node, tuple):
-            return tuple(self._bind(item, read) for item in node)
-        return dataclasses.replace(
-            node, **{name: self._bind(value, read) for name, value in (children(node) or {}).items()}
-        )
+        return tuple(bound.values()) if isinstance(node, tuple) else dataclasses.replace(node, **changed)
 
     def _fingerprint(self, config: TrackSet | ClipSet | WeightSet) -> str:
         name = repr(config)

@@ -136,9 +136,9 @@ class Study:
             except (ValueError, TypeError) as error:
                 raise ValueError(f"control {control.name!r} of study {self.name!r}: {error}") from None
         check_stages(walk(roots).values())
-        known = list(dict.fromkeys(path for recipe in recipes for path in paths(recipe)))
         for path in self.seeded:
-            if path not in known:
+            if not any(has(recipe, path) for recipe in recipes):
+                known = dict.fromkeys(known for recipe in recipes for known in paths(recipe))
                 raise ValueError(f"no seed {path!r} in the recipe of any variant; {nearest(path, known)}")
         self._check_declaration(roots)
 
@@ -228,7 +228,7 @@ class Study:
         self, variant: Variant, seed: int, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]
     ) -> Any:
         """The resolved recipe of one trial: departures, then smoke size, ``--set`` values, the seed and the data."""
-        return self._seed(self._resolve(variant, smoke, settings, bind), seed)
+        return self._seeded(self._resolve(variant, smoke, settings, bind), [seed])[0]
 
     def _resolve(self, variant: Variant, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]) -> Any:
         recipe = override(self.baseline, variant.departures)
@@ -237,9 +237,9 @@ class Study:
         recipe = override(recipe, {path: value for path, value in settings.items() if not left_out(path, variant)})
         return bind(override(recipe, self.chosen.get(variant.name, {})))
 
-    def _seed(self, recipe: Any, seed: int) -> Any:
-        # A stage that a variant leaves out has no seed to set.
-        return override(recipe, {path: seed for path in self.seeded if has(recipe, path)})
+    def _seeded(self, recipe: Any, seeds: Sequence[int]) -> list[Any]:
+        having = [path for path in self.seeded if has(recipe, path)]  # a stage that is left out has no seed to set
+        return [override(recipe, dict.fromkeys(having, seed)) for seed in seeds]
 
     def trials(
         self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]
@@ -253,13 +253,12 @@ class Study:
         trials = []
         for variant in self.variants():
             resolved = self._resolve(variant, smoke, settings, bind)
-            for seed in seeds:
-                recipe = self._seed(resolved, seed)
+            for seed, recipe in zip(seeds, self._seeded(resolved, seeds), strict=True):
                 trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
         for control, variant in zip(self.controls, self.control_variants(), strict=True):
             resolved = self._sabotaged(control, smoke, settings, bind)
-            for seed in seeds:
-                recipe = self._seed(resolved, seed + FRESH if control.fresh else seed)
+            drawn = [seed + FRESH for seed in seeds] if control.fresh else seeds
+            for seed, recipe in zip(seeds, self._seeded(resolved, drawn), strict=True):
                 trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
         return trials
 

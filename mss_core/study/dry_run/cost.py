@@ -13,13 +13,15 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from mss_core.graph import Stage, digest, plain, read_history, walk
+from mss_core.graph import Stage, digest, plain, read_history
 from mss_core.store import Store, read_manifest
 from mss_core.study.execution.resources import resources, warm
-from mss_core.study.facts import described_data
+from mss_core.study.facts import described_data, trains
 from mss_core.study.plan import Plan, descendants
+
+T = TypeVar("T")
 
 FREE = {
     "seed",
@@ -305,19 +307,18 @@ def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> int:
 
 def price(plan: Plan, found: Mapping[str, Estimate], cpus: int, gpus: int, ray: bool = True) -> Price:
     """Hours, disk and wall-clock of a plan on this many CPUs and GPUs (one slot for all without Ray)."""
-    requests = {key: resources(stage, gpus) for key, stage in plan.stages.items()}
+    requests = _of_kinds(plan.stages.values(), lambda stage: resources(stage, gpus))
     needed = {key: found[key].seconds for key in plan.needed}
     wall = makespan(plan, needed, requests, {"CPU": float(cpus), "GPU": float(gpus)} if ray else None)
-    calls = [key for trial in plan.trials for key in walk([trial.root])]
 
     def hours(keys: Iterable[str], unit: str) -> float:
         return sum(found[key].seconds * requests[key].get(unit, 0) for key in keys) / 3600
 
     naive = {
-        "gpu_hours": hours(calls, "GPU"),
-        "cpu_hours": hours(calls, "CPU"),
-        "stages": float(len(calls)),
-        "disk_bytes": float(sum(found[key].bytes for key in calls)),
+        "gpu_hours": hours(plan.calls, "GPU"),
+        "cpu_hours": hours(plan.calls, "CPU"),
+        "stages": float(len(plan.calls)),
+        "disk_bytes": float(sum(found[key].bytes for key in plan.calls)),
     }
     slots = [naive["gpu_hours"] / gpus] if gpus else []
     naive["wall_seconds"] = 3600 * max(slots + [naive["cpu_hours"] / (cpus if ray else 1)])  # without a gap: at best
@@ -345,6 +346,18 @@ def price(plan: Plan, found: Mapping[str, Estimate], cpus: int, gpus: int, ray: 
     )
 
 
+def _of_kinds(stages: Iterable[Stage], ask: Callable[[Stage], T]) -> dict[str, T]:
+    """By key, what is asked of stages: once per function and whether it trains, from which all requests follow."""
+    told: dict[tuple[Callable[..., None], bool], T] = {}
+    found = {}
+    for stage in stages:
+        kind = (stage.function, trains(stage))
+        if kind not in told:
+            told[kind] = ask(stage)
+        found[stage.key] = told[kind]
+    return found
+
+
 def makespan(
     plan: Plan,
     seconds: Mapping[str, float],
@@ -368,6 +381,7 @@ def makespan(
     if room is None:
         return sum(seconds.values())
     free = dict(room)
+    warmed = _of_kinds((plan.stages[key] for key in plan.needed), warm)
     alike = {
         key: frozenset(requests[key].items()) for key in plan.needed
     }  # stages that ask for the same wait in one row
@@ -389,7 +403,7 @@ def makespan(
             _, number, key = heapq.heappop(min(fits))
             for unit, amount in alike[key]:
                 free[unit] -= amount
-            overhead = WARM if warm(plan.stages[key]) else OWN
+            overhead = WARM if warmed[key] else OWN
             heapq.heappush(running, (now + seconds[key] + overhead, number, key))
         if not running:
             waiting = next(queue[0][2] for queue in ready.values() if queue)
