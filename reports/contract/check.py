@@ -21,7 +21,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from reports.contract.names import COLUMNS, CORRECTIONS, MACRO, SEQUENTIAL, SPELLINGS, SPENDING, TESTS, nearest
+from reports.contract.names import (
+    COLUMNS,
+    CORRECTIONS,
+    MACRO,
+    METRICS,
+    OF_CLIPS,
+    SEQUENTIAL,
+    SPELLINGS,
+    SPENDING,
+    TESTS,
+    nearest,
+)
 from reports.contract.values import EXPECTED, Declaration, from_json
 
 LEAST_ALPHA = 1e-5
@@ -60,6 +71,17 @@ def check(
     """
     if declaration.test and declaration.test not in TESTS:
         raise ValueError(f"unknown test {declaration.test!r} in declaration.test; {nearest(declaration.test, TESTS)}")
+    for metric in filter(None, (declaration.metric, *declaration.metrics.values())):
+        if declaration.test in OF_CLIPS and metric != "roc_auc":
+            raise ValueError(
+                f"declaration.test is {declaration.test!r}, which compares ROC-AUCs by their clips; the metric is "
+                f"{metric!r}. Leave the test out for the one that fits"
+            )
+    for metric, own in declaration.own_metrics.items():
+        if metric in METRICS and own.higher_is_better != METRICS[metric].higher_is_better:
+            raise ValueError(
+                f"declaration.own_metrics turns the direction of {metric!r}, a known metric; give yours another name"
+            )
     if declaration.correction not in CORRECTIONS:
         raise ValueError(
             f"unknown correction {declaration.correction!r} in declaration.correction; "
@@ -174,8 +196,9 @@ def _check_exclusions(declaration: Declaration, variants: Collection[str]) -> No
             raise ValueError(
                 f"declaration.exclude holds {name!r}: no variant {variant!r}; {nearest(variant, variants)}"
             )
-    if trials and trials <= set(declaration.exclude):
-        raise ValueError("declaration.exclude leaves no trial")
+    for variant in variants:
+        if trials and {f"{variant}/seed{seed}" for seed in declaration.seeds} <= set(declaration.exclude):
+            raise ValueError(f"declaration.exclude leaves no trial of variant {variant!r}")
 
 
 # ---- sections
@@ -278,8 +301,11 @@ def _check_section(section: Mapping[str, Any], names: _Names) -> None:
     options = dict(section)
     kind = str(options.pop("kind", ""))
     allowed = section_options(kind)
-    if _expect(options.pop("leave_out", False), bool, "true or false"):
-        return
+    try:
+        if _expect(options.pop("leave_out", False), bool, "true or false"):
+            return
+    except ValueError as error:
+        raise ValueError(f"option 'leave_out' of report section {kind!r}: {error}") from None
     if allowed is None:  # somebody's own, which does not say
         return
     for name in options:

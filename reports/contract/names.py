@@ -16,6 +16,8 @@ predictions, else `half_pooled`.
 """
 CORRECTIONS = {"bonferroni": "Bonferroni", "holm": "Holm", "bh": "Benjamini-Hochberg", "none": "uncorrected"}
 """Corrections for the family of contrasts, and what a report calls them."""
+OF_CLIPS = ("delong", "seeds_clips")
+"""Tests of ROC-AUCs, from the predictions for every clip."""
 SPELLINGS = {"benjamini_hochberg": "bh"}
 """Other spellings of a correction."""
 SPENDING = ("pocock", "obf", "e")

@@ -130,6 +130,23 @@ def test_what_is_accepted_is_rendered_and_what_the_report_refuses_was_refused(ch
     ("name", "changes", "message"),
     [
         ("activity_ablation", {"test": "welsh"}, "unknown test 'welsh' in declaration.test; did you mean 'welch'?"),
+        (
+            "activity_ablation",
+            {"test": "delong"},
+            "'delong', which compares ROC-AUCs by their clips; the metric is 'avg'",
+        ),
+        ("activity_ablation", {"test": "seeds_clips"}, "which compares ROC-AUCs by their clips; the metric is 'avg'"),
+        ("activity_ablation", {"own_metrics": {"avg": Metric("", "dB", False)}}, "turns the direction of 'avg'"),
+        (
+            "activity_ablation",
+            {"exclude": [f"no, no/seed{seed}" for seed in range(5)]},
+            "declaration.exclude leaves no trial of variant 'no, no'",
+        ),
+        (
+            "median_filter",
+            {"sections": [{"kind": "result", "leave_out": "yes"}]},
+            "option 'leave_out' of report section 'result': it is 'yes'; it must be true or false",
+        ),
         ("activity_ablation", {"alpha": 5}, "declaration.alpha is 5; it must lie between 0.000010 and 0.5, e.g. 0.05"),
         ("activity_ablation", {"correction": "bonferoni"}, "did you mean 'bonferroni'?"),
         ("activity_ablation", {"correction": "benjamini"}, "did you mean 'benjamini_hochberg'?"),
