@@ -48,7 +48,7 @@ class Regime:
 REGIMES = (
     *(Regime(variants) for variants in (1, 6, 20)),
     *(Regime(variants, margin=2.0) for variants in (1, 6)),
-    *(Regime(6, sd=sd) for sd in ((3.0, 1.0), (1.0, 3.0), (1.0, 1 / 3))),
+    *(Regime(variants, sd=sd) for variants in (1, 6) for sd in ((3.0, 1.0), (1.0, 3.0), (1.0, 1 / 3))),
     *(Regime(variants, tracks=tracks) for variants, tracks in ((1, 50), (6, 10), (6, 50))),
     *(Regime(6, spending=spending) for spending in ("obf", "e")),
 )

@@ -256,9 +256,8 @@ def overall_p(bounds: Boundary, look: int, p: float, level: float) -> float:
     this look's share in proportion to p.
     """
     if not bounds.levels:
-        return (
-            min(1.0, bounds.alpha * p / level) if p < level else max(bounds.alpha, min(1.0, bounds.alpha * p / level))
-        )
+        shared = min(1.0, bounds.alpha * p / level) if level > 0 else 1.0  # at level 0 nothing is significant
+        return shared if p < level else max(bounds.alpha, shared)
     before, by_now = (bounds.spent[look - 1] if look else 0.0), bounds.spent[look]
     if level > 0 and p < level:
         return before + (by_now - before) * p / level

@@ -110,6 +110,8 @@ def test_the_overall_p_agrees_with_the_decision(look: int, p: float) -> None:
     bounds = boundary(1, LOOKS, 0.05, "obf", "welch")
     level = float(bounds.level(look, 10.0, 5, 5))
     assert (sequential.overall_p(bounds, look, p, level) < 0.05) == (p < level)
+    nowhere = boundary(1, LOOKS, 0.05, "e", "welch")  # a look whose e-value cannot reach 1 / alpha: of few, uneven runs
+    assert sequential.overall_p(nowhere, look, p, 0.0) == 1
 
 
 def test_whole_tables_end_as_the_simulated_studies_do() -> None:
