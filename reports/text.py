@@ -1,6 +1,7 @@
 """How numbers are written: metrics in their usual unit, p values, intervals, counts."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -148,3 +149,16 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def visible(text: str) -> str:
+    r"""A text of one line: what would steer a terminal or turn the reading direction is written out.
+
+    >>> visible("a\x1b[31m\nb")
+    'a\\x1b[31m b'
+    """
+    return STEERING.sub(lambda found: " " if found[0].isspace() else ascii(found[0])[1:-1], text)
+
+
+STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, ends of lines, marks of direction."""

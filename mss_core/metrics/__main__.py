@@ -36,6 +36,7 @@ from mss_core.metrics import aggregate, museval_io
 from mss_core.metrics.bss_eval import BssEval, bss_eval, validate
 from mss_core.metrics.stems import PATTERNS, Estimates, references, tracks
 from mss_core.metrics.tracks import parallel
+from reports.contract.tables import guarded_table, unguarded
 
 Files = dict[str, Path]
 
@@ -174,7 +175,7 @@ def _summary(output: Path, names: list[str], reports: dict[str, dict], given: ar
     by_track["ill_conditioned"] = by_track["track"].map(flags)
     table = pd.concat([by_track, overall.drop(columns=["tracks", "undefined"])])
     partial = output / "scores.csv.part"
-    table.to_csv(partial, index=False)
+    guarded_table(table).to_csv(partial, index=False)
     partial.replace(output / "scores.csv")
     wide = overall.pivot(index="target", columns="metric", values="score")
     print(f"\n{overall['aggregation'].iloc[0]}, {len(names)} tracks, dB")
@@ -205,12 +206,14 @@ def _collect(given: argparse.Namespace, by_track: pd.DataFrame) -> None:
     rows = pd.DataFrame({"method": label, "seed": 0, **by_track[["track", "target", "metric", "score"]]})
     table = given.table
     if table.is_file():
-        older = pd.read_csv(table, dtype={"method": str, "track": str}, keep_default_na=False)
+        older = pd.read_csv(table, dtype={"method": str, "track": str, "target": str}, keep_default_na=False)
         if list(older.columns) != list(rows.columns):
             raise ValueError(f"--table {table}: its columns are not {', '.join(rows.columns)}; name another file")
+        names = ("method", "track", "target")
+        older = older.assign(**{name: older[name].map(unguarded) for name in names})
         rows = pd.concat([older[older["method"] != label].replace({"score": ""}, math.nan), rows])
     table.parent.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(table, index=False)
+    guarded_table(rows).to_csv(table, index=False)
     methods = list(dict.fromkeys(rows["method"]))
     print(f"written: {table} ({', '.join(methods)})")
     if len(methods) > 1:

@@ -18,6 +18,7 @@ from mss_core.store import Store
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
 from reports import contract
+from reports.contract.tables import guarded_table
 
 
 def collect(
@@ -86,7 +87,7 @@ def collect(
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    write_atomically(path, table.to_csv(index=False, float_format="%.17g").encode())
+    write_atomically(path, guarded_table(table).to_csv(index=False, float_format="%.17g").encode())
 
 
 def _scores(

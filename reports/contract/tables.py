@@ -1,5 +1,5 @@
 """Reading a user's table: its separator is found out, blank rows are passed over, a row that does not fit is an error
-with its line."""
+with its line. And cells that a spreadsheet would take for a formula."""
 
 import codecs
 import csv
@@ -7,10 +7,46 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reports.contract.names import nearest
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SEPARATORS = (",", ";", "\t", "|")
+FORMULA = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+"""How a cell begins that a spreadsheet calculates, full-width signs too."""
+
+
+def guarded(text: str) -> str:
+    """A cell that no spreadsheet calculates: what begins as a formula has an apostrophe before it; numbers stay.
+
+    >>> guarded("=1+1"), guarded("-0.5"), guarded("-6 dB"), guarded("drums")
+    ("'=1+1", '-0.5', "'-6 dB", 'drums')
+    """
+    if not FORMULA.match(text):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def unguarded(text: str) -> str:
+    """What `guarded` was given."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+
+
+def guarded_table(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table whose heads and texts are `guarded`."""
+    changed = {}
+    for name, column in table.items():
+        cells = {cell: guarded(cell) for cell in column.unique() if isinstance(cell, str)}
+        if any(cell != written for cell, written in cells.items()):
+            changed[name] = column.map(lambda cell, cells=cells: cells.get(cell, cell))
+    return table.assign(**changed).rename(columns=guarded) if changed else table.rename(columns=guarded)
 
 
 def read_table(path: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:

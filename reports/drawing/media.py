@@ -37,9 +37,11 @@ class Clip:
 
 
 def load(path: Path, start: float = 0.0) -> np.ndarray | None:
-    """Mono samples at 16 kHz from `start` seconds on, at most 6 s; None where the file cannot be
-    read.
+    """Mono samples at 16 kHz from `start` seconds on, at most 6 s; None where the file cannot be read, or is
+    none (a pipe would be waited for).
     """
+    if not path.is_file():
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)

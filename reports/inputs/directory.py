@@ -1,5 +1,6 @@
 """The tables of a study's directory as one value, each read once, when it is first asked for."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +50,14 @@ class Tables:
     def searches(self) -> Searches | None:
         """search.json and search.csv; None where nothing was searched."""
         return searches.read(self.directory) if self.directory else None
+
+    def stored(self, path: str) -> Path | None:
+        """Where a path of study.json leads; None where it is empty or leads out of the store, by `..`, from the root or
+        over a link: study.json may be anybody's, and a report embeds what it finds."""
+        if not path or "\0" in path:
+            return None
+        found = Path(os.path.realpath(self.store / path))
+        return found if found.is_relative_to(os.path.realpath(self.store)) else None
 
     def _existing(self, name: str) -> Path:
         if self.directory is None or not (self.directory / name).exists():

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from reports.contract import nearest
+from reports.inputs.tables import read_text_table
 
 BOOTSTRAPS = 60
 TREES = 8
@@ -123,7 +123,7 @@ def read(tables: Path) -> Searches | None:
     if not (tables / "search.json").exists():
         return None
     described = json.loads((tables / "search.json").read_text(encoding="utf-8"))
-    frame = pd.read_csv(tables / "search.csv", dtype=str, keep_default_na=False)
+    frame = read_text_table(tables / "search.csv")
     metrics = tuple(described["declared"]["metrics"])
     for needed in ("variant", "trial", "rerun", "state", *metrics, "epochs", "most", "seconds", "departures"):
         if needed not in frame.columns:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from reports.contract import MACRO, Declaration, Study, Variant, check_metric, check_target, nearest
-from reports.contract.tables import read_table
+from reports.contract.tables import read_table, unguarded
 
 EMPTY = "(empty)"
 """The level that an empty cell stands for."""
@@ -48,16 +48,23 @@ def read_text_table(path: Path, separator: str = ",", rows: int | None = None) -
     # Every cell as text: a variant may be called "None" or "NA", and pandas would read those as
     # missing.
     try:
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, nrows=rows, encoding="utf-8-sig")
+        frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, nrows=rows, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
+    return _as_written(frame)
+
+
+def _as_written(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of text without the apostrophes that keep a spreadsheet from calculating its cells."""
+    marked = [name for name in frame.columns if frame[name].str.startswith("'").any()]
+    return frame.assign(**{name: frame[name].map(unguarded) for name in marked}).rename(columns=unguarded)
 
 
 def _read_foreign_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     """Somebody's own table, in whatever dialect; the index holds the lines."""
     columns, rows = read_table(path, needed)
     table = {column: [row[column] for _, row in rows] for column in columns if column}
-    return pd.DataFrame(table, index=[line for line, _ in rows], dtype=str)
+    return _as_written(pd.DataFrame(table, index=[line for line, _ in rows], dtype=str))
 
 
 def read_scores(path: Path, factor: str | None = None) -> Scores:

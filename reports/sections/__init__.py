@@ -102,6 +102,11 @@ class Table:
             for row in self.rows
         )
 
+    @property
+    def texts(self) -> list[list[str]]:
+        """The rows as what their cells show."""
+        return [[cell.text for cell in row] for row in self.cells]
+
     @cached_property
     def right(self) -> tuple[bool, ...]:
         """Which columns are right-aligned numbers."""

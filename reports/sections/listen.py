@@ -1,7 +1,6 @@
 """Sounds of a few tracks: mixture, reference and the variants' estimates, as seen and heard."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from reports.contract import Example
@@ -20,7 +19,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     """One part per track and target; None where the study left no sound."""
     parts, lost = [], []
     for (track, target), members in examples(findings)[:MOST]:
-        sounds, missing = load(track, target, members, tables.store)
+        sounds, missing = load(track, target, members, tables)
         lost += missing
         loudest = max((float(media.magnitudes(samples).max()) for samples in sounds.values()), default=1.0)
         power = max((float(media.levels_of(s).max()) for s in sounds.values() if len(media.levels_of(s))), default=0.0)
@@ -54,13 +53,15 @@ def examples(findings: Findings) -> list[tuple[tuple[str, str], list[Example]]]:
     return [group for _, group in sorted(zip(turns, ordered, strict=True), key=lambda pair: pair[0])]
 
 
-def load(track: str, target: str, members: list[Example], store: Path) -> tuple[dict[str, Any], list[str]]:
+def load(track: str, target: str, members: list[Example], tables: Tables) -> tuple[dict[str, Any], list[str]]:
     """Samples by what they are, and a sentence per sound that could not be read."""
     paths = {"mixture": members[0].mixture, f"reference {target}".strip(): members[0].reference}
     paths |= {f"estimate, {example.variant}": example.estimate for example in members}
-    sounds = {label: media.load(store / path) for label, path in paths.items() if path}
+    places = {label: tables.stored(path) for label, path in paths.items() if path}
+    sounds = {label: media.load(place) if place else None for label, place in places.items()}
     lost = [
-        f"The audio {paths[label]} ({track}, {label}) could not be read."
+        f"The audio {paths[label]} ({track}, {label}) "
+        + ("could not be read." if places[label] else "lies outside of the store and was not read.")
         for label, samples in sounds.items()
         if samples is None
     ]

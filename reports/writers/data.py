@@ -6,14 +6,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.contract.tables import guarded
+
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of equal keys as CSV; None is an empty cell."""
+    """Rows of equal keys as CSV; None is an empty cell, and no text is a formula of a spreadsheet."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([{key: "" if value is None else value for key, value in row.items()} for row in rows])
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(map(_cell, rows[0]))
+    writer.writerows([map(_cell, row.values()) for row in rows])
     return stream.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else guarded(value) if isinstance(value, str) else value
 
 
 def to_json(document: Any) -> str:

@@ -1,6 +1,7 @@
 """A table as LaTeX (booktabs)."""
 
 from reports.sections import Cell, Table
+from reports.text import visible
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -11,6 +12,7 @@ SPECIAL = {
     "_": r"\_",
     "{": r"\{",
     "}": r"\}",
+    "|": r"\textbar{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
@@ -27,12 +29,12 @@ SPECIAL = {
 
 
 def escape(text: str) -> str:
-    r"""Text with LaTeX's special characters made literal.
+    r"""Text with LaTeX's special characters made literal, in one line: an empty one would end a caption.
 
     >>> escape("si_sdr 5 %")
     'si\\_sdr 5 \\%'
     """
-    return "".join(SPECIAL.get(letter, letter) for letter in text)
+    return "".join(SPECIAL.get(letter, letter) for letter in visible(text))
 
 
 def cell(shown: Cell) -> str:

@@ -1,33 +1,66 @@
 """A report as Markdown: all that a page holds but its pictures and sounds, which are named."""
 
+import re
 from collections.abc import Sequence
 
 from reports.sections import Report, Section, Table
+from reports.text import visible
+
+CODE = re.compile(r"(?<!`)(`(?:[^`<\]]|\](?!\())+`)(?!`)")
+SPECIAL = re.compile(r"""
+    [\\`*~]                            # escapes, code, emphasis, strikes
+    | (?<![^\W_])_ | _(?![^\W_])       # emphasis; not the line within a word
+    | (?<=\])[(\[:]                   # links and what they refer to; intervals stay
+    | \#(?=\#*\Z)                     # the end of a heading
+""", re.VERBOSE)  # fmt: skip
+START = re.compile(r"(\d{0,9})(#{1,6}(?=\s|\Z)|>|[-+](?=\s|\Z)|-+\Z|=+\Z|[.)](?=\s|\Z))")
 
 
 def to_markdown(report: Report) -> str:
     """Heading, what is said first, every section."""
-    parts = [f"# {report.title}", report.question, report.lead, *report.about]
-    parts.append("\n".join(f"- {line}" for line in report.warnings))
+    parts = [f"# {literal(report.title)}", *map(literal, (report.question, report.lead, *report.about))]
+    parts.append(points(report.warnings))
     parts += [block for section in report.sections for block in blocks(section)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def blocks(section: Section, level: int = 2) -> list[str]:
     """A section's blocks; an empty one is a caption that a table lacks, or the title of an untitled part."""
-    out = [f"{'#' * level} {section.title}" if section.title else "", *section.paragraphs]
-    out.append("\n".join(f"- {line}" for line in section.points))
+    out = [f"{'#' * level} {literal(section.title)}" if section.title else "", *map(literal, section.paragraphs)]
+    out.append(points(section.points))
     for part in section.tables:
-        out += [part.caption, table(part)]
-    out += [f"(Figure in the HTML report: {figure.caption})" for figure in section.figures if figure.caption]
+        out += [literal(part.caption), table(part)]
+    out += [f"(Figure in the HTML report: {literal(figure.caption)})" for figure in section.figures if figure.caption]
     return out + [block for part in section.parts for block in blocks(part, level + bool(section.title))]
 
 
+def points(lines: Sequence[str]) -> str:
+    """Lines as a list."""
+    return "\n".join(f"- {literal(line)}" for line in lines)
+
+
 def table(shown: Table) -> str:
-    """A table as Markdown; bars and stars within cells are escaped."""
+    """A table as Markdown."""
 
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", r"\|").replace("*", r"\*") for cell in cells) + " |"
+        return "| " + " | ".join(literal(cell).replace("|", r"\|") for cell in cells) + " |"
 
-    rows = [line([cell.text for cell in row]) for row in shown.cells]
-    return "\n".join([line(shown.head), "|" + "---|" * len(shown.head), *rows])
+    return "\n".join([line(shown.head), "|" + "---|" * len(shown.head), *map(line, shown.texts)])
+
+
+def literal(text: str) -> str:
+    r"""A text in one line that Markdown shows as it is, without HTML, links or headings of its own; what stands between
+    backticks is code.
+
+    >>> literal("`a_b` *c* <script> < .0001 [x](y) [+0.1, +0.2]")
+    '`a_b` \\*c\\* &lt;script> < .0001 [x]\\(y) [+0.1, +0.2]'
+    """
+    pieces = CODE.split(re.sub(" +", " ", visible(text)).strip(" "))
+    pieces[::2] = [_escaped(piece) for piece in pieces[::2]]
+    return START.sub(r"\1\\\2", "".join(pieces), count=1) if START.match("".join(pieces)) else "".join(pieces)
+
+
+def _escaped(text: str) -> str:
+    text = SPECIAL.sub(lambda found: "\\" + found[0], text)
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)

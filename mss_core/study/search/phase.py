@@ -28,6 +28,7 @@ from mss_core.study.plan import Plan, make_plan
 from mss_core.study.search.declare import Arm, Search, make_arm, overlap, suggestions
 from mss_core.study.settings import left_out
 from mss_core.study.study import SETTINGS, Study, Trial
+from reports.contract.tables import guarded
 
 STORAGE = "MSS_SEARCH_STORAGE"
 """Environment variable: a database URL for the suggestions instead of journals in the store."""
@@ -280,7 +281,7 @@ def collect(folder: Path, study: Study, arms: Mapping[str, Arm], store: Store) -
                 if writer is None:
                     writer = csv.DictWriter(out, ["variant", *row], lineterminator="\n")
                     writer.writeheader()
-                writer.writerow({"variant": variant, **row})
+                writer.writerow({"variant": guarded(variant), **row})
     write_atomically(folder / "search.csv", out.getvalue().encode())
     found = winners(arms, store)
     searches = [

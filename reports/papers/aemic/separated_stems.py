@@ -5,7 +5,6 @@ Options: `factor`, the factor whose levels are `base`, `raw` and `post`; `metric
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         return None
     mixture = by_song(frame, levels, "raw", f"{metric}_mixture")
     found = [table_4_1(songs), tests(songs)]
-    figures = [per_song(songs, mixture), *losses(findings, tables), *spectra(findings, levels, tables.store)]
+    figures = [per_song(songs, mixture), *losses(findings, tables), *spectra(findings, levels, tables)]
     table = training(findings, tables)
     return Section(
         "Separated stems",
@@ -230,7 +229,7 @@ def training(findings: Findings, tables: Tables) -> Table | None:
     )
 
 
-def spectra(findings: Findings, levels: Mapping[str, str], store: Path) -> list[Figure]:
+def spectra(findings: Findings, levels: Mapping[str, str], tables: Tables) -> list[Figure]:
     """Figure 4.3: mixture, raw, post and target of each example, side by side on one scale."""
     chosen: dict[str, dict[str, str]] = {}
     for example in findings.study.examples:
@@ -243,7 +242,8 @@ def spectra(findings: Findings, levels: Mapping[str, str], store: Path) -> list[
             }
     figures = []
     for track, paths in chosen.items():
-        sounds = [media.load(store / paths[name]) for name in ("mixture", *STEMS, "target") if name in paths]
+        places = [tables.stored(paths[name]) for name in ("mixture", *STEMS, "target") if name in paths]
+        sounds = [media.load(place) if place else None for place in places]
         if len(sounds) < 4 or any(sound is None for sound in sounds):
             continue
         pictures = [media.magnitudes(sound) for sound in sounds if sound is not None]

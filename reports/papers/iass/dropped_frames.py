@@ -6,7 +6,6 @@ frames, dropped, silent_reference, silent_estimate) that the last stage of a tri
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -25,7 +24,7 @@ SCORES = ("sdr", "sdr_all", "usdr")
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """The table; None where no trial left counts."""
-    counts = frame_counts(findings, tables.store)
+    counts = frame_counts(findings, tables)
     if counts.empty:
         return None
     scores = tables.scores.frame
@@ -77,13 +76,13 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     return Section("Frames left out of the scores", (text, more), (table,))
 
 
-def frame_counts(findings: Findings, store: Path) -> pd.DataFrame:
+def frame_counts(findings: Findings, tables: Tables) -> pd.DataFrame:
     """Rows of every trial's frames.csv, with its variant and seed."""
     found = []
     for trial in findings.study.trials:
         for key in trial.stages.values():
             stage = findings.study.stages.get(key)
-            path = store / stage.directory / "frames.csv" if stage and stage.directory else None
+            path = tables.stored(f"{stage.directory}/frames.csv") if stage and stage.directory else None
             if path is not None and stage and stage.name.startswith("evaluate") and path.is_file():
                 rows = pd.read_csv(path, dtype={"track": str, "target": str}, keep_default_na=False)
                 found.append(rows.assign(variant=trial.variant, seed=trial.seed))

@@ -5,7 +5,6 @@ and `estimate` (frame, band; 0 to 255 for the top 80 dB of the reference) and `g
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ OPTIONS = {"variants": "variants"}
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """One row of pictures a target; None where no trial left any."""
     figures = []
-    panels = {variant: _panels(findings, variant, tables.store) for variant in options["variants"]}
+    panels = {variant: _panels(findings, variant, tables) for variant in options["variants"]}
     for target in dict.fromkeys(name for found in panels.values() for name in found):
         shown = {variant: found[target] for variant, found in panels.items() if target in found}
         track = str(next(iter(shown.values()))["track"])
@@ -47,14 +46,14 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     return Section("What the gates leave", (text,), (), tuple(figures))
 
 
-def _panels(findings: Findings, variant: str, store: Path) -> dict[str, dict[str, np.ndarray]]:
+def _panels(findings: Findings, variant: str, tables: Tables) -> dict[str, dict[str, np.ndarray]]:
     """By target, the pictures of a variant's first finished trial."""
     for trial in findings.study.trials:
         if trial.variant != variant or trial.status != "done":
             continue
         for key in trial.stages.values():
             stage = findings.study.stages.get(key)
-            folder = store / stage.directory / "panels" if stage and stage.directory else None
+            folder = tables.stored(f"{stage.directory}/panels") if stage and stage.directory else None
             if folder is not None and folder.is_dir():
                 return {path.stem: dict(np.load(path)) for path in sorted(folder.glob("*.npz"))}
     return {}

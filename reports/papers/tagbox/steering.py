@@ -5,7 +5,6 @@ Options: `table`, a table of the TagBox paper whose figures stand beside ours.
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -39,7 +38,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         return None
     by_run = frame.groupby(["variant", "target", "metric", "seed"], sort=False)["score"].mean()
     means = by_run.groupby(level=["variant", "target", "metric"], sort=False).mean().unstack()
-    rise = _rise(study, tables.store)
+    rise = _rise(study, tables)
     rows, told = [], []
     for (variant, target), line in means.iterrows():
         values = {metric: float(line.get(metric, float("nan"))) for metric in COLUMNS}
@@ -127,7 +126,7 @@ def _published(study: Study, table: str, variant: str, target: str) -> str:
     return figure.text if figure else ""
 
 
-def _rise(study: Study, store: Path) -> dict[tuple[str, str], tuple[float, float]]:
+def _rise(study: Study, tables: Tables) -> dict[tuple[str, str], tuple[float, float]]:
     """Mean probability of the wanted tags at the first and the last decode, by variant and target."""
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for trial in study.trials:
@@ -135,8 +134,8 @@ def _rise(study: Study, store: Path) -> dict[tuple[str, str], tuple[float, float
             stage = study.stages.get(key)
             if stage is None or not name.startswith("infer_steered"):
                 continue
-            folder = store / stage.directory
-            if not (folder / "steps.csv").exists():
+            folder = tables.stored(stage.directory)
+            if folder is None or not (folder / "steps.csv").exists():
                 continue
             target = json.loads((folder / "estimates.json").read_text(encoding="utf-8"))["target"]
             steps = pd.read_csv(folder / "steps.csv")["probability"]

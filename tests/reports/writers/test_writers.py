@@ -15,7 +15,7 @@ def test_a_section_is_in_both_reports() -> None:
     page = html.to_html(report)
     assert 'id="sweep-over-length"' in page and "Sweep over &lt;length&gt;" in page and "<svg id='drawn'>" in page
     text = markdown.to_markdown(report)
-    assert "## Sweep over <length>" in text and r"| a | b\|c |" in text and "A figure." in text
+    assert "## Sweep over &lt;length>" in text and r"| a | b\|c |" in text and "A figure." in text
     assert markdown.blocks(part)[0].startswith("## Sweep")
 
 
@@ -28,7 +28,7 @@ def test_a_cell_s_value_aligns_and_sorts_and_code_and_stars_are_escaped() -> Non
     assert '<td class="n better" data-v="9.9">9.90 *</td>' in page and '<td class="n" data-v="">–</td>' in page
     assert "<summary>Two</summary>" in page and '<th scope="col" class=n>score</th>' in page
     text = markdown.to_markdown(report)
-    assert "### Two" in text and r"| `a` <b> | 9.90 \* |" in text
+    assert "### Two" in text and r"| `a` &lt;b> | 9.90 \* |" in text
     assert r"\textbf{9.90$^{*}$} \\" in latex.to_latex(table, "x")
     assert terminal.to_text(Section("", ("Words.",), (table,))).splitlines()[2:] == [
         "`a` <b>  9.90 *",
