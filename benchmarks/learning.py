@@ -34,7 +34,7 @@ SEEDS = range(3)
 
 
 def scores(directory: Path, keep: str) -> pd.DataFrame:
-    """The rows of single tracks, a column a metric."""
+    """The rows of single tracks, one column per metric."""
     table = pd.read_csv(directory / "scores.csv", keep_default_na=False, na_values={"score": [""]})
     table = table[(table.track != "") & (table.target == keep)]
     return table.pivot_table(index="track", columns="metric", values="score")

@@ -194,7 +194,7 @@ def _out_of_reach(main: Comparison) -> Iterator[str]:
     floor = least_p(main.test, runs)
     if floor > significant_p(main.correction, main.alpha, main.family):
         yield (
-            f"With {count(runs, 'run')} a variant the declared test cannot give a p below "
+            f"With {count(runs, 'run')} per variant the declared test cannot give a p below "
             f"{floor:.3g}, so after correction no contrast can be significant at {main.alpha:g}."
         )
 

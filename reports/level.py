@@ -45,7 +45,7 @@ def level_sentence(findings: Findings) -> str:
             f"The level of {100 * found.level:g} % holds where the arms' runs vary alike ({rate} in simulated studies "
             f"of this design without any effect), and is lost if {found.worst_case} ({worst})."
         )
-    if few:
+    if few and found.worst > found.level:
         return (
             f"With {count(runs, 'run')} in an arm the level of {100 * found.level:g} % holds where the arms' runs vary "
             f"alike ({rate} in simulated studies of this design without any effect), and not for certain otherwise (up "

@@ -242,7 +242,7 @@ def power_sentence(findings: Findings) -> str:
         return ""
     style = findings.main.style
     unit = found.counts
-    design = f"{count(found.runs, unit)} a variant and a run-to-run SD of" if unit == "run" else ""
+    design = f"{count(found.runs, unit)} per variant and a run-to-run SD of" if unit == "run" else ""
     design = design or f"{count(found.runs, unit)} and an SD over {unit}s of the difference of"
     text = (
         f"With {design} {style.amount(found.sd)}, a true difference of "
@@ -256,7 +256,7 @@ def power_sentence(findings: Findings) -> str:
     ]
     if wanted:
         text += (
-            f" {'Runs a variant' if unit == 'run' else unit.capitalize() + 's'} for 80 % power: {'; '.join(wanted)}."
+            f" {'Runs per variant' if unit == 'run' else unit.capitalize() + 's'} for 80 % power: {'; '.join(wanted)}."
         )
     if found.reference_runs:
         text += (

@@ -116,7 +116,7 @@ def _request(config: Mapping[str, Any], stage: Stage, amounts: Mapping[str, floa
 
 
 class _Worker(tune.Trainable):
-    """What a worker does: one stage a trial. A stage that raises is reported, not retried: it would raise again.
+    """What a worker does: one stage per trial. A stage that raises is reported, not retried: it would raise again.
 
     Of Tune's two interfaces this is the one that runs in its process's main thread, where a signal can be handled.
     """

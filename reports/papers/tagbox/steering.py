@@ -30,7 +30,7 @@ LEAST = 0.1
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
-    """A row a variant and target, a sentence for each improvement that attenuation explains."""
+    """One row per variant and target, and a sentence for each improvement that attenuation explains."""
     study, name = findings.study, str(options.get("table", ""))
     frame = tables.scores.frame
     frame = frame[frame["metric"].isin(list(COLUMNS)) & (frame["target"] != "macro")]
