@@ -30,6 +30,7 @@ HISTORY = "history.jsonl"
 WORK = ".work"
 OURS = "mss_core"
 _RUNTIME = ("out", "ctx")
+LEAVES = frozenset({type(None), str, int, float, bool})
 UNSAID: Mapping[str, Any] = {"unsaid": True}
 """Metadata of a dataclass field that is no part of a key while it is None: one that was added to a value whose keys
 must stay as they were."""

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from mss_core.errors import nearest
-from mss_core.graph import field_names
+from mss_core.graph import LEAVES, field_names
 
 Recipe = TypeVar("Recipe")
-_LEAVES = frozenset({type(None), str, int, float, bool})
 
 
 def children(node: Any) -> dict[str, Any] | None:
@@ -26,7 +25,7 @@ def children(node: Any) -> dict[str, Any] | None:
 
     An empty dict or tuple, and a tuple of plain values such as ``("vocals",)``, is a leaf.
     """
-    if type(node) in _LEAVES or isinstance(node, str | int | float):
+    if type(node) in LEAVES or isinstance(node, str | int | float):
         return None
     names = field_names(type(node))  # type: ignore[arg-type]
     if names is not None:
@@ -83,7 +82,7 @@ def paths(recipe: Any, prefix: str = "") -> list[str]:
     found = [prefix] if prefix else []
     for name, value in (children(recipe) or {}).items():
         below = f"{prefix}.{name}" if prefix else name
-        found += [below] if type(value) in _LEAVES else paths(value, below)
+        found += [below] if type(value) in LEAVES else paths(value, below)
     return found
 
 
@@ -162,6 +161,7 @@ def _like(value: Any, annotation: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+@functools.cache
 def _options(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) if _is_union(annotation) else (annotation,)
 

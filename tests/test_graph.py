@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import json
 import os
@@ -76,6 +77,47 @@ def test_equal_calls_have_equal_keys_however_they_are_written() -> None:
     assert Stage(double, left=Stage(source)).key != Stage(double, left=Stage(source, value=2)).key
 
 
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    parts: object
+    table: object = None
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+TREES = st.recursive(
+    LEAVES,
+    lambda parts: (
+        st.lists(parts)
+        | st.lists(parts).map(tuple)
+        | st.dictionaries(st.text() | st.integers(), parts)
+        | st.builds(Holder, parts, parts)
+    ),
+)
+
+
+@given(TREES)
+def test_a_digest_is_of_the_json_of_plain_data(tree: object) -> None:
+    text = json.dumps(plain(tree), sort_keys=True, separators=(",", ":"))
+    for _ in range(2):  # the second time what cannot change is known
+        assert digest(tree) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_digest_tells_what_equals_and_is_not_the_same() -> None:
+    for value, other in ((1, True), (0, False), ("1", 1)):
+        assert digest(Holder((value,))) != digest(Holder((other,)))
+    assert digest(Holder((2,))) == digest(Holder((2.0,)))
+
+
+@pytest.mark.parametrize("holder", [Holder, lambda part: (part,), lambda part: Holder(((1, part),))])
+def test_what_is_changed_in_place_has_another_digest(holder) -> None:
+    table, row = {"depth": 1}, [1]
+    trees = holder(table), holder(row)
+    before = [digest(tree) for tree in trees]
+    table["depth"], row[0] = 2, 2
+    assert [digest(tree) for tree in trees] == [digest(holder({"depth": 2})), digest(holder([2]))]
+    assert before == [digest(holder({"depth": 1})), digest(holder([1]))]
+
+
 def test_golden_key() -> None:
     """An accidental change of how keys are made would silently retrain everything."""
     assert Stage(source).key == digest(
@@ -92,6 +134,16 @@ def test_a_stage_of_this_package_keeps_its_key_when_it_moves(module: str, monkey
     monkeypatch.setattr(double, "__module__", module)
     left = Stage(source)
     assert Stage(double, left=left).key == digest({"stage": "double", "arguments": {"left": left, "right": None}})
+
+
+def test_stages_that_are_there_are_found_among_many_as_one_by_one(store: Store) -> None:
+    stages = [Stage(source, value=value) for value in range(4)]
+    stages += [Stage(double, left=stage) for stage in stages]
+    assert store.among(stages) == []
+    materialize(stages[1], store, Context())
+    store.directory(stages[2]).mkdir()  # without a manifest
+    store.directory(stages[3]).symlink_to("nowhere")
+    assert store.among(stages) == [stage for stage in stages if store.present(stage)] == [stages[1], stages[3]]
 
 
 EVALUATE = """

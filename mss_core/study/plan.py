@@ -15,7 +15,7 @@ from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.doubts import cautions, require_labels
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet, needs_folder, survey
-from mss_core.graph import Stage, walk
+from mss_core.graph import LEAVES, Stage, walk
 from mss_core.recipe import children
 from mss_core.store import Store
 from mss_core.study.facts import reported
@@ -141,11 +141,13 @@ class Binder:
             needed = read is None or (type(node), node.name) in read
             return dataclasses.replace(node, fingerprint=self._fingerprint(node)) if needed else node
         below = None if isinstance(node, dict) else children(node)
-        bound = {name: self._bind(value, read) for name, value in (below or {}).items()}
-        changed = {name: value for name, value in bound.items() if below and value is not below[name]}
-        if not changed:
+        bound = {name: self._bind(part, read) for name, part in (below or {}).items() if type(part) not in LEAVES}
+        changed = {name: part for name, part in bound.items() if below and part is not below[name]}
+        if not below or not changed:
             return node
-        return tuple(bound.values()) if isinstance(node, tuple) else dataclasses.replace(node, **changed)
+        if isinstance(node, tuple):
+            return tuple((below | changed).values())
+        return dataclasses.replace(node, **changed)
 
     def _fingerprint(self, config: TrackSet | ClipSet | WeightSet) -> str:
         name = repr(config)
@@ -204,8 +206,10 @@ def _sets(node: Any) -> Iterator[TrackSet | ClipSet | WeightSet]:
     if isinstance(node, TrackSet | ClipSet | WeightSet):
         yield node
     elif not isinstance(node, Stage):
-        for value in node.values() if isinstance(node, Mapping) else (children(node) or {}).values():
-            yield from _sets(value)
+        below = node if isinstance(node, Mapping) else children(node)
+        for value in below.values() if below else ():
+            if type(value) not in LEAVES:
+                yield from _sets(value)
 
 
 def data_paths(recipe: Any, name: str) -> list[str]:

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import errno
 import functools
+import gc
 import os
 import sys
 import time
@@ -54,6 +55,8 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
                 variables.given({"MSS_NODES": options.nodes, "MSS_NODES_SECONDS": options.nodes_seconds})
             )
             held.enter_context(interrupts.raised())
+            if options.dry_run and not options.probe:
+                held.enter_context(_uncollected())
             status = _run(study, options, words, held)
     except BrokenPipeError:  # a reader that goes away, as `| head` does, is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,6 +73,18 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     sys.stdout.flush()
     if status:
         raise SystemExit(status)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles of garbage: a plan has hundreds of thousands of values, and all stay until it is printed."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _is_full(store: str) -> bool:

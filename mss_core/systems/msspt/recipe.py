@@ -225,7 +225,9 @@ class MSSPT:
 
     def pipeline(self) -> Stage:
         """The stage graph. Every edge is a keyword argument."""
-        tracks = Stage(prepare_tracks, data=self.separation, segment=audio.samples_of(self.mixing.frames))
+        tracks = self.pretrain and Stage(
+            prepare_tracks, data=self.separation, segment=audio.samples_of(self.mixing.frames)
+        )
         clips = Stage(
             prepare_clips,
             data=self.genre if self.task == "genre" else self.tagging,
