@@ -1,8 +1,8 @@
 """MLflow as a view of the store; nothing else imports mlflow.
 
 One writer: a thread of the process that runs the study. Workers write only to the store, whose histories are the
-journal: this thread mirrors them into one parent run per study and one child run per trial, a little later than they are
-written. So a tracking server that is away stops no training and loses no point: the thread tries again until the
+journal: this thread mirrors them into one parent run per study and one child run per trial, a little later than they
+are written. So a tracking server that is away stops no training and loses no point: the thread tries again until the
 server is back, then writes what is missing; what is still missing when the study ends, ``rebuild`` writes.
 
 Writing is idempotent. Runs are found again by tags (study, trial, content key), a point has the same step, value and
