@@ -5,7 +5,9 @@ makes of them.
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +59,19 @@ def read_last_scores(directory: Path) -> pd.DataFrame:
     if not absent:
         return found
     return found.assign(**dict.fromkeys(absent, ""))[[*COLUMNS, *(name for name in found if name not in COLUMNS)]]
+
+
+def read_score_rows(directory: Path) -> tuple[list[str], list[Score]]:
+    """The columns of anybody's scores.csv, and its rows as far as they are COLUMNS: as :func:`read_last_scores`, in a
+    tenth of the time where files are many and small."""
+    with (directory / "scores.csv").open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, restval="")
+        rows = list(reader)
+    texts = ([row.get(name, "") for name in COLUMNS] for row in rows)
+    return list(reader.fieldnames or ()), [
+        (track, target, metric, aggregation, float(score) if score else math.nan)
+        for track, target, metric, aggregation, score in texts
+    ]
 
 
 def note(kind: str, text: str, items: Sequence[str], count: int | None = None) -> dict[str, Any]:

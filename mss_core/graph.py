@@ -19,7 +19,7 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -313,14 +313,3 @@ def listing(folder: Path) -> list[str]:
 
     files = disk.walk(folder, without={folder / WORK})
     return sorted(str(path.relative_to(folder)) for path in files if not path.name.startswith(".nfs"))
-
-
-def unlisted(folder: Path, listed: Collection[str]) -> str | None:
-    """A sentence about the first file of an artefact that is not ``listed``; None where all are. Hidden files do not
-    count: desktops and file servers leave them.
-    """
-    try:
-        added = [name for name in listing(folder) if name not in listed and not Path(name).name.startswith(".")]
-    except FileNotFoundError as error:  # another process has set the artefact aside meanwhile
-        return f"{error.filename} is missing"
-    return f"{added[0]} is not in its manifest" if added else None

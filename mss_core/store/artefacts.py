@@ -50,7 +50,7 @@ class Store:
         self._verified: dict[str, tuple[int, ...]] = {}
 
     def directory(self, stage: Stage) -> Path:
-        return self.root / stage.name / stage.key
+        return self.root.joinpath(stage.name, stage.key)
 
     def partial(self, stage: Stage, claim: Claim | None = None) -> Path:
         """Where the owner of ``claim`` works on a stage; without one, where whoever has the claim now does."""
@@ -58,9 +58,10 @@ class Store:
 
     def partials(self, stage: Stage) -> list[Path]:
         """What attempts have left, the last one first."""
-        entries = disk.entries(self.root / stage.name)
-        found = [path for path in entries if path.name.startswith(f"{stage.key}.") and path.name.endswith("partial")]
-        return sorted(found, key=_worth, reverse=True)
+        folder, found = self.root / stage.name, list[str]()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found = [n for n in disk.names(folder) if n.startswith(f"{stage.key}.") and n.endswith("partial")]
+        return sorted((folder / name for name in sorted(found)), key=_worth, reverse=True)
 
     def log(self, stage: Stage) -> Path:
         return self.root / stage.name / f"{stage.key}.log"
@@ -73,9 +74,16 @@ class Store:
         """What is wrong with a committed artefact, or None: its files, or that a function of another package made it.
         Hashes each version of a file once per process, and of a large artefact once per machine.
         """
-        directory, manifest = self.directory(stage), self.manifest(stage)
-        if manifest is None:
-            return "no valid manifest"
+        return self.examine(stage)[1]
+
+    def examine(self, stage: Stage) -> tuple[dict[str, Any] | None, str | None]:
+        """The manifest of a committed artefact that is whole, or None and what is wrong with it."""
+        manifest = self.manifest(stage)
+        harm = "no valid manifest" if manifest is None else self._harm(stage, manifest)
+        return (manifest, None) if harm is None else (None, harm)
+
+    def _harm(self, stage: Stage, manifest: Mapping[str, Any]) -> str | None:
+        directory = self.directory(stage)
         made_by, module = str(manifest.get("function", "")), module_of(stage.function)
         if package(made_by) != package(module):
             return f"it was made by {made_by or 'an unnamed function'}, and this stage is {module}.{stage.name}"

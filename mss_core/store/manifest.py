@@ -9,13 +9,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mss_core import disk
 from mss_core.disk import checksum, patiently
-from mss_core.graph import unlisted
+from mss_core.graph import WORK
 
 MANIFEST = "manifest.json"
 SELF = "self"
@@ -67,13 +67,34 @@ def damaged_file(directory: Path, manifest: Mapping[str, Any], known: dict[str, 
                 if patiently(checksum, path) != facts["sha256"]:
                     return f"{name} has another checksum than its manifest"
                 known[str(path)] = version
-        return unlisted(directory, {*manifest["files"], MANIFEST})
+        return _unlisted(directory, {*manifest["files"], MANIFEST, WORK})
     except FileNotFoundError as error:
         return f"{Path(str(error.filename)).relative_to(directory)} is missing"
     except OSError as error:
         if error.errno not in BROKEN:
             raise
         return f"{error.filename}: {error.strerror}"
+
+
+def _unlisted(directory: Path, listed: Collection[str]) -> str | None:
+    """A sentence about the first file of an artefact that is not ``listed``; None where all are. Hidden files do not
+    count: desktops and file servers leave them."""
+    try:
+        added = next(_added(directory, "", listed), None)
+    except FileNotFoundError as error:  # another process has set the artefact aside meanwhile
+        return f"{error.filename} is missing"
+    return f"{added} is not in its manifest" if added else None
+
+
+def _added(folder: Path, above: str, listed: Collection[str]) -> Iterator[str]:
+    for entry in sorted(disk.names(folder)):
+        name, path = f"{above}{entry}", folder / entry
+        if name in listed:
+            continue
+        if disk.is_folder(path, follow=False):
+            yield from _added(path, f"{name}/", listed)
+        elif not entry.startswith(".") and disk.exists(path, follow=False):  # it may be removed meanwhile
+            yield name
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:

@@ -66,17 +66,19 @@ class Plan:
         }
 
 
-def make_plan(trials: Sequence[Trial], store: Store, set_aside: bool = True) -> Plan:
+def make_plan(
+    trials: Sequence[Trial], store: Store, set_aside: bool = True, verified: Collection[str] = frozenset()
+) -> Plan:
     """Compare the trials' graph with the store.
 
     A stage is needed where it is missing and something needed reads it, or the study's tables do. A damaged artefact
     is set aside (unless only a plan is wanted) and computed again, even where nothing needed reads it: it would be
-    taken for true otherwise.
+    taken for true otherwise. Keys that were just ``verified`` are taken to be in the store without a look.
     """
     stages = walk(trial.root for trial in trials)
-    done: set[str] = set()
+    done = {key for key in stages if key in verified}
     damaged: dict[str, str] = {}
-    for stage in store.among(stages.values()):
+    for stage in store.among([stage for key, stage in stages.items() if key not in done]):
         key = stage.key
         reason = store.damage(stage)
         if reason is not None:

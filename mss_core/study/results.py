@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
 
-from mss_core.artefact import read_examples, read_groups, read_last_scores, read_notes
+from mss_core.artefact import COLUMNS, read_examples, read_groups, read_last_scores, read_notes, read_score_rows
 from mss_core.disk import write_atomically
-from mss_core.graph import Stage, digest, plain, read_history, walk
+from mss_core.graph import HISTORY, Stage, digest, plain, read_history, walk
 from mss_core.recipe import flatten
 from mss_core.store import Store
 from mss_core.study.plan import Plan
@@ -40,24 +43,28 @@ def collect(
     """
     folder = store.root / "studies" / title
     folder.mkdir(parents=True, exist_ok=True)
-    harm = {key: store.damage(stage) for key, stage in plan.stages.items() if store.present(stage)}
-    errors = {**errors, **{key: f"its artefact is damaged: {reason}" for key, reason in harm.items() if reason}}
-    manifests = {
-        key: store.manifest(stage) if harm.get(key, "absent") is None else None for key, stage in plan.stages.items()
-    }
-    whole = [stage for key, stage in plan.stages.items() if manifests[key] is not None]
+    examined = {stage.key: store.examine(stage) for stage in store.among(plan.stages.values())}
+    errors = {**errors, **{key: f"its artefact is damaged: {harm}" for key, (_, harm) in examined.items() if harm}}
+    manifests = {key: examined[key][0] if key in examined else None for key in plan.stages}
     finished = [trial for trial in plan.trials if manifests[trial.root.key] is not None]
+
+    def having(name: str) -> dict[str, Stage]:
+        """The stages that have left a file of that name."""
+        files = {key: manifest["files"] for key, manifest in manifests.items() if manifest is not None}
+        return {key: stage for key, stage in plan.stages.items() if name in files.get(key, ())}
+
+    groups = {key: read_groups(store.directory(stage)) for key, stage in having("groups.json").items()}
     factors = [factor.name for factor in study.factors]
     guard()
-    _write_table(folder / "scores.csv", _scores(title, finished, store, manifests, factors))
-    predictions = _predictions(finished, store, manifests)
+    _write_table(folder / "scores.csv", _scores(title, finished, store, groups, factors))
+    predictions = _predictions(finished, store, having("predictions.parquet"), groups)
     guard()
     if predictions is None:
         (folder / "predictions.parquet").unlink(missing_ok=True)
     else:
         write_atomically(folder / "predictions.parquet", predictions.to_parquet(index=False))
     guard()
-    _write_table(folder / "curves.csv", _curves(whole, store))
+    _write_table(folder / "curves.csv", _curves(having(HISTORY).values(), store))
     declared = contract.to_json(declaration)
     described = contract.Study(
         title=title,
@@ -76,9 +83,11 @@ def collect(
             for v in study.control_variants()
         ),
         trials=tuple(_trial(trial, manifests, errors, command) for trial in plan.trials),
-        stages={key: _stage(stage, manifests[key], store, errors.get(key)) for key, stage in plan.stages.items()},
-        notes=contract.from_json(tuple[contract.Note, ...], _notes(whole, store), "notes"),
-        examples=contract.from_json(tuple[contract.Example, ...], _examples(finished, store, manifests), "examples"),
+        stages={key: _stage(stage, manifests[key], errors.get(key)) for key, stage in plan.stages.items()},
+        notes=contract.from_json(tuple[contract.Note, ...], _notes(having("notes.json").values(), store), "notes"),
+        examples=contract.from_json(
+            tuple[contract.Example, ...], _examples(finished, store, having("examples.json")), "examples"
+        ),
         environment={**surroundings, **_hardware(manifests)},
     )
     guard()
@@ -91,7 +100,7 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def _scores(
-    title: str, trials: Sequence[Trial], store: Store, manifests: Mapping[str, Any], factors: Sequence[str]
+    title: str, trials: Sequence[Trial], store: Store, groups: Mapping[str, Mapping[str, str]], factors: Sequence[str]
 ) -> pd.DataFrame:
     if not trials:
         return pd.DataFrame(
@@ -107,54 +116,73 @@ def _scores(
         }
         for trial in trials
     ]
-    tables = [read_last_scores(store.directory(trial.root)) for trial in trials]
-    return _labelled(_grouped(tables, "track", trials, store, manifests), labels)
+    table, lengths = _stacked_scores([store.directory(trial.root) for trial in trials])
+    return _labelled(_grouped(table, lengths, "track", trials, groups), lengths, labels)
+
+
+def _stacked_scores(directories: Sequence[Path]) -> tuple[pd.DataFrame, list[int]]:
+    """The scores of last stages as one table, and how many rows are of each."""
+    read = [read_score_rows(directory) for directory in directories]
+    if all(columns == COLUMNS for columns, _ in read):
+        return pd.DataFrame([row for _, rows in read for row in rows], columns=COLUMNS), [len(rows) for _, rows in read]
+    tables = [read_last_scores(directory) for directory in directories]
+    return pd.concat(tables, ignore_index=True), [len(table) for table in tables]
 
 
 def _grouped(
-    tables: list[pd.DataFrame], item: str, trials: Sequence[Trial], store: Store, manifests: Mapping[str, Any]
-) -> list[pd.DataFrame]:
-    """The tables with a column ``group``, the song or artist of each item, where a data set names any."""
-    of_stage = {
-        stage.key: read_groups(store.directory(stage))
-        for stage in walk([trial.root for trial in trials]).values()
-        if manifests[stage.key] is not None
-    }
-    if not any(of_stage.values()):
-        return tables
-    out = []
-    for table, trial in zip(tables, trials, strict=True):
-        groups = {name: group for key in walk([trial.root]) for name, group in of_stage.get(key, {}).items()}
-        column = table[item].map(groups).fillna("")
-        out.append(table.assign(group=column)[[*table.columns[:1], "group", *table.columns[1:]]])
-    return out
+    table: pd.DataFrame,
+    lengths: Sequence[int],
+    item: str,
+    trials: Sequence[Trial],
+    groups: Mapping[str, Mapping[str, str]],
+) -> pd.DataFrame:
+    """The table with a column ``group``, the song or artist of each item, where a data set names any.
+
+    Args:
+        lengths: how many rows are of each trial.
+        groups: of each item, by the stage that says so.
+    """
+    if not any(groups[key] for key in walk(trial.root for trial in trials) if key in groups):
+        return table
+    of_trial = [
+        {name: group for key in walk([trial.root]) for name, group in groups.get(key, {}).items()} for trial in trials
+    ]
+    rows = zip(np.repeat(np.arange(len(trials)), lengths), table[item], strict=True)
+    column = [of_trial[trial].get(name, "") for trial, name in rows]
+    return table.assign(group=column)[[*table.columns[:1], "group", *table.columns[1:]]]
 
 
-def _labelled(tables: Sequence[pd.DataFrame], labels: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """All tables as one, with a front column for each label that says which table a row is of."""
-    lengths = [len(table) for table in tables]
+def _labelled(table: pd.DataFrame, lengths: Sequence[int], labels: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The table with a front column for each label, of which there is one per so many rows."""
     front = {
         name: pd.Series([label[name] for label in labels]).repeat(lengths).reset_index(drop=True) for name in labels[0]
     }
-    return pd.concat([pd.DataFrame(front), pd.concat(tables, ignore_index=True)], axis=1)
+    return pd.concat([pd.DataFrame(front), table], axis=1)
 
 
 def _predictions(
-    trials: Sequence[Trial], store: Store, manifests: Mapping[str, Mapping[str, Any] | None]
+    trials: Sequence[Trial], store: Store, having: Mapping[str, Stage], groups: Mapping[str, Mapping[str, str]]
 ) -> pd.DataFrame | None:
+    """The predictions of the stages ``having`` some: of each trial those that were made last."""
     tables, labels, told = [], [], []
     for trial in trials:
-        stages = [stage for key, stage in walk([trial.root]).items() if manifests[key] is not None]
-        files = [store.directory(stage) / "predictions.parquet" for stage in stages]
-        path = next((file for file in reversed(files) if file.exists()), None)
-        if path is not None:
-            tables.append(pd.read_parquet(path))
+        stages = [having[key] for key in walk([trial.root]) if key in having]
+        if stages:
+            with ParquetFile(store.directory(stages[-1]) / "predictions.parquet") as file:
+                tables.append(file.read(use_threads=False))
             told.append(trial)
             labels.append({"trial": trial.name, "variant": trial.variant.name, "seed": trial.seed})
-    return _labelled(_grouped(tables, "item", told, store, manifests), labels) if tables else None
+    if not tables:
+        return None
+    lengths = [len(table) for table in tables]
+    if all(table.schema.equals(tables[0].schema, check_metadata=True) for table in tables):
+        table = pa.concat_tables(tables).to_pandas()  # at once: pandas takes a millisecond to begin with a table
+    else:
+        table = pd.concat([table.to_pandas() for table in tables], ignore_index=True)
+    return _labelled(_grouped(table.reset_index(drop=True), lengths, "item", told, groups), lengths, labels)
 
 
-def _curves(stages: Sequence[Stage], store: Store) -> pd.DataFrame:
+def _curves(stages: Iterable[Stage], store: Store) -> pd.DataFrame:
     rows = [
         (stage.label, stage.key, row["step"], metric, value)
         for stage in stages
@@ -187,20 +215,20 @@ def named(stages: Mapping[str, Stage]) -> dict[str, str]:
     return found
 
 
-def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> contract.Stage:
+def _stage(stage: Stage, manifest: Mapping[str, Any] | None, error: str | None) -> contract.Stage:
     facts = manifest or {}
     made = facts.get("environment", {})
     return contract.Stage(
         name=stage.name,
         status="done" if manifest else "failed" if error else "missing",
-        directory=str(store.directory(stage).relative_to(store.root)),
+        directory=f"{stage.name}/{stage.key}",
         **{name: facts[name] for name in ("seconds", "device", "device_name", "finished") if facts.get(name)},
         torch=str(made.get("torch", "")),
         kernels=str(made.get("kernels", "")),
     )
 
 
-def _notes(stages: Sequence[Stage], store: Store) -> list[dict[str, Any]]:
+def _notes(stages: Iterable[Stage], store: Store) -> list[dict[str, Any]]:
     told = [
         {**note, "data": stage.name.removeprefix("prepare_")}
         for stage in stages
@@ -209,15 +237,13 @@ def _notes(stages: Sequence[Stage], store: Store) -> list[dict[str, Any]]:
     return list({digest(note): note for note in told}.values())  # what many stages say alike is told once
 
 
-def _examples(
-    trials: Sequence[Trial], store: Store, manifests: Mapping[str, Mapping[str, Any] | None]
-) -> list[dict[str, str]]:
+def _examples(trials: Sequence[Trial], store: Store, having: Mapping[str, Stage]) -> list[dict[str, str]]:
     """Audio that stages left, once for each, and of the first seed where seeds differ."""
     found, seen = [], set()
     told: dict[tuple[str, str, str], int] = {}
     for trial in trials:
         for stage in walk([trial.root]).values():
-            if stage.key in seen or manifests[stage.key] is None:
+            if stage.key in seen or stage.key not in having:
                 continue
             seen.add(stage.key)
             for example in read_examples(store.directory(stage)):

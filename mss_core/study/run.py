@@ -126,6 +126,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     looks.check(study, store.root / "studies" / title)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
     surroundings = environment(walk(trial.root for trial in trials).values())
+    verified = set[str]()
     if driver is not None:
         for told in (codes.submitted(surroundings), codes.record(store.root, surroundings, committed())):
             if told:
@@ -134,6 +135,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         before = make_plan(trials, store, set_aside=False)
         if options.strict:
             stale.refuse(stale.hits(before, store)[0])
+        verified = before.done
         ledger.record(store.root / "studies" / title, declaration, before, str(surroundings.get("commit") or ""))
     if arms:
         _say(phase.summary(arms, store))
@@ -141,7 +143,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             phase.carry_out(arms, store, options.in_process, _context(binder, surroundings, options), _say)
         study = phase.tuned(study, arms, store)
         trials = study.trials(seeds, small, settings, binder)
-    plan = make_plan(looks.due(study, trials) if driver else trials, store, set_aside=driver is not None)
+        verified = set()  # a search may have taken days
+    plan = make_plan(looks.due(study, trials) if driver else trials, store, driver is not None, verified)
     asked = left.asked(study, trials)
     left.check_found(asked, plan, store)
     hits, unrecorded = stale.hits(plan, store)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shlex
 import sys
@@ -36,7 +37,7 @@ from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType  # 
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from mss_core.artefact import read_last_scores  # noqa: E402
+from mss_core.artefact import read_score_rows  # noqa: E402
 from mss_core.claim import Claim  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder, read_manifest  # noqa: E402
@@ -449,6 +450,8 @@ class Tracker:
 
         Tags come with the last points: they say that a stage's are all there.
         """
+        if not (points or tags or self._params.get(run_id)):
+            return
         while len(points) > ROOM:
             self.client.log_batch(run_id, metrics=points[:ROOM])
             points = points[ROOM:]
@@ -463,14 +466,14 @@ class Tracker:
 
     def _scores(self, trial: TrialView) -> list[Metric]:
         """Means over tracks; a score over all tracks is taken where there is one."""
-        table = read_last_scores(self.store.root / trial.stages[trial.root] / trial.root).dropna(subset=["score"])
-        whole = table["track"] == ""
-        pairs = table.set_index(["metric", "target"]).index
-        table = table[whole | ~pairs.isin(pairs[whole])]
-        means = table.groupby(["metric", "target"], sort=True)["score"].mean()
+        _, rows = read_score_rows(self.store.root / trial.stages[trial.root] / trial.root)
+        whole, single = dict[tuple[str, str], list[float]](), dict[tuple[str, str], list[float]]()
+        for track, target, metric, _, score in rows:
+            if not math.isnan(score):
+                (single if track else whole).setdefault((metric, target), []).append(score)
         return [
-            Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), float(value), 0, 0)
-            for (metric, target), value in means.items()
+            Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), math.fsum(of) / len(of), 0, 0)
+            for (metric, target), of in sorted((single | whole).items())
         ]
 
     def _end(
