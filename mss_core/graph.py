@@ -31,6 +31,9 @@ WORK = ".work"
 OURS = "mss_core"
 _RUNTIME = ("out", "ctx")
 LEAVES = frozenset({type(None), str, int, float, bool})
+MOST_TEXTS = 4096
+_TEXTS: dict[int, tuple[Any, str]] = {}
+"""At most so many values that cannot change, each with its canonical JSON, by id: what is kept has its id alone."""
 UNSAID: Mapping[str, Any] = {"unsaid": True}
 """Metadata of a dataclass field that is no part of a key while it is None: one that was added to a value whose keys
 must stay as they were."""
@@ -56,6 +59,14 @@ def plain(value: Any) -> Any:
 
     Raises TypeError for anything that is not plain data: a path, an array, a function, NaN.
     """
+    parts = _one_level(value)
+    if isinstance(parts, dict):
+        return {name: plain(part) for name, part in parts.items()}
+    return [plain(part) for part in parts] if isinstance(parts, list) else parts
+
+
+def _one_level(value: Any) -> Any:
+    """``value`` as :func:`plain` gives it, but the parts of a list or dict as they are."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, float):
@@ -65,49 +76,80 @@ def plain(value: Any) -> Any:
     if isinstance(value, Stage):
         return {"$stage": value.key}
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return list(value)
     if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): part for name, part in value.items()}
     names = field_names(type(value))  # type: ignore[arg-type]
     if names is not None:
         unsaid = _unsaid(type(value))  # type: ignore[arg-type]
-        return {n: plain(v) for n in names if (v := getattr(value, n)) is not None or n not in unsaid}
+        return {n: v for n in names if (v := getattr(value, n)) is not None or n not in unsaid}
     raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stage's key")
 
 
 def digest(value: Any) -> str:
-    """sha256 (hex) of the canonical JSON of ``value``."""
-    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """sha256 (hex) of the canonical JSON of ``value``: names sorted, no space, ASCII."""
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    """The JSON of ``value``. Of a value that cannot change it is made once: trials share most of their arguments."""
+    if type(value) in LEAVES:
+        return _leaf(value)
+    known = _TEXTS.get(id(value))
+    if known is not None:
+        return known[1]
+    parts = _one_level(value)
+    if isinstance(parts, dict):
+        below: Iterable[Any] = parts.values()
+        text = "{" + ",".join([f"{_leaf(name)}:{_canonical(parts[name])}" for name in sorted(parts)]) + "}"
+    elif isinstance(parts, list):
+        below = parts
+        text = "[" + ",".join([_canonical(part) for part in parts]) + "]"
+    else:
+        return _leaf(parts)
+    if _keeps_its_parts(type(value)) and all(  # type: ignore[arg-type]
+        [type(part) in LEAVES or id(part) in _TEXTS for part in below]
+    ):
+        if len(_TEXTS) >= MOST_TEXTS:
+            _TEXTS.clear()
+        _TEXTS[id(value)] = value, text
+    return text
+
+
+@functools.lru_cache(maxsize=MOST_TEXTS, typed=True)
+def _leaf(value: str | float | None) -> str:
+    return json.dumps(_one_level(value))
+
+
+@functools.cache
+def _keeps_its_parts(kind: Any) -> bool:
+    """Whether a value of this type has the same parts for ever; they themselves may change."""
+    return kind is tuple or (field_names(kind) is not None and kind.__dataclass_params__.frozen)
 
 
 class Stage:
     """A call of ``function`` not yet made; its arguments are checked against the signature at once.
 
+    ``inputs`` are the upstream stages by argument name: ``name.0``, ``name.1`` where the argument is a tuple of stages.
     Raises TypeError for a missing or unknown argument, before anything is asked of a machine.
     """
 
-    __slots__ = ("function", "arguments", "key")
+    __slots__ = ("function", "arguments", "inputs", "key")
 
     def __init__(self, function: Callable[..., None], /, **arguments: Any) -> None:
-        parameters = _parameters(function)
-        expected = [name for name in parameters if name not in _RUNTIME]
+        defaults = _defaults(function)
         for name in arguments:
-            if name not in expected:
-                raise TypeError(f"{function.__name__}() takes no argument {name!r}; it takes {', '.join(expected)}")
-        resolved: dict[str, Any] = {}
-        for name in expected:
-            if name in arguments:
-                resolved[name] = arguments[name]
-            elif parameters[name].default is not inspect.Parameter.empty:
-                resolved[name] = parameters[name].default
-            else:
+            if name not in defaults:
+                raise TypeError(f"{function.__name__}() takes no argument {name!r}; it takes {', '.join(defaults)}")
+        for name, default in defaults.items():
+            if default is inspect.Parameter.empty and name not in arguments:
                 raise TypeError(f"{function.__name__}() needs the argument {name!r}")
         self.function = function
-        self.arguments = resolved
+        self.arguments: dict[str, Any] = {name: arguments.get(name, default) for name, default in defaults.items()}
+        self.inputs = _upstream(self.arguments)
         module = module_of(function)
         called = self.name if package(module) == OURS else f"{module}:{function.__qualname__}"
-        self.key: str = digest({"stage": called, "arguments": resolved})
+        self.key: str = digest({"stage": called, "arguments": self.arguments})
 
     @property
     def name(self) -> str:
@@ -119,19 +161,18 @@ class Stage:
         target = self.arguments.get("target")
         return f"{self.name} {target}" if isinstance(target, str) and target else self.name
 
-    @property
-    def inputs(self) -> dict[str, Stage]:
-        """The upstream stages by argument name (``name.0``, ``name.1`` where the argument is a tuple of stages)."""
-        found: dict[str, Stage] = {}
-        for name, value in self.arguments.items():
-            if isinstance(value, Stage):
-                found[name] = value
-            elif isinstance(value, tuple | list):
-                found.update({f"{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Stage)})
-        return found
-
     def __repr__(self) -> str:
         return f"<{self.name} {self.key[:12]}>"
+
+
+def _upstream(arguments: Mapping[str, Any]) -> dict[str, Stage]:
+    found: dict[str, Stage] = {}
+    for name, value in arguments.items():
+        if isinstance(value, Stage):
+            found[name] = value
+        elif isinstance(value, tuple | list):
+            found.update({f"{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Stage)})
+    return found
 
 
 def module_of(function: Callable[..., None]) -> str:
@@ -154,8 +195,10 @@ def package(module: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _parameters(function: Callable[..., None]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(function).parameters
+def _defaults(function: Callable[..., None]) -> Mapping[str, Any]:
+    """The arguments of a stage function that are part of its key, with their defaults (``Parameter.empty``: none)."""
+    parameters = inspect.signature(function).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if name not in _RUNTIME}
 
 
 def walk(roots: Iterable[Stage]) -> dict[str, Stage]:

@@ -10,6 +10,7 @@ magnitude with the reference's. Gradients are finite wherever the masks are, sil
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable
@@ -177,13 +178,19 @@ def separation_loss(name: str) -> tuple[Callable[..., Tensor], bool]:
     """
     check("separation loss", name, SEPARATION_LOSSES)
     loss = named("separation loss", name, {**LOSSES, **MASK_LOSSES})
-    required = [p for p in inspect.signature(loss).parameters.values() if p.default is p.empty]
-    if len(required) not in (2, 3):
+    required = _required(loss)
+    if required not in (2, 3):
         raise ValueError(
-            f"separation loss {name!r} takes {len(required)} arguments; one of waveforms takes 2 (estimates, "
+            f"separation loss {name!r} takes {required} arguments; one of waveforms takes 2 (estimates, "
             "references), one of masks 3 (masks, inputs, references)"
         )
-    return loss, len(required) == 3
+    return loss, required == 3
+
+
+@functools.cache
+def _required(function: Callable[..., Tensor]) -> int:
+    """How many arguments without a default a function has."""
+    return sum(p.default is p.empty for p in inspect.signature(function).parameters.values())
 
 
 def probabilities(logits: Tensor, loss: str) -> Tensor:
