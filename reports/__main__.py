@@ -4,8 +4,8 @@
 STUDY is a title below <store>/studies/, or a directory. A table of your own needs columns for the
 factor, `seed` and `score`, and optionally `track`, `group` (the song, album or artist that tracks
 share), `target`, `metric`. A table of predictions (CSV or parquet) has `item`, `truth` (0 or 1) and
-`score`, and optionally `target` and `group`; what is compared is their ROC-AUC. A report is written
-beside a table only with --out.
+`score`, and optionally `target` and `group`; what is compared is their ROC-AUC. --columns names columns
+that are called otherwise in a table of scores. A report is written beside a table only with --out.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from reports.findings import Findings
 from reports.inputs import predictions as predicted
 from reports.inputs.directory import Tables
 from reports.inputs.study import with_declaration
-from reports.inputs.tables import EMPTY, bare_study, read_scores
+from reports.inputs.tables import EMPTY, Layout, bare_study, layout, read_scores
 from reports.text import directed
 
 
@@ -38,6 +38,13 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--factor", help="column that names the variant (tables)")
     out.add_argument("--reference", help="level to compare with (tables)")
     out.add_argument("--metric", help="metric to report (tables)")
+    out.add_argument(
+        "--columns",
+        default="",
+        metavar="THEIRS=OURS,...",
+        help="other names of columns, e.g. song=track,run=seed; SDR=score,SIR=score reads a column per metric (tables)",
+    )
+    out.add_argument("--one-run", action="store_true", help="every variant was trained once: no column seed (tables)")
     better = out.add_mutually_exclusive_group()
     for flag, value, words in (
         ("--higher-is-better", True, "direction of the metric (tables)"),
@@ -60,7 +67,10 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
         if getattr(args, name) is None:
             raise ValueError(f"{path} is a table: --{name} is needed to know what to compare")
     predictions = predicted.read_table(path, args.factor) if predicted.holds_predictions(path) else None
-    scores = read_scores(path, args.factor) if predictions is None else predicted.scores_of(predictions)
+    names = layout(args.columns, args.one_run)
+    if predictions is not None and names != Layout():
+        raise ValueError(f"{path} holds predictions: --columns and --one-run are of tables of scores")
+    scores = read_scores(path, args.factor, names) if predictions is None else predicted.scores_of(predictions)
     args.reference = args.reference.strip() or EMPTY
     metrics = scores.metrics()
     if not metrics and not scores.undefined.empty:

@@ -7,7 +7,8 @@ needs less: a column for the factor, `seed`, `score`, and optionally `track`, `g
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -60,27 +61,89 @@ def _as_written(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: frame[name].map(unguarded) for name in marked}).rename(columns=unguarded)
 
 
-def _read_foreign_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
-    """Somebody's own table, in whatever dialect; the index holds the lines."""
-    columns, rows = read_table(path, needed)
+@dataclass(frozen=True)
+class Layout:
+    """How somebody's own table differs from the columns of docs/formats.md.
+
+    Attributes:
+        columns: their name of a column -> ours, of `CALLED`. Several that are `score` hold the metrics that they are
+            called after: a wide table.
+        one_run: every variant was trained once, and no column numbers its runs.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    one_run: bool = False
+
+
+CALLED = ("seed", "score", "track", "group", "target", "metric")
+"""Columns that may have another name in somebody's own table."""
+
+
+def layout(columns: str = "", one_run: bool = False) -> Layout:
+    """What a command line says of a table, as `song=track,SDR=score`.
+
+    Raises:
+        ValueError: a part has another form, names no column of ours, or one of them twice.
+    """
+    found: dict[str, str] = {}
+    for part in filter(None, columns.split(",")):
+        theirs, equals, ours = (text.strip() for text in part.rpartition("="))
+        if not (theirs and equals and ours in CALLED):
+            raise ValueError(
+                f"--columns holds {part!r}; write their name=ours, e.g. song=track, with ours of {', '.join(CALLED)}"
+            )
+        if theirs in found or (ours != "score" and ours in found.values()):
+            raise ValueError(f"--columns names {theirs if theirs in found else ours!r} twice")
+        found[theirs] = ours
+    return Layout(found, one_run)
+
+
+def _read_foreign_table(path: Path, factor: str, layout: Layout) -> pd.DataFrame:
+    """Somebody's own table, in whatever dialect, with our names of its columns; the index holds the lines."""
+    theirs = {ours: name for name, ours in layout.columns.items()}
+    scores = [name for name, ours in layout.columns.items() if ours == "score"] or ["score"]
+    needed = [factor, *([] if layout.one_run else [theirs.get("seed", "seed")]), *layout.columns, *scores]
+    try:
+        columns, rows = read_table(path, list(dict.fromkeys(needed)))
+    except ValueError as error:
+        if "no column 'seed'" not in str(error):
+            raise
+        raise ValueError(
+            f"{error}. It numbers the trainings of each variant: name it by --columns THEIRS=seed, or say --one-run "
+            "where every variant was trained once"
+        ) from None
     table = {column: [row[column] for _, row in rows] for column in columns if column}
-    return _as_written(pd.DataFrame(table, index=[line for line, _ in rows], dtype=str))
+    frame = _as_written(pd.DataFrame(table, index=[line for line, _ in rows], dtype=str))
+    if factor in layout.columns:
+        raise ValueError(f"--columns calls {factor!r} something else; it names the variant")
+    for name, ours in layout.columns.items():
+        if ours in frame and ours not in layout.columns:
+            raise ValueError(f"{path} has a column {ours!r}, which --columns calls {name!r} too")
+    if len(scores) > 1:
+        if "metric" in frame or "metric" in theirs:
+            raise ValueError(f"{path} has a column of metrics, and --columns names several of scores: name one")
+        kept = [name for name in frame.columns if name not in scores]
+        frame = frame.melt(kept, scores, "metric", "score", ignore_index=False)
+    named = {name: ours for name, ours in layout.columns.items() if name in frame}
+    frame = frame.rename(columns=named)
+    return frame.assign(seed="0") if layout.one_run else frame
 
 
-def read_scores(path: Path, factor: str | None = None) -> Scores:
+def read_scores(path: Path, factor: str | None = None, layout: Layout = Layout()) -> Scores:
     """The score table at `path`.
 
     Args:
         path: a CSV file; one of a study's, or where `factor` is given anybody's.
         factor: the column that names the variant; default `variant`. An empty cell of it, as pandas writes None, is
             the level "(empty)".
+        layout: what anybody's table calls its columns.
 
     Raises:
         ValueError: a column is missing, a score or seed is no number, or a score appears twice.
     """
     column = factor or "variant"
     if factor:
-        frame = _read_foreign_table(path, (column, "seed", "score"))
+        frame = _read_foreign_table(path, column, layout)
     else:
         frame = read_text_table(path)
         frame.index += 2

@@ -204,3 +204,46 @@ def test_what_cannot_be_answered_is_refused_in_one_line(run: Run, change, flags:
     frame = table(draw(7, {"A": 0.0, "B": 1.0}, (3,)), metric="sdr")
     _, said = run(change(frame), *flags, code=2)
     assert told in said and said.startswith("error: ") and said.count("\n") == 1
+
+
+def test_columns_of_other_names_are_read_as_ours(run: Run) -> None:
+    frame = table(draw(8, {"A": 0.0, "B": 1.0}), metric="SDR")
+    plain, _ = run(frame, "--higher-is-better")
+    other = frame.rename(columns={"track": "song", "seed": "run", "score": "SDR", "metric": "what"})
+    named, _ = run(other, "--columns", "song=track,run=seed,SDR=score,what=metric", "--higher-is-better")
+    assert named == plain
+
+
+def test_a_column_per_metric_is_a_row_per_metric(run: Run) -> None:
+    sdr, sir = (table(draw(seed, {"A": 0.0, "B": 1.0})) for seed in (9, 10))
+    wide = sdr.rename(columns={"score": "sdr"}).assign(sir=sir["score"])
+    long = pd.concat([sdr.assign(metric="sdr"), sir.assign(metric="sir")])
+    for metric in ("sdr", "sir"):
+        found, page = run(wide, "--columns", "sdr=score,sir=score", "--metric", metric)
+        assert (found, page) == run(long, "--metric", metric)
+
+
+def test_variants_trained_once_need_no_seed_where_that_is_said(run: Run) -> None:
+    frame = table(draw(11, {"A": 0.0, "B": 1.0}, (1, 12)), metric="sdr")
+    assert run(frame.drop(columns="seed"), "--one-run")[0] == run(frame)[0]
+    _, said = run(frame.drop(columns="seed"), code=2)
+    assert "name it by --columns THEIRS=seed, or say --one-run" in said
+    several = table(draw(11, {"A": 0.0, "B": 1.0}), metric="sdr").drop(columns="seed")
+    assert "a second score for" in run(several, "--one-run", code=2)[1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ("song", "write their name=ours, e.g. song=track"),
+        ("song=tracks", "with ours of seed, score, track"),
+        ("track=seed,seed=seed", "names 'seed' twice"),
+        ("song=track", "no column 'song'; choose from"),
+        ("model=track", "--columns calls 'model' something else"),
+        ("seed=track", "has a column 'track', which --columns calls 'seed' too"),
+        ("score=score,track=score", "a column of metrics, and --columns names several of scores"),
+    ],
+)
+def test_a_slip_in_the_names_of_columns_is_refused(run: Run, columns: str, told: str) -> None:
+    _, said = run(table(draw(7, {"A": 0.0, "B": 1.0}, (3,)), metric="sdr"), "--columns", columns, code=2)
+    assert told in said and said.count("\n") == 1
