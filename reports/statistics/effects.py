@@ -31,8 +31,9 @@ def by_item(
     out: dict[str, tuple[TargetEffect, ...]] = {}
     for variant, (table, reference) in arms.items():
         effects = []
-        for name in [c for c in table.columns if c in reference.columns]:
-            a, b = (arm[name].dropna().tolist() for arm in (table, reference))
+        own, theirs = ({name: column.to_numpy() for name, column in arm.items()} for arm in (table, reference))
+        for name in [c for c in own if c in theirs]:
+            a, b = (values[~np.isnan(values)].tolist() for values in (own[name], theirs[name]))
             if a and b:
                 found = welch(a, b, alpha)
                 effects.append(TargetEffect(str(name), found.difference, found.low, found.high, found.p))

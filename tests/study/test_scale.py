@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
+from mss_core import disk
 from mss_core.store import Store
 from mss_core.study import Factor, Study, only_listed, run
 from mss_core.study.plan import Binder, Plan, make_plan
@@ -45,6 +50,20 @@ def study(levels: int, seeds: int) -> Study:
         metric="roc_auc",
         smoke=smoke,
     )
+
+
+@pytest.fixture
+def volatile(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is forced out to the disk, by the store or by MLflow's database: a preparation would wait long."""
+
+    def unsynced(connection: sqlite3.Connection, record: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    for name in ("sync", "force_out"):
+        monkeypatch.setattr(disk, name, lambda file: None)
+    event.listen(Engine, "connect", unsynced)
+    yield
+    event.remove(Engine, "connect", unsynced)
 
 
 def finish(plan: Plan, store: Store) -> None:
@@ -104,6 +123,7 @@ def test_ten_thousand_trials_are_planned_and_printed_in_ten_seconds(tmp_path: Pa
         assert "10000 trials, 40000 stage calls, 30001 distinct: 0 in the store, 30001 to run" in printed
 
 
+@pytest.mark.usefixtures("volatile")
 def test_five_hundred_finished_trials_are_reported_again_in_ten_seconds(tmp_path: Path, capsys) -> None:
     large = study(100, 5)
     flags = ["--smoke", "--in-process", "--store", str(tmp_path)]
