@@ -139,6 +139,11 @@ class Store:
         """The partial directory to work in, renamed from an earlier attempt's where there is one."""
         directory, partial = self.directory(stage), self.partial(stage, claim)
         left = self.partials(stage)
+        if not left:
+            disk.touch(
+                directory.parent
+            )  # a machine may remember it from before a dead owner's work; now it looks again
+            left = self.partials(stage)
         if disk.is_folder(directory) and not self.present(stage):
             disk.touch(directory)  # a machine may remember it from before it had its manifest; now it looks again
             if not self.present(stage):
@@ -149,6 +154,7 @@ class Store:
             if earlier != partial and not disk.exists(partial):
                 with contextlib.suppress(FileNotFoundError):
                     disk.rename(earlier, partial)
+                    disk.force_out(partial.parent)  # whoever made the folder may have died before that
             elif earlier != partial:
                 _clear(earlier)
         disk.make_folder(partial / WORK)

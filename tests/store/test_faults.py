@@ -441,6 +441,34 @@ def test_a_commit_between_the_look_and_the_listing_is_seen(store: Store, monkeyp
     assert {path.name for path in found.parent.iterdir()} == {stage.key, DATA.key}
 
 
+def test_a_checkpoint_that_a_stale_listing_does_not_show_is_gone_on_from(store: Store, monkeypatch) -> None:
+    """A network file system may list a folder as it was before the dead owner made its own in it; once the folder has
+    been touched, it is asked. The training began at step 0."""
+    steps: list[int] = []
+
+    def die(row: dict) -> None:
+        if row["step"] > 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(TRAIN, store, Context(checkpoint_seconds=0, listen=die))
+    folder, names, touch, stale = store.root / TRAIN.name, disk.names, disk.touch, [True]
+
+    def touched(path: Path) -> None:
+        touch(path)
+        if path == folder:
+            stale.clear()
+
+    def listed(path: Path) -> list[str]:
+        return [] if stale and path == folder else names(path)
+
+    monkeypatch.setattr(disk, "touch", touched)
+    monkeypatch.setattr(disk, "names", listed)
+    found = run_stage(TRAIN, store, Context(listen=lambda row: steps.append(row["step"])))
+    assert steps == [20]
+    assert [path.name for path in folder.iterdir()] == [found.name]
+
+
 def test_a_commit_leaves_a_later_owners_folder_alone(store: Store, monkeypatch) -> None:
     stage = Stage(prepare_numbers, size=64)
     first, second = store.claim(stage), store.claim(stage)
