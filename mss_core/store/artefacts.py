@@ -140,9 +140,8 @@ class Store:
         directory, partial = self.directory(stage), self.partial(stage, claim)
         left = self.partials(stage)
         if not left:
-            disk.touch(
-                directory.parent
-            )  # a machine may remember it from before a dead owner's work; now it looks again
+            with contextlib.suppress(FileNotFoundError):  # a machine may remember it from before a dead owner's work
+                disk.touch(directory.parent)
             left = self.partials(stage)
         if disk.is_folder(directory) and not self.present(stage):
             disk.touch(directory)  # a machine may remember it from before it had its manifest; now it looks again
