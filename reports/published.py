@@ -4,7 +4,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -14,23 +14,36 @@ from reports.findings import Findings
 CELL = re.compile(r"(-?\d+(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?(\*?)$")
 
 
-def other_sets(study: Study) -> list[str]:
-    """Data sets of the user's own that the study reads: no paper printed figures on those."""
-    read = {
-        str(value)
-        for variant in study.variants
-        for path, value in variant.recipe.items()
-        if path.endswith(".name") and value in ("stems", "clips")
-    }
-    return sorted(read)
+OWN = ("stems", "clips", "synthetic")
+"""Sets of the user's own music and of made music: no paper printed figures on those."""
 
 
-def not_beside(paper: "Paper", sets: Sequence[str]) -> str:
-    """Why the paper's figures are not shown."""
-    return (
-        f"{paper.short} printed its figures on other data: this study reads a set of your own "
-        f"({', '.join(sets)}), and nothing published stands beside it."
-    )
+def other_sets(study: Study, paper: "Paper") -> list[str]:
+    """Data sets that the study reads and the paper's tables are not of, by their part of the recipe; of a paper that
+    does not name its sets, those of :data:`OWN`."""
+    allowed = {**paper.sets, **paper.studies.get(study.name, {}).get("sets", {})}
+    found = []
+    for variant in study.variants:
+        for path, value in variant.recipe.items():
+            part, _, last = path.rpartition(".")
+            known = allowed.get(part)
+            if last == "name" and (str(value) in OWN if known is None else value not in known):
+                found.append(f"{part}: {value}")
+    return sorted(set(found))
+
+
+def not_beside(study: Study, paper: "Paper") -> str:
+    """Why the paper's figures are not shown beside those of a study; empty where they are."""
+    if study.rehearsal:
+        return (
+            f"Nothing published stands here: a rehearsal reads made music, {paper.short} printed its figures on other."
+        )
+    if sets := other_sets(study, paper):
+        return (
+            f"Nothing published stands here: {paper.short} printed its figures on other data than this study reads "
+            f"({', '.join(sets)})."
+        )
+    return ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class Paper:
 
     Attributes:
         targets, metrics: what the paper calls our targets and metrics.
+        sets: part of a recipe -> names of the data sets that the tables are of; a study may have its own.
         studies: study name -> which table, columns by metric and rows by variant it repeats.
     """
 
@@ -80,6 +94,7 @@ class Paper:
     targets: Mapping[str, str]
     metrics: Mapping[str, str]
     tables: tuple[Table, ...]
+    sets: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def table(self, name: str) -> Table:
         """The table of that name; ValueError where there is none."""
@@ -180,6 +195,7 @@ def paper(name: str) -> Paper:
         raw.get("targets", {}),
         raw.get("metrics", {}),
         tuple(tables),
+        raw.get("sets", {}),
     )
 
 

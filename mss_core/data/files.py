@@ -298,7 +298,7 @@ def once(what: str, folders: Iterable[tuple[str, Path]]) -> dict[str, Path]:
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int) -> Iterator[Callable[[float], None]]:
     """A bar on the error stream where that is a terminal, told how many of ``total`` are done."""
     if not sys.stderr.isatty():
         yield lambda done: None

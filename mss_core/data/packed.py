@@ -6,8 +6,8 @@ level, sum or down-mix is clipped and a quiet row keeps its detail. Reading a se
 decoding, nothing held in the process.
 
 Packing decodes in threads (the decoders release the interpreter's lock) but writes in the order of the survey, so the
-number of workers changes nothing. An interrupted build goes on from its files in the stage's scratch folder
-(:mod:`~mss_core.data.pieces`).
+number of workers changes nothing. What it holds is one item, or as many as fit a budget. An interrupted build goes on
+from its files in the stage's scratch folder (:mod:`~mss_core.data.pieces`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -29,13 +30,17 @@ from mss_core.artefact import note, write_groups, write_notes
 from mss_core.data import pieces
 from mss_core.data.doubts import SILENCE, twins
 from mss_core.data.files import cores, progress, reason
-from mss_core.data.items import Item, Note, Survey
+from mss_core.data.items import Item, Note, Sound, Survey
 from mss_core.errors import BadFile
 from mss_core.graph import Context, digest
 
 SCALE = 32767.0
 BUDGET = 1 << 29
 """Bytes that decoding may take at a time, beside a single item."""
+PART = 1 << 20
+"""Samples that are quantised at a time."""
+TICK = 2.0
+"""Seconds between two notes of how many rows of an item are decoded."""
 WHOLE = 0.9
 """An item with less than this share of its published duration stops before its end."""
 
@@ -230,14 +235,15 @@ def in_order(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def memory(item: Item) -> int:
+def memory(item: Item, rows: int = 0, samplerate: int = 0) -> int:
     """About how many bytes decoding an item takes: its longest file four times over as float32 (decoded, added up,
-    resampled); of a file whose header is not read here, 25 times its size. 0 for an item without files."""
+    resampled), and 16-bit samples of so many ``rows`` at ``samplerate``, which stay until they are written; of a file
+    whose header is not read here, 25 times its size. 0 for an item without files."""
     sizes = [0]
     for path in item.files:
         try:
-            frames, _, channels = audio.info(path, exact=False)
-            sizes.append(16 * frames * channels)
+            frames, rate, channels = audio.info(path, exact=False)
+            sizes.append(16 * frames * channels + 2 * rows * frames * samplerate // rate)
         except (BadFile, OSError):
             sizes.append(25 * path.stat().st_size if path.exists() else 0)
     return max(sizes)
@@ -252,7 +258,6 @@ def _decode_all(
     task = digest([list(rows), samplerate, [[item.name, item.split] for item in found.items]])
     records = pieces.recover(task, work, rows)
     total, offset = len(found.items), 0
-    decode = partial(_decode, rows=rows, samplerate=samplerate)
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(disk.opened(pieces.journal(work, attempt), "xb"))
         files = {row: stack.enter_context(disk.opened(pieces.piece(work, row, attempt), "xb")) for row in rows}
@@ -265,24 +270,52 @@ def _decode_all(
         for number in reported:
             if 0 < number <= len(records):  # of an earlier attempt, whose history is gone
                 ctx.report(step=number, total=total)
+        tick = _ticks(len(records), total, len(rows), show, ctx)
+        decode = partial(_decode, rows=rows, samplerate=samplerate, tick=tick)
+        price = partial(memory, rows=len(rows), samplerate=samplerate)
         todo = found.items[len(records) :]
-        for number, (record, samples) in enumerate(in_order(decode, todo, workers, memory), len(records) + 1):
+        for number, (record, samples) in enumerate(in_order(decode, todo, workers, price), len(records) + 1):
             ctx.guard()
-            for row, values in samples.items():
-                files[row].write(values.tobytes())
-                files[row].flush()
+            _empty_into(files, samples)  # before the next item is begun, which may need the room
             records.append({**record, "attempt": attempt, "offset": offset})
             offset += record["length"]
             log.write(json.dumps(records[-1]).encode() + b"\n")
             log.flush()
-            show(number)
             if number in reported:
                 ctx.report(step=number, total=total)
     return records
 
 
-def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """One journal record and the int16 samples of each row (none where the item is skipped)."""
+def _empty_into(files: Mapping[str, BinaryIO], samples: dict[str, np.ndarray]) -> None:
+    """Write each row to its file; nothing of the samples is kept."""
+    while samples:
+        row = next(iter(samples))
+        files[row].write(samples.pop(row).tobytes())
+        files[row].flush()
+
+
+def _ticks(before: int, total: int, rows: int, show: Callable[[float], None], ctx: Context) -> Callable[[int], None]:
+    """A function that is told, by any thread, of so many decoded rows. It shows how many items that makes, and notes it
+    now and then where the progress display looks; ``before`` were decoded by an earlier attempt."""
+    lock, done, noted = Lock(), before * rows, disk.monotonic()
+
+    def tick(count: int) -> None:
+        nonlocal done, noted
+        with lock:
+            done += count
+            show(done / rows)
+            if disk.monotonic() - noted >= TICK:
+                noted = disk.monotonic()
+                disk.write(ctx.work / "step", f"{done / rows:.3f} {total}".encode())
+
+    return tick
+
+
+def _decode(
+    item: Item, rows: tuple[str, ...], samplerate: int, tick: Callable[[int], None] = lambda count: None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """One journal record and the int16 samples of each row (none where the item is skipped). Of what a row is decoded
+    from, nothing is kept while the next one is. ``tick`` is told of each row that is done with."""
     record: dict[str, Any] = {
         "name": item.name,
         "split": item.split,
@@ -298,32 +331,46 @@ def _decode(item: Item, rows: tuple[str, ...], samplerate: int) -> tuple[dict[st
     main = "mixture" if "mixture" in rows else rows[0]
     forms: dict[str, tuple[int, bool]] = {}
     samples: dict[str, np.ndarray] = {}
-    units: dict[str, np.float32] = {}
+    units: dict[str, float] = {}
     silent: list[str] = []
     try:
         sound = item.read()
         for row in rows:  # the mixture first; a row may be decoded each time it is asked for
-            waveform = sound.rows[row]
-            if row == main:
-                whole(item, waveform.shape[-1], sound.samplerate)
-            forms[row] = waveform.shape[0], peak(waveform) > 0
-            mono = _mono(waveform, sound.samplerate, samplerate, item)
-            units[row] = np.float32(peak(mono) / SCALE)
-            samples[row] = _quantise(mono, units[row])
-            if peak(mono) < SILENCE:
+            samples[row], units[row], forms[row], sounds = _row(item, sound, row, samplerate, row == main)
+            if not sounds:
                 silent.append(row)
+            tick(1)
     except BadFile as error:
+        tick(len(rows) - len(samples))
         return {**record, "skipped": f"{item.name} ({reason(error)})"}, {}
     return {
         **record,
         "length": len(samples[rows[0]]),
-        "units": [float(units[row]) for row in rows],
+        "units": [units[row] for row in rows],
         "labels": list(sound.labels or item.labels),
         "silent": silent,
         "form": [forms[main][0], sound.samplerate],
         "odd": odd_rows(forms, main),
         "content": pieces.digest_of(samples.values()),
     }, samples
+
+
+def _row(
+    item: Item, sound: Sound, row: str, samplerate: int, main: bool
+) -> tuple[np.ndarray, float, tuple[int, bool], bool]:
+    """A row's int16 samples, the value of a step of them, the channels that it has and whether a sample is not 0, and
+    whether it sounds in mono."""
+    waveform = sound.rows[row]
+    if main:
+        whole(item, waveform.shape[-1], sound.samplerate)
+    top = peak(waveform)
+    if not np.isfinite(top):
+        raise BadFile(f"{item.name}: samples that are not finite")
+    form = waveform.shape[0], top > 0
+    mono = _mono(waveform, sound.samplerate, samplerate)
+    del waveform  # a row of a long track is the greatest part of what is held
+    unit = np.float32(peak(mono) / SCALE)
+    return _quantise(mono, unit), float(unit), form, peak(mono) >= SILENCE
 
 
 def whole(item: Item, frames: int, samplerate: int) -> None:
@@ -351,17 +398,23 @@ def peak(waveform: np.ndarray) -> float:
     return float(max(waveform.max(initial=0.0), -waveform.min(initial=0.0)))
 
 
-def _mono(waveform: np.ndarray, rate: int, samplerate: int, item: Item) -> np.ndarray:
-    if not np.isfinite(waveform).all():
-        raise BadFile(f"{item.name}: samples that are not finite")
+def _mono(waveform: np.ndarray, rate: int, samplerate: int) -> np.ndarray:
+    """The mean over channels at another rate."""
     # channel by channel: the copies that resampling makes are as long as the track
-    return np.stack([audio.resample(channel, rate, samplerate) for channel in waveform]).mean(0)
+    total = audio.resample(waveform[0], rate, samplerate).copy()
+    for channel in waveform[1:]:
+        total += audio.resample(channel, rate, samplerate)
+    total /= len(waveform)
+    return total
 
 
 def _quantise(waveform: np.ndarray, unit: np.float32) -> np.ndarray:
     """int16 samples in steps of ``unit``, of which the peak has :data:`SCALE`; 0 stands for digital silence."""
-    steps = np.round(waveform / unit) if unit else np.zeros_like(waveform)
-    return np.clip(steps, -SCALE, SCALE).astype(np.int16)
+    steps = np.zeros(len(waveform), np.int16)
+    for first in range(0, len(waveform) if unit else 0, PART):
+        part = np.round(waveform[first : first + PART] / unit)
+        steps[first : first + PART] = np.clip(part, -SCALE, SCALE)
+    return steps
 
 
 def _require_items(items: list[PackedItem], wanted: tuple[Item, ...], skipped: list[str]) -> None:

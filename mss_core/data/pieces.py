@@ -39,7 +39,10 @@ def journal(work: Path, attempt: str) -> Path:
 
 def digest_of(samples: Iterable[np.ndarray]) -> str:
     """sha256 (hex) of an item's samples, row after row."""
-    return hashlib.sha256(b"".join(values.tobytes() for values in samples)).hexdigest()
+    found = hashlib.sha256()
+    for values in samples:
+        found.update(np.ascontiguousarray(values).data)  # no copy: an item may be long
+    return found.hexdigest()
 
 
 def recover(task: str, work: Path, rows: tuple[str, ...]) -> list[Record]:
@@ -109,5 +112,6 @@ def _content(files: Iterable[Path], first: int, length: int) -> str:
     for path in files:
         with disk.opened(path) as file:
             file.seek(2 * first)
-            found.update(file.read(2 * length))
+            for start in range(0, 2 * length, BLOCK):
+                found.update(file.read(min(BLOCK, 2 * length - start)))
     return found.hexdigest()

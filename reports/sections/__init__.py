@@ -17,7 +17,7 @@ import importlib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +164,19 @@ class Report:
     about: tuple[str, ...]
     sections: tuple[Section, ...]
     warnings: tuple[str, ...] = ()
+
+
+def unpublished(table: Table) -> Table:
+    """A table without the columns and rows that are named as published or printed: of a study on other data."""
+    print_ = re.compile("published|printed")
+    kept = [place for place, name in enumerate(table.head) if not print_.search(name)]
+    rows = [row for row in table.rows if not print_.search(row[0] if isinstance(row[0], str) else row[0].text)]
+    return replace(
+        table,
+        head=tuple(table.head[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in rows),
+        numeric=tuple(table.numeric[place] for place in kept) if table.numeric else (),
+    )
 
 
 def filled(cells: tuple[Cell, ...], columns: int) -> tuple[Cell, ...]:

@@ -14,8 +14,8 @@ import pandas as pd
 from reports.contract import MACRO
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.published import paper
-from reports.sections import Section, Table
+from reports.published import not_beside, paper
+from reports.sections import Section, Table, unpublished
 from reports.text import MISSING, Style, number, style
 
 OPTIONS = {
@@ -65,6 +65,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         + ("; ours are of a tiny run (smoke or rehearsal) and say nothing about them." if findings.study.smoke else ".")
     )
     table = Table(tuple(head), tuple(lines), numeric=(False, False, *(True for _ in head[2:])))
+    if why := not_beside(findings.study, found):
+        return Section(f"By target, {aggregation}".rstrip(", "), (why,), (unpublished(table),))
     told = (text, published.note) if published.note else (text,)
     return Section(f"{published.name}, by target", told, (table,))
 

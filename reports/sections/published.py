@@ -21,8 +21,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     beside = published.beside(findings, (options["paper"],) if "paper" in options else PAPERS)
     if beside is None:
         return None
-    if sets := published.other_sets(findings.study):
-        return Section("Published beside ours", (published.not_beside(beside.paper, sets),), short="Published")
+    if why := published.not_beside(findings.study, beside.paper):
+        return Section("Published beside ours", (why,), short="Published")
     head = ["variant"]
     for metric in beside.metrics:
         head += [f"{metric}, published", f"{metric}, ours"]

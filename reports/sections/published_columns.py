@@ -11,8 +11,8 @@ from typing import Any
 from reports.contract import PAPERS
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.published import paper
-from reports.sections import Section, Table
+from reports.published import not_beside, paper
+from reports.sections import Section, Table, unpublished
 from reports.sections.by_target import over_runs
 from reports.text import MISSING, style
 
@@ -56,6 +56,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
             parts.append(Table(tuple(head), tuple(lines), caption, (False, False, *(True for _ in head[2:]))))
     if not parts:
         return None
+    if why := not_beside(study, found):
+        return Section("By target", (why,), tuple(unpublished(table) for table in parts))
     absent = [row for row in published.rows if row not in repeated]
     told = [
         f"{published.name} of {found.source}: {published.about}. Ours: over the whole split, not means of tracks; "

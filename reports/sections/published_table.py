@@ -12,7 +12,7 @@ from typing import Any
 from reports.contract import PAPERS
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
-from reports.published import not_beside, other_sets, paper
+from reports.published import not_beside, paper
 from reports.sections import Section, Table
 from reports.text import MISSING
 
@@ -25,8 +25,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         found = paper(name)
         match = found.studies.get(findings.study.name)
         if match is not None and "row" in match:
-            if sets := other_sets(findings.study):
-                return Section(f"{found.table(match['table']).name} as printed", (not_beside(found, sets),))
+            if why := not_beside(findings.study, found):
+                return Section(f"{found.table(match['table']).name} as printed", (why,))
             return _section(findings, options, found.table(match["table"]), match, found.short)
     return None
 

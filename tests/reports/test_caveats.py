@@ -8,8 +8,10 @@ import pytest
 
 from reports import caveats
 from reports.ablation import _apart
+from reports.contract import Study, Variant
 from reports.findings import Separation, TagArea
-from reports.published import not_beside, other_sets
+from reports.published import not_beside, paper
+from reports.sections import Table, unpublished
 from reports.sections.items import tag_areas
 from reports.text import style
 
@@ -96,13 +98,48 @@ def test_the_first_and_the_last_look_are_named() -> None:
     assert not list(caveats.kept(None, study))  # type: ignore[arg-type]
 
 
-def test_nothing_published_stands_beside_own_music() -> None:
-    def study(name: str):  # type: ignore[no-untyped-def]
-        return SimpleNamespace(variants=[SimpleNamespace(recipe={"tagging.name": name, "separation.name": "musdb18"})])
+def reading(study: str, rehearsal: bool = False, **sets: str) -> Study:
+    recipe = {f"{part}.name": name for part, name in sets.items()}
+    variants = (Variant("a", {"source": "vocals"}, {}, recipe), Variant("b", {"source": "drums"}, {}, recipe))
+    return Study(study, study, variants=variants, rehearsal=rehearsal)
 
-    assert other_sets(study("mtat")) == [] and other_sets(study("clips")) == ["clips"]  # type: ignore[arg-type]
-    text = not_beside(SimpleNamespace(short="MSSPT"), ["clips"])  # type: ignore[arg-type]
-    assert text.startswith("MSSPT printed its figures on other data: this study reads a set of your own (clips)")
+
+@pytest.mark.parametrize(
+    ("paper_id", "study", "sets", "beside"),
+    [
+        ("msspt", "source_ablation", {"tagging": "mtat", "separation": "musdb18", "tail": "cnn_tail"}, True),
+        ("msspt", "source_ablation", {"tagging": "mtat", "separation": "musdb18hq"}, True),
+        *(
+            ("msspt", "source_ablation", {"tagging": name, "separation": "musdb18"}, False)
+            for name in ("clips", "my_paper.data:survey", "openmic", "irmas", "gtzan", "synthetic", "mtg_jamendo")
+        ),
+        ("msspt", "source_ablation", {"tagging": "mtat", "separation": "moisesdb"}, False),
+        ("hmss", "mask_style", {"data": "slakh2100"}, True),
+        ("hmss", "mask_style", {"data": "musdb18hq"}, False),
+        ("iass", "activity_ablation", {"data": "mm"}, True),
+        ("iass", "blocks_ablation", {"data": "mm"}, False),
+        ("aemic", "stem_quality", {"tagging": "irmas", "separation": "musdb18hq"}, True),
+        ("aemic", "stem_quality", {"tagging": "mtat", "separation": "musdb18hq"}, False),
+        ("tagbox", "real_tagger", {"tracks": "stems"}, False),
+    ],
+)
+def test_published_figures_stand_only_beside_the_sets_of_the_papers_tables(
+    paper_id: str, study: str, sets: dict[str, str], beside: bool
+) -> None:
+    why = not_beside(reading(study, **sets), paper(paper_id))
+    assert (why == "") == beside
+    assert beside or "printed its figures on other data than this study reads (" in why
+    assert not_beside(reading(study, rehearsal=True, **sets), paper(paper_id)).endswith("printed its figures on other.")
+
+
+def test_columns_and_rows_of_the_print_are_left_out_of_a_table() -> None:
+    table = Table(
+        ("test", "published", "ours"),
+        (("Student", "1", "2"), ("Student, as printed", "3", "–")),
+        "",
+        (False, True, True),
+    )
+    assert unpublished(table) == Table(("test", "ours"), (("Student", "2"),), "", (False, True))
 
 
 @pytest.mark.parametrize("metric", ["pr_auc", "accuracy"])

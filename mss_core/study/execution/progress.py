@@ -62,7 +62,7 @@ class Board:
         self.errors: dict[str, str] = {}
         self.started: dict[str, float] = {}
         self.seconds: dict[str, list[float]] = {}
-        self._first: dict[str, tuple[float, int]] = {}  # seconds and step of a running stage when first looked at
+        self._first: dict[str, tuple[float, float]] = {}  # seconds and step of a running stage when first looked at
         self.gpus = 0.0
         self.lost = 0
         self.begun = time.monotonic()
@@ -175,13 +175,14 @@ class Board:
             lines.append(f"  {describe(stage):<36.36} {bar} {spent:>6}  {self._figures(stage)}")
         return lines + ([f"  and {len(running) - SHOWN} more"] if len(running) > SHOWN else [])
 
-    def _progress(self, stage: Stage) -> tuple[int, int]:
+    def _progress(self, stage: Stage) -> tuple[float, int]:
         partial = self.store.partial(stage)
         history = read_history(partial)
+        step: float
         step, total = (history[-1]["step"], history[-1]["total"]) if history else (0, 0)
         try:
             at, of = (partial / WORK / "step").read_text().split()
-            step, total = max(step, int(at)), int(of)
+            step, total = max(step, float(at)), int(of)
         except (OSError, ValueError):
             pass
         return step, total
@@ -273,7 +274,7 @@ def describe(stage: Stage) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _bar(step: int, total: int, width: int = 12) -> str:
+def _bar(step: float, total: int, width: int = 12) -> str:
     if not total:
         return " " * (width + 5)
     share = min(1.0, step / total)

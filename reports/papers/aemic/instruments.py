@@ -17,8 +17,8 @@ from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.papers.aemic.separated_stems import by_epoch
-from reports.published import paper
-from reports.sections import Figure, Section, Table
+from reports.published import not_beside, paper
+from reports.sections import Figure, Section, Table, unpublished
 from reports.statistics.auc import auc, curve, d_score, hanley_mcneil
 from reports.statistics.hypothesis_tests import variance
 from reports.statistics.tagging import Influence, influences
@@ -65,7 +65,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         blocks.setdefault(others, {})[variant.levels.get(factor, "")] = variant.name
     found = influences(predictions)
     printed = set(paper("aemic").table("Table 4.2").rows) - {"mean"}
-    parts = [] if printed & set(predictions["target"]) else [published_table()]
+    why = not_beside(findings.study, paper("aemic"))
+    parts = [] if why or printed & set(predictions["target"]) else [published_table()]
     for block, variants in blocks.items():
         present = {stem: variants[stem] for stem in STEMS if variants.get(stem) in found}
         if "base" not in present or len(present) < 2:
@@ -88,8 +89,9 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
             "could be due to these clips, and takes these runs for the only ones.",
             "Rows 'stopped on test' chose their epoch by the test clips' AUC, as the published classifiers did: their "
             "figures are too high and stand here only beside the published ones.",
+            *([why] if why else []),
         ),
-        tuple(parts),
+        tuple(unpublished(table) if why else table for table in parts),
         tuple(figure for figure in figures if figure.svg),
     )
 

@@ -13,7 +13,7 @@ from reports import published
 from reports.contract import Study
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Section, Table
+from reports.sections import Section, Table, unpublished
 from reports.text import MISSING, number
 
 OPTIONS = {"table": "table of tagbox?"}
@@ -61,13 +61,15 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         if trained
         else "VQ-VAE and taggers are the released ones (see the notes for their checksums)."
     )
-    notes = (note, *(_beside(study, name) if name else ()))
-    head = ("variant", "target", *COLUMNS.values(), "SDRi published", "probability of the tags")
+    elsewhere = published.not_beside(study, published.paper("tagbox")) if name else ""
+    notes = (note, *([elsewhere] if elsewhere else _beside(study, name) if name else ()))
+    head = ("variant", "target", *COLUMNS.values(), "published SDRi", "probability of the tags")
     caption = (
         "dB, mean over tracks, then over seeds. An SDR improvement that the best scalar times the mixture also "
         "earns is no separation; a scaled mixture gains nothing in SI-SDR."
     )
     table = Table(head, tuple(rows), caption, (False, False) + (True,) * (len(head) - 2))
+    table = unpublished(table) if elsewhere else table
     return Section("Separation or attenuation", (*notes, *told), (table,))
 
 

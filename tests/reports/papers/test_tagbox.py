@@ -73,7 +73,7 @@ def made(home: Path, **options: object) -> Section:
 
 def test_a_published_figure_stands_beside_its_own_method_alone(study: Path) -> None:
     (table,) = made(study, table="Table 1").tables
-    place = table.head.index("SDRi published")
+    place = table.head.index("published SDRi")
     assert {row[0]: row[place] for row in table.rows} == {"TagBox": "7.4", "X-UMX": "–"}
 
 
@@ -101,4 +101,4 @@ def test_printed_figures_stand_beside_the_residual_alone(study: Path) -> None:
         variant["recipe"] = {"output": "masked"}
     (study / "study.json").write_text(json.dumps(raw))
     (table,) = made(study, table="Table 1").tables
-    assert {row[table.head.index("SDRi published")] for row in table.rows} == {"–"}
+    assert {row[table.head.index("published SDRi")] for row in table.rows} == {"–"}
