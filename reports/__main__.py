@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
 
 def of_table(path: Path, args: argparse.Namespace) -> Findings:
     """The findings of anybody's own long table."""
+    if of_one_method(path):
+        raise ValueError(
+            f"{path} holds the scores of one method, and nothing to compare it with: run python -m mss_core.metrics "
+            "for each method with --table METHODS.csv --label METHOD, then python -m reports METHODS.csv "
+            "--factor method --reference METHOD"
+        )
     for name in ("factor", "reference"):
         if getattr(args, name) is None:
             raise ValueError(f"{path} is a table: --{name} is needed to know what to compare")
@@ -99,6 +105,15 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
         ),
         predictions,
     )
+
+
+def of_one_method(path: Path) -> bool:
+    """Whether a table is the scores.csv of python -m mss_core.metrics, which names no method."""
+    if path.suffix.lower() == ".parquet":
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        columns = {name.strip().strip('"') for name in file.readline().split(",")}
+    return {"track", "target", "metric", "score", "ill_conditioned"} <= columns and not {"method", "seed"} & columns
 
 
 def study_directory(name: str, store: Path) -> Path:

@@ -143,7 +143,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         cautions=tuple(
             dict.fromkeys(
                 [
-                    *caveats.cautions(main, areas, apart, sorted(set(rows["track"]) - {""})),
+                    *caveats.cautions(study, areas, apart, sorted(set(rows["track"]) - {""})),
                     *declared.cautions(study, given, scores, (main, *others)),
                 ]
             )

@@ -186,6 +186,7 @@ class Separation:
         beats: whether the model beats every baseline given; None without any.
         aggregation: how frames became a score.
         equal: other variants with the same figures to the last bit.
+        lost: tracks on which the model, over its runs, does not beat every baseline that the track has.
     """
 
     variant: str
@@ -197,6 +198,7 @@ class Separation:
     beats: bool | None
     aggregation: str = ""
     equal: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,15 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from mss_core.artefact import COLUMNS, read_examples, read_groups, read_last_scores, read_notes, read_score_rows
+from mss_core.artefact import (
+    COLUMNS,
+    read_examples,
+    read_groups,
+    read_json,
+    read_last_scores,
+    read_notes,
+    read_score_rows,
+)
 from mss_core.disk import write_atomically
 from mss_core.graph import HISTORY, Stage, digest, plain, read_history, walk
 from mss_core.recipe import flatten
@@ -83,7 +91,7 @@ def collect(
             for v in study.control_variants()
         ),
         trials=tuple(_trial(trial, manifests, errors, command) for trial in plan.trials),
-        stages={key: _stage(stage, manifests[key], errors.get(key)) for key, stage in plan.stages.items()},
+        stages={key: _stage(stage, manifests[key], store, errors.get(key)) for key, stage in plan.stages.items()},
         notes=contract.from_json(tuple[contract.Note, ...], _notes(having("notes.json").values(), store), "notes"),
         examples=contract.from_json(
             tuple[contract.Example, ...], _examples(finished, store, having("examples.json")), "examples"
@@ -215,7 +223,7 @@ def named(stages: Mapping[str, Stage]) -> dict[str, str]:
     return found
 
 
-def _stage(stage: Stage, manifest: Mapping[str, Any] | None, error: str | None) -> contract.Stage:
+def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error: str | None) -> contract.Stage:
     facts = manifest or {}
     made = facts.get("environment", {})
     return contract.Stage(
@@ -225,7 +233,25 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, error: str | None) 
         **{name: facts[name] for name in ("seconds", "device", "device_name", "finished") if facts.get(name)},
         torch=str(made.get("torch", "")),
         kernels=str(made.get("kernels", "")),
+        kept=_kept(stage, store) if manifest else None,
     )
+
+
+def _kept(stage: Stage, store: Store) -> contract.Kept | None:
+    """Which weights a training kept, of its best.json and history; None of any other stage."""
+    chosen = [value.select for value in stage.arguments.values() if hasattr(value, "select")]
+    folder = store.directory(stage)
+    if not chosen or not (folder / "best.json").exists():
+        return None
+    best = read_json(folder, "best.json")
+    if not {"epoch", "epochs", "steps"} <= best.keys():
+        return None
+    last = "last" in chosen
+    look, looks = best["epochs"] if last else best["epoch"], best["epochs"]
+    steps = [row["step"] for row in read_history(folder) if "train_loss" in row]
+    step = best["steps"] if look == looks else steps[look - 1] if len(steps) == looks and look else 0
+    by = "validation loss" if "loss" in best and not last else ""
+    return contract.Kept(stage.label, step, best["steps"], look, looks, by)
 
 
 def _notes(stages: Iterable[Stage], store: Store) -> list[dict[str, Any]]:

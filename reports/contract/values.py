@@ -142,6 +142,19 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Which weights a training kept, as it recorded them: those of step ``step`` of ``steps`` (0 where the step was not
+    reported), after the ``look``-th of ``looks`` epochs; ``by`` the validation loss, or "" for the last ones."""
+
+    label: str = ""
+    step: int = 0
+    steps: int = 0
+    look: int = 0
+    looks: int = 0
+    by: str = ""
+
+
+@dataclass(frozen=True)
 class Stage:
     """One stage call that ran, or was found in the store; `directory` is relative to the store, `finished` ISO time."""
 
@@ -154,6 +167,7 @@ class Stage:
     kernels: str = ""
     finished: str = ""
     directory: str = ""
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)

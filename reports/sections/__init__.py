@@ -239,7 +239,7 @@ def report(findings: "Findings", tables: "Tables") -> Report:
     )
 
 
-WARNINGS = 3
+WARNINGS = 6
 """Cautions that stand on the first screen; all of them stand under the limits."""
 
 

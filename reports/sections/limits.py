@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports import caveats
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.sections import Section
@@ -15,8 +14,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     """Cautions and notes."""
     notes = tuple(note_text(note.text, note.count, note.items) for note in findings.study.notes)
     parts = (Section("Notes of the run", points=notes),) if notes else ()
-    points = (*findings.cautions, *caveats.kept(tables.curves, findings.study))
-    return Section("Limits and notes", points=points, parts=parts, short="Limits")
+    return Section("Limits and notes", points=findings.cautions, parts=parts, short="Limits")
 
 
 def note_text(text: str, number: int, items: Sequence[str]) -> str:

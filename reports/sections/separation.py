@@ -33,6 +33,10 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
             ),
             VERDICTS[row.beats],
             Cell(str(row.tracks or ""), row.tracks),
+            Cell(
+                f"{len(row.lost)}: {listing(row.lost, 3)}" if row.lost else "",
+                len(row.lost) if row.baselines else math.nan,
+            ),
             Cell(row.aggregation),
         )
         for row in findings.separation
@@ -40,7 +44,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     text = (
         "What the separators themselves score, beside estimates that need no separator, where they were scored: "
         "silence, the mixture, and the mixture times the one scalar that suits the reference best. An arrow says which "
-        "way is better. Variants whose figures are equal to the last bit share a row, which names them all."
+        "way is better. Beside the mean each track is judged: those on which the model is not better than all of these "
+        "are named. Variants whose figures are equal to the last bit share a row, which names them all."
     )
-    head = ("variant", "source", "metric", "model", *names, "beats all", "tracks", "aggregation")
+    head = ("variant", "source", "metric", "model", *names, "beats all", "tracks", "not better on", "aggregation")
     return Section("Separation", (text,), (Table(head, rows),))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from reports.contract import Study
+from reports.contract import MACRO, Study
 from reports.findings import Comparison, FactorVariance, Separation, TargetEffect
 from reports.inputs.tables import Scores
 from reports.statistics.hypothesis_tests import NAN, welch
@@ -55,23 +55,38 @@ def separation(scores: Scores, primary: str) -> tuple[Separation, ...]:
     ]
     found = []
     for metric in names:
-        rows = frame[(frame["metric"] == metric) & (frame["target"] != "")]
+        rows = frame[(frame["metric"] == metric) & ~frame["target"].isin(MACRO)]
         for (variant, target), group in rows.groupby(["variant", "target"], sort=False):
-            baselines = {}
+            baselines, by_track = {}, {}
             for suffix, label in BASELINES.items():
                 beside = frame[
                     (frame["metric"] == metric + suffix) & (frame["variant"] == variant) & (frame["target"] == target)
                 ]
                 if not beside.empty:
                     baselines[label] = _mean_of_runs(beside)
+                    by_track[label] = _of_tracks(beside)
             model = _mean_of_runs(group)
             printed = style(metric, None, [model, *baselines.values()])
             sign = 1.0 if printed.higher_is_better else -1.0
             beats = all(sign * model > sign * other for other in baselines.values()) if baselines else None
-            tracks = group["track"][group["track"] != ""].nunique()
+            scored = _of_tracks(group)
+            tracks = len(scored)
+            lost = [
+                t for t in scored.index if any(sign * scored[t] <= sign * o[t] for o in by_track.values() if t in o)
+            ]
             aggregation = next((a for a in group["aggregation"] if a), "")
-            found.append(Separation(str(variant), str(target), printed, model, tracks, baselines, beats, aggregation))
+            found.append(
+                Separation(
+                    str(variant), str(target), printed, model, tracks, baselines, beats, aggregation, lost=tuple(lost)
+                )
+            )
     return tuple(found)
+
+
+def _of_tracks(rows: pd.DataFrame) -> pd.Series:
+    """The mean over runs on each track."""
+    means: pd.Series = rows[rows["track"] != ""].groupby("track")["score"].mean()
+    return means
 
 
 def _mean_of_runs(rows: pd.DataFrame) -> float:

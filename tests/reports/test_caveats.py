@@ -8,11 +8,14 @@ import pytest
 
 from reports import caveats
 from reports.ablation import _apart
-from reports.contract import Study, Variant
+from reports.contract import Kept, Note, Stage, Study, Variant
 from reports.findings import Separation, TagArea
+from reports.inputs.tables import Scores
 from reports.published import not_beside, paper
 from reports.sections import Table, unpublished
+from reports.sections.curves import weights
 from reports.sections.items import tag_areas
+from reports.statistics.effects import separation
 from reports.text import style
 
 
@@ -24,7 +27,7 @@ def row(variant: str, target: str, model: float, baselines: dict[str, float], me
 
 
 def told(apart=(), areas=None, tracks=()) -> list[str]:
-    return list(caveats.cautions(None, areas or {}, apart, tracks))  # type: ignore[arg-type]
+    return list(caveats.cautions(Study("t", "t"), areas or {}, apart, tracks))
 
 
 def test_separators_that_lose_to_nothing_are_named() -> None:
@@ -46,8 +49,15 @@ def test_few_clips_positives_and_tracks_are_named() -> None:
     texts = told(areas={"a": SimpleNamespace(tags=tags, clips=17)}, tracks=["song A"])
     assert texts[0].startswith("1 tag of 2 has fewer than 10 test clips with it, or without (flute 2): a single clip")
     assert "by up to 50 points" in texts[0] and "is still 10 points" in texts[0]
-    assert texts[1].startswith("There are 17 test clips")
-    assert texts[2] == "There is one test track (song A): a mean over them says little of other music."
+    assert (
+        texts[1].startswith("There are 17 test clips") and "of 12 points with 17 clips, and of 5 with 100" in texts[1]
+    )
+    assert texts[2].startswith(
+        "There is one test track (song A): a mean over them says little of other music, and nothing"
+    )
+    assert "7 tracks would hold that interval to ±1 times the spread, 18 to half of it." in texts[2]
+    (two,) = told(tracks=["song A", "song B"])
+    assert "a 95 % interval of it is ±9.0 times the spread between tracks" in two
     enough = {"a": SimpleNamespace(tags={"violin": tags["violin"]}, clips=200)}
     assert told(areas=enough, tracks=list("abcdef")) == []
 
@@ -76,26 +86,66 @@ def test_rows_that_are_equal_name_each_other() -> None:
 
 
 def test_the_first_and_the_last_look_are_named() -> None:
-    losses = {"bass": [0.002, 0.004, 0.018], "drums": [3, 2, 1], "vocals": [3, 1, 2], "tail": [1, 2, 3]}
-    rows = [
-        (
-            f"{'train_tail' if name == 'tail' else 'pretrain'} {name} seed 0",
-            name,
-            50.0 * (look + 1),
-            "valid_loss",
-            value,
-        )
-        for name, values in losses.items()
-        for look, value in enumerate(values)
-    ]
-    curves = pd.DataFrame(rows, columns=["stage", "key", "step", "metric", "value"])
-    recipe = {"pretrain.select": "best", "train_tail.select": "last"}
-    study = SimpleNamespace(variants=[SimpleNamespace(recipe=recipe)])
-    first, last = caveats.kept(curves, study)  # type: ignore[arg-type]
+    """As the trainings recorded it; one that keeps its last weights anyhow, or had no other look, is no caution."""
+    made = {
+        "bass": Kept("pretrain bass", 50, 150, 1, 3, "validation loss"),
+        "drums": Kept("pretrain drums", 150, 150, 3, 3, "validation loss"),
+        "vocals": Kept("pretrain vocals", 100, 150, 2, 3, "validation loss"),
+        "tail": Kept("train_tail", 150, 150, 3, 3, ""),
+        "short": Kept("finetune", 50, 50, 1, 1, "validation loss"),
+    }
+    study = Study("t", "t", stages={key: Stage(kept=kept) for key, kept in made.items()} | {"score": Stage()})
+    first, last = caveats.cautions(study, {}, (), ())
     assert first.startswith("1 of 3 trainings kept the weights of the first validation: later steps made them worse")
-    assert "(pretrain bass seed 0 (step 50 of 150))" in first
+    assert "(pretrain bass (step 50 of 150))" in first
     assert last.startswith("1 of 3 trainings kept the weights of the last validation: they were still getting better")
-    assert not list(caveats.kept(None, study))  # type: ignore[arg-type]
+    rows = weights(study).rows
+    assert [row[0] for row in rows] == [kept.label for kept in made.values()]
+    assert ("train_tail", "1", "150 of 150", "none: the last") in rows
+    assert list(caveats.cautions(Study("t", "t"), {}, (), ())) == []
+
+
+def test_a_source_that_no_test_track_holds_is_a_caution_before_all_others() -> None:
+    note = Note("coverage", "sources silent in every test item: no score", 1, ("bass",))
+    study = Study("t", "t", notes=(note, Note("silent", "sources silent in a track", 1, ("song: bass",))))
+    (text,) = caveats.cautions(study, {}, (), ())
+    assert text == "Sources silent in every test item: no score: bass."
+
+
+def scored(model: dict[tuple[str, str], float], silence: dict[tuple[str, str], float]) -> Scores:
+    """A table of one separator: L1 by (track, target), beside that of silence."""
+    rows = [
+        ("a", seed, track, target, metric, "", value)
+        for metric, values in (("l1", model), ("l1_silence", silence))
+        for (track, target), value in values.items()
+        for seed in (0, 1)
+    ]
+    columns = ["variant", "seed", "track", "target", "metric", "aggregation", "score"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return Scores(frame, frame.iloc[:0])
+
+
+def test_a_song_that_the_mean_hides_is_named_and_macro_is_no_source() -> None:
+    """The figures of an outside trial: song A is worse than silence, and song B makes the mean better."""
+    model = {("song A", "vocals"): 0.0262, ("song B", "vocals"): 0.0118, ("", "macro"): 0.5}
+    silence = {("song A", "vocals"): 0.0213, ("song B", "vocals"): 0.0249, ("", "macro"): 0.1}
+    (row,) = separation(scored(model, silence), "roc_auc")
+    assert (row.target, row.beats, row.lost, row.tracks) == ("vocals", True, ("song A",), 2)
+    (text,) = told([row])
+    assert text == (
+        "1 score of separators better than that on the mean is not so on single tracks "
+        "(a, vocals, L1: 1 of 2 (song A))."
+    )
+    model[("song A", "vocals")] = 0.02
+    (row,) = separation(scored(model, silence), "roc_auc")
+    assert row.lost == () and told([row]) == []
+
+
+@pytest.mark.parametrize(("lost", "tracks", "said"), [(1, 10, True), (1, 11, False), (5, 50, True), (4, 50, False)])
+def test_of_many_tracks_a_tenth_may_be_lost(lost: int, tracks: int, said: bool) -> None:
+    values = {(f"song {place}", "bass"): 0.3 if place < lost else 0.1 for place in range(tracks)}
+    rows = separation(scored(values, dict.fromkeys(values, 0.2)), "roc_auc")
+    assert bool(told(rows)) == said and len(rows[0].lost) == lost
 
 
 def reading(study: str, rehearsal: bool = False, **sets: str) -> Study:

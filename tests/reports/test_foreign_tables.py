@@ -202,3 +202,14 @@ def test_31_systems_with_one_run_each_are_compared_as_given(tmp_path: Path, caps
     assert "these models as given: its conclusions reach to other tracks, not to other trainings" in page
     assert "would also have been called significant" not in " ".join((said, page)).replace("\n", " ")
     assert "would have been found with 80 % power" in page and "SD over tracks of the difference" in page
+
+
+def test_the_scores_of_one_method_are_sent_to_the_table_of_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As mss_core.metrics writes them: no method and no seed."""
+    path = tmp_path / "scores.csv"
+    path.write_text("track,target,metric,score,aggregation,ill_conditioned\na,vocals,SDR,1.5,median,False\n")
+    for arguments in ([], ["--factor", "method", "--reference", "x"]):
+        assert command([str(path), *arguments]) == 2
+        assert "--table METHODS.csv --label METHOD" in capsys.readouterr().err
