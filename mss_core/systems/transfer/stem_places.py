@@ -40,10 +40,16 @@ class StemPlaces:
                 available[line, stem] = min(self.length, item.length - first)
         return Places(np.broadcast_to(np.arange(len(self.rows)).reshape(self.shape), start.shape), start, available)
 
-    def held(self, most: int) -> Iterator[Places]:
-        """Segments of validation tracks, one at a time: all stems from one place."""
-        found = [(item, first) for item in self.valid for first in starts(item, self.length)]
+    def held(self, most: int) -> Iterator[tuple[Places, list[int]]]:
+        """Segments of validation tracks in which a stem sounds, one at a time: all stems from one place, and which of
+        them sound in the track."""
+        stems = np.array(self.rows).reshape(self.shape).tolist()
+        heard = {
+            item.name: [place for place, rows in enumerate(stems) if not set(rows) <= set(item.silent)]
+            for item in self.valid
+        }
+        found = [(item, first) for item in self.valid if heard[item.name] for first in starts(item, self.length)]
         rows = np.arange(len(self.rows)).reshape(1, *self.shape)
         for item, first in spread(found, most):
             start = np.full(rows.shape, item.start + first)
-            yield Places(rows, start, np.full(rows.shape, min(self.length, item.length - first)))
+            yield Places(rows, start, np.full(rows.shape, min(self.length, item.length - first))), heard[item.name]

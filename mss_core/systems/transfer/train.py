@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,14 @@ def train_stems(
     model: dict[str, Any],
     training: StemTraining,
     train: TrainConfig,
-    version: int = 1,
+    version: int = 2,
     out: Path,
     ctx: Context,
 ) -> None:
-    """Train on mixtures of stems of different tracks; leaves model.json, weights.pt and best.json."""
+    """Train on mixtures of stems of different tracks; leaves model.json, weights.pt and best.json.
+
+    Validation leaves a stem out of tracks in which it is silent; where none sounds in any, the last weights are kept.
+    """
     packed = Packed(data)
     length = round(training.seconds * packed.samplerate)
     with seeded(train.seed, ctx.device):
@@ -75,7 +79,9 @@ def train_stems(
 
         def validate(module: nn.Module) -> dict[str, float]:
             mapped = Mapped(packed, places.rows, length)
-            losses = [value(module, waveforms(mapped.read(where)).to(ctx.device), training) for where in held]
+            losses = [
+                value(module, waveforms(mapped.read(where)).to(ctx.device), training, stems) for where, stems in held
+            ]
             return {"loss": float(torch.cat(losses).mean())}
 
         epoch_steps = train.epoch_steps or max(1, places.items // train.batch)
@@ -85,18 +91,21 @@ def train_stems(
             epoch_steps=epoch_steps,
             batch=batch,
             loss=lambda module, stems: value(module, stems, training).mean(),
-            validate=validate,
+            validate=validate if held else None,
             ctx=ctx,
         )
     write_trained(out, described, module, best)
 
 
-def value(module: nn.Module, stems: Tensor, training: StemTraining) -> Tensor:
-    """The loss of each item; the mixture is the sum of the stems. Shape: (batch, stem, channel, time) -> (batch,)."""
+def value(module: nn.Module, stems: Tensor, training: StemTraining, sounding: Sequence[int] | None = None) -> Tensor:
+    """The loss of each item, of the stems that are ``sounding`` or of all; the mixture is the sum of the stems. Shape:
+    (batch, stem, channel, time) -> (batch,)."""
     mixtures = stems.sum(1)
     mixture = module.spectrum(mixtures)  # (batch, channel, frame, bin)
     estimates = module(mixture.abs()).float() * mixture.abs()[:, None]
     truth = module.spectrum(stems).abs()
+    if sounding is not None and len(sounding) < stems.shape[1]:
+        stems, estimates, truth = (each[:, list(sounding)] for each in (stems, estimates, truth))
     parts = combinations if training.combine else (lambda x: x)
     loss = mse(parts(estimates), parts(truth))
     if not training.time_weight:

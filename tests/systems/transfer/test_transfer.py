@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -374,6 +375,48 @@ def test_stems_are_drawn_from_tracks_that_hold_them(packed: Packed) -> None:
         for stem in range(4):
             item = next(i for i in packed.items if i.start <= first.start[line, stem, 0] < i.start + i.length)
             assert item.split == "train" and f"{STEMS[stem]}.left" not in item.silent
+
+
+def test_validation_leaves_out_stems_that_are_silent_in_a_track(packed: Packed) -> None:
+    """One of a valid track's channels may be silent; a stem of which both are has no part in the loss."""
+    places = StemPlaces(packed, STEMS, 2, 16_000, seed=4)
+    places.valid = [replace(item, silent=()) for item in places.valid]
+    before = list(places.held(9))
+    assert before and all(sounding == [0, 1, 2, 3] for _, sounding in before)
+    first, *others = places.valid
+    gone = (f"{STEMS[1]}.left", f"{STEMS[1]}.right", f"{STEMS[3]}.left")
+    places.valid = [replace(first, silent=gone), *(replace(item, silent=packed.rows) for item in others)]
+    after = list(places.held(9))
+    assert after and all(sounding == [0, 2, 3] for _, sounding in after)
+    assert all(first.start <= where.start.min() < first.start + first.length for where, _ in after)
+    places.valid = [replace(item, silent=packed.rows) for item in places.valid]
+    assert list(places.held(9)) == []
+
+
+@pytest.mark.parametrize(("combine", "weight"), [(True, 10.0), (True, 0.0), (False, 10.0)])
+def test_the_loss_of_some_stems_does_not_know_the_others(combine: bool, weight: float) -> None:
+    """What a network makes of a stem that is left out has no effect; with all stems the loss is what it was."""
+    torch.manual_seed(0)
+    net = XUMX(channels=2, size=256, hop=64, max_bin=100, hidden=4, layers=1).eval()
+    stems = 0.1 * torch.randn(2, 4, 2, 4000)
+    stems[:, 1] = 0.0
+    training = StemTraining(combine=combine, time_weight=weight)
+
+    def loss(louder: float, sounding: list[int] | None) -> torch.Tensor:
+        class Changed(torch.nn.Module):
+            spectrum, waveform = staticmethod(net.spectrum), staticmethod(net.waveform)
+
+            def forward(self, magnitude: torch.Tensor) -> torch.Tensor:
+                masks = net(magnitude)
+                return torch.cat([masks[:, :1], louder * masks[:, 1:2], masks[:, 2:]], 1)
+
+        return value(Changed(), stems, training, sounding)
+
+    with torch.no_grad():
+        torch.testing.assert_close(loss(1.0, [0, 2, 3]), loss(5.0, [0, 2, 3]), rtol=0, atol=0)
+        torch.testing.assert_close(loss(1.0, None), loss(1.0, [0, 1, 2, 3]), rtol=0, atol=0)
+        assert (loss(1.0, None) != loss(5.0, None)).all()
+        assert torch.isfinite(loss(1.0, [2])).all()
 
 
 def test_input_statistics_are_those_of_the_mixtures(packed: Packed) -> None:
