@@ -252,10 +252,10 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
     """Run one stage whose inputs are in the store, under its claim, and commit it.
 
     Where another worker took the claim over meanwhile, waits for that one's result, or goes on from its checkpoint;
-    goes on from there too, a few times, where the storage had a transient error.
+    goes on from there too, a few times, where the storage had a transient error, and once where it refused a call.
     Raises StageFailed where the stage raises or the store cannot be written, Stopped where ``ctx`` asked for it.
     """
-    taken, pauses = 0, iter(PAUSES)
+    taken, pauses, refused = 0, iter(PAUSES), iter(PAUSES[:1])
     while True:
         try:
             return _attempt(stage, store, ctx)
@@ -265,9 +265,20 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
                 raise
         except StageFailed as failure:
             pause = next(pauses, None) if passes(failure.__cause__) else None
+            if pause is None and _refused(failure.__cause__, store.root):
+                pause = next(refused, None)
             if pause is None:
                 raise
             disk.sleep(pause)
+
+
+def _refused(error: BaseException | None, root: Path) -> bool:
+    """Whether the store's storage refused a call that it may allow at once again: a ticket that is being renewed, space
+    that another program gives back."""
+    if not isinstance(error, OSError) or error.errno not in (errno.EACCES, errno.ENOSPC, errno.EDQUOT):
+        return False
+    elsewhere = isinstance(error.filename, str) and os.path.isabs(error.filename)
+    return not elsewhere or Path(error.filename).is_relative_to(root)
 
 
 def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -467,6 +468,44 @@ def test_a_checkpoint_that_a_stale_listing_does_not_show_is_gone_on_from(store: 
     found = run_stage(TRAIN, store, Context(listen=lambda row: steps.append(row["step"])))
     assert steps == [20]
     assert [path.name for path in folder.iterdir()] == [found.name]
+
+
+@pytest.mark.parametrize("number, times, ends", [(errno.EACCES, 1, 1), (errno.ENOSPC, 1, 1), (errno.ENOSPC, 2, 0)])
+def test_a_call_that_the_storage_refuses_once_is_no_end(
+    store: Store, monkeypatch, number: int, times: int, ends: int
+) -> None:
+    """An expired ticket is EACCES until it is renewed; a quota is free again when another program has tidied up. What
+    stays refused is said after one more try."""
+    stage, refusals, sync = Stage(prepare_numbers, size=64), [number] * times, disk.force_out
+
+    def refused(path: Path) -> None:
+        if path.suffix == ".npz" and refusals:
+            raise OSError(refusals.pop(), "refused", str(path))
+        sync(path)
+
+    monkeypatch.setattr(disk, "force_out", refused)
+    if ends:
+        assert (run_stage(stage, store, Context()) / MANIFEST).exists()
+    else:
+        with pytest.raises(StageFailed, match="is full"):
+            run_stage(stage, store, Context())
+    assert not refusals and not list(store.root.glob("*/*.claim"))
+
+
+def test_a_file_of_the_users_that_may_not_be_read_is_not_tried_again(store: Store, tmp_path: Path) -> None:
+    TRIED.clear()
+    with pytest.raises(StageFailed, match="not yours"):
+        run_stage(Stage(forbidden, path=str(tmp_path / "music.wav")), store, Context())
+    assert len(TRIED) == 1
+
+
+def forbidden(*, path: str, out: Path, ctx: Context) -> None:
+    """A stage that reads what it may not."""
+    TRIED.append(path)
+    raise PermissionError(errno.EACCES, "not yours", path)
+
+
+TRIED: list[str] = []
 
 
 def test_a_commit_leaves_a_later_owners_folder_alone(store: Store, monkeypatch) -> None:
