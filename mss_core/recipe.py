@@ -86,6 +86,17 @@ def paths(recipe: Any, prefix: str = "") -> list[str]:
     return found
 
 
+def paths_named(name: str, recipe: Any, prefix: str = "") -> list[str]:
+    """The paths whose last part is ``name``."""
+    found = []
+    for part, value in (children(recipe) or {}).items():
+        if part == name:
+            found.append(prefix + part)
+        if type(value) not in LEAVES:
+            found += paths_named(name, value, f"{prefix}{part}.")
+    return found
+
+
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """A copy of ``recipe`` with the values at ``changes``' dotted paths replaced; itself where there are none.
 

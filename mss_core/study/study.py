@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from mss_core.errors import choose, nearest
 from mss_core.graph import Stage, digest, walk
-from mss_core.recipe import flatten, has, override, paths
+from mss_core.recipe import flatten, has, override, paths, paths_named
 from mss_core.study.designs import Factor, Variant, check_kinds, check_names, check_stages, one_at_a_time
 from mss_core.study.search.declare import Search
 from mss_core.study.settings import check as check_settings
@@ -126,7 +127,7 @@ class Study:
         recipes, roots = [self.baseline], []
         for variant in self.variants():
             try:
-                recipes.append(override(self.baseline, variant.departures))
+                recipes.append(self._departed(variant))
                 roots.append(recipes[-1].pipeline())
             except (ValueError, TypeError) as error:
                 raise ValueError(f"variant {variant.name!r} of study {self.name!r}: {error}") from None
@@ -192,6 +193,16 @@ class Study:
             raise ValueError(f"study {self.name!r} has several variants named {sorted(twice)[0]!r}")
         return variants
 
+    def _departed(self, variant: Variant) -> Any:
+        """The recipe of a variant before all else: made once."""
+        if variant.name not in self._recipes:
+            self._recipes[variant.name] = override(self.baseline, variant.departures)
+        return self._recipes[variant.name]
+
+    @functools.cached_property
+    def _recipes(self) -> dict[str, Any]:
+        return {}
+
     def references(self) -> dict[str, Variant]:
         """By variant name, the variant it is compared with (a reference with itself).
 
@@ -231,7 +242,7 @@ class Study:
         return self._seeded(self._resolve(variant, smoke, settings, bind), [seed])[0]
 
     def _resolve(self, variant: Variant, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]) -> Any:
-        recipe = override(self.baseline, variant.departures)
+        recipe = self._departed(variant)
         if smoke:
             recipe = self.smoke(recipe)
         recipe = override(recipe, {path: value for path, value in settings.items() if not left_out(path, variant)})
@@ -246,7 +257,7 @@ class Study:
     ) -> list[Trial]:
         """Every variant with every seed."""
         if settings:
-            recipes = [(variant, override(self.baseline, variant.departures)) for variant in self.variants()]
+            recipes = [(variant, self._departed(variant)) for variant in self.variants()]
             cut = [(variant, self.smoke(recipe) if smoke else recipe) for variant, recipe in recipes]
             check_settings(settings, cut, self.factors, self.seeded)
             override(self.smoke(self.baseline) if smoke else self.baseline, settings)
@@ -279,8 +290,8 @@ class Study:
         variants = self.variants()
         holders: dict[str, list[str]] = {}
         for variant in variants:
-            for path in paths(override(self.baseline, variant.departures)):
-                if path.endswith(".seed") and path not in self.seeded:
+            for path in paths_named("seed", self._departed(variant)):
+                if "." in path and path not in self.seeded:
                     holders.setdefault(path.removesuffix(".seed"), []).append(variant.name)
         if not holders:
             return ""
