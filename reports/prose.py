@@ -48,10 +48,10 @@ def contrast_sentence(comparison: Comparison, contrast: Contrast) -> str:
             f"{style.difference(result.difference, unit=True)} on {style.label}, "
             f"but no test is possible: {result.note}."
         )
-    numbers = [f"{interval_name(comparison)} {style.interval(*contrast.simultaneous)}"]
+    numbers = [f"{interval_name(comparison)} {style.interval(*contrast.simultaneous, contrast.reference_mean)}"]
     if comparison.correction != "none" and not math.isnan(result.low):
         kind = "as if the number of runs had been fixed" if comparison.repeated else "pointwise"
-        numbers.append(f"{kind} {style.interval(result.low, result.high)}")
+        numbers.append(f"{kind} {style.interval(result.low, result.high, contrast.reference_mean)}")
     found = statistic(result)
     numbers.append(f"{result.label}, {found}" if found else result.label)
     numbers.append(p_phrase(result.p))
@@ -250,9 +250,17 @@ def power_sentence(findings: Findings) -> str:
         "corrected level "
         f"({p_phrase(found.alpha, 'alpha')})."
     )
+    bounds = [style.most(row.mean) for row in findings.main.rows if row.is_reference] or [style.most()]
+    gain, loss = max(high for _, high in bounds), max(-low for low, _ in bounds)
+    if found.detectable > max(gain, loss):
+        text += " No difference can be as large as that."
+    elif found.detectable > min(gain, loss):
+        which, other = ("loss", "gain") if gain < loss else ("gain", "loss")
+        text += f" Only a {which} can be as large as that; a {other} ends at {style.amount(min(gain, loss))}."
     wanted = [
         f"{style.amount(difference)} " + (f"needs {runs:,}" if runs else f"is out of reach of {unit}s")
         for difference, runs in found.needed
+        if difference <= max(gain, loss)
     ]
     if wanted:
         text += (

@@ -42,13 +42,21 @@ class Style:
         text = number(abs(score) * self.scale, self.digits)
         return f"{text} {self.unit}" if self.unit and text != MISSING else text
 
-    def interval(self, low: float, high: float) -> str:
-        """A confidence interval as printed, e.g. [+0.28, +0.48]."""
+    def most(self, base: float = math.nan) -> tuple[float, float]:
+        """The greatest loss (negative) and gain that a difference to a score can be: a share lies between 0 and 100
+        points; without the score, it is that of any two."""
+        if self.unit != "points":
+            return -math.inf, math.inf
+        whole = 100 / self.scale
+        return (-whole, whole) if math.isnan(base) else (min(-base, 0.0), max(whole - base, 0.0))
+
+    def interval(self, low: float, high: float, base: float = math.nan) -> str:
+        """A confidence interval of a difference as printed, e.g. [+0.28, +0.48], no wider than a difference to the
+        score ``base`` can be."""
         if math.isnan(low) or math.isnan(high):
             return MISSING
-        if self.unit == "points":  # no two shares differ by more than 100 points
-            most = 100 / self.scale
-            low, high = max(low, -most), min(high, most)
+        least, most = self.most(base)
+        low, high = min(max(low, least), most), max(min(high, most), least)
         return f"[{self.difference(low)}, {self.difference(high)}]"
 
 

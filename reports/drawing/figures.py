@@ -60,7 +60,7 @@ def forest(comparison: Comparison) -> str:
                 x(found.difference * style.scale), y, 6, f"mark {kind}", prose.contrast_sentence(comparison, contrast)
             )
         )
-        interval = style.interval(*contrast.simultaneous)
+        interval = style.interval(*contrast.simultaneous, contrast.reference_mean)
         parts.append(svg.text(right + 16, y + 4, interval, "number"))
         parts.append(
             svg.text(

@@ -64,8 +64,8 @@ def tag_areas(areas: tuple[TagArea, ...], reference: str, variant: str) -> Table
         else (
             Cell(row.target),
             Cell(f"{row.positives} / {row.negatives}", row.positives),
-            Cell(f"{100 * row.reference:.2f} ± {100 * row.reference_half:.2f}", row.reference),
-            Cell(f"{100 * row.variant:.2f} ± {100 * row.variant_half:.2f}", row.variant),
+            Cell(_area(row.reference, row.reference_half), row.reference),
+            Cell(_area(row.variant, row.variant_half), row.variant),
             Cell(number(100 * (row.variant - row.reference), 2, signed=True), row.variant - row.reference),
             Cell(number(100 * row.d, 2, signed=True), row.d),
             Cell(p_value(row.p), row.p),
@@ -79,3 +79,11 @@ def tag_areas(areas: tuple[TagArea, ...], reference: str, variant: str) -> Table
         + (f" Tags with fewer than {POSITIVES} clips of either kind are not tested." if few else "")
     )
     return Table(("tag", "clips with / without", reference, variant, "difference", "D", "DeLong p"), rows, caption)
+
+
+def _area(area: float, half: float) -> str:
+    """An area and the half-width of its interval, or the interval where it ends at 0 or 100 points."""
+    low, high = area - half, area + half
+    if 0 <= low and high <= 1:
+        return f"{100 * area:.2f} ± {100 * half:.2f}"
+    return f"{100 * area:.2f} [{100 * max(low, 0.0):.2f}, {100 * min(high, 1.0):.2f}]"

@@ -143,7 +143,7 @@ def _contrast(comparison: Comparison, variant: str) -> tuple[Cell, ...]:
     spread = f"{number(effect.g)} [{number(effect.low, 1)}, {number(effect.high, 1)}]"
     return (
         Cell(style.difference(found.difference), found.difference),
-        Cell(style.interval(*contrast.simultaneous), contrast.simultaneous[0]),
+        Cell(style.interval(*contrast.simultaneous, contrast.reference_mean), contrast.simultaneous[0]),
         Cell(prose.statistic(found) or MISSING, found.statistic),
         Cell(p_value(found.p), found.p),
         Cell(f"{p_value(contrast.p_corrected)} {contrast.stars}".strip(), contrast.p_corrected, "p"),

@@ -9,12 +9,13 @@ import pytest
 from reports import caveats
 from reports.ablation import _apart
 from reports.contract import Kept, Note, Stage, Study, Variant
-from reports.findings import Separation, TagArea
+from reports.findings import Power, Separation, TagArea
 from reports.inputs.tables import Scores
+from reports.prose import power_sentence
 from reports.published import not_beside, paper
 from reports.sections import Table, unpublished
 from reports.sections.curves import weights
-from reports.sections.items import tag_areas
+from reports.sections.items import _area, tag_areas
 from reports.statistics.effects import separation
 from reports.text import style
 
@@ -197,3 +198,43 @@ def test_an_interval_of_shares_ends_at_100_points(metric: str) -> None:
     assert style(metric, scores=np.array([0.5, 0.6])).interval(-1.1494, 0.9291) == "[−100.00, +92.91]"
     assert style(metric, scores=np.array([50.0, 60.0])).interval(-126.8, 97.4) == "[−100.00, +97.40]"
     assert style("sdr").interval(-126.8, 97.4) == "[−126.80, +97.40]"
+
+
+@pytest.mark.parametrize(
+    ("scores", "low", "high", "base", "told"),
+    [
+        ([0.92, 0.9], -0.1, 0.5, 0.92, "[−10.00, +8.00]"),
+        ([92.0, 90.0], -126.8, 97.4, 92.0, "[−92.00, +8.00]"),
+        ([0.92, 0.9], -0.01, 0.02, 0.92, "[−1.00, +2.00]"),
+        ([1.0, 0.9], 0.01, 0.05, 1.0, "[0.00, 0.00]"),
+    ],
+)
+def test_nothing_gains_more_than_what_is_left(
+    scores: list[float], low: float, high: float, base: float, told: str
+) -> None:
+    assert style("roc_auc", scores=scores).interval(low, high, base) == told
+    assert style("sdr").interval(-126.8, 97.4, 8.0) == "[−126.80, +97.40]"
+
+
+@pytest.mark.parametrize(
+    ("area", "half", "told"),
+    [(0.9833, 0.1292, "98.33 [85.41, 100.00]"), (0.9, 0.1, "90.00 ± 10.00"), (0.05, 0.1, "5.00 [0.00, 15.00]")],
+)
+def test_the_interval_of_an_area_ends_where_areas_end(area: float, half: float, told: str) -> None:
+    assert _area(area, half) == told
+
+
+@pytest.mark.parametrize(
+    ("mean", "detectable", "said", "unsaid"),
+    [
+        (0.92, 0.5, "Only a loss can be as large as that; a gain ends at 8.00 points.", "100.00 points"),
+        (0.5, 0.6, "No difference can be as large as that.", "100.00 points"),
+        (0.8, 0.1, "50.00 points needs 2", "can be as large"),
+    ],
+)
+def test_what_would_have_been_found_can_be(mean: float, detectable: float, said: str, unsaid: str) -> None:
+    power = Power("run", 2, 0.05, 0.05, detectable, ((0.5, 2), (1.0, 2)))
+    rows = (SimpleNamespace(is_reference=True, mean=mean), SimpleNamespace(is_reference=False, mean=0.1))
+    main = SimpleNamespace(style=style("roc_auc", scores=[0.5, 0.6]), rows=rows)
+    text = power_sentence(SimpleNamespace(power=power, main=main))  # type: ignore[arg-type]
+    assert said in text and unsaid not in text
