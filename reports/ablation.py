@@ -105,6 +105,12 @@ def _apart(rows: Iterable[Separation]) -> tuple[Separation, ...]:
     return tuple(first.values())
 
 
+def _tracks(scores: Scores, rows: pd.DataFrame) -> list[str]:
+    """The test tracks of the main metric's rows, or those that separators are scored on where it has none."""
+    of_main = set(rows["track"]) - {""}
+    return sorted(of_main or set(scores.frame["track"]) - {""})
+
+
 def _labelled(comparison: Comparison, label: str) -> Comparison:
     style = comparison.style
     return replace(comparison, style=replace(style, label=f"{style.label}, {label}"))
@@ -143,7 +149,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         cautions=tuple(
             dict.fromkeys(
                 [
-                    *caveats.cautions(study, areas, apart, sorted(set(rows["track"]) - {""})),
+                    *caveats.cautions(study, areas, apart, _tracks(scores, rows)),
                     *declared.cautions(study, given, scores, (main, *others)),
                 ]
             )

@@ -60,7 +60,7 @@ def cautions(
         yield (
             f"There {there} ({listing(list(tracks), TRACKS)}): a "
             f"mean over them says little of other music, and {wide} the spread between tracks. {fewest(1.0)} tracks "
-            f"would hold that interval to ±1 times the spread, {fewest(0.5)} to half of it."
+            f"would hold such an interval to ±1 times the spread, {fewest(0.5)} to half of it."
         )
 
 

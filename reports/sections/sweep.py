@@ -73,7 +73,9 @@ def _cells(comparison: Comparison, name: str) -> tuple[str, str]:
     difference = MISSING
     if contrast is not None and not contrast.refused:
         found = contrast.primary
-        difference = f"{style.difference(found.difference)} {style.interval(found.low, found.high)}"
+        difference = (
+            f"{style.difference(found.difference)} {style.interval(found.low, found.high, contrast.reference_mean)}"
+        )
     return style.value(row.mean) + error, difference
 
 

@@ -49,7 +49,7 @@ def _contrast(main: Comparison, contrast: Contrast, kind: str) -> Section:
         prose.equivalence_sentence(main, contrast),
     ]
     head = ("test", "difference", f"{prose.confidence(main)} CI", "statistic", "p", "n", "note")
-    rows = tuple(_line(main, result, primary=k == 0) for k, result in enumerate(contrast.tests))
+    rows = tuple(_line(main, contrast, result, primary=k == 0) for k, result in enumerate(contrast.tests))
     shown = [Table(head, rows)]
     if change.changes:
         lines = tuple(
@@ -76,12 +76,12 @@ def _code(change: Any) -> tuple[str, str]:
     return f"`{change.reference}`", f"`{change.variant}`"
 
 
-def _line(main: Comparison, result: Result, primary: bool) -> tuple[Cell, ...]:
+def _line(main: Comparison, contrast: Contrast, result: Result, primary: bool) -> tuple[Cell, ...]:
     items = f", {result.items} items" if result.items else ""
     return (
         Cell(result.label + (" (primary)" if primary else ""), kind="naive" if "naive" in result.label else ""),
         Cell(main.style.difference(result.difference), result.difference),
-        Cell(main.style.interval(result.low, result.high), result.low),
+        Cell(main.style.interval(result.low, result.high, contrast.reference_mean), result.low),
         Cell(prose.statistic(result) or MISSING, result.statistic),
         Cell(p_value(result.p), result.p),
         Cell(f"{result.n[0]} and {result.n[1]}{items}"),

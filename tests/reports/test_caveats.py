@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from reports import caveats
-from reports.ablation import _apart
+from reports.ablation import _apart, _tracks
 from reports.contract import Kept, Note, Stage, Study, Variant
 from reports.findings import Power, Separation, TagArea
 from reports.inputs.tables import Scores
@@ -56,7 +56,7 @@ def test_few_clips_positives_and_tracks_are_named() -> None:
     assert texts[2].startswith(
         "There is one test track (song A): a mean over them says little of other music, and nothing"
     )
-    assert "7 tracks would hold that interval to ±1 times the spread, 18 to half of it." in texts[2]
+    assert "7 tracks would hold such an interval to ±1 times the spread, 18 to half of it." in texts[2]
     (two,) = told(tracks=["song A", "song B"])
     assert "a 95 % interval of it is ±9.0 times the spread between tracks" in two
     enough = {"a": SimpleNamespace(tags={"violin": tags["violin"]}, clips=200)}
@@ -238,3 +238,10 @@ def test_what_would_have_been_found_can_be(mean: float, detectable: float, said:
     main = SimpleNamespace(style=style("roc_auc", scores=[0.5, 0.6]), rows=rows)
     text = power_sentence(SimpleNamespace(power=power, main=main))  # type: ignore[arg-type]
     assert said in text and unsaid not in text
+
+
+def test_the_songs_of_separators_count_where_the_main_metric_has_none() -> None:
+    table = scored({("song A", "vocals"): 0.1}, {("song A", "vocals"): 0.2})
+    assert _tracks(table, table.frame.iloc[:0]) == ["song A"]
+    rows = table.frame.assign(track="song B")
+    assert _tracks(table, rows) == ["song B"]
