@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
+from scipy.linalg import lstsq
 
 from reports.contract import MACRO, Study
 from reports.findings import Comparison, FactorVariance, Separation, TargetEffect
@@ -143,13 +144,13 @@ def _share(name: str, squares: float, df: int, error: float, error_df: int, tota
 
 
 def _dummies(labels: list[str]) -> np.ndarray:
-    names = list(dict.fromkeys(labels))
-    return np.array([[1.0 if label == name else 0.0 for name in names] for label in labels])
+    codes, names = pd.factorize(np.array(labels, object))
+    return np.asarray(np.eye(len(names))[codes])
 
 
 def _residual(columns: np.ndarray, scores: np.ndarray) -> tuple[float, int]:
     design = np.hstack([np.ones((len(scores), 1)), columns])
-    solution, _, rank, _ = np.linalg.lstsq(design, scores, rcond=None)
+    solution, _, rank, _ = lstsq(design, scores, lapack_driver="gelsy")
     left = scores - design @ solution
     squares = float((left**2).sum())
     if squares < 1e-24 * max(1.0, float((scores**2).sum())):
