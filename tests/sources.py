@@ -11,6 +11,7 @@ rehearsal is, with the committed source and with that of now, and compares all b
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -122,6 +123,7 @@ def committed() -> Iterator[tuple[str, Path]]:
         yield commit, Path(folder)
 
 
+@functools.cache
 def computed(name: str, root: Path) -> dict[str, str]:
     """The content of the smallest artefact of a stage by the source in a folder, in a process of its own."""
     words = [sys.executable, "-m", "tests.sources", "content", name]
