@@ -529,7 +529,7 @@ def flaky(*, number: int, out: Path, ctx: Context) -> None:
     (out / "a.txt").write_text(str(number))
 
 
-@pytest.mark.parametrize(("number", "runs"), [(5, True), (116, True), (4, True), (13, False)])
+@pytest.mark.parametrize(("number", "runs"), [(5, True), (116, True), (4, True), (13, True), (28, True), (2, False)])
 def test_a_transient_error_fails_no_stage_and_a_lasting_one_does(store: Store, number: int, runs: bool, monkeypatch):
     monkeypatch.setattr("mss_core.store.artefacts.PAUSES", (0.0, 0.0))
     FAILURES[:] = [number]
