@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import caveats, controls, declared, design, sequential, together
+from reports import caveats, controls, declared, design, ledger, sequential, together
 from reports.comparison import comparison
 from reports.contract import MACRO, Study
 from reports.findings import Comparison, Findings, Separation
@@ -36,7 +36,12 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         frame, gone = (table[~table["variant"].isin(own)] for table in (scores.frame, scores.undefined))
         found = analyse(replace(scores, frame=frame, undefined=gone), controls.without(study), kept, brief)
         given = without(scores, study.declaration.exclude)
-        return replace(found, study=study, controls=None if brief else controls.judged(given, study, predictions))
+        judged = None if brief else controls.judged(given, study, predictions)
+        aside = [name for name in ledger.set_aside(study, scores.variants()) if name in own]
+        if aside:
+            text = f"No control was run of {listing(aside)} (--only): they show nothing of what these runs can tell."
+            found = replace(found, cautions=(text, *found.cautions))
+        return replace(found, study=study, controls=judged if judged and judged.judged else None)
     parts = _parts(study)
     if len(parts) == 1:
         return _analyse(scores, study, predictions, brief)

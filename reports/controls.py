@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from reports import ledger
 from reports.comparison import comparison
 from reports.contract import Factor, Study
 from reports.findings import Comparison, Control, Controls
@@ -40,10 +41,14 @@ def without(study: Study) -> Study:
 
 
 def judged(scores: Scores, study: Study, predictions: pd.DataFrame | None) -> Controls:
-    """The controls against the study's reference, each with whether it came out as declared."""
+    """The controls against the study's reference, each with whether it came out as declared; without those that the
+    last run was told to leave out."""
     compared = _comparison(scores, study, predictions)
+    aside = ledger.set_aside(study, scores.variants())
     found = []
     for control in study.declaration.controls:
+        if control.name in aside:
+            continue
         contrast = compared.contrast(control.name) if compared is not None else None
         if compared is None or contrast is None or contrast.refused or math.isnan(contrast.primary.p):
             reason = (contrast.refused or contrast.primary.note) if contrast else "it has no score"

@@ -57,7 +57,15 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
         if trial.status == "failed":
             reason = trial.error.strip().splitlines()[-1] if trial.error.strip() else "no reason recorded"
             yield f"Trial {trial.name} failed: {reason}"
+    aside = ledger.set_aside(study, [row.variant for row in main.rows if row.runs])
+    if aside:
+        many, verbs = ("were", "count") if len(aside) > 1 else ("was", "counts")
+        yield (
+            f"{listing(aside, 8)} {many} declared and not run (--only: {listing(study.ledger[-1].only, 8)}), and "
+            f"{verbs} in the family."
+        )
     missing = [trial.name for trial in study.trials if trial.status not in ("done", "failed")]
+    missing = [name for name in missing if name.rpartition("/seed")[0] not in aside]
     if missing:
         yield f"{count(len(missing), 'trial')} did not run: {listing(missing, 8)}."
     scored = {(row.variant, seed) for row in main.rows for seed in row.runs}
@@ -100,6 +108,7 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         if study.declaration.cut:
             yield study.declaration.cut
     counts = sorted({len(row.runs) for row in main.rows if row.runs})
+    aside = ledger.set_aside(study, [row.variant for row in main.rows if row.runs])
     yield from _unequal(main)
     if main.test in prose.AS_GIVEN:
         one = "Every variant has one seed: how much runs differ is unknown. " if counts == [1] else ""
@@ -118,7 +127,7 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
             each = ", ".join(f"{row.variant} {len(row.runs)}" for row in main.rows)
             yield f"The variants have unequal numbers of runs ({each})."
     for row in main.rows:
-        if not row.runs:
+        if not row.runs and row.variant not in aside:
             yield (f"{row.variant} has no {label} score and is not compared; it still counts in the family.")
         elif len(row.runs) > 1 and row.sd == 0:
             yield f"All {len(row.runs)} runs of {row.variant} have exactly the same {label}."
@@ -126,7 +135,7 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         a, b = main.row(contrast.variant).runs, main.row(contrast.reference).runs
         if a and a == b:
             yield (f"{contrast.variant} and {contrast.reference} have identical scores in every run.")
-        if contrast.refused:
+        if contrast.refused and contrast.variant not in aside:
             yield f"Contrast refused: {contrast.refused}."
         if len(contrast.devices) > 1:
             yield prose.device_sentence(contrast)

@@ -2,7 +2,7 @@
 somebody could look.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +30,17 @@ def looks(study: Study) -> list[Entry]:
         if _changes(before, entry):
             found.append(entry)
     return found
+
+
+def set_aside(study: Study, having: Collection[str]) -> list[str]:
+    """The declared variants and controls without scores that the last run was told to leave out (``--only``).
+
+    Args:
+        having: those that have scores.
+    """
+    only = study.ledger[-1].only if study.ledger else ()
+    names = [*(variant.name for variant in study.variants), *(control.name for control in study.controls)]
+    return [name for name in names if only and name not in only and name not in having]
 
 
 def deviations(study: Study, main: Comparison) -> Iterator[str]:

@@ -58,6 +58,21 @@ def parser(study: Study) -> Flags:
         metavar="PATH=VALUE",
         help="change the baseline recipe (dotted path; value as JSON or text)",
     )
+    flags.add_argument(
+        "--factor",
+        action="append",
+        default=[],
+        metavar="NAME=LEVEL:PATH=VALUE,...",
+        help="add a level to a factor of the study, or to a new one; declared as if the file had it",
+    )
+    flags.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="VARIANT",
+        help="run these variants and what they are compared with; the others stay declared",
+    )
     flags.add_argument("--seeds", type=int, metavar="N", help="how many replicates (default: as the study says)")
     flags.add_argument("--until", metavar="decided", help="train seeds until every contrast is decided")
     flags.add_argument("--at-most", type=int, metavar="N", help="with --until decided: the most seeds per variant")
@@ -137,16 +152,19 @@ def settings(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def setting(text: str) -> tuple[str, Any]:
+def setting(text: str, flag: str = "--set", whole: str = "") -> tuple[str, Any]:
+    """Path and value of one ``PATH=VALUE``, which may be a part of the ``whole`` that stands behind a flag."""
     path, equals, value = text.partition("=")
     if not equals or not path:
-        raise ValueError(f"--set takes PATH=VALUE, not {text!r}")
+        raise ValueError(
+            f"{flag} {whole}: {text!r} is no PATH=VALUE" if whole else f"{flag} takes PATH=VALUE, not {text!r}"
+        )
     try:
         parsed = json.loads(value)
     except (json.JSONDecodeError, RecursionError):
         parsed = {"None": None, "True": True, "False": False}.get(value, value)
     if any(isinstance(part, float) and not math.isfinite(part) for part in _parts(parsed)):
-        raise ValueError(f"--set {text}: {value} is not a number to compute with")
+        raise ValueError(f"{flag} {whole or text}: {value} is not a number to compute with")
     return path, tuple(parsed) if isinstance(parsed, list) else parsed
 
 

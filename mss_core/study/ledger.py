@@ -13,7 +13,7 @@ import datetime
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mss_core.study.plan import Plan
 NAME = "declarations.jsonl"
 
 
-def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str) -> None:
+def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str, only: Sequence[str] = ()) -> None:
     """Append one line to the ledger below ``folder``, on disk before this returns.
 
     The file is replaced as a whole: no loss of power leaves half a line. Half a line that lies at its end, of a copy or
@@ -33,6 +33,7 @@ def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str
     Args:
         declaration: as it will stand in study.json.
         plan: tells which of its trials have scores already; the study's last results tell it of others.
+        only: the variants and controls that this run was told to run, where it leaves some out.
     """
     disk.make_folder(folder)
     path = folder / NAME
@@ -46,6 +47,7 @@ def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str
         "scored": sorted({trial.name for trial in plan.trials if trial.root.key in plan.done} | reported(folder)),
         "declaration": plain(declaration),
         "previous": hashlib.sha256(before[-1]).hexdigest() if before else "",
+        **({"only": list(only)} if only else {}),
     }
     lines = [*before, json.dumps(line, sort_keys=True).encode()]
     disk.write_atomically(path, b"".join(line + b"\n" for line in lines))

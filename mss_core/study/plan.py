@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import time
@@ -137,6 +138,12 @@ class Binder:
 
     def __call__(self, recipe: Any) -> Any:
         return self._bind(recipe, sets_read(recipe))
+
+    def twin(self) -> Binder:
+        """One that is lenient, for recipes that are not run; it shares what is known of the data sets."""
+        other = copy.copy(self)
+        other.lenient, other.absent, other.say = True, {}, lambda text: None
+        return other
 
     def _bind(self, node: Any, read: Collection[tuple[type, str]] | None) -> Any:
         if isinstance(node, TrackSet | ClipSet | WeightSet):

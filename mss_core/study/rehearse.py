@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -100,11 +100,14 @@ def _training(train: TrainConfig) -> TrainConfig:
 # ---- before anything runs
 
 
-def require_everything(study: Study, settings: Mapping[str, Any], binder: Binder, smoke: bool = True) -> None:
-    """Raise ValueError that names every data set and every file of weights that some variant needs and that is not
-    there, or of no use."""
+def require_everything(
+    study: Study, settings: Mapping[str, Any], binder: Binder, smoke: bool = True, only: Collection[str] | None = None
+) -> None:
+    """Raise ValueError that names every data set and every file of weights that some variant needs (of some names
+    alone, where ``only`` is given) and that is not there, or of no use."""
     problems: dict[str, None] = {}
-    recipes = (study.recipe(v, study.seeds[0], smoke, settings, lambda recipe: recipe) for v in study.variants())
+    variants = [variant for variant in study.variants() if only is None or variant.name in only]
+    recipes = (study.recipe(v, study.seeds[0], smoke, settings, lambda recipe: recipe) for v in variants)
     for config in {repr(each): each for recipe in recipes for each in sets_of(recipe)}.values():
         try:
             binder(config)

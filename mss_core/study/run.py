@@ -24,8 +24,9 @@ from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store
 from mss_core.store.drivers import Driver
-from mss_core.study import codes, flags, interrupts, left, looks, rehearse, stale, variables
-from mss_core.study.execution.progress import BLOCKED, FAILED, RUNNING, WAITING, Board
+from mss_core.study import codes, flags, interrupts, left, looks, rehearse, selection, stale, variables
+from mss_core.study.ending import MAKE_ROOM, failures, next_steps
+from mss_core.study.execution.progress import FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
 from mss_core.study.origin import committed, environment, shown
@@ -38,9 +39,6 @@ from mss_core.study.variables import seconds
 
 if TYPE_CHECKING:
     from mss_core.study.tracking.tracker import Tracker
-
-
-MAKE_ROOM = "make room on that disk: what is committed stays, and the same command goes on from there"
 
 
 def run(study: Study, arguments: Sequence[str] | None = None) -> None:
@@ -99,6 +97,9 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     begun = time.monotonic()
     flags.check(options)
     study.check()
+    if options.factor:
+        study = selection.with_factors(study, options.factor)
+        study.check()
     small = options.smoke or options.rehearse
     if options.rehearse:
         study = rehearse.rehearsed(study)
@@ -114,12 +115,14 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     from reports.contract import to_json
 
     study = phase.wanted(study, options.search, small, settings, seeds)
+    named = selection.only(study, options.only)
     store = Store(place(options.store))
     binder = Binder(flags.data_roots(options.data), store, lenient=options.dry_run, say=_say, rehash=options.rehash)
     if not options.dry_run and not options.smoke:
         study.trials(seeds, small, settings, lambda recipe: recipe)  # mistakes in the command come first
-        rehearse.require_everything(study, settings, binder, small)
-    trials = study.trials(seeds, small, settings, binder)
+        rehearse.require_everything(study, settings, binder, small, named)
+    trials = study.trials(seeds, small, settings, binder, named)
+    others = selection.others(study, named, seeds, small, settings, binder)
     flags.check_data(options.data, binder, study, trials)
     arms = phase.plan_arms(study, small, settings, binder, store) if study.search else {}
     title = (phase.tuned(study, arms, store) if arms else study).title(small, given)
@@ -132,19 +135,23 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             if told:
                 _say(told)
         declaration = to_json(study.declaration(seeds, small, settings))
-        before = make_plan(trials, store, set_aside=False)
+        before = make_plan([*trials, *others], store, set_aside=False)
         if options.strict:
             stale.refuse(stale.hits(before, store)[0])
         verified = before.done
-        ledger.record(store.root / "studies" / title, declaration, before, str(surroundings.get("commit") or ""))
+        commit = str(surroundings.get("commit") or "")
+        ledger.record(store.root / "studies" / title, declaration, before, commit, named or ())
     if arms:
         _say(phase.summary(arms, store))
         if driver is not None:
             phase.carry_out(arms, store, options.in_process, _context(binder, surroundings, options), _say)
         study = phase.tuned(study, arms, store)
-        trials = study.trials(seeds, small, settings, binder)
+        trials = study.trials(seeds, small, settings, binder, named)
+        others = selection.others(study, named, seeds, small, settings, binder)
         verified = set()  # a search may have taken days
     plan = make_plan(looks.due(study, trials) if driver else trials, store, driver is not None, verified)
+    if named:
+        _say(selection.told(named, others))
     asked = left.asked(study, trials)
     left.check_found(asked, plan, store)
     hits, unrecorded = stale.hits(plan, store)
@@ -173,7 +180,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         folder = results.collect(
             study,
             title,
-            plan,
+            selection.with_others(study, plan, others),
             store,
             study.declaration(seeds, small, settings),
             small,
@@ -208,7 +215,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
                 tracker.finish(folder, board.errors)
             interrupted = False
             _say("no trial has scores, so there is no report")
-            return _failures(board, command) or 1
+            return failures(board, command, _say) or 1
         import reports
 
         tables = reports.study_tables(folder)
@@ -217,7 +224,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         except ValueError as error:
             _say(f"no report: {error}")
             interrupted = False
-            return _failures(board, command) or 1
+            return failures(board, command, _say) or 1
         driver.check()
         written = reports.write(found, tables, folder)
         if tracker is not None:
@@ -241,36 +248,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         from reports.rehearsal import conclude
 
         whole = conclude(found, tables, rehearse.untried(study, seeds, bool(arms)), _say)
-    return _failures(board, command) or int(not whole)
-
-
-def next_steps(study: Study, words: Sequence[str], options: argparse.Namespace, page: Path) -> list[str]:
-    """Three commands that somebody who has just read the result may want next."""
-    again = [word for word in words if word != "--smoke"]
-    opener = "open" if sys.platform == "darwin" else "xdg-open"
-    commands = [(f"{opener} {shown(page)}", "the report")]
-    if not isinstance(study.seeds, Until):
-        commands.append(
-            (typed(_with_seeds(words, 2 * len(study.seeds))), "twice the seeds; only the new ones are trained")
-        )
-    if options.smoke:
-        commands.append((typed([*again, "--dry-run"]), "what the study itself would cost, and could find"))
-    else:
-        commands.append((typed([*again, "--dry-run", "--why"]), "what is in the store, and why"))
-    return [
-        "next     " + commands[0][0] + f"   ({commands[0][1]})",
-        *(f"         {c}   ({w})" for c, w in commands[1:]),
-    ]
-
-
-def _with_seeds(words: Sequence[str], count: int) -> list[str]:
-    """A command's words with that many seeds."""
-    kept, skip = [], False
-    for word in words:
-        if not skip and word != "--seeds" and not word.startswith("--seeds="):
-            kept.append(word)
-        skip = word == "--seeds" and not skip
-    return [*kept, "--seeds", str(count)]
+    return failures(board, command, _say) or int(not whole)
 
 
 def _decided(study: Study, folder: Path) -> Mapping[str, int]:
@@ -376,20 +354,6 @@ def _tracker(options: argparse.Namespace, store: Store, title: str, driver: str)
             first = (str(error).splitlines() or [""])[0]
             raise RuntimeError(f"MLflow cannot use its database in the store {store.root} ({first})") from None
         raise RuntimeError(f"--tracking-uri {options.tracking_uri}: MLflow cannot use it ({error})") from None
-
-
-def _failures(board: Board, command: str) -> int:
-    failed = [key for key, state in board.state.items() if state == FAILED]
-    if not failed:
-        return 0
-    blocked = sum(state == BLOCKED for state in board.state.values())
-    _say(f"\n{len(failed)} stages failed, {blocked} more could not start:")
-    for key in failed:
-        _say(f"  {board.stages[key].name} {key[:12]}: {board.errors[key]}")
-    if any(" is full (" in board.errors[key] for key in failed):
-        _say(MAKE_ROOM)
-    _say(f"try again with the same command:  {command}")
-    return 1
 
 
 def _say(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -74,6 +74,7 @@ class Study:
         search: hyperparameters searched before the trials are planned, where ``--search`` asks for it; a study
             without factors always does, and compares its recipe as given with its recipe as tuned.
         chosen, searched: filled in after the search: the winning values of each variant, and what was declared of it.
+        added: the levels that a command line has added, as typed after ``--factor``.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Study:
     search: Search | None = None
     chosen: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     searched: Mapping[str, Any] = field(default_factory=dict)
+    added: Sequence[str] = ()
 
     def check(self) -> None:
         """Raise ValueError for whatever does not fit together: called by ``run`` before anything else."""
@@ -253,9 +255,14 @@ class Study:
         return [override(recipe, dict.fromkeys(having, seed)) for seed in seeds]
 
     def trials(
-        self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]
+        self,
+        seeds: Sequence[int],
+        smoke: bool,
+        settings: Mapping[str, Any],
+        bind: Callable[[Any], Any],
+        only: Collection[str] | None = None,
     ) -> list[Trial]:
-        """Every variant with every seed."""
+        """Every variant and every control with every seed; those of some names alone where ``only`` is given."""
         if settings:
             recipes = [(variant, self._departed(variant)) for variant in self.variants()]
             cut = [(variant, self.smoke(recipe) if smoke else recipe) for variant, recipe in recipes]
@@ -263,10 +270,14 @@ class Study:
             override(self.smoke(self.baseline) if smoke else self.baseline, settings)
         trials = []
         for variant in self.variants():
+            if only is not None and variant.name not in only:
+                continue
             resolved = self._resolve(variant, smoke, settings, bind)
             for seed, recipe in zip(seeds, self._seeded(resolved, seeds), strict=True):
                 trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
         for control, variant in zip(self.controls, self.control_variants(), strict=True):
+            if only is not None and variant.name not in only:
+                continue
             resolved = self._sabotaged(control, smoke, settings, bind)
             drawn = [seed + FRESH for seed in seeds] if control.fresh else seeds
             for seed, recipe in zip(seeds, self._seeded(resolved, drawn), strict=True):
@@ -333,7 +344,8 @@ class Study:
         tables = self.searched and [factor.name for factor in self.factors] not in ([], [SETTINGS])
         scope = [self.searched["scope"]] if tables else []
         size = ["rehearsal" if self.rehearsal else "smoke"] if smoke else []
-        parts = [self.name, *size, *scope, *([digest(dict(settings))[:8]] if settings else [])]
+        changed = {**settings, **({"--factor": list(self.added)} if self.added else {})}
+        parts = [self.name, *size, *scope, *([digest(changed)[:8]] if changed else [])]
         return "-".join(parts)
 
 

@@ -41,7 +41,7 @@ class Flags(argparse.ArgumentParser):
             return f"no {what} {chosen}; {nearest(chosen.strip(chr(39)), known)}"
         if complaint.startswith("invalid"):
             return f"{flag} takes {'a whole number' if 'invalid int' in complaint else 'a number'}, not {value}"
-        if complaint == "expected one argument":
+        if complaint in ("expected one argument", "expected at least one argument"):
             return f"{flag} needs a value after it"
         if complaint.startswith("ignored explicit argument"):
             return f"{flag} takes no value"

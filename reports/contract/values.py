@@ -83,6 +83,7 @@ class Declaration:
         cut: what a smoke run leaves out of the study, as a sentence.
         settings, baseline: the values of `--set`, and the baseline recipe with them; dotted path -> value.
         search: what a hyperparameter search was declared to do; empty without one.
+        added: the levels of `factors` that a command line added, as typed.
     """
 
     factors: tuple[Factor, ...] = ()
@@ -111,6 +112,7 @@ class Declaration:
     settings: Mapping[str, Any] = field(default_factory=dict)
     baseline: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Any] = field(default_factory=dict)
+    added: tuple[str, ...] = field(default=(), metadata={"unsaid": True})
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -197,7 +199,8 @@ class Example:
 class Entry:
     """One line of declarations.jsonl: what was declared when a run began, and which trials had scores by then.
 
-    `previous` is the sha256 of the line before; `intact` says whether it is.
+    `previous` is the sha256 of the line before; `intact` says whether it is. `only` names the variants and controls
+    that the run was told to run, where it left some out.
     """
 
     time: str
@@ -207,6 +210,7 @@ class Entry:
     scored: tuple[str, ...] = ()
     declaration: Mapping[str, Any] = field(default_factory=dict)
     previous: str = ""
+    only: tuple[str, ...] = ()
     intact: bool = field(default=True, metadata={"json": ""})
 
 
@@ -264,9 +268,11 @@ class Study:
 
 
 def to_json(value: Any) -> Any:
-    """The value as dicts and lists, its fields by their names in study.json."""
+    """The value as dicts and lists, its fields by their names in study.json; a field that is `unsaid` while it is empty
+    is left out, so that declarations from before it have the hash that they had."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {name: to_json(getattr(value, each.name)) for each in fields(value) if (name := _json_name(each))}
+        said = [each for each in fields(value) if getattr(value, each.name) or not each.metadata.get("unsaid")]
+        return {name: to_json(getattr(value, each.name)) for each in said if (name := _json_name(each))}
     if isinstance(value, Mapping):
         return {str(name): to_json(item) for name, item in value.items()}
     return [to_json(item) for item in value] if isinstance(value, tuple | list | range) else value

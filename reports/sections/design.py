@@ -24,6 +24,8 @@ def declared(findings: Findings) -> Iterator[str]:
     declaration = study.declaration
     factors = "; ".join(f"{factor.name}: {', '.join(factor.levels)}" for factor in declaration.factors)
     yield f"factors: {factors or 'not declared'}"
+    if declaration.added:
+        yield f"added on the command line (--factor): {'; '.join(declaration.added)}"
     yield f"design: {declaration.design or 'not declared'}"
     yield f"seeds: {', '.join(map(str, declaration.seeds)) or 'not declared'}"
     target = f" ({declaration.target})" if declaration.target else ""
