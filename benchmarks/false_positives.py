@@ -3,7 +3,8 @@
     python benchmarks/false_positives.py --out benchmarks/false_positives.json
 
 A study has k variants and one reference, some seeds each, some tracks. A score is track + variant x track + run +
-residual (SD 0.6, 0.25, 0.15 and 0.6 dB). "No effect" means none over runs and tracks like these. Of each regime the
+residual (SD 0.6, 0.25, 0.15 and 0.6 dB). "No effect" means none over runs and tracks like these. In studies of areas a
+score is a clip's, and what is tested is the AUC; their tracks are clips. Of each regime the
 first studies go through `reports.ablation.analyse` as whole score tables (`--entry` says how many); of the others the
 mean squares are taken thousands at once and go through the functions that a report calls.
 tests/reports/test_error_rates.py shows that both ways give the same p values and intervals.
@@ -27,6 +28,7 @@ from reports.inputs.study import with_declaration
 from reports.inputs.tables import Scores, bare_study
 from reports.level import few_runs
 from reports.statistics import seed_paired
+from reports.statistics.auc import auc, placements_by_cell
 from reports.statistics.half_pooled import Errors, MeanSquares, errors, p_values
 
 RUN, CELL, RESIDUAL, TRACK = 0.15, 0.25, 0.6, 0.6
@@ -45,6 +47,8 @@ class Regime:
         correlation: of equal seeds of different arms.
         album: tracks per album, half of whose interaction variance is the album's.
         grouped: whether the table names the albums, in its column `group`.
+        positives: test clips with the tag, where the score is an AUC over the split; 0 where tracks have scores.
+        apart: how far clips with the tag and without it are apart, in SDs of the clips.
         test: what is declared; empty for the default.
         effect: true difference of every variant, for power.
     """
@@ -64,6 +68,8 @@ class Regime:
     effect: float = 0.0
     half: float = 1.0
     grouped: bool = False
+    positives: int = 0
+    apart: float = 1.2
     test: str = ""
 
 
@@ -105,6 +111,25 @@ def regimes() -> list[Regime]:
     for test in ("", "paired_crossed"):
         name = f"power: .3 dB, run SD .2, equal seeds correlate 0.5{', seed-paired' if test else ''}"
         out += [Regime(name, n, 50, 6, correlation=0.5, test=test, **shared) for n in (3, 5)]
+    return out + areas()
+
+
+def areas() -> list[Regime]:
+    """AUCs over a split: of few and many clips, rare tags, areas near one, arms that are not alike."""
+    out = []
+    for seeds, contrasts in product((2, 3, 5), (1, 6)):
+        out += [Regime("areas, a third has the tag", seeds, n, contrasts, positives=n // 3) for n in (45, 200)]
+        out.append(Regime("areas, no run effect", seeds, 45, contrasts, positives=15, run=0.0))
+        out.append(Regime("areas, 10 of 200 have the tag", seeds, 200, contrasts, positives=10))
+        out.append(Regime("areas of .98", seeds, 200, contrasts, positives=60, apart=3.0))
+        out.append(Regime("areas, runs vary 3 x as much", seeds, 200, contrasts, positives=60, run=0.45))
+        for share in (0.0, 0.8):
+            name = f"areas, seed-paired, equal seeds correlate {share:g}"
+            paired = {"correlation": share, "test": "paired_clips", "positives": 15, "run": 0.3}
+            out.append(Regime(name, seeds, 45, contrasts, **paired))
+    for seeds in (2, 3, 5, 8):
+        for case, changes in UNEQUAL.items():
+            out.append(Regime(f"areas, {case}", seeds, 200, 6, positives=60, run=0.3, **changes))
     return out
 
 
@@ -134,6 +159,40 @@ def tables(regime: Regime, studies: int, rng: np.random.Generator) -> np.ndarray
     return np.asarray(track + regime.cell * cell + scale * (regime.run * run + regime.residual * residual))
 
 
+def predictions(regime: Regime, studies: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and scores of clips: ease of the clip, arm x clip, residual, and by run how far the classes are apart.
+
+    Shape:
+        (study, 1, 1, clip) and (study, arm, seed, clip), the reference last.
+    """
+    arms, clips = regime.contrasts + 1, regime.tracks
+    times = np.ones(arms)
+    times[: max(1, regime.contrasts // 2)] = regime.half
+    times[0], times[-1] = max(regime.first, times[0]), regime.reference
+    own, common = (rng.standard_normal((studies, many, regime.seeds, 1)) for many in (arms, 1))
+    run = math.sqrt(1 - regime.correlation) * own + math.sqrt(regime.correlation) * common
+    truth = rng.permuted(np.tile(np.arange(clips) < regime.positives, (studies, 1)), axis=1)[:, None, None]
+    score = rng.standard_normal((studies, 1, 1, clips)) + 0.3 * rng.standard_normal((studies, arms, 1, clips))
+    score = score + 0.3 * rng.standard_normal((studies, arms, regime.seeds, clips))
+    return truth, score + truth * (regime.apart + times[:, None, None] * regime.run * run)
+
+
+def draw(regime: Regime, studies: int, rng: np.random.Generator) -> tuple[np.ndarray | None, np.ndarray]:
+    """Truth, for areas, and scores of studies without effect."""
+    return predictions(regime, studies, rng) if regime.positives else (None, tables(regime, studies, rng))
+
+
+def pseudo_values(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """What `tagging.Influence.scores` has for each run and clip. Shape: that of `score`."""
+    truth = np.broadcast_to(truth, score.shape)
+    clips, positives = score.shape[-1], int(truth[0, 0, 0].sum())
+    cell = np.repeat(np.arange(score.size // clips), clips)
+    place = placements_by_cell(truth.ravel(), score.ravel(), cell).reshape(score.shape)
+    area = np.where(truth, place, 0.0).sum(axis=-1, keepdims=True) / positives
+    of_class = np.where(truth, positives, clips - positives)
+    return np.asarray(area + clips * (place - area) / np.sqrt(of_class * (of_class - 1.0)))
+
+
 def mean_squares(scores: np.ndarray) -> tuple[np.ndarray, MeanSquares]:
     """Differences (study, variant) and mean squares of whole tables."""
     _, arms, seeds, tracks = scores.shape
@@ -154,14 +213,16 @@ def contrasts(regime: Regime, scores: np.ndarray) -> tuple[np.ndarray, Errors]:
     if regime.grouped:
         scores = scores.reshape(*scores.shape[:3], -1, regime.album).mean(axis=4)
     differences, squares = mean_squares(scores)
-    if regime.test == "paired_crossed":
+    if regime.test in ("paired_crossed", "paired_clips"):
         items = scores.shape[3]
         return differences, seed_paired.errors_of(seed_paired.mean_squares(scores, np.full(items, 1 / items)))
     return differences, errors(squares)
 
 
-def through_the_report(regime: Regime, scores: np.ndarray) -> list[Contrast]:
-    """What `analyse` says of one study's table."""
+def through_the_report(regime: Regime, scores: np.ndarray, truth: np.ndarray | None = None) -> list[Contrast]:
+    """What `analyse` says of one study's table, or of its predictions for clips of that truth."""
+    if truth is not None:
+        return of_predictions(regime, scores, truth)
     arms, seeds, tracks = scores.shape
     names = [f"v{k}" for k in range(arms - 1)] + ["reference"]
     index = pd.MultiIndex.from_product([names, range(seeds), [f"t{k:03d}" for k in range(tracks)]])
@@ -176,18 +237,37 @@ def through_the_report(regime: Regime, scores: np.ndarray) -> list[Contrast]:
     return list(main.contrasts)
 
 
+def of_predictions(regime: Regime, scores: np.ndarray, truth: np.ndarray) -> list[Contrast]:
+    """The same for predictions. Shape: (arm, seed, clip) and (clip,)."""
+    arms, seeds, clips = scores.shape
+    names = [f"v{k}" for k in range(arms - 1)] + ["reference"]
+    index = pd.MultiIndex.from_product([names, range(seeds), [f"c{k:03d}" for k in range(clips)]])
+    table = pd.DataFrame(index.to_list(), columns=["variant", "seed", "item"])
+    table = table.assign(target="tag", truth=np.tile(truth, arms * seeds).astype(int), score=scores.ravel())
+    runs = pd.MultiIndex.from_product([names, range(seeds)])
+    frame = pd.DataFrame(runs.to_list(), columns=COLUMNS[:2])
+    means = [auc(truth, run) for run in scores.reshape(-1, clips)]
+    frame = frame.assign(track="", target="macro", metric="roc_auc", aggregation="", score=means)
+    whole = Scores(frame[COLUMNS], frame.iloc[:0])
+    study = with_declaration(bare_study(whole, "simulated", "model", "reference", "roc_auc", "macro"), test=regime.test)
+    main = analyse(whole, study, table, brief=True).main
+    assert main.test == (regime.test or "seeds_clips")
+    return list(main.contrasts)
+
+
 def rates(regime: Regime, studies: int, entry: int, seed: int) -> dict[str, object]:
     """Error, coverage and power of one regime, and whether the headline of its reports warns."""
     rng = np.random.default_rng([seed, regimes().index(regime)])
     some, covered, powered = [], [], []
     size = max(1, min(studies, int(4e6 / (regime.contrasts + 1) / regime.seeds / regime.tracks)))
     for first in range(0, studies, size):
-        scores = tables(regime, min(size, studies - first), rng)
+        truth, given = draw(regime, min(size, studies - first), rng)
+        scores = given if truth is None else pseudo_values(truth, given)
         differences, found = contrasts(regime, scores)
         p, half = p_values(differences, found), stats.t.ppf(1 - ALPHA / 2, found.df) * found.se
         reject, hold = p < ALPHA / regime.contrasts, np.abs(differences) <= half
         for k in range(min(entry - first, len(scores)) if first < entry else 0):
-            said = through_the_report(regime, scores[k])
+            said = through_the_report(regime, given[k], None if truth is None else truth[k, 0, 0])
             np.testing.assert_allclose([c.primary.p for c in said], p[k], rtol=1e-6, atol=1e-12)
             reject[k] = [contrast.p_corrected < ALPHA for contrast in said]
             hold[k] = [contrast.primary.low <= 0 <= contrast.primary.high for contrast in said]

@@ -145,7 +145,12 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
     by_tag = {c.variant: (tags[c.variant], tags[c.reference]) for c in made if {c.variant, c.reference} <= tags.keys()}
     clusters = groups.of_items(rows) if main.groups else {}
     units = {n: tuple(groups.collapse(arm, clusters) for arm in pair) for n, pair in tracks.items()}
-    power, spread, blocks = design.of_study(main, units if clusters else tracks)
+    over_clips = {
+        c.variant: (areas[c.variant].scores(), areas[c.reference].scores())
+        for c in made
+        if {c.variant, c.reference} <= areas.keys()
+    }
+    power, spread, blocks = design.of_study(main, over_clips or (units if clusters else tracks))
     whole = together.tables(main, scored)
     return Findings(
         study=study,
@@ -172,7 +177,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         calibration=simulate(blocks, spread, main.alpha, power.detectable) if power and not course else None,
         course=course,
         systems=together.all_systems(main, whole, clusters),
-        effects=together.factor_effects(study, main, whole, clusters),
+        effects=together.factor_effects(study, main, whole, clusters, areas),
     )
 
 

@@ -46,7 +46,7 @@ def cautions(
             f"With {POSITIVES} of each, the standard error of an area of 80 points is still "
             f"{100 * hanley_mcneil(0.8, POSITIVES, POSITIVES):.0f} points."
         )
-    clips = max((arm.clips for arm in areas.values()), default=0)
+    clips = max((len(arm.clips) for arm in areas.values()), default=0)
     if 0 < clips < CLIPS:
         yield (
             f"There are {clips} test clips: the areas are of these clips, and may be far from those of others. A share "

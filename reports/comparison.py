@@ -1,7 +1,7 @@
 """All variants of a study on one metric, each tested against its reference."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,14 +62,14 @@ def comparison(
     item, tags = ("group" if clusters else "track", {}) if several else ("tag", tag_scores(scores, metric))
     comparabilities = {name: compare(study, study.variant(name), study.variant(against[name])) for name in pairs}
     absent = {name: _absent(scores, metric, pair, name, against[name]) for name, pair in pairs.items()}
-    items = {
-        name: _items(pair.items if several else (tags.get(name), tags.get(against[name])), clusters)
-        for name, pair in pairs.items()
-        if not (absent[name] or pair.reason)
-    }
-    pooled = _pooled(
-        pairs, items, against, comparabilities, declaration.alpha, item, paired=not brief or test == "paired_crossed"
-    )
+    items: dict[str, Items | None] = {}
+    for name, pair in pairs.items():
+        if not (absent[name] or pair.reason):
+            a, b = pair.items or (None, None) if several else (tags.get(name), tags.get(against[name]))
+            items[name] = None if a is None or b is None else _items((a, b), clusters)
+    paired = not brief or test in ("paired_crossed", "paired_clips")
+    pooled = _pooled(pairs, items, against, comparabilities, declaration.alpha, item, paired)
+    over_clips = _over_clips(areas or {}, items, against, comparabilities, declaration.alpha, paired)
     contrasts = []
     for name, pair in pairs.items():
         base = against[name]
@@ -87,8 +87,8 @@ def comparison(
                 primary=test,
                 own=pair.own,
             )
-            if areas and name in areas and base in areas:
-                results += tagging.tests(areas[name], areas[base], declaration.alpha)
+            if name in over_clips:
+                results += over_clips[name]
         refusal = comparabilities[name].refusal or pair.reason
         comparability = replace(comparabilities[name], refusal=refusal)
         one = _contrast(name, base, comparability, results, test, study, pair, absent[name], brief)
@@ -134,8 +134,10 @@ def _test(study: Study, rows: pd.DataFrame, several: bool, areas: Mapping[str, t
         return "item_means"
     if several:
         return "paired_crossed" if share_trainings(study) else "crossed"
+    if areas and max(len(area.runs) for area in areas.values()) > 1:
+        return "paired_clips" if share_trainings(study) else "seeds_clips"
     if areas:
-        return "seeds_clips" if max(len(area.runs) for area in areas.values()) > 1 else "delong"
+        return "delong"
     return "half_pooled"
 
 
@@ -154,10 +156,7 @@ class Items:
     sizes: Mapping[str, int] | None
 
 
-def _items(tracks: tuple[pd.DataFrame | None, pd.DataFrame | None] | None, clusters: Mapping[str, str]) -> Items | None:
-    if tracks is None or tracks[0] is None or tracks[1] is None:
-        return None
-    both = tracks[0], tracks[1]
+def _items(both: tuple[pd.DataFrame, pd.DataFrame], clusters: Mapping[str, str]) -> Items:
     if not clusters:
         return Items(both, both, None)
     a, b = (groups.collapse(table, clusters) for table in both)
@@ -186,6 +185,34 @@ def _pooled(
             out[name]["crossed"] = result
         for name, result in (seed_paired.family(tables, alpha, item, sizes) if paired else {}).items():
             out[name]["paired_crossed"] = result
+    return out
+
+
+def _over_clips(
+    areas: Mapping[str, tagging.Influence],
+    names: Iterable[str],
+    against: Mapping[str, str],
+    comparabilities: Mapping[str, Comparability],
+    alpha: float,
+    paired: bool,
+) -> dict[str, tuple[Result, ...]]:
+    """By variant, the tests that need its predictions and its reference's."""
+    out: dict[str, tuple[Result, ...]] = {}
+    able = [name for name in names if {name, against[name]} <= areas.keys() and not comparabilities[name].refusal]
+    able = [name for name in able if areas[name].tags and areas[against[name]].tags]
+    tables = {name: areas[name].scores() for name in dict.fromkeys([*able, *(against[name] for name in able)])}
+    for base in dict.fromkeys(against[name] for name in able):
+        over = {name: (tables[name], tables[base]) for name in able if against[name] == base}
+        item, sizes = "clip" if areas[base].groups is None else "group", dict.fromkeys(over, areas[base].sizes())
+        kinds = {"crossed": crossed.family, "paired_crossed": seed_paired.family}
+        found = {
+            test: kinds[kind](over, alpha, item, sizes)
+            for test, kind in tagging.OVER_CLIPS.items()
+            if paired or kind != "paired_crossed"
+        }
+        for name in over:
+            given = tagging.delong(areas[name], areas[base], alpha)
+            out[name] = (given, *(replace(results[name], test=test) for test, results in found.items()))
     return out
 
 

@@ -25,6 +25,7 @@ from reports.statistics.power import (
     reference_runs,
 )
 from reports.statistics.sequential_design import expected as expected
+from reports.statistics.tagging import OVER_CLIPS
 
 Tables = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 
@@ -33,7 +34,8 @@ def of_study(main: Comparison, tables: Tables) -> tuple[Power | None, Spread, li
     """What the primary comparison could have shown, the spread of its scores, and one design per reference.
 
     Args:
-        tables: variant -> its table (seed x track) and its reference's, of contrasts that were made.
+        tables: variant -> its table (seed x track; pseudo-values of clips for AUCs) and its reference's, of contrasts
+            that were made.
     """
     made = [c for c in main.contrasts if not c.refused and c.primary.p == c.primary.p]
     if main.test in ("item_means", "delong"):
@@ -78,9 +80,12 @@ def _blocks(main: Comparison, made: list[Contrast]) -> list[Design]:
     blocks: dict[str, list[Contrast]] = {}
     for contrast in made:
         blocks.setdefault(contrast.reference, []).append(contrast)
-    items = (main.groups or main.items) if main.test in OVER_ITEMS else 0
+    test = OVER_CLIPS.get(main.test, main.test)
+    items = 0
+    if test in OVER_ITEMS:
+        items = main.groups or main.items or max((contrast.primary.items for contrast in made), default=0)
     return [
-        Design(main.test, tuple(c.primary.n[0] for c in block), block[0].primary.n[1], items, _level(main))
+        Design(test, tuple(c.primary.n[0] for c in block), block[0].primary.n[1], items, _level(main))
         for block in blocks.values()
         if min(min(c.primary.n) for c in block) > 1
     ]
@@ -88,10 +93,11 @@ def _blocks(main: Comparison, made: list[Contrast]) -> list[Design]:
 
 def _spread(main: Comparison, made: list[Contrast], tables: Tables) -> Spread:
     """Variance components pooled over all arms, from mean squares; a negative one is zero."""
-    if main.test in OVER_ITEMS:
+    test = OVER_CLIPS.get(main.test, main.test)
+    if test in OVER_ITEMS:
         pairs = [crossed.align(*tables[c.variant])[:2] for c in made if c.variant in tables]
         pairs = [(x, y) for x, y in pairs if min(len(x), len(y)) > 1 and x.shape[1] > 1]
-        if pairs and main.test == "paired_crossed":
+        if pairs and test == "paired_crossed":
             return _of_differences([(x, y) for x, y in pairs if len(x) == len(y)])
         if pairs:
             return _components(pairs)

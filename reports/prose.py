@@ -280,7 +280,7 @@ def generalisation(findings: Findings) -> str:
     if all(math.isnan(contrast.p_corrected) for contrast in main.contrasts):
         return "Nothing could be tested, so nothing is said about other training runs."
     items = ITEM_PLURAL.get(main.item, "clips")
-    if main.test in ("crossed", "paired_crossed", "mixed", "bootstrap", "seeds_clips"):
+    if main.test in ("crossed", "paired_crossed", "mixed", "bootstrap", "seeds_clips", "paired_clips"):
         like = f" like these {main.items}" if main.item else ""
         text = (
             f"The primary test takes runs and {items} as samples: its "

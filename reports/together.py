@@ -8,7 +8,7 @@ import pandas as pd
 from reports.contract import Study
 from reports.findings import Comparison
 from reports.overlap import Arm
-from reports.statistics import factorial, groups, systems
+from reports.statistics import factorial, groups, systems, tagging
 
 
 def tables(main: Comparison, scored: Mapping[str, Arm]) -> dict[str, Arm]:
@@ -31,7 +31,11 @@ def all_systems(main: Comparison, arms: Mapping[str, Arm], clusters: Mapping[str
 
 
 def factor_effects(
-    study: Study, main: Comparison, arms: Mapping[str, Arm], clusters: Mapping[str, str]
+    study: Study,
+    main: Comparison,
+    arms: Mapping[str, Arm],
+    clusters: Mapping[str, str],
+    areas: Mapping[str, tagging.Influence],
 ) -> tuple[factorial.Effect, ...]:
     """Main effects and interactions of a full factorial, each of whose cells has the runs that the test needs."""
     factors = [factor.name for factor in study.declaration.factors]
@@ -41,14 +45,27 @@ def factor_effects(
         return ()
     if main.test != "item_means" and min(len(arm.runs) for arm in arms.values()) < 2:
         return ()
+    if main.test in tagging.OVER_CLIPS and arms.keys() <= areas.keys():
+        over = {name: areas[name].scores() for name in arms}
+        return _over_items(weights, over, areas[main.reference].sizes(), tagging.OVER_CLIPS[main.test], main.alpha)
     items = {name: arm.items for name, arm in arms.items() if arm.items is not None}
     if len(items) < len(arms) or main.item != "track" or main.groups == 1:
         runs = {name: np.array(list(arm.runs.values())) for name, arm in arms.items()}
         return factorial.effects(weights, runs, main.test, main.alpha) if main.test != "item_means" else ()
     units: dict[str, pd.DataFrame] = {name: groups.collapse(table, clusters) for name, table in items.items()}
+    sizes = groups.sizes(list(next(iter(items.values())).columns), clusters)
+    return _over_items(weights, units, sizes, main.test, main.alpha)
+
+
+def _over_items(
+    weights: Mapping[str, Mapping[str, float]],
+    units: Mapping[str, pd.DataFrame],
+    sizes: Mapping[str, int] | None,
+    test: str,
+    alpha: float,
+) -> tuple[factorial.Effect, ...]:
     first = next(iter(units.values()))
     alike = all(table.index.equals(first.index) for table in units.values())
-    test = main.test if alike or main.test != "paired_crossed" else "crossed"
-    share = groups.shares(first.columns, groups.sizes(list(next(iter(items.values())).columns), clusters))
     scores = {name: table[first.columns].to_numpy(float) for name, table in units.items()}
-    return factorial.effects(weights, scores, test, main.alpha, share)
+    paired = test if alike or test != "paired_crossed" else "crossed"
+    return factorial.effects(weights, scores, paired, alpha, groups.shares(first.columns, sizes))

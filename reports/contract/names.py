@@ -6,23 +6,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 TESTS = (
-    *("crossed", "half_pooled", "seeds_clips", "welch", "student", "paired", "paired_crossed", "wilcoxon"),
-    *("permutation", "mixed", "bootstrap", "delong", "item_means"),
+    *("crossed", "half_pooled", "seeds_clips", "welch", "student", "paired", "paired_crossed", "paired_clips"),
+    *("wilcoxon", "permutation", "mixed", "bootstrap", "delong", "item_means"),
 )
 """Primary tests.
 
-An empty one is `crossed` for scores of tracks (`item_means` with one run each), `seeds_clips` for AUCs with
-predictions, else `half_pooled`.
+An empty one is `crossed` for scores of tracks, `seeds_clips` for AUCs with predictions (`paired_crossed` and
+`paired_clips` where equal seeds share trainings, `item_means` and `delong` with one run each), else `half_pooled`.
 """
 CORRECTIONS = {"bonferroni": "Bonferroni", "holm": "Holm", "bh": "Benjamini-Hochberg", "none": "uncorrected"}
 """Corrections for the family of contrasts, and what a report calls them."""
-OF_CLIPS = ("delong", "seeds_clips")
+OF_CLIPS = ("delong", "seeds_clips", "paired_clips")
 """Tests of ROC-AUCs, from the predictions for every clip."""
 SPELLINGS = {"benjamini_hochberg": "bh"}
 """Other spellings of a correction."""
 SPENDING = ("pocock", "obf", "e")
 """How a study that looks at its results spends its error: alike at every look, most of it at the last, an e-process."""
-SEQUENTIAL = ("", "crossed", "half_pooled", "seeds_clips", "welch", "student", "paired", "paired_crossed")
+SEQUENTIAL = (
+    *("", "crossed", "half_pooled", "seeds_clips", "welch", "student"),
+    *("paired", "paired_crossed", "paired_clips"),
+)
 """Tests that can be made at every look: training runs are a sample, and the difference has a standard error."""
 COLUMNS = ("study", "trial", "variant", "seed", "track", "group", "target", "metric", "aggregation", "score")
 """Columns of scores.csv beside the factors, so no names of factors."""

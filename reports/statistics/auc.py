@@ -1,6 +1,4 @@
-"""ROC curves and tests of their area: DeLong, Hanley-McNeil, and the D score of Ligtenberg's
-thesis.
-"""
+"""ROC curves and tests of their area: DeLong, Hanley-McNeil, and the D score of Ligtenberg's thesis."""
 
 import math
 
@@ -25,29 +23,48 @@ def auc(truth: np.ndarray, score: np.ndarray) -> float:
 
 
 def placements(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """DeLong's structural components, one an item: the share of the other class it is ranked
-    right against.
+    """DeLong's structural components, one per item: the share of the other class that it is ranked right against.
 
-    Ties count half. The mean over positives, and over negatives, is the AUC [DeLong et al. 1988;
-    Sun and Xu 2014].
+    Ties count half. The mean over positives, and over negatives, is the AUC [DeLong et al. 1988; Sun and Xu 2014].
+    Shape: (item,).
+    """
+    return placements_by_cell(truth, score, np.zeros(len(score), np.intp))
+
+
+def placements_by_cell(truth: np.ndarray, score: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """:func:`placements` within each cell, of all cells at once.
+
+    An item's rank among all items of its cell, less its rank among those of its own class, counts the other class below
+    it [Sun and Xu 2014, equation 8].
+
+    Args:
+        truth: 0 or 1. Shape: (item,).
+        score: Shape: (item,).
+        cell: the number of each item's cell, from 0. Shape: (item,).
     """
     positive = truth.astype(bool)
-    out = np.empty(len(score))
-    out[positive] = _share_below(score[~positive], score[positive])
-    out[~positive] = 1 - _share_below(score[positive], score[~positive])
+    side = 2 * cell + positive
+    below = _midranks(score, cell) - _midranks(score, side)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a cell of one class has no placements
+        share = below / np.bincount(side, minlength=2 * int(cell.max(initial=0)) + 2)[side ^ 1]
+    return np.asarray(np.where(positive, share, 1 - share))
+
+
+def _midranks(score: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The rank of each score within its group, ties sharing the mean of theirs. Shape: (item,)."""
+    order = np.lexsort((score, group))
+    groups, scores = group[order], score[order]
+    starts = np.diff(groups, prepend=-1) != 0
+    ties = np.flatnonzero(starts | np.append(True, scores[1:] != scores[:-1])) if len(order) else np.array([], np.intp)
+    many = np.diff(ties, append=len(order))
+    begun = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    out = np.empty(len(order))
+    out[order] = np.repeat(ties + (many + 1) / 2, many) - begun
     return out
 
 
-def _share_below(of: np.ndarray, value: np.ndarray) -> np.ndarray:
-    ordered = np.sort(of)
-    below, up_to = (np.searchsorted(ordered, value, side) for side in ("left", "right"))
-    return np.asarray((below + up_to) / 2 / len(of))
-
-
 def delong(truth: np.ndarray, a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> Result:
-    """DeLong's test of two AUCs on the same items: sampling of items only, the two models taken
-    as given.
-    """
+    """DeLong's test of two AUCs on the same items: sampling of items only, the two models taken as given."""
     positive = truth.astype(bool)
     n1, n0 = int(positive.sum()), int((~positive).sum())
     if min(n1, n0) < 2:

@@ -1,8 +1,9 @@
-"""Tests that need every prediction: DeLong over all runs and tags of two variants, and tag by tag.
+"""What needs every prediction: each clip's influence on the AUC of a tag, and on that of a run.
 
-The clips are the only sample: tags and seeds share them. So the influence of each clip on each
-    AUC is averaged over
-seeds (and tags) first, and the sum of its squares is DeLong's variance of the mean AUC.
+The clips are a sample that tags and seeds share. The sum of the squares of their influences on a difference of AUCs,
+averaged over tags and seeds first, is DeLong's variance of it. A run's AUC plus the influence of a clip times the
+number of clips is a score of that run on that clip (a pseudo-value): its mean over clips is the AUC, and its scatter
+over them gives DeLong's variance. So the tests of scores that cross runs with items hold for AUCs as well.
 """
 
 import math
@@ -15,9 +16,11 @@ import pandas as pd
 from reports.contract import MACRO
 from reports.findings import TagArea
 from reports.statistics import groups
-from reports.statistics.auc import d_score, hanley_mcneil, placements
-from reports.statistics.hypothesis_tests import Result, from_se, variance
+from reports.statistics.auc import d_score, hanley_mcneil, placements_by_cell
+from reports.statistics.hypothesis_tests import Result, from_se
 
+OVER_CLIPS = {"seeds_clips": "crossed", "paired_clips": "paired_crossed"}
+"""What each test over runs and clips is of pseudo-values."""
 HALF = 1.959963984540054
 
 
@@ -43,89 +46,92 @@ class Influence:
 
     Attributes:
         tags: by name; those without two positive and two negative clips are absent.
-        runs: mean AUC over tags of each run.
-        clips: how many clips there are.
+        runs: by seed, the mean AUC over these tags.
+        of_runs: influence of each clip on these means. Shape: (run, clip).
+        clips: their names.
         groups: of each clip, the number of its group (song, album, artist); None where each counts as independent.
             Shape: (clip,).
     """
 
     tags: Mapping[str, Tag]
-    runs: tuple[float, ...]
-    clips: int
+    runs: Mapping[int, float]
+    of_runs: np.ndarray
+    clips: pd.Index
     groups: np.ndarray | None = None
 
-    def mean(self) -> np.ndarray:
-        """Influence of each clip on the mean AUC over tags and runs. Shape: (clip,)."""
-        return np.asarray(np.mean([tag.influence for tag in self.tags.values()], axis=0))
+    def scores(self) -> pd.DataFrame:
+        """The pseudo-values: a table (seed, clip), or (seed, group), whose weighted mean is the AUC of each run."""
+        areas = np.array(list(self.runs.values()))[:, None]
+        table = pd.DataFrame(areas + len(self.clips) * self.of_runs, index=list(self.runs), columns=self.clips)
+        return table if self.groups is None else groups.collapse(table, self._named())
+
+    def sizes(self) -> Mapping[str, int] | None:
+        """How many clips each group has; None without groups."""
+        return None if self.groups is None else groups.sizes(list(self.clips), self._named())
+
+    def _named(self) -> dict[str, str]:
+        assert self.groups is not None
+        return {clip: str(group) for clip, group in zip(self.clips, self.groups, strict=True)}
 
 
 def influences(predictions: pd.DataFrame, target: str = "") -> dict[str, Influence]:
     """The influence of every clip on every variant's AUCs."""
     rows = predictions if target in MACRO else predictions[predictions["target"] == target]
-    codes, clips = pd.factorize(rows["item"])
-    rows = rows.assign(clip=codes)
+    clip, clips = pd.factorize(rows["item"])
     clusters = groups.of_items(rows, "item")
-    of_clips = pd.factorize(np.array([clusters.get(clip, f"{clip} alone") for clip in clips], object))[0]
-    found: dict[str, Influence] = {}
-    for variant, arm in rows.groupby("variant", sort=False, observed=True):
-        areas: dict[str, list[float]] = {}
-        sums: dict[str, np.ndarray] = {}
-        counts: dict[str, tuple[int, int]] = {}
-        runs = []
-        targets, names = pd.factorize(arm["target"])
-        seeds = arm["seed"].to_numpy()
-        clip, truths = arm["clip"].to_numpy(), arm["truth"].to_numpy()
-        scores = arm["score"].to_numpy(float)
-        for seed in np.unique(seeds):
-            values = []
-            here = np.flatnonzero(seeds == seed)
-            order = here[np.argsort(targets[here], kind="stable")]
-            edges = np.flatnonzero(np.diff(targets[order], prepend=-1, append=-1))
-            for first, last in zip(edges[:-1], edges[1:], strict=True):
-                tag = order[first:last]
-                truth, name = truths[tag], str(names[targets[tag[0]]])
-                n1, n0 = int(truth.sum()), int((1 - truth).sum())
-                if min(n1, n0) < 2:
-                    continue
-                place = placements(truth, scores[tag])
-                area = float(place[truth == 1].mean())
-                # n (n - 1) in place of n squared: then one tag and one run give DeLong's own
-                # variance.
-                weight = np.where(truth == 1, n1 * (n1 - 1.0), n0 * (n0 - 1.0)) ** -0.5
-                total = sums.setdefault(name, np.zeros(len(clips)))
-                np.add.at(total, clip[tag], (place - area) * weight)
-                areas.setdefault(name, []).append(area)
-                counts[name] = (n1, n0)
-                values.append(area)
-            if values:
-                runs.append(float(np.mean(values)))
-        tags = {name: Tag(float(np.mean(each)), sums[name] / len(each), *counts[name]) for name, each in areas.items()}
-        found[str(variant)] = Influence(tags, tuple(runs), len(clips), of_clips if clusters else None)
+    of_clips = pd.factorize(np.array([clusters.get(item, f"{item} alone") for item in clips], object))[0]
+    variant, variants = pd.factorize(rows["variant"])
+    tag, names = pd.factorize(rows["target"])
+    seeds, seed = np.unique(rows["seed"], return_inverse=True)
+    order = np.lexsort((tag, seed, variant))
+    variant, seed, tag, clip = (codes[order] for codes in (variant, seed, tag, clip))
+    truth, score = rows["truth"].to_numpy()[order], rows["score"].to_numpy(float)[order]
+    new = np.zeros(len(order), bool)
+    for codes in (variant, seed, tag):
+        new |= np.diff(codes, prepend=-1) != 0
+    edges, cell = np.append(np.flatnonzero(new), len(order)), np.cumsum(new) - 1
+    place = placements_by_cell(truth, score, cell)
+    areas: list[dict[int, list[float]]] = [{} for _ in variants]
+    runs: list[dict[int, list[float]]] = [{} for _ in variants]
+    counts: list[dict[int, tuple[int, int]]] = [{} for _ in variants]
+    part = np.zeros(len(order))  # an item's share in the influence of its clip
+    for first, last in zip(edges[:-1], edges[1:], strict=True):
+        of, positive, placed = int(variant[first]), truth[first:last] == 1, place[first:last]
+        n1, n0 = int(positive.sum()), int((~positive).sum())
+        if min(n1, n0) < 2:
+            continue
+        area = float(placed[positive].mean())
+        # n (n - 1) in place of n squared: then one tag and one run give DeLong's own variance.
+        part[first:last] = (placed - area) * np.where(positive, n1 * (n1 - 1.0), n0 * (n0 - 1.0)) ** -0.5
+        areas[of].setdefault(int(tag[first]), []).append(area)
+        runs[of].setdefault(int(seed[first]), []).append(area)
+        counts[of][int(tag[first])] = (n1, n0)
+    found, ends = {}, np.append(np.flatnonzero(np.diff(variant, prepend=-1)), len(order))
+    for of, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        cells = tag[first:last] * len(clips) + clip[first:last]
+        sums = np.bincount(cells, part[first:last], len(names) * len(clips)).reshape(len(names), len(clips))
+        tags = {
+            str(names[number]): Tag(float(np.mean(each)), sums[number] / len(each), *counts[of][number])
+            for number, each in areas[of].items()
+        }
+        means = {int(seeds[number]): float(np.mean(each)) for number, each in runs[of].items()}
+        of_runs = np.zeros((len(means), len(clips)))
+        for row, (number, each) in enumerate(runs[of].items()):
+            here = slice(*(first + np.searchsorted(seed[first:last], (number, number + 1))))
+            of_runs[row] = np.bincount(clip[here], part[here], len(clips)) / len(each)
+        found[str(variants[of])] = Influence(tags, means, of_runs, clips, of_clips if clusters else None)
     return found
 
 
-def tests(a: Influence, b: Influence, alpha: float) -> tuple[Result, ...]:
-    """DeLong on the mean AUC over tags and seeds, and the same with the spread between runs
-    added.
-    """
-    if not a.tags or not b.tags:
-        return ()
-    difference = float(np.mean(a.runs) - np.mean(b.runs))
-    n = (len(a.runs), len(b.runs))
-    clips, clips_df = _squares(a.mean() - b.mean(), a.groups)
-    items = a.clips if a.groups is None else int(a.groups.max()) + 1
+def delong(a: Influence, b: Influence, alpha: float) -> Result:
+    """DeLong's test of the mean AUC over tags and seeds: the clips are the sample, these runs the only ones."""
     what = "clips" if a.groups is None else "groups of clips"
     label = f"DeLong {'z' if a.groups is None else 't'} ({what} sampled, these runs the only ones)"
-    first = from_se("delong", label, difference, math.sqrt(clips), clips_df, n, alpha=alpha, items=items)
-    if min(n) < 2:
-        return (first,)
-    parts = [(variance(runs) / len(runs), len(runs) - 1.0) for runs in (a.runs, b.runs)] + [(clips, clips_df)]
-    total = sum(part for part, _ in parts)
-    spread = sum(part**2 / df for part, df in parts)
-    df = total**2 / spread if spread > 0 else math.inf
-    label = f"seeds + {what} t (Welch with DeLong's variance added)"
-    second = from_se("seeds_clips", label, difference, math.sqrt(total), df, n, alpha=alpha, items=items)
-    return (first, second)
+    difference = float(np.mean(list(a.runs.values())) - np.mean(list(b.runs.values())))
+    square, df = _squares(a.of_runs.mean(axis=0) - b.of_runs.mean(axis=0), a.groups)
+    items = len(a.clips) if a.groups is None else int(a.groups.max()) + 1
+    n = (len(a.runs), len(b.runs))
+    return from_se("delong", label, difference, math.sqrt(square), df, n, alpha=alpha, items=items)
 
 
 def _squares(influence: np.ndarray, of_clips: np.ndarray | None) -> tuple[float, float]:
@@ -138,9 +144,7 @@ def _squares(influence: np.ndarray, of_clips: np.ndarray | None) -> tuple[float,
 
 
 def by_tag(a: Influence, b: Influence, alpha: float) -> tuple[TagArea, ...]:
-    """Both AUCs of each tag with Hanley-McNeil intervals, the D score and DeLong's p; largest
-    gain first.
-    """
+    """Both AUCs of each tag with Hanley-McNeil intervals, the D score and DeLong's p; largest gain first."""
     rows = []
     for name in a.tags.keys() & b.tags.keys():
         x, y = a.tags[name], b.tags[name]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from reports.sections import Report, Section, Table
 from reports.text import visible
@@ -48,6 +49,7 @@ def table(shown: Table) -> str:
     return "\n".join([line(shown.head), "|" + "---|" * len(shown.head), *map(line, shown.texts)])
 
 
+@lru_cache(4096)
 def literal(text: str) -> str:
     r"""A text in one line that Markdown shows as it is, without HTML, links or headings of its own; what stands between
     backticks is code.

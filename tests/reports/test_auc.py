@@ -65,7 +65,7 @@ def test_mean_over_one_tag_and_seed_is_delong(seed: int) -> None:
     truth, a, b = sample(seed)
     rows = [one_run(v, 0, "guitar", truth, s) for v, s in (("new", a), ("old", b))]
     areas = tagging.influences(pd.concat(rows))
-    (found,) = tagging.tests(areas["new"], areas["old"], 0.05)
+    found = tagging.delong(areas["new"], areas["old"], 0.05)
     direct = auc.delong(truth, a, b)
     assert (found.difference, found.se, found.p) == pytest.approx((direct.difference, direct.se, direct.p))
 
@@ -81,7 +81,7 @@ def test_macro_delong_matches_a_bootstrap_of_clips() -> None:
                 score = truth * gain + ease + rng.normal(0, 0.5, clips)
                 rows.append(one_run(v, seed, tag, truth, score))
     table = pd.concat(rows)
-    found = tagging.tests(*(tagging.influences(table)[v] for v in ("new", "old")), 0.05)[0]
+    found = tagging.delong(*(tagging.influences(table)[v] for v in ("new", "old")), 0.05)
     groups = [(v, g.sort_values("item")) for (v, _, _), g in table.groupby(["variant", "seed", "target"])]
     draws = []
     for _ in range(600):

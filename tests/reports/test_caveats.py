@@ -47,7 +47,7 @@ def test_separators_that_lose_to_nothing_are_named() -> None:
 
 def test_few_clips_positives_and_tracks_are_named() -> None:
     tags = {"flute": SimpleNamespace(positives=2, negatives=15), "violin": SimpleNamespace(positives=12, negatives=20)}
-    texts = told(areas={"a": SimpleNamespace(tags=tags, clips=17)}, tracks=["song A"])
+    texts = told(areas={"a": SimpleNamespace(tags=tags, clips=range(17))}, tracks=["song A"])
     assert texts[0].startswith("1 tag of 2 has fewer than 10 test clips with it, or without (flute 2): a single clip")
     assert "by up to 50 points" in texts[0] and "is still 10 points" in texts[0]
     assert (
@@ -59,7 +59,7 @@ def test_few_clips_positives_and_tracks_are_named() -> None:
     assert "7 tracks would hold such an interval to ±1 times the spread, 18 to half of it." in texts[2]
     (two,) = told(tracks=["song A", "song B"])
     assert "a 95 % interval of it is ±9.0 times the spread between tracks" in two
-    enough = {"a": SimpleNamespace(tags={"violin": tags["violin"]}, clips=200)}
+    enough = {"a": SimpleNamespace(tags={"violin": tags["violin"]}, clips=range(200))}
     assert told(areas=enough, tracks=list("abcdef")) == []
 
 

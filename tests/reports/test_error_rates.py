@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.false_positives import ALBUMS, Regime, contrasts, tables, through_the_report
+from benchmarks.false_positives import ALBUMS, Regime, contrasts, draw, pseudo_values, tables, through_the_report
 from reports.statistics.half_pooled import p_values
 from tests.conftest import REPOSITORY
 
@@ -45,16 +45,18 @@ def test_pairing_seeds_finds_more_where_they_share_their_luck() -> None:
         Regime("seed-paired", 3, 9, 2, test="paired_crossed", correlation=0.5),
         Regime("seed-paired, pooled", 3, 9, 6, test="paired_crossed", correlation=0.5, first=3.0),
         Regime("seed-paired albums", 5, 30, 6, test="paired_crossed", grouped=True, **ALBUMS),
+        Regime("areas", 3, 40, 5, positives=12, first=3.0),
+        Regime("areas, seed-paired", 3, 40, 6, positives=12, test="paired_clips", correlation=0.5),
     ],
     ids=lambda regime: regime.case,
 )
 def test_the_simulation_is_what_the_report_computes(regime: Regime) -> None:
     """Thousands of studies at once and `analyse` on one table after another: the same p, intervals and all."""
-    scores = tables(regime, 3, np.random.default_rng(5))
-    differences, found = contrasts(regime, scores)
+    truth, given = draw(regime, 3, np.random.default_rng(5))
+    differences, found = contrasts(regime, given if truth is None else pseudo_values(truth, given))
     p = p_values(differences, found)
-    for k, study in enumerate(scores):
-        said = [contrast.primary for contrast in through_the_report(regime, study)]
+    for k, study in enumerate(given):
+        said = [c.primary for c in through_the_report(regime, study, None if truth is None else truth[k, 0, 0])]
         assert [each.p for each in said] == pytest.approx(list(p[k]))
         assert [each.se for each in said] == pytest.approx(list(np.broadcast_to(found.se, p.shape)[k]))
         assert [each.df for each in said] == pytest.approx(list(np.broadcast_to(found.df, p.shape)[k]))

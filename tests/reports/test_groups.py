@@ -71,10 +71,13 @@ def test_deviations_of_clips_are_summed_within_groups() -> None:
     once = pd.DataFrame(rows, columns=["variant", "seed", "item", "target", "truth", "score"])
     five = pd.concat([once.assign(item=once["item"] + f"-{k}", group=once["item"]) for k in range(5)])
     single, grouped = (tagging.influences(each) for each in (once, five))
-    a, b = (tagging.tests(each["new"], each["old"], 0.05) for each in (single, grouped))
-    naive = tagging.tests(*(tagging.influences(five.drop(columns="group"))[v] for v in ("new", "old")), 0.05)
-    assert b[0].se == pytest.approx(a[0].se, rel=0.05) and naive[0].se == pytest.approx(a[0].se / 5**0.5, rel=0.05)
-    assert (b[0].df, b[0].items) == (39, 40) and "groups of clips" in b[1].label
+    a, b = (tagging.delong(each["new"], each["old"], 0.05) for each in (single, grouped))
+    naive = tagging.delong(*(tagging.influences(five.drop(columns="group"))[v] for v in ("new", "old")), 0.05)
+    assert b.se == pytest.approx(a.se, rel=0.05) and naive.se == pytest.approx(a.se / 5**0.5, rel=0.05)
+    assert (b.df, b.items) == (39, 40) and "groups of clips" in b.label
+    table, sizes = grouped["new"].scores(), grouped["new"].sizes()
+    assert table.shape == (3, 40) and set(sizes.values()) == {5}
+    assert table.to_numpy() == pytest.approx(single["new"].scores().to_numpy(), abs=0.03)
 
 
 def test_a_track_of_two_groups_is_refused(tmp_path) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import shlex
 import sys
@@ -33,11 +32,10 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag, ViewType  # noqa: E402
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag  # noqa: E402
 from mlflow.exceptions import MlflowException, RestException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
-from mss_core.artefact import read_score_rows  # noqa: E402
 from mss_core.claim import Claim  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder, read_manifest  # noqa: E402
@@ -46,6 +44,7 @@ from mss_core.study.tracking import columns  # noqa: E402
 from mss_core.study.tracking.content import StudyView, TrialView  # noqa: E402
 from mss_core.study.tracking.moved import FOLDER, settle  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
+from mss_core.study.tracking.runs import WHOLE, checksum_of, existing_runs, means  # noqa: E402
 from mss_core.study.variables import seconds  # noqa: E402
 
 # It logs the whole traceback of an error of the database, each time; this module says it in a line, once.
@@ -114,6 +113,8 @@ class Tracker:
         self._folder: Path | None = None
         self._errors: dict[str, str] = {}
         self._killed = False
+        self._believed = True
+        self._written = ""
         self._asked = self._served = 0
         self._progress = time.monotonic()
         self._reached = self._furthest = 0
@@ -181,11 +182,11 @@ class Tracker:
             self._thread.join(timeout=25)
 
     def write(self, view: StudyView, folder: Path) -> None:
-        """Write a finished study, trying again while the server does not answer.
+        """Write a finished study, whatever its runs are said to hold, trying again while the server does not answer.
 
         Raises RuntimeError where it does not take everything in ten times PATIENCE.
         """
-        self.view, self._folder, begun = view, folder, time.monotonic()
+        self.view, self._folder, self._believed, begun = view, folder, False, time.monotonic()
         while True:
             try:
                 self.sync()
@@ -233,7 +234,8 @@ class Tracker:
                 "written when it is back"
             )
         self.away = str(error) or type(error).__name__
-        self.runs, self.experiment = {}, None  # what was created without an answer is found again, not created twice
+        # What was created without an answer is found again, not created twice.
+        self.runs, self.experiment, self._written = {}, None, ""
         self._live.clear()
 
     def _broke(self, error: Exception) -> None:
@@ -261,11 +263,13 @@ class Tracker:
         assert view is not None
         self._reached = 0
         folder = self._folder  # before looking: what was committed before the end is seen before runs are ended
-        if not self.runs or not all(trial.name in self.runs for trial in view.trials):
-            self._adopt_all(view)
-        present = {name: self._listing(name) for name in {n for t in view.trials for n in t.stages.values()}}
+        checksum = checksum_of(view)
+        if checksum != self._written and not (self.runs and all(trial.name in self.runs for trial in view.trials)):
+            self._adopt_all(view, checksum)
+        trials = view.trials if checksum != self._written else ()
+        present = {name: self._listing(name) for name in {n for t in trials for n in t.stages.values()}}
         shown_live: dict[str, int] = {}
-        for trial in view.trials:
+        for trial in trials:
             run_id = self.runs[trial.name]
             if run_id in self.open:
                 self._mirror(run_id, trial, present, shown_live)
@@ -273,7 +277,7 @@ class Tracker:
                 self._log(run_id, [], {})
             self._got_further()
         if folder is not None:
-            self._end_all(view, folder)
+            self._end_all(view, folder, trials)
         elif self._killed:
             for run_id in self.open & self._ours:
                 self.client.set_terminated(run_id, "KILLED")
@@ -305,7 +309,7 @@ class Tracker:
                 live[key] = live.get(key, 0) + 1
                 self._log_live(run_id, name, key, label)
         if trial.root in logged | new:
-            self._end(run_id, "FINISHED", trial.stages, [*points, *self._scores(trial)], tags)
+            self._end(run_id, "FINISHED", trial.stages, [*points, *means(self.store.root, trial)], tags)
         else:
             self._log(run_id, points, tags)
         logged |= new
@@ -318,8 +322,8 @@ class Tracker:
             self._log(run_id, curve_points(label, new), {})
             self._live[run_id, key] = new[-1]["step"]
 
-    def _end_all(self, view: StudyView, folder: Path) -> None:
-        for trial in view.trials:
+    def _end_all(self, view: StudyView, folder: Path, trials: Sequence[TrialView]) -> None:
+        for trial in trials:
             run_id = self.runs[trial.name]
             if run_id in self.open:
                 failed = [self._errors[key] for key in trial.stages if key in self._errors]
@@ -332,7 +336,9 @@ class Tracker:
                 if path.exists():
                     self.client.log_artifact(self.parent, str(path))
             every = {key: name for trial in view.trials for key, name in trial.stages.items()}
-            self._end(self.parent, "FAILED" if self._errors else "FINISHED", every)
+            whole = not self._errors and self.open == {self.parent}
+            tags = {WHOLE: checksum_of(view)} if whole else {}
+            self._end(self.parent, "FAILED" if self._errors else "FINISHED", every, tags=tags)
 
     # ---- finding and creating
 
@@ -354,16 +360,24 @@ class Tracker:
         folder.mkdir(parents=True, exist_ok=True)
         return Claim(folder / f"tracking-{digest(self.uri)[:16]}.claim")
 
-    def _adopt_all(self, view: StudyView) -> None:
-        """Find or create the parent run and a child for each trial; close runs that nobody will finish."""
+    def _adopt_all(self, view: StudyView, checksum: str) -> None:
+        """Find or create the parent run and a child for each trial; close runs that nobody will finish.
+
+        Where the parent says that all of these trials' runs are finished, they are not looked at again.
+        """
         experiment = (self.experiment or self._find_experiment()).experiment_id
         with self._creating():
             self.open.clear()
-            existing, alive = self._existing(experiment), living(self.store.root)
+            key, alive = digest(["study", self.title]), living(self.store.root)
+            parent = existing_runs(self.client, experiment, f"tags.`mss.key` = '{key}'")
+            whole = self._believed and key in parent and parent[key].data.tags.get(WHOLE) == checksum
+            existing = (
+                existing_runs(self.client, experiment, "attributes.status != 'FINISHED'" if whole else "") | parent
+            )
             tags = {"mlflow.note.content": view.question, "mss.study": self.title, "git commit": view.commit}
-            self.parent = self._adopt(existing, alive, digest(["study", self.title]), self.title, tags, {})
+            self.parent = self._adopt(existing, alive, key, self.title, tags, {})
             found = {}
-            for trial in view.trials:
+            for trial in () if whole else view.trials:
                 tags = {
                     "mlflow.parentRunId": self.parent,
                     "mss.study": self.title,
@@ -380,25 +394,7 @@ class Tracker:
                     self.client.set_terminated(run.info.run_id, "KILLED")
         for name, value in columns.shown(view).items():
             self.client.set_experiment_tag(experiment, name, value)
-        self.runs = found
-
-    def _existing(self, experiment: str) -> dict[str, Run]:
-        """Runs by their key. Of two with one key (made by something else than this module) the older one counts."""
-        found: dict[str, Run] = {}
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [experiment],
-                run_view_type=ViewType.ACTIVE_ONLY,
-                max_results=1000,
-                page_token=token,
-                order_by=["attributes.start_time ASC"],
-            )
-            for run in page:
-                found.setdefault(run.data.tags.get("mss.key", run.info.run_id), run)
-            token = page.token
-            if not token:
-                return found
+        self.runs, self._written = found, checksum if whole else ""
 
     def _adopt(
         self,
@@ -463,18 +459,6 @@ class Tracker:
         for file in sorted((self.store.root / name / key / "examples" / "1").rglob("*.*")):
             source = file.stem if file.suffix == ".png" else file.parent.name
             self.client.log_artifact(run_id, str(file), f"audio/{source}")
-
-    def _scores(self, trial: TrialView) -> list[Metric]:
-        """Means over tracks; a score over all tracks is taken where there is one."""
-        _, rows = read_score_rows(self.store.root / trial.stages[trial.root] / trial.root)
-        whole, single = dict[tuple[str, str], list[float]](), dict[tuple[str, str], list[float]]()
-        for track, target, metric, _, score in rows:
-            if not math.isnan(score):
-                (single if track else whole).setdefault((metric, target), []).append(score)
-        return [
-            Metric(allowed(metric if target in ("", "macro") else f"{metric}/{target}"), math.fsum(of) / len(of), 0, 0)
-            for (metric, target), of in sorted((single | whole).items())
-        ]
 
     def _end(
         self,

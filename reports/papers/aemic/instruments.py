@@ -105,7 +105,7 @@ def instrument_areas(predictions: pd.DataFrame, influence: Influence) -> dict[st
         found[name] = Area(runs, tag.influence, tag.positives, tag.negatives)
     if found:
         means = tuple(np.mean([area.runs for area in found.values()], axis=0).tolist())
-        found["mean"] = Area(means, influence.mean(), 0, 0)
+        found["mean"] = Area(means, influence.of_runs.mean(axis=0), 0, 0)
     return found
 
 

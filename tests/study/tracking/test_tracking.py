@@ -192,6 +192,38 @@ def test_rebuilt_from_the_store_it_is_what_the_study_showed(tmp_path, plan) -> N
     assert facts(MlflowClient(uri)) == facts(client)
 
 
+def test_a_study_that_is_whole_there_is_not_searched_through_again(tmp_path, plan, monkeypatch) -> None:
+    """500 finished trials took seconds to read back; a run that somebody deleted is written again by `rebuild`."""
+    store = Store(tmp_path)
+    first, folder = track(plan, store), study_folder(plan, store)
+    first.finish(folder, {})
+    first.close(interrupted=False)
+    client = MlflowClient(database(tmp_path))
+    told = points(client)
+    seen: list[str] = []
+    search = MlflowClient.search_runs
+
+    def noted(*args, **options):
+        page = search(*args, **options)
+        seen.extend(run.info.run_name for run in page)
+        return page
+
+    monkeypatch.setattr(MlflowClient, "search_runs", noted)
+    second = track(plan, store)
+    second.finish(folder, {})
+    second.close(interrupted=False)
+    assert seen == ["title"]
+    monkeypatch.undo()
+    assert points(client) == told and set(statuses(client).values()) == {"FINISHED"}
+    client.delete_run(first.runs[plan.trials[0].name])
+    assert main(["rebuild", "--store", str(tmp_path)]) == 0
+    assert points(client) == told
+    more = make_plan(STUDY.trials([0, 1], True, {}, bind), store)  # other trials: all are looked at
+    third = track(more, store)
+    assert third.flush() and len(statuses(client)) == 1 + len(more.trials)
+    third.close(interrupted=True)
+
+
 def test_rebuild_says_what_is_missing(tmp_path, capsys) -> None:
     assert main(["rebuild", "--store", str(tmp_path)]) == 2
     assert "studies holds no study: run one first" in capsys.readouterr().err
@@ -291,10 +323,10 @@ def test_a_fault_of_a_program_is_not_taken_for_the_server_s(tmp_path, plan, monk
     """A missing column was retried as a server that does not answer, for ever."""
     store, said = Store(tmp_path), []
 
-    def broken(self, trial):
+    def broken(root, trial):
         raise KeyError("track")
 
-    monkeypatch.setattr(Tracker, "_scores", broken)
+    monkeypatch.setattr(tracking, "means", broken)
     tracker = track(plan, store, said=said)
     folder = study_folder(plan, store)
     start = time.monotonic()
@@ -311,10 +343,10 @@ def test_patience_ends_although_each_attempt_begins_anew(tmp_path, plan, monkeyp
     monkeypatch.setattr(tracking, "PATIENCE", 3.0)
     store, said = Store(tmp_path), []
 
-    def away(self, trial):
+    def away(root, trial):
         raise ConnectionError("reset")
 
-    monkeypatch.setattr(Tracker, "_scores", away)
+    monkeypatch.setattr(tracking, "means", away)
     tracker = track(plan, store, said=said)
     folder = study_folder(plan, store)
     start = time.monotonic()
