@@ -2,11 +2,12 @@
 weights that were kept at the first or the last look. One sentence each."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from scipy import stats as scipy_stats
 
-from reports.contract import Study
+from reports.contract import Study, target_word
 from reports.findings import Separation
 from reports.statistics.auc import hanley_mcneil
 from reports.statistics.tagging import Influence
@@ -95,7 +96,7 @@ def _separators(apart: Sequence[Separation]) -> Iterator[str]:
     worse = [row for row in judged if not row.beats]
     if worse:
         told = [
-            f"{row.variant}, {row.target}: {row.style.label} {row.style.value(row.model)}, {name} "
+            f"{_named(row)}: {row.style.label} {row.style.value(row.model)}, {name} "
             f"{row.style.value(row.baselines[name])}"
             for row in worse
             for name in [strongest(row.baselines, row.style.higher_is_better)]
@@ -110,7 +111,7 @@ def _separators(apart: Sequence[Separation]) -> Iterator[str]:
     ]
     if hidden:
         told = [
-            f"{row.variant}, {row.target}, {row.style.label}: {len(row.lost)} of {row.tracks} ({listing(row.lost, 3)})"
+            f"{_named(row)}, {row.style.label}: {len(row.lost)} of {row.tracks} ({listing(row.lost, 3)})"
             for row in hidden
         ]
         verb = "is" if len(hidden) == 1 else "are"
@@ -118,6 +119,11 @@ def _separators(apart: Sequence[Separation]) -> Iterator[str]:
             f"{count(len(hidden), 'score')} of separators better than that on the mean {verb} "
             f"not so on single tracks ({'; '.join(told[:4])}{f'; and {len(told) - 4} more' if len(told) > 4 else ''})."
         )
+
+
+def _named(row: Separation) -> str:
+    """The variant and what it separates."""
+    return f"{row.variant}, {target_word(row.style.name, (row.target,))} {row.target}"
 
 
 def strongest(baselines: Mapping[str, float], higher_is_better: bool) -> str:
@@ -135,8 +141,9 @@ def kept(study: Study) -> Iterator[str]:
     for where, effect in effects.items():
         here = [one for one in chosen if one.look == (1 if where == "first" else one.looks)]
         if here:
-            names = dict.fromkeys(f"{one.label} (step {one.step} of {one.steps})" for one in here)
+            names = Counter(f"{one.label} at step {one.step} of {one.steps}" for one in here)
+            told = [name + (f", {number} times" if number > 1 else "") for name, number in names.items()]
             yield (
                 f"{len(here)} of {count(len(chosen), 'training')} kept the weights of the {where} validation: "
-                f"{effect} ({listing(list(names), 6)})."
+                f"{effect} ({'; '.join(told[:6])}{f'; and {len(told) - 6} more' if len(told) > 6 else ''})."
             )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from reports import declared
-from reports.contract import CORRECTIONS, Study, nearest
+from reports.contract import CORRECTIONS, MACRO, Study, nearest, target_word
 from reports.contrasts import Comparability, compare, share_trainings
 from reports.findings import Comparison, Contrast, Row
 from reports.inputs.tables import Scores, select, tag_scores
@@ -59,7 +59,9 @@ def comparison(
     family = max(1, len([name for name, other in declared_pairs.items() if other != name]))
     rng = np.random.default_rng(SEED)
     clusters = groups.of_items(rows) if several else {}
-    item, tags = ("group" if clusters else "track", {}) if several else ("tag", tag_scores(scores, metric))
+    tags = {} if several else tag_scores(scores, metric)
+    noun = _noun(scores, metric, study)
+    item = ("group" if clusters else "track") if several else noun
     comparabilities = {name: compare(study, study.variant(name), study.variant(against[name])) for name in pairs}
     absent = {name: _absent(scores, metric, pair, name, against[name]) for name, pair in pairs.items()}
     items: dict[str, Items | None] = {}
@@ -122,7 +124,14 @@ def comparison(
         balanced=_balanced(scored, pairs, against),
         rows=table,
         contrasts=tuple(contrasts),
+        noun=noun,
     )
+
+
+def _noun(scores: Scores, metric: str, study: Study) -> str:
+    """What the targets of a metric are called."""
+    targets = set(scores.frame["target"][scores.frame["metric"] == metric]) - set(MACRO)
+    return target_word(metric, targets, study.declaration.own_metrics)
 
 
 def _test(study: Study, rows: pd.DataFrame, several: bool, areas: Mapping[str, tagging.Influence]) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from reports import ledger, level, prose
-from reports.contract import Stage, Study, least_p, significant_p
+from reports.contract import Stage, Study, least_p, significant_p, target_word
 from reports.findings import Comparison
 from reports.inputs.tables import Scores
 from reports.text import count, directed, listing, p_phrase
@@ -252,7 +252,11 @@ def _undefined(scores: Scores, ours: bool) -> Iterator[str]:
         elif tracks:
             why = "a source that is silent in the reference, or an estimate that is silent throughout, has no score"
         elif any("auc" in metric for metric in rows["metric"]):
-            why = "a tag without a positive (or without a negative) example has none"
+            word = target_word(next(metric for metric in rows["metric"] if "auc" in metric))
+            sounds = "a source that always plays, or never, has none"
+            why = (
+                sounds if word == "source" else f"a {word} without a positive (or without a negative) example has none"
+            )
         else:
             why = "no track gives it a value"
         yield f"{count(len(rows), f'{metrics} score')}{of}{where} undefined and left out: {why}."

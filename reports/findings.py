@@ -90,7 +90,8 @@ class Comparison:
     Attributes:
         test: short name of the primary test; `test_label` is for print.
         family: how many contrasts the correction counts.
-        item: what is crossed with seeds (`track`, `tag`), or empty.
+        item: what is crossed with seeds (`track`), or empty.
+        noun: what one of the targets is called: `tag`, `source` or `target`.
         items: how many of them, at most, a contrast is taken over.
         groups: of how many groups (songs, albums, artists) the tracks are, where these are the sample; 0 where each
             track counts as independent.
@@ -118,6 +119,7 @@ class Comparison:
     rows: tuple[Row, ...]
     contrasts: tuple[Contrast, ...]
     repeated: bool = False
+    noun: str = "target"
 
     @property
     def against(self) -> str:

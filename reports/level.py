@@ -1,12 +1,12 @@
-"""Whether a design keeps its level: what the page says of the simulation of this very design, and the headline of few
-runs.
+"""What a design can tell: whether it keeps its level (the page has the simulation of this very design, the headline a
+word on few runs), and what it could have found.
 """
 
 import math
 from collections import Counter
 
 from reports.findings import Findings
-from reports.text import count
+from reports.text import count, largest, p_phrase
 
 BY_SPREAD = ("crossed", "paired_crossed", "half_pooled", "seeds_clips", "paired_clips", "welch", "student")
 """Tests whose error rate depends on how well few runs show an arm's spread."""
@@ -67,7 +67,49 @@ def calibration_sentences(findings: Findings) -> list[str]:
     ]
     if found.worst_case:
         texts.append(f"If {found.worst_case}, {100 * found.worst:.1f} % do.")
-    if not math.isnan(found.difference):
+    if found.difference <= max(largest_differences(findings)):
         amount = main.style.amount(found.difference)
         texts.append(f"A true difference of {amount} is called significant in {100 * found.power:.0f} % of them.")
     return texts
+
+
+def power_sentence(findings: Findings) -> str:
+    """What the design could have detected, and what it would take; empty where unknown."""
+    found = findings.power
+    if found is None or math.isnan(found.detectable):
+        return ""
+    style = findings.main.style
+    unit = found.counts
+    design = f"{count(found.runs, unit)} per variant and a run-to-run SD of" if unit == "run" else ""
+    design = design or f"{count(found.runs, unit)} and an SD over {unit}s of the difference of"
+    loss, gain = largest_differences(findings)
+    beyond = found.detectable > max(gain, loss)
+    size = f"the largest difference that there can be ({style.amount(max(gain, loss))})"
+    text = (
+        f"With {design} {style.amount(found.sd)}, "
+        + (f"not even {size}" if beyond else f"a true difference of {style.amount(found.detectable)}")
+        + f" would have been found with 80 % power at the corrected level ({p_phrase(found.alpha, 'alpha')})."
+    )
+    if not beyond and found.detectable > min(gain, loss):
+        which, other = ("loss", "gain") if gain < loss else ("gain", "loss")
+        text += f" Only a {which} can be as large as that; a {other} ends at {style.amount(min(gain, loss))}."
+    wanted = [
+        f"{style.amount(difference)} " + (f"needs {runs:,}" if runs else f"is out of reach of {unit}s")
+        for difference, runs in found.needed
+        if difference <= max(gain, loss)
+    ]
+    if wanted:
+        text += (
+            f" {'Runs per variant' if unit == 'run' else unit.capitalize() + 's'} for 80 % power: {'; '.join(wanted)}."
+        )
+    if found.reference_runs:
+        text += (
+            f" At the same total of runs, {found.reference_runs} of the reference and fewer of each variant would give "
+            "every contrast more power."
+        )
+    return text
+
+
+def largest_differences(findings: Findings) -> tuple[float, float]:
+    """The greatest loss and gain that there can be, both positive."""
+    return largest(findings.main.style, [row.mean for row in findings.main.rows if row.is_reference])

@@ -5,7 +5,7 @@ not.
 import math
 
 from reports.findings import Comparison, Contrast, Course, Findings, Path
-from reports.level import level_sentence
+from reports.level import largest_differences, level_sentence
 from reports.statistics.hypothesis_tests import Result
 from reports.text import MISSING, count, listing, number, p_phrase
 
@@ -13,7 +13,7 @@ AS_GIVEN = ("item_means", "delong")
 """Tests that take tracks or clips as the sample, and the models as the only ones."""
 NAMED = 4
 """Variants that a headline names on either side; the table below names all."""
-ITEM_PLURAL = {"track": "tracks", "tag": "tags", "clip": "clips"}
+ITEM_PLURAL = {"track": "tracks", "clip": "clips"}
 
 
 def statistic(result: Result) -> str:
@@ -120,7 +120,7 @@ def controls_sentence(findings: Findings) -> str:
     text = f"Controls: {told}."
     null = not any(_sides(findings.main))
     power = findings.power
-    if null and power is not None and not math.isnan(power.detectable):
+    if null and power is not None and power.detectable <= max(largest_differences(findings)):
         text += (
             f" So a difference of {findings.main.style.amount(power.detectable)} or more would very likely have been "
             "seen (80 % power); of smaller ones nothing is said."
@@ -233,45 +233,6 @@ def _sides(comparison: Comparison) -> tuple[list[Contrast], list[Contrast]]:
         sorted(better, key=lambda c: -abs(c.primary.difference)),
         sorted(worse, key=lambda c: -abs(c.primary.difference)),
     )
-
-
-def power_sentence(findings: Findings) -> str:
-    """What the design could have detected, and what it would take; empty where unknown."""
-    found = findings.power
-    if found is None or math.isnan(found.detectable):
-        return ""
-    style = findings.main.style
-    unit = found.counts
-    design = f"{count(found.runs, unit)} per variant and a run-to-run SD of" if unit == "run" else ""
-    design = design or f"{count(found.runs, unit)} and an SD over {unit}s of the difference of"
-    text = (
-        f"With {design} {style.amount(found.sd)}, a true difference of "
-        f"{style.amount(found.detectable)} would have been found with 80 % power at the "
-        "corrected level "
-        f"({p_phrase(found.alpha, 'alpha')})."
-    )
-    bounds = [style.most(row.mean) for row in findings.main.rows if row.is_reference] or [style.most()]
-    gain, loss = max(high for _, high in bounds), max(-low for low, _ in bounds)
-    if found.detectable > max(gain, loss):
-        text += " No difference can be as large as that."
-    elif found.detectable > min(gain, loss):
-        which, other = ("loss", "gain") if gain < loss else ("gain", "loss")
-        text += f" Only a {which} can be as large as that; a {other} ends at {style.amount(min(gain, loss))}."
-    wanted = [
-        f"{style.amount(difference)} " + (f"needs {runs:,}" if runs else f"is out of reach of {unit}s")
-        for difference, runs in found.needed
-        if difference <= max(gain, loss)
-    ]
-    if wanted:
-        text += (
-            f" {'Runs per variant' if unit == 'run' else unit.capitalize() + 's'} for 80 % power: {'; '.join(wanted)}."
-        )
-    if found.reference_runs:
-        text += (
-            f" At the same total of runs, {found.reference_runs} of the reference and fewer of each variant would give "
-            "every contrast more power."
-        )
-    return text
 
 
 def generalisation(findings: Findings) -> str:

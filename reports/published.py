@@ -35,9 +35,7 @@ def other_sets(study: Study, paper: "Paper") -> list[str]:
 def not_beside(study: Study, paper: "Paper") -> str:
     """Why the paper's figures are not shown beside those of a study; empty where they are."""
     if study.rehearsal:
-        return (
-            f"Nothing published stands here: a rehearsal reads made music, {paper.short} printed its figures on other."
-        )
+        return f"Nothing published stands here: two training steps say nothing of what {paper.short} printed."
     if sets := other_sets(study, paper):
         return (
             f"Nothing published stands here: {paper.short} printed its figures on other data than this study reads "

@@ -1,14 +1,20 @@
 """What a rehearsal found: whether the study's tables would be whole, and what the rehearsal has not tried."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from reports.contract import MACRO
+from reports import ledger
+from reports.contract import MACRO, Metric, known_metric
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import sections
-from reports.text import MISSING
+from reports.sections import Cell, sections
+from reports.statistics.effects import BASELINES
+from reports.text import MISSING, count
+
+Score = tuple[str, str, str]
+"""Metric, target and variant of a score."""
 
 
 def conclude(findings: Findings, tables: Tables, untried: Sequence[str], say: Callable[[str], None]) -> bool:
@@ -39,21 +45,29 @@ def _refused(findings: Findings) -> Iterable[str]:
 
 
 def _unscored(findings: Findings, tables: Tables) -> Iterable[str]:
-    """Scores of the declared metrics that are not in the table at all, and those undefined in every variant.
+    """Variants without a primary score, and every other score that is undefined and that no training would give.
 
     A variant may lack another metric by design, as one without a classifier has no area under its curve.
     """
-    empty = tables.scores.undefined
     for comparison in (each for each in findings.comparisons if each.primary):
+        aside = _aside(findings, tables)
         for row in comparison.rows:
-            of_row = (empty["variant"] == row.variant) & (empty["metric"] == comparison.style.name)
-            if not row.runs and not of_row.any():
-                yield f"{row.variant} has no {comparison.style.label}"
-    one_sided = set(_one_sided(tables))
+            if not row.runs and row.variant not in aside:
+                yield f"{row.variant} has no {comparison.style.label} that is defined"
     defined = set(_cells(tables.scores.frame, "metric", "target"))
-    for cell in dict.fromkeys(_cells(empty, "metric", "target")):
-        if cell not in defined and cell not in one_sided:
-            yield f"no variant has a {_named(*cell)} that is defined"
+    excused = {(metric, target) for metric, target in _one_sided(tables)}
+    trained = untrained(findings, tables)
+    for metric, target, variant in _undefined(tables):
+        if (metric, target) not in defined:
+            if (metric, target) not in excused:
+                yield f"no variant has a {_named(metric, target)} that is defined"
+        elif (metric, target, variant) not in trained:
+            yield f"{variant} has no {_named(metric, target)} that is defined, and training is not what it lacks"
+
+
+def _aside(findings: Findings, tables: Tables) -> list[str]:
+    """Variants that this run was told to leave out."""
+    return ledger.set_aside(findings.study, set(tables.scores.frame["variant"]))
 
 
 def _one_sided(tables: Tables) -> list[tuple[str, ...]]:
@@ -73,16 +87,41 @@ def _named(metric: str, target: str) -> str:
     return f"{metric} of {target}" if target else metric
 
 
-def untrained(tables: Tables) -> list[str]:
-    """The cells that are undefined in all runs of a variant and defined in another's: an untrained network's estimate
-    is silent, or its gate closed, and training cures that."""
-    defined = tables.scores.frame
-    own, anybody = (set(_cells(defined, *names)) for names in (("metric", "target", "variant"), ("metric", "target")))
+def _undefined(tables: Tables) -> list[Score]:
+    """The scores (metric, target, variant) that are undefined in all runs and tracks of a variant."""
+    own = set(_cells(tables.scores.frame, "metric", "target", "variant"))
+    cells = dict.fromkeys(_cells(tables.scores.undefined, "metric", "target", "variant"))
+    return [(metric, target, variant) for metric, target, variant in cells if (metric, target, variant) not in own]
+
+
+def untrained(findings: Findings, tables: Tables) -> list[Score]:
+    """The undefined scores whose cause is an untrained network: its estimate is silent, or its gate closed, which
+    training cures.
+
+    So much is known of each of them: the variant has a network that was trained; the metric is one of sound, which a
+    silent estimate has not; another variant has it; and other scores of the same estimate are defined, so it was made,
+    and its samples are numbers.
+    """
+    scores, study = tables.scores.frame, findings.study
+    anybody = set(_cells(scores, "metric", "target"))
+    of_models = scores[~scores["metric"].str.endswith(tuple(BASELINES))]
+    made = set(_cells(of_models, "target", "variant"))
+    learned = _trained(tables)
+    variants = {trial.variant for trial in study.trials if learned & set(trial.stages.values())}
     return [
-        f"{_named(metric, target)} of {variant}"
-        for metric, target, variant in dict.fromkeys(_cells(tables.scores.undefined, "metric", "target", "variant"))
-        if (metric, target, variant) not in own and (metric, target) in anybody
+        (metric, target, variant)
+        for metric, target, variant in _undefined(tables)
+        if variant in variants
+        and (known_metric(metric) or Metric()).unit == "dB"
+        and (metric, target) in anybody
+        and (target, variant) in made
     ]
+
+
+def _trained(tables: Tables) -> set[str]:
+    """Keys of the stages that trained something."""
+    curves = tables.curves
+    return set() if curves is None else set(curves["key"][curves["metric"] == "train_loss"])
 
 
 def _cells(scores: pd.DataFrame, *names: str) -> Iterable[tuple[str, ...]]:
@@ -90,23 +129,33 @@ def _cells(scores: pd.DataFrame, *names: str) -> Iterable[tuple[str, ...]]:
 
 
 def _alone(findings: Findings, tables: Tables) -> Iterable[str]:
-    """Printed figures beside which nothing of ours stands, and tables of a paper that are declared and not made."""
-    cured = bool(untrained(tables))
+    """Printed figures beside which nothing of ours stands, and tables of a paper that are declared and not made.
+
+    Reports of a rehearsal show no printed figures; those of the study will.
+    """
+    cured, aside = set(untrained(findings, tables)), _aside(findings, tables)
+    real = replace(findings, study=replace(findings.study, rehearsal=False))
     for declared in findings.study.declaration.sections:
         if not ("published" in str(declared["kind"]) or "table" in declared):
             continue
-        made = sections(findings, tables, (declared,))
+        made = sections(real, tables, (declared,))
         if not made:
             yield f"the paper's table that {findings.study.name} declares ({declared['kind']}) is not made"
         for table in (table for section in made for table in section.tables):
             columns = [index for index, head in enumerate(table.head) if head == "published" and index]
-            rows = [[cell.text for cell in row] for row in table.cells]
-            printed = [(row, index) for row in rows for index in columns if row[index] not in ("", MISSING)]
+            printed = [(row, index) for row in table.cells for index in columns if _filled(row[index])]
             if columns and not printed:
                 yield f"{made[0].title}: no row of ours stands beside a printed one"
             for row, index in printed:
-                if row[index - 1] in ("", MISSING) and not cured:
-                    yield f"{made[0].title}: nothing of ours beside {row[0]}, {table.head[index - 1]}"
+                ours = row[index - 1]
+                known = ours.score is not None and (ours.score in cured or ours.score[2] in aside)
+                if not _filled(ours) and not known:
+                    place = [cell.text for cell in row[: columns[0] - 1]]
+                    yield f"{made[0].title}: nothing of ours beside {', '.join(place)}, {table.head[index - 1]}"
+
+
+def _filled(cell: Cell) -> bool:
+    return cell.text not in ("", MISSING)
 
 
 def uncovered(findings: Findings, tables: Tables) -> list[str]:
@@ -118,8 +167,10 @@ def uncovered(findings: Findings, tables: Tables) -> list[str]:
     if one_sided:
         names = ", ".join(_named(*cell) for cell in one_sided)
         told.append(f"What was read holds a target throughout or not at all, which leaves without a value: {names}.")
-    cells = untrained(tables)
+    cells = untrained(findings, tables)
     if cells:
-        more = ", ..." if len(cells) > 8 else ""
-        told.append(f"{len(cells)} cells are undefined without training: {', '.join(cells[:8])}{more}.")
+        names = ", ".join(f"{_named(metric, target)} of {variant}" for metric, target, variant in cells)
+        told.append(
+            f"{count(len(cells), 'score')} undefined without training (a silent estimate, a closed gate): {names}."
+        )
     return told

@@ -52,12 +52,18 @@ class Style:
 
     def interval(self, low: float, high: float, base: float = math.nan) -> str:
         """A confidence interval of a difference as printed, e.g. [+0.28, +0.48], no wider than a difference to the
-        score ``base`` can be."""
-        if math.isnan(low) or math.isnan(high):
+        score ``base`` can be; a dash for one without a width, of equal runs, which would pass for certainty."""
+        if math.isnan(low) or math.isnan(high) or low == high:
             return MISSING
         least, most = self.most(base)
         low, high = min(max(low, least), most), max(min(high, most), least)
         return f"[{self.difference(low)}, {self.difference(high)}]"
+
+
+def largest(style: Style, references: Sequence[float]) -> tuple[float, float]:
+    """The greatest loss and gain, both positive, that a difference to any of the references' scores can be."""
+    bounds = [style.most(score) for score in references] or [style.most()]
+    return max(-low for low, _ in bounds), max(high for _, high in bounds)
 
 
 MISSING = "–"

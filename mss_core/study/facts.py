@@ -6,13 +6,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mss_core.data.config import ClipSet, TrackSet, WeightSet
-from mss_core.graph import Stage
+from mss_core.graph import Stage, walk
 from mss_core.training import TrainConfig
 
 
 def trains(stage: Stage) -> bool:
     """Whether one of its arguments is a :class:`TrainConfig`."""
     return any(isinstance(value, TrainConfig) for value in stage.arguments.values())
+
+
+def called(stage: Stage) -> str:
+    """What a stage is called where others of its name stand beside it: with its target, or the sources that it or what
+    it builds on was trained on (``pretrain bass``)."""
+    trained = [each.arguments for each in walk([stage]).values() if trains(each)]
+    sources = dict.fromkeys("+".join(map(str, of["sources"])) for of in trained if isinstance(of.get("sources"), tuple))
+    return " ".join([stage.label, *(source for source in sources if source)])
 
 
 def reads_data(stage: Stage) -> bool:

@@ -26,6 +26,7 @@ from mss_core.disk import write_atomically
 from mss_core.graph import HISTORY, Stage, digest, plain, read_history, walk
 from mss_core.recipe import flatten
 from mss_core.store import Store
+from mss_core.study.facts import called
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
 from reports import contract
@@ -251,7 +252,7 @@ def _kept(stage: Stage, store: Store) -> contract.Kept | None:
     steps = [row["step"] for row in read_history(folder) if "train_loss" in row]
     step = best["steps"] if look == looks else steps[look - 1] if len(steps) == looks and look else 0
     by = "validation loss" if "loss" in best and not last else ""
-    return contract.Kept(stage.label, step, best["steps"], look, looks, by)
+    return contract.Kept(called(stage), step, best["steps"], look, looks, by)
 
 
 def _notes(stages: Iterable[Stage], store: Store) -> list[dict[str, Any]]:

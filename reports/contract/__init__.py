@@ -29,6 +29,7 @@ from reports.contract.names import (
     least_p,
     nearest,
     significant_p,
+    target_word,
 )
 from reports.contract.values import (
     EXPECTED,
@@ -86,5 +87,6 @@ __all__ = [
     "read_declaration",
     "section_module",
     "significant_p",
+    "target_word",
     "to_json",
 ]

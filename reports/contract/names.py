@@ -31,6 +31,10 @@ COLUMNS = ("study", "trial", "variant", "seed", "track", "group", "target", "met
 """Columns of scores.csv beside the factors, so no names of factors."""
 MACRO = ("macro", "")
 """Targets of a mean over all tags or sources."""
+OF_TAGS = ("roc_auc", "pr_auc", "accuracy", "weighted_accuracy", "f1")
+"""Metrics whose targets are what is predicted of a clip."""
+OF_SOUND = ("l1", "activity_", "activation_", "tag_probability", "steered_probability")
+"""How metrics begin that are of a source, as those in dB are."""
 EXACT_RELABELLINGS = 20_000
 """A permutation test enumerates so many relabellings at most, and else draws 9,999."""
 
@@ -109,6 +113,22 @@ def known_metric(name: str, own: Mapping[str, Metric] | None = None) -> Metric |
         if name.endswith(suffix) and (base := known_metric(name.removesuffix(suffix), own)):
             return replace(base, label=base.label + words)
     return None
+
+
+def target_word(metric: str, targets: Iterable[str] = (), own: Mapping[str, Metric] | None = None) -> str:
+    """What a target of a metric is called, and so an item of a comparison over targets: a `tag` that is predicted, a
+    `source` that is separated or found to play; of what a study declares itself, and of levels of a hierarchy, no more
+    is known than that it is a `target`.
+
+    >>> target_word("pr_auc"), target_word("si_sdr_improvement"), target_word("activity_auc"), target_word("width")
+    ('tag', 'source', 'source', 'target')
+    """
+    found = known_metric(metric, own)
+    if found is None or metric in (own or {}) or any(name.startswith("level ") for name in targets):
+        return "target"
+    if metric in OF_TAGS:
+        return "tag"
+    return "source" if found.unit == "dB" or metric.startswith(OF_SOUND) else "target"
 
 
 def nearest(value: object, choices: Iterable[object]) -> str:

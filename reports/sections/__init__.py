@@ -55,11 +55,13 @@ class Cell:
             text. A column with a value is right-aligned.
         kind: how it stands out: `reference`, `clear` (of a row's first cell: the whole row), `better`, `naive`, `yes`,
             `no`, `p`; empty for nothing.
+        score: which of ours it shows beside a printed figure: metric, target and variant; None for any other cell.
     """
 
     text: str
     value: float | None = None
     kind: str = ""
+    score: tuple[str, str, str] | None = None
 
 
 SHOWN = re.compile(r"[-+−]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?|[-+−]?∞")
@@ -220,7 +222,7 @@ def sections(findings: "Findings", tables: "Tables", declared: tuple[Mapping[str
 
 def report(findings: "Findings", tables: "Tables") -> Report:
     """The report of a study as its declaration wants it."""
-    from reports import prose
+    from reports import level, prose
     from reports.ablation import describe_design
 
     study, main = findings.study, findings.main
@@ -233,7 +235,7 @@ def report(findings: "Findings", tables: "Tables") -> Report:
         study.title,
         study.question or study.name,
         prose.headline(findings),
-        (*filter(None, [study.no_result, prose.power_sentence(findings)]), about),
+        (*filter(None, [study.no_result, level.power_sentence(findings)]), about),
         sections(findings, tables, tuple(order(study.declaration.sections))),
         _warnings(findings),
     )

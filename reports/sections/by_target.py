@@ -15,7 +15,7 @@ from reports.contract import MACRO
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.published import not_beside, paper
-from reports.sections import Section, Table, unpublished
+from reports.sections import Cell, Section, Table, shown_number, unpublished
 from reports.text import MISSING, Style, number, style
 
 OPTIONS = {
@@ -37,13 +37,13 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     names = {**found.targets, **found.metrics}
     metrics = [m for m in options["metrics"] if m in set(split["metric"])]
     within = options.get("within", {})
-    shown = [v for v in findings.study.variants if all(v.levels.get(f) == level for f, level in within.items())]
+    chosen = [v for v in findings.study.variants if all(v.levels.get(f) == level for f, level in within.items())]
     lines = []
-    for target in dict.fromkeys(split[split["variant"].isin([v.name for v in shown])]["target"]):
-        for variant in shown:
+    for target in dict.fromkeys(split[split["variant"].isin([v.name for v in chosen])]["target"]):
+        for variant in chosen:
             levels = variant.levels
             row = levels.get(options["by"], variant.name) if "by" in options else variant.name
-            cells = [target, row]
+            cells: list[Cell | str] = [target, row]
             for metric in metrics:
                 ours = split[
                     (split["target"] == target) & (split["variant"] == variant.name) & (split["metric"] == metric)
@@ -51,7 +51,9 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
                 words = {"target": names.get(target, target), "metric": names.get(metric, metric)}
                 place = [part.format_map(words) for part in printed.get(row, ("", ""))]
                 cell = published.rows.get(place[0], {}).get(place[1])
-                cells += [over_runs(ours, style(metric)), cell.text if cell else MISSING]
+                shown = over_runs(ours, style(metric))
+                mine = Cell(shown, shown_number(shown), score=(metric, target, variant.name))
+                cells += [mine, cell.text if cell else MISSING]
             lines.append(tuple(cells))  # a row without a score keeps its place, with dashes
     if not lines:
         return None

@@ -1,4 +1,4 @@
-"""What each contrast gains and loses by tag (or target), or by track.
+"""What each contrast gains and loses by tag (source, or other target), or by track.
 
 Options: `by`, "tag" or "track".
 """
@@ -14,7 +14,7 @@ from reports.inputs.directory import Tables
 from reports.sections import Cell, Figure, Section, Table
 from reports.sections.tests import reach
 from reports.statistics.effects import agreement
-from reports.text import MISSING, number, p_value
+from reports.text import MISSING, count, number, p_value
 
 OPTIONS = {"by": "tag|track?"}
 
@@ -25,7 +25,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     """One folded part per contrast, the largest difference first; None without scores by item."""
     main = findings.main
     effects = findings.by_tag if options["by"] == "tag" else findings.by_track
-    noun = "track" if options["by"] == "track" else "tag" if main.style.unit == "points" else "target"
+    noun = "track" if options["by"] == "track" else main.noun
     contrasts = [contrast for contrast in main.contrasts if contrast.variant in effects]
     parts: list[Section] = []
     for contrast in sorted(contrasts, key=lambda each: -reach(each))[:MOST]:
@@ -75,9 +75,13 @@ def tag_areas(areas: tuple[TagArea, ...], reference: str, variant: str) -> Table
     caption = (
         "AUC in points, mean over runs, ± half-width of the 95 % Hanley–McNeil interval. D is positive where the two "
         "intervals do not overlap. DeLong's p takes the clips as the sample and these runs as the only ones; "
-        f"uncorrected over {len(areas) - len(few)} tags."
+        f"uncorrected over {count(len(areas) - len(few), 'tag')}."
         + (f" Tags with fewer than {POSITIVES} clips of either kind are not tested." if few else "")
     )
+    if len(few) == len(areas):
+        caption = (
+            f"AUC in points, mean over runs. Every tag has fewer than {POSITIVES} clips of one kind: none is tested."
+        )
     return Table(("tag", "clips with / without", reference, variant, "difference", "D", "DeLong p"), rows, caption)
 
 

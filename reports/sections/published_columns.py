@@ -12,7 +12,7 @@ from reports.contract import PAPERS
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.published import not_beside, paper
-from reports.sections import Section, Table, unpublished
+from reports.sections import Cell, Section, Table, shown_number, unpublished
 from reports.sections.by_target import over_runs
 from reports.text import MISSING, style
 
@@ -36,15 +36,17 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         how = style(metric)
         columns = {t: column.format(target=name) for t, name in published.layout["targets"].items()}
         of_metric = split[split["metric"] == metric]
+        if not of_metric["target"].isin(columns).any():
+            continue
         lines = []
-        for variant, row in rows.items():
+        for variant, row in rows.items():  # one without a score keeps its place, with dashes
             mine = of_metric[of_metric["variant"] == variant]
-            if not mine["target"].isin(columns).any():
-                continue
-            cells = [variant, row]
+            cells: list[Cell | str] = [variant, row]
             for target, name in columns.items():
                 cell = published.rows[row].get(name)
-                cells += [over_runs(mine[mine["target"] == target], how), cell.text if cell else MISSING]
+                shown = over_runs(mine[mine["target"] == target], how)
+                ours = Cell(shown, shown_number(shown), score=(metric, target, variant))
+                cells += [ours, cell.text if cell else MISSING]
             lines.append(tuple(cells))
             repeated.add(row)
         if lines:

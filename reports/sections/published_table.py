@@ -13,7 +13,7 @@ from reports.contract import PAPERS
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
 from reports.published import not_beside, paper
-from reports.sections import Section, Table
+from reports.sections import Cell, Section, Table, shown_number
 from reports.text import MISSING
 
 OPTIONS = {"paper": "paper?", "rows": "factors", "columns": "words"}
@@ -35,7 +35,7 @@ def _section(
     findings: Findings, options: Mapping[str, Any], table: Any, match: Mapping[str, Any], short: str
 ) -> Section:
     names = match["names"]
-    cells: dict[str, dict[str, str]] = {}
+    cells: dict[str, dict[str, Cell]] = {}
     for variant in findings.study.variants:
         levels = {**dict(options["columns"]), **variant.levels}
         words = {factor: names.get(level, level) for factor, level in levels.items()}
@@ -44,16 +44,16 @@ def _section(
             metric = names.get(comparison.style.name)
             column = metric and match["column"].format_map({**words, "metric": metric})
             if column in table.columns and comparison.target in ("", "macro"):
-                text = _ours(comparison, variant.name)
-                if text:
-                    cells.setdefault(row, {})[column] = text
+                cell = _ours(comparison, variant.name)
+                if cell is not None:
+                    cells.setdefault(row, {})[column] = cell
     columns = [c for c in table.columns if any(c in row for row in cells.values())]
     head = [" and ".join(options["rows"]), *(text for c in columns for text in (c, "published"))]
     lines = []
     for row, printed in table.rows.items():
         if row not in cells:
             continue
-        line = [row]
+        line: list[Cell | str] = [row]
         for column in columns:
             line += [cells[row].get(column, MISSING), printed[column].text if column in printed else MISSING]
         lines.append(tuple(line))
@@ -74,11 +74,16 @@ def _section(
     )
 
 
-def _ours(comparison: Comparison, variant: str) -> str:
-    row = next((r for r in comparison.rows if r.variant == variant and r.runs), None)
+def _ours(comparison: Comparison, variant: str) -> Cell | None:
+    """Our figure, a dash where the variant has no score; None where it is none of the comparison's."""
+    row = next((r for r in comparison.rows if r.variant == variant), None)
     if row is None:
-        return ""
+        return None
+    score = (comparison.style.name, comparison.target, variant)
+    if not row.runs:
+        return Cell(MISSING, math.nan, score=score)
     style, contrast = comparison.style, comparison.contrast(variant)
     text = style.value(row.mean) + ("" if math.isnan(row.se) else f"±{style.value(row.se)}")
     gain = contrast is not None and contrast.primary.difference > 0
-    return text + ("*" if contrast is not None and gain and contrast.stars else "")
+    starred = text + ("*" if contrast is not None and gain and contrast.stars else "")
+    return Cell(starred, shown_number(starred), score=score)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports import prose
+from reports import level, prose
 from reports.drawing import figures
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
@@ -164,7 +164,7 @@ def summary(findings: Findings) -> Section:
     unit = f" in {main.style.unit}" if main.style.unit else ""
     about = f"mean ± SE over runs{unit}; difference to {main.against}; {main.test_label}; {prose.family_phrase(main)}."
     paragraphs = [about, *filter(None, [findings.study.no_result]), prose.headline(findings)]
-    if power := prose.power_sentence(findings):
+    if power := level.power_sentence(findings):
         paragraphs.append(power)
     paragraphs += [f"Deviation: {text}" for text in findings.deviations]
     paragraphs += [f"Caution: {text}" for text in findings.cautions if text != findings.study.no_result]

@@ -15,7 +15,7 @@ OPTIONS: dict[str, str] = {}
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section:
     """Dots per run, power, variance by factor, means by level."""
-    power = prose.power_sentence(findings)
+    power = level.power_sentence(findings)
     words = [power, " ".join(level.calibration_sentences(findings))]
     drawn = (
         Figure(

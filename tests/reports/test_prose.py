@@ -16,7 +16,7 @@ import pytest
 from scipy import stats as oracle
 
 import reports
-from reports import prose
+from reports import level, prose
 from reports.__main__ import main as command
 from reports.sections.result import matrix
 from reports.writers import latex
@@ -146,7 +146,7 @@ def test_random_studies(tmp_path: Path) -> None:
 
 
 def test_power_sentence_is_of_the_design(findings) -> None:
-    text = prose.power_sentence(findings)
+    text = level.power_sentence(findings)
     rows = [row for row in findings.main.rows if len(row.runs) > 1]
     squares = sum((len(r.runs) - 1) * np.var(list(r.runs.values()), ddof=1) for r in rows)
     sd = math.sqrt(squares / sum(len(r.runs) - 1 for r in rows))

@@ -139,7 +139,7 @@ def test_scores_stand_beside_the_printed_table(tables: Path) -> None:
         "AST FMA WA",
     ]
     by_row = {
-        row[0]: dict(zip(table.head[1::2], zip(row[1::2], row[2::2], strict=True), strict=True)) for row in table.rows
+        row[0]: dict(zip(table.head[1::2], zip(row[1::2], row[2::2], strict=True), strict=True)) for row in table.texts
     }
     assert set(by_row) == {"none (tail)", "bass", "vocals"}
     ours, printed = by_row["vocals"]["AST MTAT PR"]

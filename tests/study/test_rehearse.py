@@ -23,6 +23,7 @@ from mss_core.study.plan import Binder
 from mss_core.study.search.declare import _source, bound
 from mss_core.study.search.optuna_storage import probe
 from reports import rehearsal
+from reports.contract import Entry
 from reports.contrasts import covers, differing, excerpted
 from tests.conftest import REPOSITORY
 from tests.study.test_studies import STUDIES
@@ -121,10 +122,15 @@ def test_everything_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
 # ---- what it finds, on tables made by hand
 
 
-def table(tmp_path: Path, rows: list[tuple[str, str, str, object]], **declaration: Any) -> tuple[Any, Any]:
-    """Findings and tables of variants a (the reference) and b, of scores (variant, target, metric, score)."""
+def table(
+    tmp_path: Path, rows: list[tuple[str, str, str, object]], trained: str = "ab", **declaration: Any
+) -> tuple[Any, Any]:
+    """Findings and tables of variants a (the reference) and b, of scores (variant, target, metric, score); which of
+    them have a network that was trained."""
     folder = tmp_path / "studies" / "s-rehearsal"
     folder.mkdir(parents=True)
+    curves = [("train_one", f"key{v}{k}", 2, "train_loss", 0.5) for v in trained for k in (0, 1)]
+    pd.DataFrame(curves, columns=["stage", "key", "step", "metric", "value"]).to_csv(folder / "curves.csv", index=False)
     scores = [("s", f"{v}/seed{k}", v, k, "", t, m, "", s) for v, t, m, s in rows for k in (0, 1)]
     columns = ["study", "trial", "variant", "seed", "track", "target", "metric", "aggregation", "score"]
     pd.DataFrame(scores, columns=columns).to_csv(folder / "scores.csv", index=False)
@@ -143,7 +149,7 @@ def table(tmp_path: Path, rows: list[tuple[str, str, str, object]], **declaratio
         },
         "variants": [{"variant": v, "levels": {"f": v}, "recipe": {"x": n}} for n, v in enumerate("ab", 1)],
         "trials": [
-            {"trial": f"{v}/seed{k}", "variant": v, "seed": k, "status": "done", "stages": {}}
+            {"trial": f"{v}/seed{k}", "variant": v, "seed": k, "status": "done", "stages": {"train_one": f"key{v}{k}"}}
             for v in "ab"
             for k in (0, 1)
         ],
@@ -155,15 +161,55 @@ def table(tmp_path: Path, rows: list[tuple[str, str, str, object]], **declaratio
 
 def test_a_whole_table_has_no_faults(tmp_path: Path) -> None:
     found, tables = table(tmp_path, [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)])
-    assert rehearsal.faults(found, tables) == [] and rehearsal.untrained(tables) == []
+    assert rehearsal.faults(found, tables) == [] and rehearsal.untrained(found, tables) == []
+
+
+BOTH = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)]
+CLOSED = [*BOTH, ("a", "bass", "sdr", 1.0), ("b", "bass", "sdr", "")]
+"""A gate that closed, of an estimate that there is."""
+WHY = "that is defined, and training is not what it lacks"
 
 
 def test_what_no_variant_has_is_a_fault_and_what_one_has_needs_training(tmp_path: Path) -> None:
-    rows = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)]
-    rows += [("a", "bass", "sdr", 1.0), ("b", "bass", "sdr", ""), ("a", "drums", "sdr", ""), ("b", "drums", "sdr", "")]
+    rows = [*CLOSED, ("b", "bass", "usdr", 0.0), ("a", "drums", "sdr", ""), ("b", "drums", "sdr", "")]
     found, tables = table(tmp_path, rows)
     assert rehearsal.faults(found, tables) == ["no variant has a sdr of drums that is defined"]
-    assert rehearsal.untrained(tables) == ["sdr of bass of b"]
+    assert rehearsal.untrained(found, tables) == [("sdr", "bass", "b")]
+
+
+def test_every_score_that_needs_training_is_named(tmp_path: Path) -> None:
+    targets = [f"source {number}" for number in range(12)]
+    rows = [row for t in targets for row in (("a", t, "sdr", 1.0), ("b", t, "sdr", ""), ("b", t, "usdr", 0.0))]
+    found, tables = table(tmp_path, [*BOTH, *rows])
+    assert rehearsal.faults(found, tables) == []
+    (told,) = (text for text in rehearsal.uncovered(found, tables) if "without training" in text)
+    assert told.startswith("12 scores undefined") and all(f"sdr of {target} of b" in told for target in targets)
+
+
+@pytest.mark.parametrize(
+    ("more", "trained", "metric"),
+    [
+        ([], "ab", "sdr"),  # no other score of the same estimate: it may be no number throughout
+        ([("b", "bass", "usdr_silence", 0.0)], "ab", "sdr"),  # what needs no estimate says nothing of it
+        ([("b", "bass", "usdr", 0.0)], "a", "sdr"),  # nothing was trained
+        ([("b", "bass", "usdr", 0.0), ("a", "bass", "mae", 1.0), ("b", "bass", "mae", "")], "ab", "mae"),
+    ],
+)
+def test_a_score_that_no_training_gives_is_a_fault(
+    tmp_path: Path, more: list[tuple[str, str, str, object]], trained: str, metric: str
+) -> None:
+    found, tables = table(tmp_path, [*CLOSED, *more], trained)
+    assert rehearsal.faults(found, tables) == [f"b has no {metric} of bass {WHY}"]
+
+
+def test_a_variant_whose_primary_scores_are_all_undefined_is_a_fault(tmp_path: Path) -> None:
+    """It counted as one that is not trained yet, and the rehearsal as whole."""
+    rows = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", ""), ("b", "macro", "usdr", 0.0)]
+    found, tables = table(tmp_path, rows)
+    assert rehearsal.faults(found, tables) == ["b has no SDR that is defined"]
+    said: list[str] = []
+    assert not rehearsal.conclude(found, tables, (), said.append)
+    assert said[-1] == "s-rehearsal: not as it should be"
 
 
 def test_what_lies_with_the_little_that_was_read_is_no_fault(tmp_path: Path) -> None:
@@ -178,7 +224,7 @@ def test_what_lies_with_the_little_that_was_read_is_no_fault(tmp_path: Path) -> 
 
 def test_a_row_without_any_score_is_a_fault(tmp_path: Path) -> None:
     found, tables = table(tmp_path, [("a", "macro", "sdr", 1.0), ("b", "macro", "sir", 2.0)])
-    assert any(text.startswith("b has no ") for text in rehearsal.faults(found, tables))
+    assert rehearsal.faults(found, tables) == ["b has no SDR that is defined"]
 
 
 def test_a_refused_contrast_is_a_fault(tmp_path: Path) -> None:
@@ -193,6 +239,36 @@ def test_a_printed_table_without_ours_is_a_fault(tmp_path: Path) -> None:
     rows = [("a", "macro", "sdr", 1.0), ("b", "macro", "sdr", 2.0)]
     found, tables = table(tmp_path, rows, sections=[{"kind": "published_columns"}])
     assert rehearsal.faults(found, tables) == ["the paper's table that s declares (published_columns) is not made"]
+
+
+@pytest.mark.parametrize("closed", ["", "bass", "drums"])
+def test_a_gap_beside_a_printed_figure_is_a_fault_but_where_training_fills_it(tmp_path: Path, closed: str) -> None:
+    """Reports of a rehearsal show no printed figures, and so none was missed; and one score that needs training
+    silenced all gaps of a study."""
+    sections = [
+        {
+            "kind": "by_target",
+            "paper": "iass",
+            "table": "Table 3",
+            "metrics": ["sdr"],
+            "printed": {"a": ["{target}", "IASS"], "b": ["{target}", "Open-Unmix"]},
+        }
+    ]
+    rows = [*BOTH, *((v, t, "sdr", 1.0) for v in "ab" for t in ("bass", "drums") if (v, t) != ("b", "drums"))]
+    rows += [("b", "drums", "sdr", "")] if closed == "drums" else []
+    rows += [("a", "vocals", "sdr", 1.0), ("b", "vocals", "sdr", ""), ("b", "vocals", "usdr", 0.0)]
+    rows += [("b", "drums", "usdr", 0.0)] if closed else []
+    found, tables = table(tmp_path, rows, sections=sections)
+    faults = rehearsal.faults(found, tables)
+    gap = "Table 3, by target: nothing of ours beside drums, b, SDR"
+    assert faults == ([] if closed == "drums" else [gap])
+
+
+def test_variants_that_were_left_out_are_not_missed(tmp_path: Path) -> None:
+    found, tables = table(tmp_path, BOTH[:1])
+    entry = Entry("2026-01-01T00:00:00+00:00", "", only=("a",))
+    for left_out, faults in (((), ["b has no SDR that is defined"]), ((entry,), [])):
+        assert rehearsal.faults(replace(found, study=replace(found.study, ledger=left_out)), tables) == faults
 
 
 # ---- the command

@@ -16,6 +16,7 @@ from mss_core.study.dry_run.power import Reach
 from mss_core.study.execution.resources import resources
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study
+from reports.contract import Metric, known_metric
 
 BASIS = {
     "store": "timed in this store",
@@ -258,9 +259,12 @@ def _reach(found: Reach, study: Study) -> list[str]:
             f"({study.correction}): more seeds add nothing; what can be found depends on how much songs differ"
         ]
     if found.detectable == found.detectable:
+        share = (known_metric(study.metric, study.own_metrics) or Metric()).unit == "points"
+        none = share and found.detectable > 1
+        from_which = "no difference" if none else f"differences from {found.detectable:.3g}"
         lines.append(
             f"  power     {found.seeds} seeds, family of {found.family}, alpha {study.alpha:g} "
-            f"({study.correction}): differences of {study.metric} from {found.detectable:.3g} are found with "
+            f"({study.correction}): {from_which} of {study.metric} {'is' if none else 'are'} found with "
             f"80 % power (seed SD {found.sd:.3g}, {found.basis}"
             + (f"; {found.tracks} tracks)" if found.tracks else ")")
         )

@@ -18,7 +18,7 @@ from rich.text import Text
 from mss_core.graph import WORK, Stage, read_history, walk
 from mss_core.store import Store
 from mss_core.study.execution.resources import resources
-from mss_core.study.facts import trains
+from mss_core.study.facts import called, trains
 from mss_core.training import TrainConfig
 
 SHOWN = 12
@@ -264,14 +264,10 @@ def _has_size(out: TextIO) -> bool:
 
 
 def describe(stage: Stage) -> str:
-    """A stage in a few words: its name, the sources behind it, its seed and the start of its key."""
-    upstream = walk([stage]).values()
-    trained = [s.arguments for s in upstream if trains(s)]
-    sources = dict.fromkeys("+".join(map(str, of["sources"])) for of in trained if isinstance(of.get("sources"), tuple))
+    """A stage in a few words: what it works on, its seed and the start of its key."""
+    trained = [s.arguments for s in walk([stage]).values() if trains(s)]
     seeds = [value.seed for of in trained for value in of.values() if isinstance(value, TrainConfig)]
-    seed = seeds[-1] if seeds else None
-    parts = [stage.label, *sources, f"seed {seed}" if seed is not None else "", stage.key[:8]]
-    return " ".join(part for part in parts if part)
+    return " ".join([called(stage), *(f"seed {seed}" for seed in seeds[-1:]), stage.key[:8]])
 
 
 def _bar(step: float, total: int, width: int = 12) -> str:

@@ -135,7 +135,7 @@ def test_scores_by_target_stand_beside_the_published_ones(study: Path) -> None:
     )
     (table,) = section.tables
     assert table.head == ("target", "variant", "SDR", "published")  # the study has no avg
-    rows = {(row[0], row[1]): row[2:] for row in table.rows}
+    rows = {(row[0], row[1]): tuple(row[2:]) for row in table.texts}
     assert rows["vocals", "off"] == ("4.10 ± 0.10", "3.94")
     assert rows["vocals", "median 21"] == ("5.20 ± 0.20", "4.78")
     assert rows["bass", "median 3"] == ("2.30 ± 0.10", "–")
@@ -149,7 +149,10 @@ def test_scores_by_target_stand_beside_the_published_ones(study: Path) -> None:
         within={"length": "21"},
         printed={"21": ["3", "{target}"]},
     )
-    assert {row[:2]: row[3] for row in section.tables[0].rows} == {("vocals", "21"): "6.46", ("bass", "21"): "4.18"}
+    assert {tuple(row[:2]): row[3] for row in section.tables[0].texts} == {
+        ("vocals", "21"): "6.46",
+        ("bass", "21"): "4.18",
+    }
 
 
 def test_a_row_without_a_score_keeps_its_place(study: Path) -> None:
@@ -160,7 +163,7 @@ def test_a_row_without_a_score_keeps_its_place(study: Path) -> None:
     printed = {"median 21": ["{target}, train yes, test yes", "{metric}"]}
     section, _ = made(study, "by_target", paper="iass", table="Table 4", metrics=["sdr"], printed=printed)
     assert "stand in each other's place" in " ".join(section.paragraphs)
-    rows = {row[:2]: row[2:] for row in section.tables[0].rows}
+    rows = {tuple(row[:2]): tuple(row[2:]) for row in section.tables[0].texts}
     assert len(rows) == 6 and rows["vocals", "median 21"][0] == MISSING and rows["vocals", "median 21"][1] != MISSING
 
 
