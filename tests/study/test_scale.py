@@ -1,16 +1,12 @@
-"""Studies of thousands of trials: planned and reported again in seconds (of this process, whatever else runs).
+"""Studies of thousands of trials: planned and reported again in seconds (of this process).
 
-Processors differ by a factor of two or more, and two processes on one core slow each other down. So the seconds are
-those of a core that takes a third of a second for a fixed amount of like work, which is timed before and after.
+`make test` runs this file by itself: two processes that share caches slow each other down.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,30 +108,11 @@ def finish(plan: Plan, store: Store) -> None:
         store.commit(stage, facts)
 
 
-@contextlib.contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Hold what runs in it to CPU seconds of a core on which the fixed work takes a third of a second."""
-    before, begun = fixed_work(), time.process_time()
-    yield
-    spent, after = time.process_time() - begun, fixed_work()
-    allowed = seconds * (before + after) / 2 / (1 / 3)
-    print(f"{spent:.1f} s of CPU; {allowed:.1f} allowed here", file=sys.__stderr__)
-    assert spent < allowed
-
-
-def fixed_work() -> float:
-    """CPU seconds for the checksums of ten thousand calls of a stage."""
-    begun = time.process_time()
-    arguments = {f"name {number}": [number, number / 7, {"a": "b"}] for number in range(20)}
-    for seed in range(10_000):
-        hashlib.sha256(json.dumps({**arguments, "seed": seed}, sort_keys=True).encode()).hexdigest()
-    return time.process_time() - begun
-
-
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_ten_thousand_trials_are_planned_and_printed_in_ten_seconds(tmp_path: Path, capsys, flags) -> None:
-    with within(10):
-        run(study(2000, 5), ["--dry-run", "--store", str(tmp_path), *flags])
+    start = time.process_time()
+    run(study(2000, 5), ["--dry-run", "--store", str(tmp_path), *flags])
+    assert time.process_time() - start < 10
     printed = capsys.readouterr().out
     if flags:
         assert json.loads(printed)["totals"] == {
@@ -157,6 +134,7 @@ def test_five_hundred_finished_trials_are_reported_again_in_ten_seconds(tmp_path
     finish(make_plan(large.trials(range(5), True, {}, Binder({}, store)), store), store)
     run(large, flags)
     capsys.readouterr()
-    with within(10):
-        run(large, flags)
+    start = time.process_time()
+    run(large, flags)
+    assert time.process_time() - start < 10
     assert "0 stages executed, 1501 found in the store" in capsys.readouterr().err
