@@ -1,11 +1,13 @@
 """python -m reports STUDY [--store DIR] [--format html,md,csv,tex,json]
    python -m reports table.csv --factor F --reference LEVEL [--metric M] [--target T]
+   python -m reports FOLDER --reference METHOD [--metric SDR] [--target T]
 
 STUDY is a title below <store>/studies/, or a directory. A table of your own needs columns for the
 factor, `seed` and `score`, and optionally `track`, `group` (the song, album or artist that tracks
 share), `target`, `metric`. A table of predictions (CSV or parquet) has `item`, `truth` (0 or 1) and
 `score`, and optionally `target` and `group`; what is compared is their ROC-AUC. --columns names columns
-that are called otherwise in a table of scores. A report is written beside a table only with --out.
+that are called otherwise in a table of scores. FOLDER holds museval's files, as METHOD/test/TRACK.json or
+METHOD/SEED/test/TRACK.json. A report is written beside a table or such a folder only with --out.
 """
 
 import argparse
@@ -14,16 +16,19 @@ import signal
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from reports import FORMATS, read, study_tables, summary, write
 from reports.ablation import analyse
-from reports.contract import CORRECTIONS, SPELLINGS, TESTS, check_metric, nearest
+from reports.contract import CORRECTIONS, SPELLINGS, TESTS, check_metric
 from reports.contract.flags import Flags
 from reports.export import contrast_objects
 from reports.findings import Findings
+from reports.inputs import museval
 from reports.inputs import predictions as predicted
-from reports.inputs.directory import Tables
+from reports.inputs.directory import STORE, Tables, study_directory
 from reports.inputs.study import with_declaration
-from reports.inputs.tables import EMPTY, Layout, bare_study, layout, read_scores
+from reports.inputs.tables import EMPTY, Layout, Scores, bare_study, layout, read_scores
 from reports.text import directed
 
 
@@ -31,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = Flags("python -m reports", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("study", help="a study's title, its directory, or a CSV table")
-    out.add_argument("--store", type=Path, default=Path("store"), help="where studies/ is (default: store)")
+    out.add_argument("--store", type=Path, default=STORE, help="where studies/ is (default: MSS_STORE or ./store)")
     out.add_argument("--format", default=None, help=f"comma-separated, of {', '.join(FORMATS)}")
     out.add_argument("--out", type=Path, help="directory to write to (default: the study's own)")
     out.add_argument("--json", metavar="PATH", help="write the contrasts as JSON; - prints them")
@@ -77,7 +82,27 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
     if predictions is not None and names != Layout():
         raise ValueError(f"{path} holds predictions: --columns and --one-run are of tables of scores")
     scores = read_scores(path, args.factor, names) if predictions is None else predicted.scores_of(predictions)
-    args.reference = args.reference.strip() or EMPTY
+    return of_scores(scores, path, args, args.factor, predictions)
+
+
+def of_folder(folder: Path, args: argparse.Namespace) -> Findings:
+    """The findings of museval's files of several methods."""
+    for name in ("columns", "one_run", "factor"):
+        if getattr(args, name):
+            flag = name.replace("_", "-")
+            raise ValueError(f"{folder} holds museval's files, whose folders say the method: --{flag} is of tables")
+    scores = museval.read_folder(folder)
+    if args.reference is None:
+        names = ", ".join(scores.variants())
+        raise ValueError(f"{folder} holds museval's files: --reference says which method to compare with, of {names}")
+    return of_scores(scores, folder, args, museval.FACTOR, None)
+
+
+def of_scores(
+    scores: Scores, path: Path, args: argparse.Namespace, factor: str, predictions: pd.DataFrame | None
+) -> Findings:
+    """The findings of scores that came without a study."""
+    reference = args.reference.strip() or EMPTY
     metrics = scores.metrics()
     if not metrics and not scores.undefined.empty:
         raise ValueError(f"{path} holds no defined score: every one is empty or not finite")
@@ -87,7 +112,7 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
     if not metric:
         raise ValueError(f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}")
     check_metric(metric, metrics)
-    study = bare_study(scores, path.stem, args.factor, args.reference, metric, args.target)
+    study = bare_study(scores, path.stem, factor, reference, metric, args.target)
     if not directed(metric, args.higher_is_better):
         raise ValueError(
             f"whether more {metric!r} is better or worse is not known: say --higher-is-better or --lower-is-better"
@@ -116,19 +141,6 @@ def of_one_method(path: Path) -> bool:
     return {"track", "target", "metric", "score", "ill_conditioned"} <= columns and not {"method", "seed"} & columns
 
 
-def study_directory(name: str, store: Path) -> Path:
-    """The directory of a study given by title or path.
-
-    Raises:
-        ValueError: there is no such study.
-    """
-    for candidate in (Path(name), store / "studies" / name):
-        if candidate.is_dir():
-            return candidate
-    known = sorted(p.name for p in (store / "studies").glob("*") if p.is_dir())
-    raise ValueError(f"no study {name!r} in {store / 'studies'}; {nearest(name, known)}")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Render or print; returns the exit status."""
     args = parser().parse_args(argv)
@@ -140,6 +152,10 @@ def main(argv: list[str] | None = None) -> int:
             home, found = table.parent, of_table(table, args)
             tables = Tables(None, home)
             formats: tuple[str, ...] = ()
+        elif table.is_dir() and museval.holds_museval(table):
+            home, found = table, of_folder(table, args)
+            tables = Tables(None, home)
+            formats = ()
         else:
             home = study_directory(args.study, args.store)
             tables = study_tables(home)

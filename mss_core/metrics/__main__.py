@@ -10,6 +10,9 @@ left out):
 Estimates named Song_(Vocals)_model.wav (audio-separator) or model/Song/vocals.wav (Demucs) are found
 too; for any other names there is --pattern.
 
+ESTIMATES/{method}/{seed} stands for all folders like it: each is evaluated, and the scores of all go to one
+table, methods.csv above them, that mss report reads. {seed} may be missing: then every method has one run.
+
 Writes OUTPUT/<track>.json, which museval reads, and OUTPUT/scores.csv: one row per track, target and
 metric, then one row per target and metric over all tracks (its track is empty). A track whose files
 and settings are unchanged since its JSON was written is not evaluated again.
@@ -34,6 +37,7 @@ from mss_core import audio
 from mss_core.folders import place
 from mss_core.metrics import aggregate, museval_io
 from mss_core.metrics.bss_eval import BssEval, bss_eval, validate
+from mss_core.metrics.runs import has_names, home, runs
 from mss_core.metrics.stems import PATTERNS, Estimates, references, tracks
 from mss_core.metrics.tracks import parallel
 from reports.contract.tables import guarded_table, unguarded
@@ -42,13 +46,27 @@ Files = dict[str, Path]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit status: 0, or 1 where a track failed."""
+    """Runs the command; returns its exit status: 0, 1 where a track failed, 2 for a mistake in the command."""
     given = _parser().parse_args(arguments)
     try:
-        return _evaluate(given)
+        return _several(given) if has_names(given.estimates) else _evaluate(given)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2
+
+
+def _several(given: argparse.Namespace) -> int:
+    """Evaluates the folders that a pattern stands for, into one table."""
+    if given.label:
+        raise ValueError(f"--label {given.label}: the methods are called by {{method}} in {given.estimates}")
+    base, status = home(given.estimates), 0
+    table = given.table or (given.output or base) / "methods.csv"
+    for run in runs(given.estimates):
+        print(f"\n{run.method}, run {run.seed}: {run.folder}")
+        output = given.output / run.folder.relative_to(base) if given.output else None
+        own = {"estimates": run.folder, "output": output, "table": table, "label": run.method, "seed": run.seed}
+        status = max(status, _evaluate(argparse.Namespace(**{**vars(given), **own})))
+    return status
 
 
 def _evaluate(given: argparse.Namespace) -> int:
@@ -202,8 +220,8 @@ def _summary(output: Path, names: list[str], reports: dict[str, dict], given: ar
 
 def _collect(given: argparse.Namespace, by_track: pd.DataFrame) -> None:
     """Add the scores of tracks to a table of several methods, in which they take the place of older ones."""
-    label = given.label or given.estimates.resolve().name
-    rows = pd.DataFrame({"method": label, "seed": 0, **by_track[["track", "target", "metric", "score"]]})
+    label, seed = given.label or given.estimates.resolve().name, getattr(given, "seed", 0)
+    rows = pd.DataFrame({"method": label, "seed": seed, **by_track[["track", "target", "metric", "score"]]})
     table = given.table
     if table.is_file():
         older = pd.read_csv(table, dtype={"method": str, "track": str, "target": str}, keep_default_na=False)
@@ -211,17 +229,17 @@ def _collect(given: argparse.Namespace, by_track: pd.DataFrame) -> None:
             raise ValueError(f"--table {table}: its columns are not {', '.join(rows.columns)}; name another file")
         names = ("method", "track", "target")
         older = older.assign(**{name: older[name].map(unguarded) for name in names})
-        rows = pd.concat([older[older["method"] != label].replace({"score": ""}, math.nan), rows])
+        kept = (older["method"] != label) | (older["seed"] != seed)
+        rows = pd.concat([older[kept].replace({"score": ""}, math.nan), rows])
     table.parent.mkdir(parents=True, exist_ok=True)
     guarded_table(rows).to_csv(table, index=False)
     methods = list(dict.fromkeys(rows["method"]))
     print(f"written: {table} ({', '.join(methods)})")
     if len(methods) > 1:
-        quoted = shlex.quote(str(table)), shlex.quote(methods[0])
+        once = "" if rows["seed"].nunique() > 1 else " --test item_means"
         print(
-            "compare: python -m reports {} --factor method --reference {} --metric SDR --test item_means".format(
-                *quoted
-            )
+            f"compare: python -m reports {shlex.quote(str(table))} --factor method "
+            f"--reference {shlex.quote(methods[0])} --metric SDR{once}"
         )
 
 

@@ -7,11 +7,28 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.contract import Study
+from reports.contract import Study, nearest
 from reports.inputs import searches
 from reports.inputs.searches import Searches
 from reports.inputs.study import read_study
 from reports.inputs.tables import Scores, read_curves, read_predictions, read_scores
+
+STORE = Path(os.environ.get("MSS_STORE") or "store")
+"""Where studies/ is unless it is said."""
+
+
+def study_directory(name: str, store: Path) -> Path:
+    """The directory of a study given by title or path.
+
+    Raises:
+        ValueError: there is no such study.
+    """
+    places = [Path(name), store / "studies" / name]
+    for place in [*(place for place in places if (place / "study.json").is_file()), *places]:
+        if place.is_dir():  # a folder of somebody's code may be called as its study
+            return place
+    known = sorted(p.name for p in (store / "studies").glob("*") if p.is_dir())
+    raise ValueError(f"no study {name!r} in {store / 'studies'}; {nearest(name, known)}")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ import soundfile
 
 from mss_core.metrics import museval_io
 from mss_core.metrics.__main__ import main
+from mss_core.metrics.runs import runs
+from reports.__main__ import main as report
 from tests.metrics.signals import HERE, made_up, to_int16
 
 RATE = 8000
@@ -133,9 +135,9 @@ def test_rates_differ(folders, capsys):
 
 
 def test_folders_without_audio_are_refused(tmp_path, capsys):
-    assert main([str(tmp_path / "none"), str(tmp_path)]) == 1
+    assert main([str(tmp_path / "none"), str(tmp_path)]) == 2
     assert "none is no folder" in capsys.readouterr().err
-    assert main([str(tmp_path), str(tmp_path)]) == 1
+    assert main([str(tmp_path), str(tmp_path)]) == 2
     assert "no .wav, .flac, .ogg or .mp3 file in" in capsys.readouterr().err
 
 
@@ -169,3 +171,72 @@ def test_ill_conditioned_tracks_are_named(folders, capsys):
     table = pd.read_csv(folders / "scores" / "scores.csv").dropna(subset="track")
     flagged = table[table["ill_conditioned"].astype(str) == "True"]["track"]
     assert set(flagged) == {"test/B"}
+
+
+@pytest.fixture
+def methods(folders):
+    """Two methods of two runs each, as folders of estimates; one is nearer to the references."""
+    for method, noise in (("near", 1), ("far", 4)):
+        for seed in (0, 1):
+            for name in "ABC":
+                place = folders / "est" / method / f"seed{seed}" / "test" / name
+                place.mkdir(parents=True)
+                for number, target in enumerate(TARGETS):
+                    signal, _ = soundfile.read(folders / "references" / "test" / name / f"{target}.wav")
+                    luck = np.random.default_rng([noise, seed, number, ord(name)]).normal(0, 0.02 * noise, signal.shape)
+                    soundfile.write(place / f"{target}.wav", signal + luck, RATE)
+    return folders
+
+
+def test_several_methods_and_runs_at_once_are_what_a_report_reads(methods, capsys):
+    references, estimates = str(methods / "references"), str(methods / "est" / "{method}" / "{seed}")
+    assert main([references, estimates]) == 0
+    printed = capsys.readouterr().out
+    assert "near, run 1:" in printed and "--factor method --reference far --metric SDR\n" in printed
+    table = pd.read_csv(methods / "est" / "methods.csv")
+    assert len(table) == 2 * 2 * 3 * 3 * 4 and set(table["seed"]) == {0, 1}
+    one = museval_io.read(methods / "est" / "near" / "seed1" / "test" / "A.json")
+    sdr = one[(one.target == "bass") & (one.metric == "SDR")]["score"].median()
+    row = table.query("method == 'near' and seed == 1 and track == 'test/A' and target == 'bass' and metric == 'SDR'")
+    assert row["score"].item() == pytest.approx(sdr)
+    flags = ["--reference", "far", "--metric", "SDR", "--target", "bass"]
+    assert report([str(methods / "est" / "methods.csv"), "--factor", "method", *flags]) == 0
+    of_table = capsys.readouterr().out.replace("test/", "").split()
+    assert report([str(methods / "est"), *flags]) == 0
+    of_folders = capsys.readouterr().out
+    assert of_folders.split() == of_table and "near (+" in of_folders
+    assert main([references, estimates]) == 0 and "3 already evaluated, 0 to do" in capsys.readouterr().out
+    assert pd.read_csv(methods / "est" / "methods.csv").equals(table)
+
+
+def test_one_run_per_method_and_an_output_of_its_own(methods, capsys):
+    words = [str(methods / "references"), str(methods / "est" / "{method}" / "seed0"), "--output", str(methods / "out")]
+    assert main(words) == 0
+    assert "--metric SDR --test item_means" in capsys.readouterr().out
+    assert (methods / "out" / "near" / "seed0" / "test" / "A.json").is_file()
+    assert set(pd.read_csv(methods / "out" / "methods.csv")["seed"]) == {0}
+    assert not list((methods / "est").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    "pattern, more, message",
+    [
+        ("{seed}", [], "needs {method} once, and {seed} at most once"),
+        ("{method}/{method}", [], "needs {method} once"),
+        ("{method}/best{seed}", [], "no folder is like "),
+        ("{method}/{seed}/{seed}", [], "{seed} at most once"),
+        ("near/{seed}/{method}", ["--label", "x"], "--label x: the methods are called by {method} in "),
+    ],
+)
+def test_patterns_that_say_too_little(methods, capsys, pattern, more, message):
+    assert main([str(methods / "references"), str(methods / "est" / pattern), *more]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_runs_need_numbers_of_their_own(methods):
+    (methods / "est" / "near" / "seed1").rename(methods / "est" / "near" / "best")
+    with pytest.raises(ValueError, match=r"\{seed\} is 'best' there, which ends with no number, such as seed0"):
+        runs(methods / "est" / "{method}" / "{seed}")
+    (methods / "est" / "near" / "best").rename(methods / "est" / "near" / "run_0")
+    with pytest.raises(ValueError, match="are both run 0 of near"):
+        runs(methods / "est" / "{method}" / "{seed}")

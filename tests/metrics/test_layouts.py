@@ -68,7 +68,7 @@ def test_other_names_need_a_pattern(references, capsys):
     assert "failed: A: no folder" in error and "there are drums-of-A.wav, vocals-of-A.wav" in error
     assert "--pattern" in error
     assert run(references, "--pattern", "{stem}-of-{track}") == 0
-    assert run(references, "--pattern", "{track}") == 1
+    assert run(references, "--pattern", "{track}") == 2
     assert "--pattern '{track}' has no {stem}" in capsys.readouterr().err
 
 
