@@ -3,7 +3,10 @@
     mss new NAME [--without-audio]   a folder with a study to begin with
     mss run FILE [FLAGS]             a study: plan, execute, track, report (the same as python FILE)
     mss report STUDY | TABLE         a report again, or of a table of your own
+    mss open STUDY                   the report in the browser
+    mss compare A B                  two studies side by side: settings, tables, a test
     mss store list | show | rm ...   what a store holds
+    mss stage KEY [--debug]          one stage again in this process, writing nothing into the store
     mss ui                           MLflow over a store
     mss data ...                     what a data set holds, before anything is trained
     mss metrics REFERENCES ESTIMATES scores of separated stems
@@ -27,7 +30,10 @@ from reports.contract.names import nearest
 
 COMMANDS = {
     "report": "reports.__main__",
+    "open": "reports.opening",
+    "compare": "reports.compared",
     "store": "mss_core.store.command",
+    "stage": "mss_core.study.one_stage",
     "ui": "mss_core.study.tracking.__main__",
     "data": "mss_core.data.__main__",
     "metrics": "mss_core.metrics.__main__",

@@ -168,5 +168,14 @@ def write_trained(
     write_json(out, "best.json", {**best, **facts})
 
 
+def read_trained(directory: Path, module: Any = None) -> Any:
+    """The module that a training left, in evaluation mode, on the CPU: as its model.json says, or its weights in a
+    ``module`` of the same tensors."""
+    if module is None:
+        return models.load(directory)
+    models.take_all(module, models.state(directory), f"{directory.parent.name} {directory.name[:12]}")
+    return module.eval()
+
+
 def _listed(directory: Path, name: str) -> list[dict[str, Any]]:
     return list(read_json(directory, name)) if (directory / name).exists() else []

@@ -60,6 +60,10 @@ def test_every_command_has_a_main() -> None:
         (["new", "my-study"], "'my-study' cannot name a package of yours"),
         (["run"], "mss run takes the file of a study"),
         (["run", "gone/study.py"], "there is no file gone/study.py"),
+        (["open", "gone"], "no study 'gone' in store/studies; there is none to choose"),
+        (["compare", "gone", "away"], "no study 'gone' in store/studies"),
+        (["stage", "abc", "--store", "gone"], "gone is no folder: name the store with --store"),
+        (["stage", "abc", "--store", ".", "--data", "stems"], "--data takes NAME=PATH, not 'stems'"),
     ],
 )
 def test_mistakes(words, message, capsys) -> None:
@@ -73,6 +77,23 @@ def test_new_names_the_study_as_its_folder(tmp_path, monkeypatch, capsys) -> Non
     assert 'name="mine"' in (tmp_path / "mine" / "study.py").read_text()
     assert 'name="other"' in (tmp_path / "other" / "study.py").read_text()
     assert main(["new", "mine"]) == 2 and "is there already" in capsys.readouterr().err
+
+
+def test_open_shows_the_page_of_a_study(tmp_path, monkeypatch, capsys) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda page: bool(shown.append(page)) or len(shown) == 1)
+    folder = tmp_path / "store" / "studies" / "mine"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    words = ["open", "mine", "--store", "store"]
+    assert main(words) == 2 and "report.html is not there: mss report mine writes it" in capsys.readouterr().err
+    (folder / "report.html").write_text("<html>")
+    assert main(words) == 0 and shown == [(folder / "report.html").as_uri()]
+    assert capsys.readouterr().out == "store/studies/mine/report.html\n"
+    (tmp_path / "mine").mkdir()  # as mss new makes it
+    (folder / "study.json").write_text("{}")
+    assert main(words) == 1 and shown[-1] == shown[0]
+    assert main(["open", str(folder)]) == 1 and "no browser could be started" in capsys.readouterr().err
 
 
 def test_a_report_needs_neither_torch_nor_ray_nor_mlflow(tmp_path) -> None:

@@ -26,6 +26,7 @@ from mss_core import disk, source
 from mss_core.claim import Claim, ClaimLost
 from mss_core.disk import PAUSES, passes
 from mss_core.graph import HISTORY, WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
+from mss_core.store import calls
 from mss_core.store.manifest import MANIFEST, damaged_file, read_manifest, sealed
 from mss_core.store.verified import is_large, recall, remember
 
@@ -355,7 +356,7 @@ def _logged_failure(stage: Stage, store: Store, claim: Claim) -> Iterator[None]:
             raise ClaimLost(f"another worker took over {stage}") from error
         log = store.log(stage)
         with contextlib.suppress(OSError):  # the disk may be what failed
-            disk.write(log, traceback.format_exc().encode())
+            disk.write(log, f"{traceback.format_exc()}\n{calls.described(stage)}\n".encode())
         raise StageFailed(stage, _in_short(error, store.root), log) from error
 
 

@@ -4,6 +4,7 @@ from mss_core.study.designs import Factor, Variant, cumulative, full_factorial, 
 from mss_core.study.run import run
 from mss_core.study.search.declare import Asha, Search
 from mss_core.study.study import Study, Trial
+from mss_core.study.trained import Trained, load
 from mss_core.study.until import Until
 from reports.contract import Control, Metric
 
@@ -14,11 +15,13 @@ __all__ = [
     "Metric",
     "Search",
     "Study",
+    "Trained",
     "Trial",
     "Until",
     "Variant",
     "cumulative",
     "full_factorial",
+    "load",
     "one_at_a_time",
     "only_listed",
     "run",
