@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reports.findings import Comparison, Contrast, Power
-from reports.inputs.tables import item_scores, read_scores, run_scores, select, track_scores
+from reports.inputs.tables import item_scores, read_predictions, read_scores, run_scores, select, track_scores
 from reports.statistics import crossed
 from reports.statistics.calibration import Calibration, simulate
 from reports.statistics.half_pooled import of_arms
@@ -25,7 +25,7 @@ from reports.statistics.power import (
     reference_runs,
 )
 from reports.statistics.sequential_design import expected as expected
-from reports.statistics.tagging import OVER_CLIPS
+from reports.statistics.tagging import OVER_CLIPS, influences
 
 Tables = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 
@@ -142,13 +142,13 @@ def planned(
 
     Args:
         test: the declared one; empty for the default of such scores.
+        items: tracks, or clips; 0 where a run has one score.
         blocks: how many variants each reference is compared with.
-        items: tracks; 0 where a run has one score.
         alpha: level of the family; level: of one contrast after the correction.
     """
     if seeds < 2 or not (spread.run > 0 or spread.residual > 0):
         return Planned(math.nan, 0, None)
-    test = test or ("crossed" if items else "half_pooled")
+    test = OVER_CLIPS.get(test, test) or ("crossed" if items else "half_pooled")
     designs = [Design(test, (seeds,) * many, seeds, items, level) for many in blocks if many]
     first = max(designs, key=lambda block: len(block.runs))
     least = detectable(*expected_errors(first, spread), level)
@@ -157,13 +157,20 @@ def planned(
 
 
 def spread_of(path: Path, metric: str, target: str) -> tuple[Spread, int, int] | None:
-    """Variance components of a score table, its tracks, and degrees of freedom between runs; None with too few runs."""
+    """Variance components of a score table, its tracks, and degrees of freedom between runs; None with too few runs.
+
+    An AUC's are those of the predictions beside the table, and its tracks are clips.
+    """
     rows = select(read_scores(path), metric, target)
     runs = [list(each.values()) for each in run_scores(rows).values() if len(each) > 1]
     df = sum(len(each) - 1 for each in runs)
     if not df:
         return None
-    tables = [table.dropna(axis=1) for table in item_scores(track_scores(rows)).values()]
+    predictions = read_predictions(path.with_name("predictions.parquet")) if metric == "roc_auc" else None
+    if predictions is not None:
+        tables = [area.scores() for area in influences(predictions, target).values()]
+    else:
+        tables = [table.dropna(axis=1) for table in item_scores(track_scores(rows)).values()]
     tables = [table for table in tables if len(table) > 1 and table.shape[1] > 1]
     if len(tables) > 1:
         aligned = [crossed.align(table, tables[0])[:2] for table in tables[1:]]

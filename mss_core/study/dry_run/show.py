@@ -266,7 +266,7 @@ def _reach(found: Reach, study: Study) -> list[str]:
             f"  power     {found.seeds} seeds, family of {found.family}, alpha {study.alpha:g} "
             f"({study.correction}): {from_which} of {study.metric} {'is' if none else 'are'} found with "
             f"80 % power (seed SD {found.sd:.3g}, {found.basis}"
-            + (f"; {found.tracks} tracks)" if found.tracks else ")")
+            + (f"; {found.tracks} {'clips' if study.metric == 'roc_auc' else 'tracks'})" if found.tracks else ")")
         )
     rates = found.plan.calibration
     if rates:

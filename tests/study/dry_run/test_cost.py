@@ -9,9 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from sklearn.metrics import roc_auc_score
 
 from mss_core.graph import Stage
 from mss_core.store import Store
@@ -23,6 +26,7 @@ from mss_core.study.plan import Plan, make_plan
 from mss_core.training import Phase
 from reports import design
 from reports.contract import least_p
+from reports.statistics.auc import delong
 from tests.conftest import REPOSITORY, tiny_flags
 from tests.study.test_designs import STUDY, bind
 
@@ -201,6 +205,30 @@ def test_power_counts_tracks(tmp_path) -> None:
     found = reach(replace(STUDY, metric="roc_auc"), Store(tmp_path), 5, design)
     assert found.tracks == 10 and found.sd < 0.1
     assert found.detectable > 1.0  # the SD of a difference over 10 tracks alone is sqrt(2 / 10)
+
+
+def test_power_counts_clips(tmp_path) -> None:
+    """An AUC of 30 clips: however many seeds, the clips' sampling error is left, as DeLong has it."""
+    rng = np.random.default_rng(1)
+    folder, truth = folder_of(tmp_path, "example"), np.arange(30) % 2
+    rows = [
+        (name, seed, f"c{clip}", "tag", truth[clip], tastes[clip] + rng.normal(truth[clip], 0.05))
+        for name in "ab"
+        for tastes in [rng.normal(0, 1, 30)]
+        for seed in range(3)
+        for clip in range(30)
+    ]
+    table = pd.DataFrame(rows, columns=["variant", "seed", "item", "target", "truth", "score"])
+    table.to_parquet(folder / "predictions.parquet", index=False)
+    runs = table.groupby(["variant", "seed"])
+    lines = [f"{name},{seed},macro,roc_auc,{roc_auc_score(run.truth, run.score)}" for (name, seed), run in runs]
+    (folder / "scores.csv").write_text("\n".join(["variant,seed,target,metric,score", *lines]))
+    few, many = (reach(replace(STUDY, metric="roc_auc"), Store(tmp_path), seeds, design) for seeds in (5, 500))
+    a, b = (table[(table["variant"] == name) & (table["seed"] == 0)]["score"].to_numpy() for name in "ab")
+    assert few.tracks == 30 and few.sd < 0.05
+    # One contrast's standard error with seeds without number is DeLong's of two models, and z(.975) + z(.8) is 2.8.
+    level = scipy_stats.norm.isf(few.level / 2) + scipy_stats.norm.isf(0.2)
+    assert many.detectable == pytest.approx(level * delong(truth, a, b).se, rel=0.15)
 
 
 @pytest.mark.parametrize(
