@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scikit_posthocs as posthocs
 from scipy import stats as oracle
 from statsmodels.formula.api import ols
 from statsmodels.stats.multitest import multipletests
@@ -41,6 +42,26 @@ def test_all_pairs_and_friedman_are_those_of_scipy(seed: int) -> None:
         assert all(found.apart(a, b) >= 0.05 for a in group for b in group if a != b)
         for more in (names[max(first - 1, 0) : last + 1], names[first : last + 2]):
             assert len(more) == len(group) or any(found.apart(a, b) < 0.05 for a in more for b in more if a != b)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(10))
+def test_all_pairs_are_those_of_scikit_posthocs(seed: int) -> None:
+    """Wilcoxon's p after Holm, exact for few tracks, and Nemenyi's: told apart is what differs by more than critical."""
+    rng = np.random.default_rng(seed)
+    items, many = (12, 5) if seed % 2 else (40, 8)
+    track = rng.normal(0, 1, items)
+    scores = {f"s{k}": track + rng.normal(0.2 * k, 0.5, items) for k in range(many)}
+    found = systems.compare(scores, True, 0.05, "track")
+    assert found is not None
+    long = pd.DataFrame(scores).melt(var_name="system", value_name="score")
+    method = "exact" if items <= 16 else "approx"
+    pairs = posthocs.posthoc_wilcoxon(long, "score", "system", method, p_adjust="holm")
+    assert found.pairs == pytest.approx({(a, b): pairs.loc[a, b] for a, b in found.pairs})
+    nemenyi = posthocs.posthoc_nemenyi_friedman(np.array(list(scores.values())).T)
+    for a, b in found.pairs:
+        p = nemenyi.loc[list(scores).index(a), list(scores).index(b)]
+        assert (p < 0.05) == (abs(found.ranks[a] - found.ranks[b]) > found.critical)
 
 
 def test_critical_differences_are_the_printed_ones() -> None:
