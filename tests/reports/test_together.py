@@ -47,7 +47,7 @@ def test_all_pairs_and_friedman_are_those_of_scipy(seed: int) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", range(10))
 def test_all_pairs_are_those_of_scikit_posthocs(seed: int) -> None:
-    """Wilcoxon's p after Holm, exact for few tracks, and Nemenyi's: told apart is what differs by more than critical."""
+    """Wilcoxon's p after Holm, exact for few tracks; Nemenyi's pairs are those whose mean ranks are further apart."""
     rng = np.random.default_rng(seed)
     items, many = (12, 5) if seed % 2 else (40, 8)
     track = rng.normal(0, 1, items)
