@@ -12,6 +12,7 @@ import pandas as pd
 from reports import caveats, controls, declared, design, ledger, sequential, together
 from reports.comparison import comparison
 from reports.contract import MACRO, Study
+from reports.conventions import by_convention
 from reports.findings import Comparison, Findings, Separation
 from reports.inputs.tables import Scores, select, tag_scores, without
 from reports.overlap import arms, overlap
@@ -70,6 +71,7 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         by_track={name: each for one in several for name, each in one.by_track.items()},
         tag_areas={name: each for one in several for name, each in one.tag_areas.items()},
         separation=_apart(row for one in several for row in one.separation),
+        conventions=(),
     )
 
 
@@ -178,6 +180,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         course=course,
         systems=together.all_systems(main, whole, clusters),
         effects=together.factor_effects(study, main, whole, clusters, areas),
+        conventions=by_convention(scores, (main, *others)),
     )
 
 

@@ -12,6 +12,7 @@ from reports.contract import Study
 from reports.contrasts import Comparability
 from reports.statistics import factorial
 from reports.statistics.calibration import Calibration
+from reports.statistics.conventions import Convention
 from reports.statistics.hypothesis_tests import Effect, Equivalence, Result
 from reports.statistics.improvement import Improvement
 from reports.statistics.systems import Systems
@@ -356,6 +357,8 @@ class Findings:
         calibration: what the primary test does in simulated studies of this design; None where it
             is not simulated.
         course: what was decided at each look; None where the number of seeds was fixed.
+        conventions: differences by each way to compute the primary metric's kind of score, the primary one first; empty
+            where there is one alone.
         controls: arms whose truth is known; None where none was declared.
         tag_areas: variant -> AUC of each tag beside the reference's; empty without predictions.
     """
@@ -375,6 +378,7 @@ class Findings:
     systems: Systems | None = None
     effects: tuple[factorial.Effect, ...] = ()
     controls: Controls | None = None
+    conventions: tuple[Convention, ...] = ()
 
     @property
     def main(self) -> Comparison:

@@ -17,6 +17,7 @@ from reports.contract.check import (
     section_module,
 )
 from reports.contract.names import (
+    ALIKE,
     COLUMNS,
     CORRECTIONS,
     MACRO,
@@ -51,6 +52,7 @@ from reports.contract.values import (
 )
 
 __all__ = [
+    "ALIKE",
     "COLUMNS",
     "EXPECTED",
     "MACRO",

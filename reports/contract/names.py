@@ -83,6 +83,8 @@ METRICS = {
     "l1": Metric("L1", "", False, 5),
     "loss": Metric("loss", "", False, 4),
 }
+ALIKE = (("sdr", "usdr", "csdr", "si_sdr", "global_sdr", "sdr_all"),)
+"""Metrics that are conventions of one kind of score, in small letters."""
 SUFFIXES = {
     "_improvement": " improvement",
     "_mixture": " of the mixture",

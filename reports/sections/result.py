@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports import level, prose
+from reports import conventions, level, prose
 from reports.drawing import figures
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
@@ -49,6 +49,9 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         kind = "primary, too" if comparison.primary else "secondary, a family of its own"
         title = f"{comparison.style.label} ({kind}: {prose.family_phrase(comparison)}; {comparison.test_label})"
         parts.append(Section(title, tables=(table(comparison),)))
+    if findings.conventions:
+        said = (conventions.sentence(findings),)
+        parts.append(Section("By every convention of one kind", said, (conventions.table(findings),)))
     return Section(
         f"Result on {main.style.label}",
         tables=(short(main),),
@@ -166,6 +169,8 @@ def summary(findings: Findings) -> Section:
     paragraphs = [about, *filter(None, [findings.study.no_result]), prose.headline(findings)]
     if power := level.power_sentence(findings):
         paragraphs.append(power)
+    if said := conventions.sentence(findings):
+        paragraphs.append(said)
     paragraphs += [f"Deviation: {text}" for text in findings.deviations]
     paragraphs += [f"Caution: {text}" for text in findings.cautions if text != findings.study.no_result]
     return Section("", tuple(paragraphs), (Table(("variant", label, *whole.head[3:5], "t", "p", "p corr.", ""), rows),))
