@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -110,6 +113,60 @@ def test_a_report_needs_neither_torch_nor_ray_nor_mlflow(tmp_path) -> None:
     assert "+0.500" in done.stdout and (tmp_path / "out" / "report.html").exists()
     absent = mss(tmp_path, "data", "list", before=WITHOUT)
     assert absent.returncode == 2 and "pip install 'mss-ablation[separation]'" in absent.stderr
+
+
+MISTAKEN = """
+from mss_core.study import Study, load
+from study import study
+
+reveal_type(study.check)
+study.metrc
+load(3, "a/seed0")
+"""
+
+
+@pytest.mark.slow
+def test_types_are_found_in_the_wheel(tmp_path) -> None:
+    """mypy --strict on both examples, in an environment that has the wheel and, beside it, what this one has."""
+    made = ["pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(copied(tmp_path))]
+    subprocess.run([sys.executable, "-m", *made], check=True, capture_output=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "env")], check=True, timeout=60)
+    (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
+    with zipfile.ZipFile(next(tmp_path.glob("mss_ablation-*.whl"))) as wheel:
+        wheel.extractall(site)
+    (site / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    for example in ("separator", "without_audio"):
+        mine = tmp_path / example
+        mine.mkdir()
+        shutil.copy(EXAMPLES / f"{example}.py", mine / "study.py")
+        assert strict(tmp_path, mine) == "Success: no issues found in 1 source file\n"
+    (mine / "mistaken.py").write_text(MISTAKEN)
+    told = strict(tmp_path, mine, "mistaken.py")
+    assert 'Revealed type is "def ()"' in told and '"Study" has no attribute "metrc"; maybe "metric' in told
+    assert 'Argument 1 to "load" has incompatible type "int"; expected "str | Path"' in told
+    for marker in site.glob("*/py.typed"):
+        marker.unlink()
+    assert "missing library stubs or py.typed marker" in strict(tmp_path, mine, "mistaken.py")
+
+
+def copied(folder: Path) -> Path:
+    """The files that a wheel is built of: building leaves folders beside them."""
+    made = folder / "source"
+    made.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, made)
+    for name in ("mss_core", "reports", "search_spaces"):
+        shutil.copytree(REPOSITORY / name, made / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return made
+
+
+def strict(folder: Path, place: Path, file: str = "study.py") -> str:
+    python = folder / "env" / "bin" / "python"
+    words = ["--strict", "--python-executable", str(python), "--cache-dir", str(folder / "cache"), file]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *words], cwd=place, capture_output=True, text=True, timeout=500
+    )
+    return done.stdout
 
 
 @pytest.mark.slow

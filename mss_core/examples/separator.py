@@ -18,15 +18,15 @@ from mss_core.study import Factor, Study, run
 from mss_core.training import Phase, TrainConfig, fit
 
 
-class Mask(nn.Sequential):
-    def __init__(self, width: int) -> None:
-        super().__init__(nn.Linear(257, width), nn.ReLU(), nn.Linear(width, 257), nn.Sigmoid())
+def network(width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(257, width), nn.ReLU(), nn.Linear(width, 257), nn.Sigmoid())
 
-    def forward(self, mixtures: Tensor) -> Tensor:  # (batch, time) -> (batch, time)
-        window = torch.hann_window(512, device=mixtures.device)
-        spectra = torch.stft(mixtures, 512, 128, window=window, return_complex=True).transpose(1, 2)
-        masked = spectra * super().forward(spectra.abs().log1p())
-        return torch.istft(masked.transpose(1, 2), 512, 128, window=window, length=mixtures.shape[-1])
+
+def separate(network: nn.Module, mixtures: Tensor) -> Tensor:  # (batch, time) -> (batch, time)
+    window = torch.hann_window(512, device=mixtures.device)
+    spectra = torch.stft(mixtures, 512, 128, window=window, return_complex=True).transpose(1, 2)
+    masked = spectra * network(spectra.abs().log1p())
+    return torch.istft(masked.transpose(1, 2), 512, 128, window=window, length=mixtures.shape[-1])
 
 
 def train_mask(*, data: Path, width: int, config: TrainConfig, version: int = 1, out: Path, ctx: Context) -> None:
@@ -38,9 +38,9 @@ def train_mask(*, data: Path, width: int, config: TrainConfig, version: int = 1,
 
     def error(module: nn.Module, pair: list[Tensor]) -> Tensor:
         mixtures, vocals = (part.to(ctx.device) for part in pair)
-        return (module(mixtures) - vocals.reshape(mixtures.shape)).abs().mean()
+        return (separate(module, mixtures) - vocals.reshape(mixtures.shape)).abs().mean()
 
-    module = Mask(width)
+    module = network(width)
     fit(
         module,
         config,
@@ -54,19 +54,20 @@ def train_mask(*, data: Path, width: int, config: TrainConfig, version: int = 1,
 
 
 def score_mask(*, data: Path, model: Path, width: int, version: int = 1, out: Path, ctx: Context) -> None:
-    packed, module, rows = Packed(data), Mask(width), []
+    packed, module, rows = Packed(data), network(width), []
     module.load_state_dict(torch.load(model / "weights.pt", weights_only=True, map_location="cpu"))
     for track in packed.split("test"):
-        estimate = module(torch.from_numpy(packed.read(track))[None])[0].detach().numpy()
-        rows.append((track.name, "vocals", "si_sdr", "", float(si_sdr(packed.read(track, "vocals"), estimate))))
+        estimate = separate(module, torch.from_numpy(packed.read(track))[None])[0].detach()
+        score = torch.as_tensor(si_sdr(packed.read(track, "vocals"), estimate)).item()
+        rows.append((track.name, "vocals", "si_sdr", "", score))
     write_scores(out, rows)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    data: TrackSet = TrackSet(size=12)
+    data: TrackSet = TrackSet(size=24)
     width: int = 64
-    config: TrainConfig = TrainConfig((Phase(epochs=4),), batch=4)
+    config: TrainConfig = TrainConfig((Phase(epochs=12),), batch=4)
 
     def pipeline(self) -> Stage:
         data = Stage(prepare_tracks, data=self.data, segment=32_000)
