@@ -67,6 +67,8 @@ def calibration_sentences(findings: Findings) -> list[str]:
     ]
     if found.worst_case:
         texts.append(f"If {found.worst_case}, {100 * found.worst:.1f} % do.")
+    if found.least_case:
+        texts.append(f"If {found.least_case}, the interval holds it in {100 * found.least_coverage:.1f} %.")
     if found.difference <= max(largest_differences(findings)):
         amount = main.style.amount(found.difference)
         texts.append(f"A true difference of {amount} is called significant in {100 * found.power:.0f} % of them.")

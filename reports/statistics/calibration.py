@@ -39,6 +39,7 @@ class Calibration:
         coverage: of the pointwise 95 % interval of one contrast.
         difference, power: share of contrasts with this true difference that are called significant.
         worst: the largest false-positive rate with unequal arms; worst_case: which arms, in words.
+        least_coverage, least_case: the same of the least coverage.
     """
 
     studies: int
@@ -50,6 +51,8 @@ class Calibration:
     power: float
     worst: float
     worst_case: str
+    least_coverage: float
+    least_case: str
 
 
 def draw(
@@ -153,12 +156,12 @@ def simulate(
     size = max(len(block.runs) for block in blocks) * max(blocks[0].items, 10)
     studies = studies or int(np.clip(5e5 / size, 500, 2_000))
     alike, covered, found = _rates(blocks, spread, studies, {}, difference)
-    worst, case = alike, ""
+    worst, least = (alike, ""), (covered, "")
     for words, (arm, times) in UNEQUAL.items():
-        rate = _rates(blocks, spread, studies, {arm: times}, difference)[0]
-        if rate > worst and (len(blocks[0].runs) > (1 if arm == "variant" else 3) or arm == "reference"):
-            worst, case = rate, words
-    return Calibration(studies, family, level, alike, covered, difference, found, worst, case)
+        if arm == "reference" or len(blocks[0].runs) > (1 if arm == "variant" else 3):
+            rate, cover, _ = _rates(blocks, spread, studies, {arm: times}, difference)
+            worst, least = max(worst, (rate, words)), min(least, (cover, words))
+    return Calibration(studies, family, level, alike, covered, difference, found, *worst, *least)
 
 
 def _rates(

@@ -5,8 +5,21 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.false_positives import ALBUMS, Regime, contrasts, draw, pseudo_values, tables, through_the_report
+from benchmarks.false_positives import (
+    ALBUMS,
+    CELL,
+    RESIDUAL,
+    RUN,
+    Regime,
+    contrasts,
+    draw,
+    pseudo_values,
+    tables,
+    through_the_report,
+)
+from reports.statistics.calibration import simulate
 from reports.statistics.half_pooled import p_values
+from reports.statistics.power import Design, Spread
 from tests.conftest import REPOSITORY
 
 ROWS = json.loads((REPOSITORY / "benchmarks" / "false_positives.json").read_text())["rows"]
@@ -21,7 +34,15 @@ def test_the_family_level_is_kept_or_the_headline_warns() -> None:
         limit = 0.055 + 2 * (0.05 * 0.95 / row["studies"]) ** 0.5
         kept = row["family_wise_error"] <= round(limit, 3)  # as the record is rounded
         assert kept or row["headline_warns"], row
-        assert row["coverage"] >= 0.94 or row["headline_warns"] or row["case"].startswith("reference varies"), row
+        assert row["coverage"] >= 0.94 or row["headline_warns"] or the_page_says_so(row), row
+
+
+def the_page_says_so(row: dict) -> bool:
+    """Whether the simulation on such a report's page names the case in which its interval falls short."""
+    design = Design("crossed", (row["seeds"],) * row["contrasts"], row["seeds"], row["tracks"], 0.05 / row["contrasts"])
+    found = simulate([design], Spread(RUN, CELL, RESIDUAL), 0.05, 0.5)
+    assert found is not None
+    return found.least_coverage < 0.95 and "reference" in row["case"] and "runs of the reference" in found.least_case
 
 
 def test_five_seeds_find_half_a_decibel() -> None:
