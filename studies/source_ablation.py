@@ -41,7 +41,13 @@ study = Study(
     ],
     controls=[
         Control(
-            "placebo", "equivalent", fresh=True, margin=0.005, smoke_margin=0.06, why="the reference with other seeds"
+            "placebo",
+            "equivalent",
+            fresh=True,
+            times=2,
+            margin=0.005,
+            smoke_margin=0.06,
+            why="the reference with other seeds",
         ),
         Control(
             "planted loss",

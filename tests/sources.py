@@ -105,10 +105,11 @@ def content(stage: Stage, store: Path) -> dict[str, str]:
 
 
 def made_on() -> str:
-    """What the last bits of a sum depend on."""
+    """What the last bits of a sum depend on: processors of one name differ in their instructions."""
     import torch
 
-    return f"{runtime.device_name('cpu')}, torch {torch.__version__}"
+    which = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
+    return f"{runtime.device_name('cpu')} {which} bfloat16 instructions, torch {torch.__version__}"
 
 
 @contextlib.contextmanager

@@ -279,8 +279,9 @@ class Study:
             if only is not None and variant.name not in only:
                 continue
             resolved = self._sabotaged(control, smoke, settings, bind)
-            drawn = [seed + FRESH for seed in seeds] if control.fresh else seeds
-            for seed, recipe in zip(seeds, self._seeded(resolved, drawn), strict=True):
+            own = [seed + FRESH * time for time in range(control.times) for seed in seeds]
+            drawn = [seed + FRESH for seed in own] if control.fresh else own
+            for seed, recipe in zip(own, self._seeded(resolved, drawn), strict=True):
                 trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
         return trials
 

@@ -133,6 +133,10 @@ def _check_controls(declaration: Declaration, variants: Collection[str]) -> None
             )
         if not (control.departures or control.fresh):
             raise ValueError(f"{place} changes nothing: give departures, or fresh=True for other random draws")
+        if not (control.times == 1 or (control.fresh and control.times in range(1, 100))):
+            raise ValueError(
+                f"times={control.times!r} of {place}: a whole number from 1 to 99, above 1 with fresh=True"
+            )
         if (control.expected == "equivalent") != (control.margin is not None):
             raise ValueError(f"{place}: a margin belongs to 'equivalent', and 'equivalent' needs one")
         for margin in (control.margin, control.smoke_margin):

@@ -46,6 +46,8 @@ class Control:
         expected: one of `EXPECTED`.
         departures: dotted path -> value, set after everything else (smoke size and `--set` too).
         fresh: whether its trainings draw at random what those of the reference draw: with no departures a placebo.
+        times: how many runs it has for each one of the reference; more than one only if `fresh`. A placebo's margin may
+            be narrower than the study's own effects, and its runs are often the cheapest.
         margin: of `equivalent`, in the unit of the scores; `smoke_margin`: the same of a smoke run, where it is
             another.
         why: how the truth is known, as a phrase for the reader: `half of the training labels shuffled`.
@@ -55,6 +57,7 @@ class Control:
     expected: str
     departures: Mapping[str, Any] = field(default_factory=dict)
     fresh: bool = False
+    times: int = 1
     margin: float | None = None
     smoke_margin: float | None = None
     why: str = ""

@@ -44,6 +44,14 @@ def test_controls_are_the_reference_changed_and_no_variants() -> None:
     assert kept.keys() < with_controls.keys()  # what the study runs is what it ran without them
 
 
+def test_a_placebo_may_have_more_runs_than_the_reference() -> None:
+    found = trials(replace(STUDY, controls=[replace(CONTROLS[0], times=3)]))
+    placebo = [trial for trial in found if trial.variant.name == "placebo"]
+    assert [trial.seed for trial in placebo] == [0, 1, FRESH, FRESH + 1, 2 * FRESH, 2 * FRESH + 1]
+    assert [trial.recipe.train.seed - FRESH for trial in placebo] == [trial.seed for trial in placebo]
+    assert len({trial.root.key for trial in found}) == len(found) == 10
+
+
 def test_a_control_s_change_comes_after_smoke_size() -> None:
     smoke = replace(STUDY, smoke=lambda recipe: replace(recipe, train=replace(recipe.train, epochs=4)))
     epochs = {trial.variant.name: trial.recipe.train.epochs for trial in trials(smoke)}
@@ -58,6 +66,8 @@ def test_a_control_s_change_comes_after_smoke_size() -> None:
         (Control("x", "worst", {"train.epochs": 1}), "unknown expectation 'worst'.*did you mean 'worse'"),
         (Control("x", "worse"), "changes nothing"),
         (Control("x", "equivalent", fresh=True), "a margin belongs to 'equivalent'"),
+        (Control("x", "worse", {"train.epochs": 1}, times=2), "times=2 of control 'x'.*above 1 with fresh=True"),
+        (Control("x", "equivalent", fresh=True, times=0, margin=1.0), "times=0 of control 'x'"),
         (Control("x", "worse", {"train.epoch": 1}), "control 'x' of study 'toy': .*did you mean 'train.epochs'"),
     ],
 )
