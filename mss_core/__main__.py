@@ -5,6 +5,8 @@
     mss report STUDY | TABLE         a report again, or of a table of your own
     mss open STUDY                   the report in the browser
     mss compare A B                  two studies side by side: settings, tables, a test
+    mss index STORE                  the page of a store again: a card per study
+    mss publish STORE SITE           a folder that any web server shows: that page, reports and tables
     mss store list | show | rm ...   what a store holds
     mss stage KEY [--debug]          one stage again in this process, writing nothing into the store
     mss ui                           MLflow over a store
@@ -32,6 +34,8 @@ COMMANDS = {
     "report": "reports.__main__",
     "open": "reports.opening",
     "compare": "reports.compared",
+    "index": "reports.overview.index",
+    "publish": "reports.overview.publish",
     "store": "mss_core.store.command",
     "stage": "mss_core.study.one_stage",
     "ui": "mss_core.study.tracking.__main__",

@@ -53,6 +53,7 @@ def write(
     from reports.sections import report
     from reports.sections.result import matrix
     from reports.writers import data, html, latex, markdown
+    from reports.writers.files import replace_file
 
     made = report(findings, tables)
     texts: dict[str, Callable[[], str]] = {
@@ -67,8 +68,19 @@ def write(
         if name not in FORMATS:
             raise ValueError(f"unknown format {name!r}; choose from {', '.join(FORMATS)}")
         paths[name] = out / FORMATS[name]
-        paths[name].write_text(texts[name](), encoding="utf-8")
+        replace_file(paths[name], texts[name]())
     return paths
+
+
+def index(store: Path) -> Path:
+    """Write the page of a store, `<store>/index.html`: a card per study; returns its path.
+
+    Raises:
+        ValueError: it is no store.
+    """
+    from reports.overview.page import write
+
+    return write(Path(store))
 
 
 def summary(place: "Path | Findings") -> str:

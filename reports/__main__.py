@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports import FORMATS, read, study_tables, summary, write
+from reports import FORMATS, index, read, study_tables, summary, write
 from reports.ablation import analyse
 from reports.contract import CORRECTIONS, SPELLINGS, TESTS, check_metric
 from reports.contract.flags import Flags
@@ -175,6 +175,8 @@ def main(argv: list[str] | None = None) -> int:
         if formats:
             out.mkdir(parents=True, exist_ok=True)
             paths = write(found, tables, out, formats)
+            if out == home and tables.directory is not None and home.parent.name == "studies":
+                index(home.parent.parent)
         if args.json != "-":
             print(summary(found))
             for path in paths.values() if formats else ():

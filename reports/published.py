@@ -210,7 +210,7 @@ def beside(findings: Findings, papers: Sequence[str] = PAPERS) -> Comparison | N
             if comparison.target not in ("", "macro"):
                 continue
             for row in comparison.rows:
-                place = _place(match, findings.study.variant(row.variant), comparison.style.name)
+                place = row_and_column(match, findings.study.variant(row.variant), comparison.style.name)
                 figure = table.rows.get(place[0], {}).get(place[1])
                 if figure is not None:
                     style = comparison.style
@@ -221,7 +221,7 @@ def beside(findings: Findings, papers: Sequence[str] = PAPERS) -> Comparison | N
     return None
 
 
-def _place(match: Mapping[str, Any], variant: Variant, metric: str) -> tuple[str, str]:
+def row_and_column(match: Mapping[str, Any], variant: Variant, metric: str) -> tuple[str, str]:
     """The printed row and column that a variant and a metric of ours repeat; empty where there is none. A study names
     them for each variant and metric, or builds them of its levels ("row", "column", with "names" for what the print
     calls them and "defaults" for factors that a smaller run leaves out)."""

@@ -233,10 +233,13 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     finally:
         if tracker is not None:
             tracker.close(interrupted)
+        page = _index(store)
     print(reports.summary(found))
     _say("")
     _say(f"report   {shown(written['html'])}")
     _say(f"tables   {shown(folder)}")
+    if page:
+        _say(f"studies  {shown(page)}")
     if tracker is not None:
         _say(f"MLflow   {tracker.how_to_open()}   (in a checkout: make ui STORE={shown(store.root)})")
     for line in next_steps(study, words, options, written["html"]):
@@ -249,6 +252,17 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
         whole = conclude(found, tables, rehearse.untried(study, seeds, bool(arms)), _say)
     return failures(board, command, _say) or int(not whole)
+
+
+def _index(store: Store) -> Path | None:
+    """The page of the store, written anew; None where that failed, which is said and undoes nothing of the study."""
+    import reports
+
+    try:
+        return reports.index(store.root)
+    except (ValueError, OSError, ImportError) as error:
+        _say(f"the page of the store was not written: {error}")
+        return None
 
 
 def _decided(study: Study, folder: Path) -> Mapping[str, int]:

@@ -50,15 +50,14 @@ def forest(comparison: Comparison) -> str:
         found = contrast.primary
         kind = "clear" if prose.significant(comparison, contrast) else "unclear"
         parts.append(svg.text(LEFT - 12, y + 4, svg.shortened(contrast.variant, LETTERS), "name", "end"))
-        thin = [value * style.scale for value in contrast.simultaneous]
-        if not any(map(math.isnan, thin)):
-            parts.append(svg.line(x(thin[0]), y, x(thin[1]), y, f"thin {kind}"))
-        if not math.isnan(found.low):
-            parts.append(svg.line(x(found.low * style.scale), y, x(found.high * style.scale), y, f"thick {kind}"))
-        parts.append(
-            svg.diamond(
-                x(found.difference * style.scale), y, 6, f"mark {kind}", prose.contrast_sentence(comparison, contrast)
-            )
+        parts += svg.estimate(
+            x,
+            y,
+            found.difference * style.scale,
+            (found.low * style.scale, found.high * style.scale),
+            [value * style.scale for value in contrast.simultaneous],
+            kind,
+            prose.contrast_sentence(comparison, contrast),
         )
         interval = style.interval(*contrast.simultaneous, contrast.reference_mean)
         parts.append(svg.text(right + 16, y + 4, interval, "number"))

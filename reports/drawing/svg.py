@@ -83,6 +83,26 @@ def diamond(x: float, y: float, r: float, kind: str, title: str = "") -> str:
     return f'<polygon class="{kind}" points="{points}">{inside}</polygon>'
 
 
+def estimate(
+    x: Callable[[float], float],
+    y: float,
+    value: float,
+    thick: Sequence[float],
+    thin: Sequence[float],
+    kind: str,
+    title: str = "",
+) -> list[str]:
+    """A row of a forest plot: a diamond at the estimate, its intervals as a thick and a thin line; one without finite
+    ends is left out.
+    """
+    parts = [
+        line(x(ends[0]), y, x(ends[1]), y, f"{weight} {kind}")
+        for weight, ends in (("thin", thin), ("thick", thick))
+        if len(ends) == 2 and all(map(math.isfinite, ends))
+    ]
+    return [*parts, diamond(x(value), y, 6, f"mark {kind}", title)]
+
+
 def polyline(points: Sequence[tuple[float, float]], kind: str, title: str = "") -> str:
     """A line through points."""
     inside = f"<title>{escape(title)}</title>" if title else ""

@@ -29,8 +29,8 @@ def sort_key(cell: Cell) -> str:
 
 
 @cache
-def template() -> jinja2.Template:
-    """The page's template."""
+def template(name: str) -> jinja2.Template:
+    """A page's template, by the name of its file."""
     env = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -39,10 +39,10 @@ def template() -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     env.filters |= {"inline": inline, "sort_key": sort_key}
-    return env.get_template("report.html")
+    return env.get_template(name)
 
 
 def to_html(report: Report) -> str:
     """The whole page."""
     css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    return template().render(report=report, css=css, js=js) + "\n"
+    return template("report.html").render(report=report, css=css, js=js) + "\n"

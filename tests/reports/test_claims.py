@@ -58,7 +58,7 @@ def test_every_cell_of_a_full_size_table_has_its_printed_one(name: str, cells: i
     found = published.paper("msspt")
     table, match = found.table(found.studies[name]["table"]), found.studies[name]
     places = [
-        published._place(match, Variant(v.name, dict(v.levels)), metric)
+        published.row_and_column(match, Variant(v.name, dict(v.levels)), metric)
         for v in study.variants()
         for metric in (("accuracy",) if v.levels.get("task") == "genre" else ("roc_auc", "pr_auc"))
     ]

@@ -1,0 +1,28 @@
+"""mss index [STORE]: the page of a store again, index.html, with a card per study.
+
+It is written after every study that runs on the store, too. Nothing is run, and no report is written again.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reports.contract.flags import Flags
+from reports.inputs.directory import STORE
+from reports.overview.page import write
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page and print where it lies; 2 for a mistake."""
+    parser = Flags("mss index", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "store", metavar="STORE", type=Path, nargs="?", default=STORE, help="(default: MSS_STORE or ./store)"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        print(write(given.store))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
