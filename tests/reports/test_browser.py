@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import reports
+from tests.reports.store import NULL, WIN, add
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--headless",
@@ -94,3 +97,40 @@ def test_in_a_browser(rendered: dict[str, Path], tmp_path: Path, width: int) -> 
         assert up[len(numbers) :] == down[len(numbers) :] == [""] * (len(up) - len(numbers))
     assert seen["audio"] == [2.0] * 4
     assert seen["width"][0] <= seen["width"][1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [1280, 500])
+def test_the_page_of_a_store_in_a_browser(tmp_path: Path, width: int) -> None:
+    """No error, nothing from elsewhere, no wider than the window; every thumbnail has a size."""
+    for name, arms in (("win", WIN), ("a-null-with-a-very-long-name-" + "x" * 80, NULL)):
+        add(tmp_path, name, arms, question="Does it help? " * 8)
+    act = """
+<script>
+window.addEventListener("load", () => {
+  const found = { problems: window.problems, width: [document.documentElement.scrollWidth, window.innerWidth] };
+  found.external = performance.getEntriesByType("resource")
+    .map((entry) => entry.name).filter((name) => !name.startsWith("data:"));
+  found.plots = [...document.querySelectorAll(".thumbnail svg")].map((one) => one.getBoundingClientRect().width);
+  const result = document.createElement("pre");
+  result.id = "probe";
+  result.textContent = JSON.stringify(found);
+  document.body.append(result);
+});
+</script>
+"""
+    page = reports.index(tmp_path).read_text().replace("<head>", "<head>" + PROBE).replace("</body>", act + "</body>")
+    (tmp_path / "page.html").write_text(page)
+    words = [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--virtual-time-budget=4000"]
+    finished = subprocess.run(
+        [CHROMIUM, *FLAGS, *words, "--dump-dom", (tmp_path / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    seen = json.loads(unescape(re.search(r'<pre id="probe">(.*?)</pre>', finished.stdout)[1]))
+    assert seen["problems"] == [] and seen["external"] == []
+    assert seen["width"][0] <= seen["width"][1]
+    assert len(seen["plots"]) == 2 and min(seen["plots"]) > 300
