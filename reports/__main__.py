@@ -27,8 +27,9 @@ from reports.findings import Findings
 from reports.inputs import museval
 from reports.inputs import predictions as predicted
 from reports.inputs.directory import STORE, Tables, study_directory
+from reports.inputs.foreign import AS_OURS, WIDE, layout
 from reports.inputs.study import with_declaration
-from reports.inputs.tables import EMPTY, Layout, Scores, bare_study, layout, read_scores
+from reports.inputs.tables import EMPTY, Scores, bare_study, read_scores
 from reports.text import directed
 
 
@@ -48,6 +49,12 @@ def parser() -> argparse.ArgumentParser:
         default="",
         metavar="THEIRS=OURS,...",
         help="other names of columns, e.g. song=track,run=seed; SDR=score,SIR=score reads a column per metric (tables)",
+    )
+    out.add_argument(
+        "--wide",
+        choices=WIDE,
+        default="",
+        help="what columns of scores are called after: the metric, or the target (vocals=score,drums=score) (tables)",
     )
     out.add_argument("--one-run", action="store_true", help="every variant was trained once: no column seed (tables)")
     better = out.add_mutually_exclusive_group()
@@ -78,16 +85,16 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
         if getattr(args, name) is None:
             raise ValueError(f"{path} is a table: --{name} is needed to know what to compare")
     predictions = predicted.read_table(path, args.factor) if predicted.holds_predictions(path) else None
-    names = layout(args.columns, args.one_run)
-    if predictions is not None and names != Layout():
-        raise ValueError(f"{path} holds predictions: --columns and --one-run are of tables of scores")
+    names = layout(args.columns, args.one_run, args.wide)
+    if predictions is not None and names != AS_OURS:
+        raise ValueError(f"{path} holds predictions: --columns, --one-run and --wide are of tables of scores")
     scores = read_scores(path, args.factor, names) if predictions is None else predicted.scores_of(predictions)
     return of_scores(scores, path, args, args.factor, predictions)
 
 
 def of_folder(folder: Path, args: argparse.Namespace) -> Findings:
     """The findings of museval's files of several methods."""
-    for name in ("columns", "one_run", "factor"):
+    for name in ("columns", "one_run", "wide", "factor"):
         if getattr(args, name):
             flag = name.replace("_", "-")
             raise ValueError(f"{folder} holds museval's files, whose folders say the method: --{flag} is of tables")

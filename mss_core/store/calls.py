@@ -50,14 +50,15 @@ def failed(root: Path, start: str) -> list[Path]:
 
 
 def of_log(path: Path) -> dict[str, Any]:
-    """The call of a failed stage.
+    """The call of a failed stage, and the last line of its traceback as ``error``.
 
     Raises:
         ValueError: the log holds none: an earlier release wrote it.
     """
-    last = disk.read(path).decode(errors="replace").rstrip().rpartition("\n")[2]
+    before, _, last = disk.read(path).decode(errors="replace").rstrip().rpartition("\n")
+    error = before.rstrip().rpartition("\n")[2]
     try:
-        return dict(json.loads(last.removeprefix(MARK))) if last.startswith(MARK) else _none(path)
+        return {**json.loads(last.removeprefix(MARK)), "error": error} if last.startswith(MARK) else _none(path)
     except json.JSONDecodeError:
         return _none(path)
 

@@ -27,6 +27,9 @@ def failures(board: Board, command: str, say: Callable[[str], None]) -> int:
         say(f"  {board.stages[key].name} {key[:12]}: {board.errors[key]}")
     if any(" is full (" in board.errors[key] for key in failed):
         say(MAKE_ROOM)
+    logged = [key for key in failed if board.store.log(board.stages[key]).exists()]
+    if logged:
+        say(f"stop where it raised:  mss stage {logged[0][:12]} --debug --store {shown(board.store.root)}")
     say(f"try again with the same command:  {command}")
     return 1
 

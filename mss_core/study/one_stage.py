@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{stage.name} {stage.key[:12]}, {call['function']}; nothing is written into {store.root}")
+    if call.get("error"):
+        print(f"  it failed with {call['error']}")
     with tempfile.TemporaryDirectory(prefix="mss-stage-") as folder:
         return _run(stage, inputs, _context(stage, roots, Path(folder)), call.get("files"), options.debug)
 
@@ -138,7 +140,7 @@ def _run(stage: Stage, inputs: Mapping[str, Any], ctx: Context, files: Mapping[s
         return 1
     made = {name: disk.checksum(ctx.out / name) for name in listing(ctx.out)}
     if files is None:
-        print(f"it ran through and left {', '.join(made)}; the study's own command computes it into the store")
+        print(f"it ran through and left {', '.join(made)}; whether a study takes that, its own command says")
         return 0
     kept = {name: facts["sha256"] for name, facts in files.items()}
     other = sorted(name for name in made.keys() | kept.keys() if made.get(name) != kept.get(name) and name != HISTORY)

@@ -7,15 +7,14 @@ needs less: a column for the factor, `seed`, `score`, and optionally `track`, `g
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from reports.contract import MACRO, Declaration, Study, Variant, check_metric, check_target, nearest
-from reports.contract.tables import read_table, unguarded
+from reports.inputs.foreign import AS_OURS, Layout, as_written, read_foreign_table
 
 EMPTY = "(empty)"
 """The level that an empty cell stands for."""
@@ -52,84 +51,10 @@ def read_text_table(path: Path, separator: str = ",", rows: int | None = None) -
         frame = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, nrows=rows, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as a CSV table: {error}") from error
-    return _as_written(frame)
+    return as_written(frame)
 
 
-def _as_written(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table of text without the apostrophes that keep a spreadsheet from calculating its cells."""
-    marked = [name for name in frame.columns if frame[name].str.startswith("'").any()]
-    return frame.assign(**{name: frame[name].map(unguarded) for name in marked}).rename(columns=unguarded)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How somebody's own table differs from the columns of docs/formats.md.
-
-    Attributes:
-        columns: their name of a column -> ours, of `CALLED`. Several that are `score` hold the metrics that they are
-            called after: a wide table.
-        one_run: every variant was trained once, and no column numbers its runs.
-    """
-
-    columns: Mapping[str, str] = field(default_factory=dict)
-    one_run: bool = False
-
-
-CALLED = ("seed", "score", "track", "group", "target", "metric")
-"""Columns that may have another name in somebody's own table."""
-
-
-def layout(columns: str = "", one_run: bool = False) -> Layout:
-    """What a command line says of a table, as `song=track,SDR=score`.
-
-    Raises:
-        ValueError: a part has another form, names no column of ours, or one of them twice.
-    """
-    found: dict[str, str] = {}
-    for part in filter(None, columns.split(",")):
-        theirs, equals, ours = (text.strip() for text in part.rpartition("="))
-        if not (theirs and equals and ours in CALLED):
-            raise ValueError(
-                f"--columns holds {part!r}; write their name=ours, e.g. song=track, with ours of {', '.join(CALLED)}"
-            )
-        if theirs in found or (ours != "score" and ours in found.values()):
-            raise ValueError(f"--columns names {theirs if theirs in found else ours!r} twice")
-        found[theirs] = ours
-    return Layout(found, one_run)
-
-
-def _read_foreign_table(path: Path, factor: str, layout: Layout) -> pd.DataFrame:
-    """Somebody's own table, in whatever dialect, with our names of its columns; the index holds the lines."""
-    theirs = {ours: name for name, ours in layout.columns.items()}
-    scores = [name for name, ours in layout.columns.items() if ours == "score"] or ["score"]
-    needed = [factor, *([] if layout.one_run else [theirs.get("seed", "seed")]), *layout.columns, *scores]
-    try:
-        columns, rows = read_table(path, list(dict.fromkeys(needed)))
-    except ValueError as error:
-        if "no column 'seed'" not in str(error):
-            raise
-        raise ValueError(
-            f"{error}. It numbers the trainings of each variant: name it by --columns THEIRS=seed, or say --one-run "
-            "where every variant was trained once"
-        ) from None
-    table = {column: [row[column] for _, row in rows] for column in columns if column}
-    frame = _as_written(pd.DataFrame(table, index=[line for line, _ in rows], dtype=str))
-    if factor in layout.columns:
-        raise ValueError(f"--columns calls {factor!r} something else; it names the variant")
-    for name, ours in layout.columns.items():
-        if ours in frame and ours not in layout.columns:
-            raise ValueError(f"{path} has a column {ours!r}, which --columns calls {name!r} too")
-    if len(scores) > 1:
-        if "metric" in frame or "metric" in theirs:
-            raise ValueError(f"{path} has a column of metrics, and --columns names several of scores: name one")
-        kept = [name for name in frame.columns if name not in scores]
-        frame = frame.melt(kept, scores, "metric", "score", ignore_index=False)
-    named = {name: ours for name, ours in layout.columns.items() if name in frame}
-    frame = frame.rename(columns=named)
-    return frame.assign(seed="0") if layout.one_run else frame
-
-
-def read_scores(path: Path, factor: str | None = None, layout: Layout = Layout()) -> Scores:
+def read_scores(path: Path, factor: str | None = None, layout: Layout = AS_OURS) -> Scores:
     """The score table at `path`.
 
     Args:
@@ -143,7 +68,7 @@ def read_scores(path: Path, factor: str | None = None, layout: Layout = Layout()
     """
     column = factor or "variant"
     if factor:
-        frame = _read_foreign_table(path, column, layout)
+        frame = read_foreign_table(path, column, layout)
     else:
         frame = read_text_table(path)
         frame.index += 2
@@ -178,8 +103,12 @@ def read_scores(path: Path, factor: str | None = None, layout: Layout = Layout()
 
 
 def seeds_of(column: pd.Series, path: Path) -> pd.Series:
-    """Seeds as whole numbers; `1.0`, which pandas writes beside an empty cell, is one."""
+    """Seeds as whole numbers; `1.0`, which pandas writes beside an empty cell, is one, and so is `run1` or `seed_1`
+    where all are called alike."""
     text = column.str.strip()
+    called = text.str.extract(r"^([A-Za-z]+[ _-]?)(\d+)$")
+    if len(called) and called[0].nunique(dropna=False) == 1 and called[0].notna().all():
+        text = called[1]
     whole = text.str.fullmatch(r"[+-]?\d+(\.0*)?")
     if not whole.all():
         row = int(np.flatnonzero(~whole.to_numpy())[0])
@@ -228,7 +157,10 @@ def _told_apart(frame: pd.DataFrame, known: set[str]) -> str:
     """Which column tells the rows apart that otherwise are scores of one thing."""
     for column in frame.columns:
         if column not in known and not frame.duplicated([*KEYS, column]).any():
-            return f"; the column {column!r} tells them apart: call it 'track', or report each of its values by itself"
+            return (
+                f"; the column {column!r} tells them apart: read it with --columns {column}=track, or report each of "
+                "its values by itself"
+            )
     return ""
 
 

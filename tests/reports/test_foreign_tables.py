@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports.__main__ import main as command
+from reports.inputs.foreign import layout
 from reports.inputs.tables import read_scores
 from reports.text import directed, style
 
@@ -172,7 +173,10 @@ def test_a_comma_before_three_digits_may_part_thousands(tmp_path: Path) -> None:
 def test_the_column_that_tells_rows_apart_is_named(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("model,seed,song,score\nA,0,x,1\nA,0,y,2\nB,0,x,1\nB,0,y,2\n")
-    with pytest.raises(ValueError, match="line 3: a second score for .*; the column 'song' tells them apart: call it"):
+    with pytest.raises(
+        ValueError,
+        match="line 3: a second score for .*; the column 'song' tells them apart: read it with --columns song=track,",
+    ):
         read_scores(path, "model")
     path.write_text("model,seed,score,score\nA,0,1,2\n")
     with pytest.raises(ValueError, match="two columns are called 'score'"):
@@ -213,3 +217,48 @@ def test_the_scores_of_one_method_are_sent_to_the_table_of_several(
     for arguments in ([], ["--factor", "method", "--reference", "x"]):
         assert command([str(path), *arguments]) == 2
         assert "--table METHODS.csv --label METHOD" in capsys.readouterr().err
+
+
+WIDE = "model,track,seed,vocals,drums\n" + "".join(
+    f"{model},{track},run{seed},{1 + gain + 0.1 * seed + track / 3},{2 + 0.1 * seed + track / 5}\n"
+    for model, gain in (("A", 0.0), ("B", 1.0))
+    for seed in range(3)
+    for track in range(4)
+)
+FLAGS = ["--factor", "model", "--reference", "A"]
+
+
+def test_columns_of_targets_and_runs_by_name(tmp_path: Path, capsys) -> None:
+    (tmp_path / "t.csv").write_text(WIDE)
+    words = [str(tmp_path / "t.csv"), *FLAGS, "--columns", "vocals=score,drums=score", "--wide", "target"]
+    assert command([*words, "--higher-is-better", "--target", "vocals"]) == 0
+    assert "B (+1.00, corrected" in " ".join(capsys.readouterr().out.split())
+    frame = read_scores(tmp_path / "t.csv", "model", layout("vocals=score,drums=score", wide="target")).frame
+    assert set(frame["target"]) == {"vocals", "drums"} and set(frame["seed"]) == {0, 1, 2} and len(frame) == 48
+    assert set(frame["metric"]) == {"score"}
+    assert command([str(tmp_path / "t.csv"), *FLAGS, "--wide", "target"]) == 2
+    assert "--wide target: name the columns of scores by --columns" in capsys.readouterr().err
+
+
+def test_one_column_of_scores_is_called_after_its_metric(tmp_path: Path, capsys) -> None:
+    """`SDR=score` knows its unit and direction; a table with a column of metrics keeps those."""
+    (tmp_path / "t.csv").write_text(WIDE.replace("vocals", "SDR"))
+    assert command([str(tmp_path / "t.csv"), *FLAGS, "--columns", "SDR=score"]) == 0
+    assert "On SDR, B (+1.00 dB" in capsys.readouterr().out
+    (tmp_path / "m.csv").write_text("model,seed,metric,value\nA,0,sdr,1\nB,0,sdr,2\n")
+    assert set(read_scores(tmp_path / "m.csv", "model", layout("value=score")).frame["metric"]) == {"sdr"}
+
+
+def test_a_column_that_is_missing_can_be_named(tmp_path: Path, capsys) -> None:
+    (tmp_path / "t.csv").write_text("model,seed,SDR\nA,0,1\nB,0,2\n")
+    assert command([str(tmp_path / "t.csv"), *FLAGS]) == 2
+    told = capsys.readouterr().err
+    assert "no column 'score'; choose from 'SDR', 'model', 'seed'" in told and "--columns THEIRS=score" in told
+
+
+@pytest.mark.parametrize("seeds", [("run0", "seed1"), ("run0", "1"), ("best", "run1"), ("run0.5", "run1")])
+def test_runs_that_are_called_otherwise_each_have_no_number(tmp_path: Path, seeds: tuple[str, str]) -> None:
+    lines = [f"{model},{seed},1" for model in "AB" for seed in seeds]
+    (tmp_path / "t.csv").write_text("\n".join(["model,seed,score", *lines, ""]))
+    with pytest.raises(ValueError, match="is no whole number; number the runs"):
+        read_scores(tmp_path / "t.csv", "model")

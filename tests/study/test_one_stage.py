@@ -108,6 +108,7 @@ def test_a_stage_that_failed_stops_in_the_debugger(store: Store, capsys, monkeyp
     monkeypatch.setattr(sys, "stdin", io.StringIO("p total, heavy\nq\n"))
     assert one_stage.main([stage.key[:8], "--debug", "--store", str(store.root)]) == 1
     told = capsys.readouterr()
+    assert "it failed with ArithmeticError: 2 is too heavy" in told.out
     assert "(2, 4)" in told.out and "ArithmeticError: 2 is too heavy" in told.err
     assert everything(store.root) == before
     assert one_stage.main([stage.key[:8], "--store", str(store.root)]) == 1
@@ -187,6 +188,7 @@ def test_stages_of_a_script_are_found_by_its_file(tmp_path: Path) -> None:
 
     ran = mss("run", "mine/study.py", "--in-process")
     assert ran.returncode == 1 and "2 stages failed" in ran.stderr
+    assert "stop where it raised:  mss stage" in ran.stderr and "--debug --store store\n" in ran.stderr
     keys = {path.name[:64] for path in (tmp_path / "store" / "measure").iterdir()}
     logs = {path.name[:64] for path in (tmp_path / "store" / "measure").glob("*.log")}
     failed = mss("stage", min(logs), "--debug", stdin="p size.width\nq\n")
