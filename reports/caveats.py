@@ -143,7 +143,8 @@ def kept(study: Study) -> Iterator[str]:
         if here:
             names = Counter(f"{one.label} at step {one.step} of {one.steps}" for one in here)
             told = [name + (f", {number} times" if number > 1 else "") for name, number in names.items()]
+            told = told if len(told) < 8 else [*told[:6], f"and {len(told) - 6} more"]
             yield (
-                f"{len(here)} of {count(len(chosen), 'training')} kept the weights of the {where} validation: "
-                f"{effect} ({'; '.join(told[:6])}{f'; and {len(told) - 6} more' if len(told) > 6 else ''})."
+                f"{len(here)} of {count(len(chosen), 'training')} that chose by a validation loss kept the weights of "
+                f"the {where} validation: {effect} ({'; '.join(told)})."
             )

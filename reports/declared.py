@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from reports import ledger, level, prose
-from reports.contract import Stage, Study, least_p, significant_p, target_word
+from reports.contract import MACRO, Stage, Study, least_p, significant_p, target_word
 from reports.findings import Comparison
 from reports.inputs.tables import Scores
 from reports.text import count, directed, listing, p_phrase
@@ -153,6 +153,7 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
             f"Whether more {listing(unknown, 8)} is better or worse was not declared: more is taken for better in the "
             "words and marks of the report."
         )
+    yield from _in_place_of_macro(scores, main)
     yield from _out_of_reach(main)
     if main.family == 1:
         yield "The family has one contrast, so the corrected p is the p."
@@ -176,6 +177,18 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
     yield from _undefined(scores, bool(study.trials))
     if study.declared and not study.ledger:
         yield "No ledger of declarations lies beside study.json: nothing shows that it was declared before the run."
+
+
+def _in_place_of_macro(scores: Scores, main: Comparison) -> Iterator[str]:
+    """Said where no run has a mean over targets, since some of them have no score: then it is one over the others."""
+    mine = [frame[frame["metric"] == main.style.name] for frame in (scores.frame, scores.undefined)]
+    having, lacking = (set(rows["target"]) for rows in mine)
+    if main.target in MACRO and not having & set(MACRO) and "macro" in lacking:
+        of = listing(sorted(lacking - having - set(MACRO)), 8)
+        yield (
+            f"{main.style.label} is a mean over the {main.noun}s that have one ({listing(sorted(having), 8)}): no run "
+            f"has one of {of}."
+        )
 
 
 def _unequal(main: Comparison) -> Iterator[str]:
@@ -224,13 +237,7 @@ def _left_out(comparisons: Sequence[Comparison]) -> Iterator[str]:
             metrics.setdefault((arm, what, where), []).append(comparison.style.label)
     for (arm, what, where), labels in metrics.items():
         yield f"Not every run of {arm} is scored on {what}, left out of {where} ({listing(labels, 8)})."
-    main = comparisons[0]
-    for contrast in main.contrasts:
-        if contrast.left_out and contrast.reference_mean != main.row(contrast.reference).mean:
-            yield (
-                f"Over what both have, {contrast.variant} has {main.style.value(main.row(contrast.variant).mean)} and "
-                f"{contrast.reference} {main.style.value(contrast.reference_mean)} {main.style.label}."
-            )
+    yield from prose.over_both(comparisons[0])
 
 
 def _undefined(scores: Scores, ours: bool) -> Iterator[str]:
@@ -245,10 +252,12 @@ def _undefined(scores: Scores, ours: bool) -> Iterator[str]:
     for target, rows in scores.undefined[~of_run].groupby("target", sort=False):
         metrics = listing(list(dict.fromkeys(rows["metric"])))
         tracks = [track for track in dict.fromkeys(rows["track"]) if track]
-        of = f" of {target}" if target else ""
+        of = " of the mean over targets" if target == "macro" else f" of {target}" if target else ""
         where = f" on {listing(tracks, 6)}" if tracks else ""
         if not ours:
             why = "no run has one"
+        elif target == "macro" and not all("auc" in metric for metric in rows["metric"]):
+            why = "where one target has none, their mean has none"
         elif tracks:
             why = "a source that is silent in the reference, or an estimate that is silent throughout, has no score"
         elif any("auc" in metric for metric in rows["metric"]):

@@ -69,6 +69,17 @@ def contrast_sentence(comparison: Comparison, contrast: Contrast) -> str:
     )
 
 
+def over_both(comparison: Comparison) -> list[str]:
+    """The means that a difference is of, where the reference has another one over all that it is scored on."""
+    value = comparison.style.value
+    return [
+        f"Over what both have, {each.variant} has {value(comparison.row(each.variant).mean)} and {each.reference} "
+        f"{value(each.reference_mean)} {comparison.style.label}."
+        for each in comparison.contrasts
+        if each.left_out and each.reference_mean != comparison.row(each.reference).mean
+    ]
+
+
 def significant(comparison: Comparison, contrast: Contrast) -> bool:
     """Whether the corrected p is below alpha; False for NaN."""
     return contrast.p_corrected < comparison.alpha
@@ -109,7 +120,8 @@ def failure_sentence(findings: Findings) -> str:
         return ""
     which = "A CONTROL FAILED" if len(failed) == 1 else f"{len(failed)} CONTROLS FAILED"
     told = "; ".join(control.told for control in failed)
-    return f"{which}: {told}. Until it does, these runs cannot tell what follows from chance or from a fault."
+    until = "it does" if len(failed) == 1 else "they do"
+    return f"{which}: {told}. Until {until}, these runs cannot tell what follows from chance or from a fault."
 
 
 def controls_sentence(findings: Findings) -> str:

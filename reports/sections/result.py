@@ -48,7 +48,7 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     for comparison in findings.comparisons[1:]:
         kind = "primary, too" if comparison.primary else "secondary, a family of its own"
         title = f"{comparison.style.label} ({kind}: {prose.family_phrase(comparison)}; {comparison.test_label})"
-        parts.append(Section(title, tables=(table(comparison),)))
+        parts.append(Section(title, tables=(table(comparison, " ".join(prose.over_both(comparison))),)))
     if findings.conventions:
         said = (conventions.sentence(findings),)
         parts.append(Section("By every convention of one kind", said, (conventions.table(findings),)))
@@ -118,6 +118,7 @@ def short(comparison: Comparison) -> Table:
     rows = tuple(tuple(row[k] for k in order) for row in whole.cells)
     unit = f"In {comparison.style.unit}. " if comparison.style.unit else ""
     caption = f"{unit}Difference to {comparison.against}; {prose.family_phrase(comparison)}."
+    caption = " ".join([caption, *prose.over_both(comparison)])
     return Table(tuple(whole.head[k] for k in order), rows, caption)
 
 

@@ -44,7 +44,7 @@ def _contrast(main: Comparison, contrast: Contrast, kind: str) -> Section:
     words = [prose.contrast_sentence(main, contrast)]
     words += [prose.bundle_sentence(contrast)] if change.bundle else []
     words += [
-        improvement(contrast, main.item),
+        improvement(contrast, main.item) if found.p == found.p else "",  # of runs that cannot be tested it says nothing
         prose.overturning_sentence(main, contrast),
         prose.equivalence_sentence(main, contrast),
     ]

@@ -10,13 +10,13 @@ import pytest
 
 from reports import caveats
 from reports.ablation import _apart, _tracks, analyse
-from reports.contract import Kept, Note, Stage, Study, Variant
-from reports.findings import Power, Separation, TagArea
+from reports.contract import Kept, Note, Stage, Study, Trial, Variant
+from reports.findings import Findings, Power, Separation, TagArea
 from reports.inputs.directory import Tables
 from reports.inputs.tables import Scores, bare_study
 from reports.level import power_sentence
 from reports.published import not_beside, paper
-from reports.sections import Table, items, unpublished
+from reports.sections import Table, items, result, tests, unpublished
 from reports.sections.curves import weights
 from reports.sections.items import _area, tag_areas
 from reports.statistics.effects import separation
@@ -146,9 +146,13 @@ def test_the_first_and_the_last_look_are_named() -> None:
     first, last = caveats.cautions(study, {}, (), ())
     twice = replace(study, stages={**study.stages, "again": Stage(kept=made["bass"])})
     assert "(pretrain bass at step 50 of 150, 2 times)" in next(iter(caveats.kept(twice)))
-    assert first.startswith("1 of 3 trainings kept the weights of the first validation: later steps made them worse")
+    assert first.startswith(
+        "1 of 3 trainings that chose by a validation loss kept the weights of the first validation: later steps made"
+    )
     assert "(pretrain bass at step 50 of 150)" in first
-    assert last.startswith("1 of 3 trainings kept the weights of the last validation: they were still getting better")
+    assert last.startswith(
+        "1 of 3 trainings that chose by a validation loss kept the weights of the last validation: they were still"
+    )
     rows = weights(study).rows
     assert [row[0] for row in rows] == [kept.label for kept in made.values()]
     assert ("train_tail", "1", "150 of 150", "none: the last") in rows
@@ -294,3 +298,47 @@ def test_the_songs_of_separators_count_where_the_main_metric_has_none() -> None:
     assert _tracks(table, table.frame.iloc[:0]) == ["song A"]
     rows = table.frame.assign(track="song B")
     assert _tracks(table, rows) == ["song B"]
+
+
+@pytest.fixture
+def gaps() -> Findings:
+    """As own songs gave them: no test song has vocals, so no mean over sources; a gate closed over bass in one run."""
+    values = {("a", "bass"): 6.0, ("a", "drums"): -20.0, ("b", "bass"): None, ("b", "drums"): -15.0}
+    rows = [
+        (variant, seed, "", target, "sdr", "", None if value is None else value + 0.1 * seed)
+        for (variant, target), value in values.items()
+        for seed in (0, 1)
+    ]
+    rows += [(variant, seed, "", name, "sdr", "", None) for variant in "ab" for seed in (0, 1) for name in LACKING]
+    columns = ["variant", "seed", "track", "target", "metric", "aggregation", "score"]
+    frame = pd.DataFrame(rows, columns=columns).astype({"score": float})
+    gone = frame["score"].isna()
+    scores = Scores(frame[~gone].reset_index(drop=True), frame[gone].reset_index(drop=True))
+    study = bare_study(scores, "t", "f", "a", "sdr", "macro")
+    return analyse(scores, replace(study, trials=(Trial("a/seed0", "a", 0),)))
+
+
+LACKING = ("macro", "vocals")
+
+
+def test_a_difference_stands_beside_the_means_that_it_is_of(gaps: Findings) -> None:
+    """Two means stood side by side, with a difference of the other sign."""
+    text = "Over what both have, b has −14.95 and a −19.95 SDR."
+    assert text in result.short(gaps.main).caption and text in gaps.cautions
+    assert [row.mean for row in gaps.main.rows] == pytest.approx([-6.95, -14.95])
+    (contrast,) = gaps.main.contrasts
+    assert contrast.primary.difference == pytest.approx(5.0)
+
+
+def test_a_mean_over_sources_that_is_none_is_said_to_be_over_the_others(gaps: Findings) -> None:
+    assert "SDR is a mean over the sources that have one (bass and drums): no run has one of vocals." in gaps.cautions
+    assert (
+        "4 sdr scores of the mean over targets undefined and left out: where one target has none, their mean has none."
+        in gaps.cautions
+    )
+
+
+def test_how_often_a_run_is_better_is_not_said_of_runs_that_cannot_be_tested(gaps: Findings) -> None:
+    untested = replace(gaps.main.contrasts[0], primary=replace(gaps.main.contrasts[0].primary, p=float("nan")))
+    sections = [tests._contrast(gaps.main, each, "") for each in (gaps.main.contrasts[0], untested)]
+    assert ["A run of b is better" in part.paragraphs[0] for part in sections] == [True, False]

@@ -1,6 +1,6 @@
 """Every study rehearsed at full width on trees in the published layouts: ``make rehearsals``.
 
-The cheap ones are part of ``make test``. All share one store, so that what several studies need is made once. Released
+Parts of them are in ``make test``. All share one store, so that what several studies need is made once. Released
 weights are random values in the layout of the public files (tests/layouts.json).
 """
 
@@ -14,22 +14,35 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from mss_core.data.files import facts
 from tests.conftest import REPOSITORY
 from tests.data import published
 from tests.layouts import checkpoint
 from tests.study.test_studies import STUDIES
 
+ONE = ("--seeds", "1")
 QUICK: dict[str, tuple[str, ...]] = {
-    "supervised_ceilings": (),  # reads released weights of two layouts, trains nothing
-    "blocks_ablation": (),
-    "separator_transfer": (),  # with two seeds, so with all statistics
-    "query_by_example": ("--seeds", "1"),
-    "soft_bins": (),
+    "embedding_baseline": (*ONE, "--only", "genre, musicnn, penultimate, both"),
+    "hierarchy_transfer": (
+        *(*ONE, "--only", "Slakh2100, clean guitars, sequential", "MS21, electric guitar, direct"),
+        "four stems, other, mixed",
+    ),
+    "joint_start": (*ONE, "--only", "vocals, Glorot"),
+    "open_unmix_comparison": (*ONE, "--only", "MM, IASS", "MUSDB18-HQ, ideal binary mask"),
+    "real_tagger": (*ONE, "--only", "drums, steered towards"),
+    "separator_transfer": ("--seeds", "2"),  # so with all statistics
+    "soft_bins": (*ONE, "--only", "-60 dB", "expander"),  # the others are this recipe with other thresholds
+    "supervised_ceilings": (*ONE, "--only", "MUSDB vocals, X-UMX", "Slakh bass, Hybrid Demucs"),
+    "training_free": (
+        *(*ONE, "--only", "MUSDB vocals, TagBox", "MUSDB vocals, REPET-SIM"),
+        "Slakh drums, TagBox, released code",
+    ),
 }
-"""Rehearsed by ``make test``, with these flags: of each system the study that takes least, but of MSSPT none:
-its cheapest takes more than a minute of CPU time."""
+"""Rehearsed by ``make test``, with these flags: every data set, every kind of released weights but ImageNet's, every
+system; of levels that differ by a figure alone, a few."""
 SETS: dict[str, tuple[str, ...]] = {
     "source_ablation": ("musdb18", "mtat", "fma_medium_minus_small", "imagenet"),
     "source_ablation_replicated": ("musdb18", "mtat", "fma_medium_minus_small", "imagenet"),
@@ -92,10 +105,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-def rehearse(study: str, data: Path, store: Path, *flags: str) -> subprocess.CompletedProcess:
+@pytest.fixture(scope="module")
+def untracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that stands before the installed MLflow: seconds of each study, and other tests' matter."""
+    folder = tmp_path_factory.mktemp("untracked")
+    (folder / "mlflow.py").write_text("raise ModuleNotFoundError('no mlflow', name='mlflow')")
+    return folder
+
+
+def rehearse(study: str, data: Path, store: Path, *flags: str, before: str = "") -> subprocess.CompletedProcess:
     command = [sys.executable, str(REPOSITORY / "studies" / f"{study}.py"), "--rehearse", "--store", str(store), *flags]
     path = os.pathsep.join([str(data / "musdb18" / "bin"), os.environ["PATH"]])
-    surroundings = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MSS_DATA": str(data), "PATH": path}
+    modules = os.pathsep.join(filter(None, [before, str(REPOSITORY)]))
+    surroundings = {**os.environ, "PYTHONPATH": modules, "MSS_DATA": str(data), "PATH": path}
     return subprocess.run(command, capture_output=True, text=True, timeout=3000, env=surroundings)
 
 
@@ -103,19 +125,52 @@ def test_the_data_of_every_study_are_made() -> None:
     assert set(SETS) == set(STUDIES)
 
 
-@pytest.mark.parametrize(
-    "study",
-    [pytest.param(name, marks=pytest.mark.slow if name in QUICK else pytest.mark.rehearsal) for name in STUDIES],
-)
-def test_a_study_runs_on_the_published_layouts(study: str, music: Callable[[str], Path], store: Path) -> None:
-    done = rehearse(study, music(study), store, "--in-process", *QUICK.get(study, ()))
-    assert done.returncode == 0, done.stderr[-5000:]
+QUICKLY = [pytest.param(name, flags, marks=pytest.mark.slow, id=f"{name}, a part") for name, flags in QUICK.items()]
+WHOLE = [pytest.param(name, (), marks=pytest.mark.rehearsal, id=name) for name in STUDIES]
+
+
+@pytest.mark.parametrize(("study", "flags"), [*QUICKLY, *WHOLE])
+def test_a_study_runs_on_the_published_layouts(
+    study: str, flags: tuple[str, ...], music: Callable[[str], Path], store: Path, untracked: Path
+) -> None:
+    done = rehearse(study, music(study), store, "--in-process", *flags, before=str(untracked) if flags else "")
+    assert done.returncode == 0 and "every table is whole" in done.stderr, done.stderr[-5000:]
     folder = store / "studies" / f"{study}-rehearsal"
     described = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    assert described["rehearsal"] and {trial["status"] for trial in described["trials"]} == {"done"}
+    status = {trial["status"] for trial in described["trials"]}
+    assert described["rehearsal"] and status == {"done", *(["missing"] if "--only" in flags else [])}
     assert not [note for note in described["notes"] if note["kind"] == "skipped"]
     for name in ("report.html", "report.md", "report.csv", "report.tex", "report.json"):
         assert "rehearsal" in (folder / name).read_text(encoding="utf-8").lower(), name
+
+
+def real_songs(source: Path, root: Path) -> Path:
+    """Real songs as MUSDB18-HQ has them, by links: one under the name of a published validation song, and for the test
+    the original of one of MUSDB18's, and one without bass."""
+    album, original = source / "everything_is_free", source / "musdb18_excerpt" / "hq_train" / "Music Delta - 80s Rock"
+    valid = facts()["musdb18"]["valid"][0]
+    places = {f"train/{name}": album / "train" / name for name in ("Hydrogen", "Potassium", "Sodium")}
+    places |= {f"train/{valid}": album / "train" / "Lithium", "test/Rubidium": album / "test" / "Rubidium"}
+    places |= {"test/Lithium": album / "train" / "Lithium", f"test/{original.name}": original}
+    for place, folder in places.items():
+        (root / place).mkdir(parents=True)
+        for path in [*folder.glob("*.flac"), *folder.glob("*.wav")]:
+            (root / place / path.name).symlink_to(path)
+    return root
+
+
+@pytest.mark.slow
+def test_a_study_of_separators_runs_on_real_songs(shared_data: Path, untracked: Path, tmp_path: Path) -> None:
+    real_songs(shared_data, tmp_path / "music" / "musdb18hq")
+    store = tmp_path / "store"
+    done = rehearse("blocks_ablation", tmp_path / "music", store, "--in-process", *ONE, before=str(untracked))
+    assert done.returncode == 0 and "every table is whole" in done.stderr, done.stderr[-5000:]
+    scores = pd.read_csv(store / "studies" / "blocks_ablation-rehearsal" / "scores.csv", keep_default_na=False)
+    tracks = scores[(scores.metric == "sdr") & (scores.track != "")]
+    sung = {track: set(rows.target) for track, rows in tracks.groupby("track")}
+    assert "bass" not in sung.pop("Rubidium", set())
+    assert sung == dict.fromkeys(("Lithium", "Music Delta - 80s Rock"), {"vocals", "bass", "drums", "other"})
+    assert set(scores[scores.target == "macro"].variant.astype(str)) == {"3", "4"}
 
 
 @pytest.mark.rehearsal
