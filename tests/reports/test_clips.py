@@ -103,7 +103,7 @@ def test_placements_of_many_cells_are_those_of_each(clips: int, groups: int, tag
 
 @pytest.mark.parametrize(("common", "test"), [(0.0, "seeds_clips"), (0.8, "paired_clips")])
 def test_the_level_is_kept_with_three_seeds(common: float, test: str) -> None:
-    """Welch's test with DeLong's variance called 9 to 11 % of such studies significant with two seeds."""
+    """Welch's test with DeLong's variance called 9 to 12 % of such studies significant with two seeds."""
     p = []
     for seed in range(300):
         table = predictions(
