@@ -44,5 +44,6 @@ def template(name: str) -> jinja2.Template:
 
 def to_html(report: Report) -> str:
     """The whole page."""
-    css, js = ((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    css, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js", "players.js"))
+    js = "".join(scripts)
     return template("report.html").render(report=report, css=css, js=js) + "\n"
