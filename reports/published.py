@@ -19,17 +19,24 @@ OWN = ("stems", "clips", "synthetic")
 
 
 def other_sets(study: Study, paper: "Paper") -> list[str]:
-    """Data sets that the study reads and the paper's tables are not of, by their part of the recipe; of a paper that
+    """Data sets that some variant reads and the paper's tables are not of, by their part of the recipe; of a paper that
     does not name its sets, those of :data:`OWN`."""
     allowed = {**paper.sets, **paper.studies.get(study.name, {}).get("sets", {})}
     found = []
     for variant in study.variants:
         for path, value in variant.recipe.items():
             part, _, last = path.rpartition(".")
+            if unread(variant.recipe, part):
+                continue
             known = allowed.get(part)
             if last == "name" and (str(value) in OWN if known is None else value not in known):
                 found.append(f"{part}: {value}")
     return sorted(set(found))
+
+
+def unread(recipe: Mapping[str, Any], part: str) -> bool:
+    """Whether no stage reads a data set of a recipe: its fingerprint is filled in where one does."""
+    return not recipe.get(f"{part}.fingerprint", "a table made by hand has none")
 
 
 def not_beside(study: Study, paper: "Paper") -> str:
@@ -242,7 +249,8 @@ def _protocol(found: Paper, findings: Findings) -> tuple[tuple[str, str, str], .
     sets: dict[str, dict[str, None]] = {}
     for recipe in (variant.recipe for variant in study.variants):
         for root in dict.fromkeys(key.rsplit(".", 1)[0] for key in recipe if "." in key):
-            if f"{root}.name" in recipe and (f"{root}.split_seed" in recipe or "data" in root):
+            named = f"{root}.name" in recipe and not unread(recipe, root)
+            if named and (f"{root}.split_seed" in recipe or "data" in root):
                 sets.setdefault(root, {})[str(recipe[f"{root}.name"])] = None
     data = [f"{root}: {' or '.join(names)}" for root, names in sets.items()]
     ours = {

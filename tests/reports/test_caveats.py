@@ -236,6 +236,18 @@ def test_published_figures_stand_only_beside_the_sets_of_the_papers_tables(
     assert "two training steps" in not_beside(reading(study, rehearsal=True, **sets), paper(paper_id))
 
 
+def test_a_set_that_no_stage_reads_is_not_named() -> None:
+    """Own clips stood beside "genre: synthetic", of a task that was not run."""
+    recipe = {
+        "tagging.name": "clips",
+        "tagging.fingerprint": "1f",
+        "genre.name": "synthetic",
+        "genre.fingerprint": None,
+    }
+    study = Study("source_ablation", "source_ablation", variants=(Variant("a", {}, {}, recipe),))
+    assert not_beside(study, paper("msspt")).endswith("than this study reads (tagging: clips).")
+
+
 def test_columns_and_rows_of_the_print_are_left_out_of_a_table() -> None:
     table = Table(
         ("test", "published", "ours"),
