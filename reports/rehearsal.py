@@ -34,13 +34,14 @@ def conclude(findings: Findings, tables: Tables, untried: Sequence[str], say: Ca
 def faults(findings: Findings, tables: Tables) -> list[str]:
     """What a study would be missing that has run to its end, one sentence each: contrasts that were refused, rows and
     cells without a score that no training gives them, printed figures without one of ours beside them."""
-    return list(dict.fromkeys([*_refused(findings), *_unscored(findings, tables), *_alone(findings, tables)]))
+    return list(dict.fromkeys([*_refused(findings, tables), *_unscored(findings, tables), *_alone(findings, tables)]))
 
 
-def _refused(findings: Findings) -> Iterable[str]:
+def _refused(findings: Findings, tables: Tables) -> Iterable[str]:
+    aside = _aside(findings, tables)
     for comparison in findings.comparisons:
         for contrast in comparison.contrasts:
-            if contrast.refused:
+            if contrast.refused and contrast.variant not in aside:
                 yield f"contrast refused on {comparison.style.label}: {contrast.refused}"
 
 

@@ -120,6 +120,7 @@ FLAGS: list[tuple[str, str]] = [
     ("--only", "--only needs a value after it"),
     ("--only c", "--only: study 'toy' has no variant 'c'; choose from 'a', 'b'"),
     ("--only a kind=b", "--only: study 'toy' has no variant 'kind=b'; choose from 'a', 'b'"),
+    ("--only b --until decided --at-most 5", "--only goes with no study that stops when it knows"),
     ("--factor", "--factor needs a value after it"),
     ("--factor rate", "--factor takes NAME=LEVEL:PATH=VALUE,..., not 'rate'"),
     ("--factor rate=fast", "--factor takes NAME=LEVEL:PATH=VALUE,..., not 'rate=fast'"),

@@ -16,9 +16,9 @@ from mss_core.graph import walk
 from mss_core.recipe import override
 from mss_core.study.designs import Factor
 from mss_core.study.flags import setting
-from mss_core.study.looks import due
 from mss_core.study.plan import Binder, Plan
 from mss_core.study.study import Study, Trial
+from mss_core.study.until import Until
 
 AS_GIVEN = "as given"
 """The level of the study's own recipe, in a factor that the command line begins."""
@@ -97,7 +97,7 @@ def only(study: Study, given: Sequence[str]) -> tuple[str, ...] | None:
     it names none, or all.
 
     Raises:
-        ValueError: a name is no variant's and no control's, or each variant is searched for.
+        ValueError: a name is no variant's and no control's, each variant is searched for, or results are looked at.
     """
     if not given:
         return None
@@ -105,6 +105,8 @@ def only(study: Study, given: Sequence[str]) -> tuple[str, ...] | None:
         raise ValueError(f"--only: study {study.name!r} has no factors, so no variants to choose from")
     if study.search is not None and study.search.scope == "each_variant":
         raise ValueError("--only goes with no search of each variant: the budgets of the variants would be unequal")
+    if isinstance(study.seeds, Until):
+        raise ValueError("--only goes with no study that stops when it knows: each look judges all of its variants")
     against = _against(study)
     for name in given:
         if name not in against:
@@ -138,7 +140,7 @@ def others(
         except (ValueError, OSError):  # data that are of no use, which whoever runs it will be told
             return recipe
 
-    return due(study, study.trials(seeds, small, settings, bind, {*_against(study)} - {*run}))
+    return study.trials(seeds, small, settings, bind, {*_against(study)} - {*run})
 
 
 def with_others(study: Study, plan: Plan, others: Sequence[Trial]) -> Plan:

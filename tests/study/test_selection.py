@@ -16,6 +16,7 @@ from mss_core.graph import Context, Stage
 from mss_core.study import Control, Factor, Study, full_factorial, only_listed, run, selection
 from reports import ledger
 from reports.contract import read_declaration, to_json
+from tests.study import toy
 
 
 def finish(*, number: int, speed: tuple[int, ...], seed: int, out: Path, ctx: Context) -> None:
@@ -132,6 +133,20 @@ def test_data_of_what_is_not_run_need_not_be_there(go, capsys) -> None:
         "real was declared and not run (--only: made up and other), and counts in the family.",
     )
     assert not any("refused" in text for text in findings.cautions)
+
+
+def test_what_only_does_not_go_with() -> None:
+    searched = toy.study(toy.asha(scope="each_variant"), (Factor("kind", {"a": {}, "b": {"kind": "b"}}),))
+    with pytest.raises(ValueError, match="--only goes with no search of each variant"):
+        selection.only(searched, ["b"])
+    assert selection.only(replace(searched, search=toy.asha()), ["b"]) is None
+    with pytest.raises(ValueError, match="study 'toy' has no factors, so no variants to choose from"):
+        selection.only(toy.study(toy.asha()), ["b"])
+
+
+def test_a_rehearsal_of_a_part_is_whole(go, capsys) -> None:
+    go(STUDY, "--rehearse", "--only", "3")
+    assert "tapes-rehearsal: every table is whole" in capsys.readouterr().err
 
 
 def test_levels_from_the_command_line_are_declared_and_compared(go) -> None:
