@@ -1,5 +1,6 @@
 """A report as one HTML file: no network, no external resource, equal bytes for equal input."""
 
+import itertools
 import math
 import re
 from functools import cache
@@ -46,4 +47,21 @@ def to_html(report: Report) -> str:
     """The whole page."""
     css, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js", "players.js"))
     js = "".join(scripts)
-    return template("report.html").render(report=report, css=css, js=js) + "\n"
+    return each_sound_once(template("report.html").render(report=report, css=css, js=js)) + "\n"
+
+
+def each_sound_once(page: str) -> str:
+    """The page with a sound that occurs again replaced by the number of the player that holds it, for the script.
+
+    >>> each_sound_once('<audio src="data:audio/wav;base64,A"></audio><audio src="data:audio/wav;base64,A"></audio>')
+    '<audio src="data:audio/wav;base64,A"></audio><audio data-same="0"></audio>'
+    """
+    places: dict[str, int] = {}
+    numbers = itertools.count()
+
+    def shared(found: re.Match[str]) -> str:
+        number = next(numbers)
+        first = places.setdefault(found[1], number)
+        return found[0] if first == number else f'data-same="{first}"'
+
+    return re.sub(r'src="(data:audio/wav;base64,[^"]*)"', shared, page)

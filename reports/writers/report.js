@@ -28,7 +28,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// A sound that occurs again is embedded once.
+const players = [...document.querySelectorAll("audio")];
+for (const player of players) if (player.dataset.same) player.src = players[Number(player.dataset.same)].src;
 // One sound at a time.
 document.addEventListener("play", (event) => {
-  for (const player of document.querySelectorAll("audio")) if (player !== event.target) player.pause();
+  for (const player of players) if (player !== event.target) player.pause();
 }, true);
