@@ -5,7 +5,8 @@
 
 A stage whose source has changed needs a raised ``version``, or a record in mss_core/same_meaning.json. The second
 command makes one: it computes the smallest artefact of the stage that the studies' smoke recipes give, cut as a
-rehearsal is, with the committed source and with that of now, and compares all bytes.
+rehearsal is, with the committed source and with that of now, and compares all bytes. A stage that no smoke recipe has
+reads a small tree in the layout of its data set.
 """
 
 from __future__ import annotations
@@ -83,23 +84,31 @@ def write(now: Table) -> None:
 
 
 def smallest(name: str) -> Stage:
-    """A call of a stage of which all that comes before it is cut as far as it can be."""
+    """A call of a stage of which all that comes before it is cut as far as it can be: of a smoke recipe, or where none
+    has it, of one that reads a data set of which tests/data/trees.py has a small tree."""
     from mss_core.graph import walk
     from mss_core.study import rehearse
 
-    for study_name in golden.STUDIES:
-        study = golden.study(study_name).at_smoke_size()
-        for variant in study.variants():
-            recipe = rehearse.cut(study.recipe(variant, 0, True, {}, lambda recipe: recipe))
-            for stage in walk([recipe.pipeline()]).values():
-                if stage.name == name:
-                    return stage
+    for smoke in (True, False):
+        for study_name in golden.STUDIES:
+            study = golden.study(study_name)
+            study = study.at_smoke_size() if smoke else study
+            for variant in study.variants():
+                recipe = rehearse.cut(study.recipe(variant, 0, smoke, {}, lambda recipe: recipe))
+                for stage in walk([recipe.pipeline()]).values():
+                    if stage.name == name:
+                        return stage
     raise ValueError(f"no study has a stage {name!r}")
 
 
 def content(stage: Stage, store: Path) -> dict[str, str]:
     """Compute a stage's artefact: the checksum of each of its files, without what says when and where it was made."""
-    folder = materialize(stage, Store(store), Context())
+    from mss_core.data.config import read_by
+    from tests.data import trees
+
+    names = {config.name for config in read_by(stage)} - {"synthetic"}
+    data = {name: getattr(trees, name)(store / "data" / name) for name in sorted(names)}
+    folder = materialize(stage, Store(store / "store"), Context(data=data))
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return {name: file["sha256"] for name, file in manifest["files"].items()}
 
