@@ -11,7 +11,8 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,8 @@ def _opened(path: Path) -> soundfile.SoundFile:
 
     data = _from_pipe(path)
     try:
-        file = soundfile.SoundFile(io.BytesIO(data) if data else str(path))
+        with _apart(path) as name:
+            file = soundfile.SoundFile(io.BytesIO(data) if data else os.fsencode(name))
     except TypeError:  # headerless formats
         raise BadFile(f"{path}: not a readable audio file (no header)") from None
     if file.frames >= UNKNOWN:
@@ -115,12 +117,27 @@ def _opened(path: Path) -> soundfile.SoundFile:
     return file
 
 
+@contextlib.contextmanager
+def _apart(path: Path) -> Iterator[str]:
+    """A name of a file beside which no file of macOS lies: libsndfile would take the head of some MP3s from it."""
+    if not any((path.parent / beside).exists() for beside in (f"._{path.name}", f".AppleDouble/{path.name}")):
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, f"x{path.suffix}")
+        os.symlink(path.absolute(), link)
+        yield link
+
+
 def _parts(path: Path, file: soundfile.SoundFile) -> mp3.Layout | None:
     return mp3.layout(path) if file.format == "MP3" else None
 
 
 def _unreadable(path: Path, error: soundfile.LibsndfileError) -> BadFile:
-    return BadFile(f"{path}: not a readable audio file ({error.error_string.rstrip('.') or 'damaged'})")
+    why = error.error_string.rstrip(".") or "damaged"
+    if path.is_file() and why.startswith("File does not exist"):  # what libmpg123 says where it finds no frame
+        why = "no audio in it"
+    return BadFile(f"{path}: not a readable audio file ({why})")
 
 
 def _from_pipe(path: Path) -> bytes:

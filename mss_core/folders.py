@@ -11,8 +11,19 @@ from mss_core.errors import BadFile
 
 AUDIO = (".wav", ".flac", ".ogg", ".mp3")
 LITTER = frozenset(
-    ("__macosx", "@eadir", "@__thumb", "#recycle", "$recycle.bin", "system volume information", "lost+found")
-) | {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+    (
+        *(
+            "__macosx",
+            "__pycache__",
+            "lost+found",
+            "temporary items",
+            "network trash folder",
+            "system volume information",
+        ),
+        *("@eadir", "@__thumb", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "~snapshot"),
+        *("$recycle.bin", "recycler", "recycled", "found.000", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+    )
+)
 """What operating systems, file servers and editors leave in folders, in lower case."""
 
 
@@ -31,15 +42,20 @@ def is_litter(name: str) -> bool:
     return name.lower() in LITTER or (name.startswith(".") and not name.startswith(".."))
 
 
+def composed(name: str) -> str:
+    """A name with composed accents (NFC), and bytes that are no UTF-8 written out, so that it can be printed."""
+    return unicodedata.normalize("NFC", name).encode("utf-8", "backslashreplace").decode()
+
+
 def plain(name: str) -> str:
-    """A name as every system would spell it: composed accents (NFC), the suffix of audio in lower case.
+    """A name as every system would spell it: :func:`composed`, the suffix of audio in lower case.
 
     >>> plain("Mr. Brown.WAV"), plain("Mr. Brown")
     ('Mr. Brown.wav', 'Mr. Brown')
     """
-    name = unicodedata.normalize("NFC", name)
+    name = composed(name)
     suffix = Path(name).suffix
-    return name.removesuffix(suffix) + suffix.lower() if suffix.lower() in AUDIO else name
+    return name.removesuffix(suffix) + suffix.lower() if suffix.lower() in (*AUDIO, ".mp4") else name
 
 
 def entries(folder: Path) -> list[Path]:
@@ -81,7 +97,7 @@ def stems_in(folder: Path, wanted: Sequence[str] = ()) -> dict[str, Path]:
     for path in entries(folder):
         if path.suffix.lower() not in AUDIO or path.is_dir():
             continue
-        name = unicodedata.normalize("NFC", path.stem)
+        name = composed(path.stem)
         if name in stems and (name in wanted or not wanted):
             raise BadFile(f"{folder}: two files for {name!r}, {stems[name].name} and {path.name}; remove one")
         stems[name] = path

@@ -132,3 +132,16 @@ def test_whether_a_file_reaches_a_level(tmp_path: Path) -> None:
     (tmp_path / "none.wav").write_bytes(b"no sound")
     with pytest.raises(BadFile, match="none.wav"):
         audio.reaches(tmp_path / "none.wav", 0.4)
+
+
+@pytest.mark.parametrize("beside", ["._x.mp3", ".AppleDouble/x.mp3"])
+def test_what_macos_leaves_beside_an_mp3_is_no_part_of_it(tmp_path: Path, beside: str) -> None:
+    """libsndfile took the head of an MP3 without a tag from such a file: "bad data offset"."""
+    path = tmp_path / "x.mp3"
+    noise = 0.1 * np.random.default_rng(0).standard_normal((22_050, 1))
+    soundfile.write(path, noise, 22_050, format="MP3")
+    alone = audio.load(path)[0]
+    (tmp_path / beside).parent.mkdir(exist_ok=True)
+    (tmp_path / beside).write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        ")
+    np.testing.assert_array_equal(audio.load(path)[0], alone)
+    assert audio.info(path)[0] == alone.shape[1]

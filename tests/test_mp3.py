@@ -1,12 +1,15 @@
-"""MP3 files of every kind are read to their end: what was encoded, and the frames that the encoder itself counted, are
-the independent figures. Those of joined files are what mpg123 1.31 gives."""
+"""MP3 files of every kind are read to their end: what was encoded, the frames that the encoder itself counted, and what
+FFmpeg and mpg123 decode are the independent figures."""
 
 from __future__ import annotations
 
 import io
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -69,6 +72,53 @@ def test_every_kind_is_read_to_its_end(tmp_path: Path, rate: int, channels: int,
     assert written(path, data + data)[0].shape[1] == samples + frames + one  # mpg123 decodes the second header too
     assert written(path, data + ID3 + bare)[0].shape[1] == samples + frames
     assert written(path, bare + bare)[0].shape[1] == 2 * frames
+
+
+def by_ffmpeg(path: Path) -> int:
+    """Samples per channel that FFmpeg decodes of a file, without what its first header says to leave out."""
+    with av.open(str(path)) as container:
+        return sum(frame.samples for frame in container.decode(audio=0))
+
+
+def frame_by_frame(data: bytes) -> int:
+    """Samples per channel of all the frames that FFmpeg's own parser finds, whatever a header says."""
+    decoder = av.CodecContext.create("mp3float", "r")
+    total = 0
+    for packet in (*decoder.parse(data), *decoder.parse(None)):
+        try:
+            total += sum(frame.samples for frame in decoder.decode(packet))
+        except av.FFmpegError:  # tags and junk between frames
+            continue
+    return total
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE", "AVERAGE"])
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (16_000, 2), (32_000, 1), (44_100, 2), (48_000, 1)])
+def test_the_number_of_samples_is_that_of_another_decoder(tmp_path: Path, rate: int, channels: int, mode: str) -> None:
+    """A VBR file without a header was read to a fifth, of two joined files the first: FFmpeg, which shares no code with
+    libsndfile, and where it is installed the program mpg123 say how many samples there are."""
+    samples, data = encoded(rate, mode, channels=channels)
+    _, bare = counted(data)
+    junk = bytes(np.random.default_rng(0).integers(0, 255, 700, dtype=np.uint8))
+    tags = (ID3, b"TAG" + bytes(125), b"APETAGEX" + bytes(100))
+    alone = {"header": data, "tags": tags[0] + data + tags[1], "APE": data + tags[2], "none": bare}
+    alone |= {"junk before": junk + bare, "tags, none": tags[0] + bare + tags[1]}
+    left_out = frame_by_frame(data) - samples
+    joined = {data + data: left_out, data + bare: left_out, bare + bare: 0, bare + data: 0}
+    path = tmp_path / "x.mp3"
+    for kind, content in alone.items():
+        assert written(path, content)[0].shape[1] == by_ffmpeg(path) == by_mpg123(path), kind
+    for content, less in joined.items():
+        assert written(path, content)[0].shape[1] == frame_by_frame(content) - less == by_mpg123(path)
+
+
+def by_mpg123(path: Path) -> int:
+    """Samples per channel that the program mpg123 writes; where there is none, those that we give."""
+    if shutil.which("mpg123") is None:
+        return audio.info(path)[0]
+    wav = path.with_suffix(".wav")
+    subprocess.run(["mpg123", "-q", "-w", str(wav), str(path)], check=True, capture_output=True)
+    return soundfile.info(wav).frames
 
 
 def test_a_file_cut_off_is_named(tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checking.add_argument("--study", type=Path, metavar="FILE", help="read the set as the variants of this study do")
     checking.add_argument("--split", default="", help="split policy, where the set has a choice")
     checking.add_argument("--labels", default="", help="labels, where the set has a choice")
+    checking.add_argument(
+        "--tolerance-ms", type=float, metavar="MS", help="cut stems of one track that differ in length by no more"
+    )
     checking.add_argument("--quick", action="store_true", help="headers only, decode nothing")
     checking.add_argument("--workers", type=int, default=None, help="threads (one a core)")
     checking.add_argument("--json", action="store_true")
@@ -45,16 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.workers is not None and chosen.workers < 1:
         print(f"error: --workers takes a number of threads of at least 1, not {chosen.workers}", file=sys.stderr)
         return 2
-    if chosen.study and (chosen.split or chosen.labels):
-        print("--study says how the set is read; leave --split and --labels out", file=sys.stderr)
+    if chosen.study and (chosen.split or chosen.labels or chosen.tolerance_ms is not None):
+        print(
+            "error: --study says how the set is read; leave --split, --labels and --tolerance-ms out", file=sys.stderr
+        )
         return 2
     try:
         if chosen.study:
             configs = of_study(chosen.name, chosen.study)
         else:
-            configs = [configure(chosen.name, chosen.path, chosen.labels, split=chosen.split)]
+            configs = [
+                configure(chosen.name, chosen.path, chosen.labels, split=chosen.split, tolerance_ms=chosen.tolerance_ms)
+            ]
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     reports = [check(config, chosen.path, chosen.quick, chosen.workers) for config in configs]
     if chosen.json:

@@ -64,12 +64,16 @@ class Report:
         return {**asdict(self), "code": self.code}
 
 
-def configure(name: str, root: Path, labels: str = "", **choices: Any) -> TrackSet | ClipSet:
+def configure(
+    name: str, root: Path, labels: str = "", tolerance_ms: float | None = None, **choices: Any
+) -> TrackSet | ClipSet:
     """The configuration that reads everything a set has: all of its stems, or its labels."""
     choose("data set", name, {**TRACK_SETS, **CLIP_SETS})
     if name in CLIP_SETS and name != "synthetic":
+        if tolerance_ms is not None:
+            raise ValueError(f"--tolerance-ms is for stems that differ in length; {name!r} holds clips")
         return ClipSet(name, labels or LABELS.get(name, ("label",))[0], **choices)
-    return TrackSet(name, sources=_stems(name, root), **choices)
+    return TrackSet(name, sources=_stems(name, root), tolerance_ms=tolerance_ms, **choices)
 
 
 def _stems(name: str, root: Path) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ and fingerprint (a hash of its files' content), never by path: the root is told 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from mss_core.errors import choose
@@ -48,6 +49,8 @@ class TrackSet:
             MS21's levels (:func:`mss_core.data.loudness.ms21_gain`).
         rms_db: level (dB re full scale, RMS) to which the down-mix of every source is brought where it sounds
             (:func:`mss_core.data.loudness.sounding_rms`); needs mixture ``"sum"``.
+        tolerance_ms: milliseconds by which the files of one track may differ in length and still be cut to the
+            shortest (:func:`mss_core.data.files.common_length`); None: not at all, or as a set's publishers do.
         excerpt: seconds of a few tracks only, as a rehearsal reads them (:mod:`mss_core.data.excerpts`); None: the
             whole set.
         fingerprint: filled in from the files when a study is built.
@@ -63,6 +66,7 @@ class TrackSet:
     subset: str = ""
     mixture: str = "published"
     rms_db: float | None = None
+    tolerance_ms: float | None = field(default=None, metadata=UNSAID)
     excerpt: float | None = field(default=None, metadata=UNSAID)
     fingerprint: str = ""
 
@@ -72,6 +76,10 @@ class TrackSet:
         choose("mixture", self.mixture, ("published", "sum", "ms21"))
         if not self.sources or len(set(self.sources)) < len(self.sources):
             raise ValueError(f"'sources' must name at least one stem, each once; got {self.sources}")
+        if self.tolerance_ms is not None and not 0 <= self.tolerance_ms < math.inf:
+            raise ValueError(
+                f"'tolerance_ms' is a number of milliseconds of at least 0 (or None), not {self.tolerance_ms}"
+            )
         for source in self.sources:
             if not source or "/" in source or source == "mixture":
                 raise ValueError(f"'sources' holds {source!r}, which cannot be the name of a stem")

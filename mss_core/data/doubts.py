@@ -4,6 +4,7 @@ that never sound in a split, the same audio twice."""
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
@@ -13,6 +14,7 @@ from mss_core import audio
 from mss_core.data.items import REMARKS, Item, Note, Survey
 from mss_core.errors import BadFile
 
+EMPTY = ("nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat")
 SILENCE = 1.5 / 32767
 """A row whose peak is below this is silent: digital silence, or dither of one bit."""
 
@@ -34,15 +36,32 @@ def spelling(labels: Iterable[str]) -> list[Note]:
     """A note that names labels which look like several joined in one, or like two spellings of one."""
     spellings: dict[str, list[str]] = {}
     for label in sorted(labels):
-        spellings.setdefault("".join(label.casefold().replace("_", " ").replace("-", " ").split()), []).append(label)
+        seen = "".join(letter for letter in label.casefold() if unicodedata.category(letter) != "Cf")
+        spellings.setdefault("".join(seen.replace("_", " ").replace("-", " ").split()), []).append(label)
     same = [" and ".join(map(repr, group)) for group in spellings.values() if len(group) > 1]
-    joined = [f"{label!r}" for group in spellings.values() for label in group if re.search(r"[,|\[\]\t]", label)]
+    every = {label for group in spellings.values() for label in group}
+    joined = [
+        repr(label) for label in sorted(every) if re.search(r"[,|\[\]{}\t]", label) or every.issuperset(_parts(label))
+    ]
+    gone = [repr(label) for label in sorted(every) if label.casefold() in EMPTY]
     notes = []
+    if gone:
+        notes.append(Note("labels", "looks like an empty cell as a program wrote it", tuple(gone)))
     if joined:
         notes.append(Note("labels", "looks like several labels; separate them with ;", tuple(joined)))
     if same:
         notes.append(Note("labels", "labels that differ by case, blanks or hyphens only", tuple(same)))
     return notes
+
+
+def _parts(label: str) -> list[str]:
+    """The labels that one may be joined of; no label where it is not divided.
+
+    >>> _parts("rock/pop"), _parts("hip hop"), _parts("rock")
+    (['rock', 'pop'], ['hip', 'hop'], [''])
+    """
+    parts = [part for part in re.split(r"[/+&:]+|\s+", label) if part]
+    return parts if len(parts) > 1 else [""]
 
 
 def coverage(items: Sequence[Item], labels: Sequence[str]) -> list[Note]:

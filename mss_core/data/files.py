@@ -6,10 +6,11 @@ import contextlib
 import functools
 import gzip
 import json
+import math
 import os
 import sys
-import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,10 +22,12 @@ import numpy as np
 from mss_core import audio
 from mss_core.data.items import SPLITS, Item, Note, Rows, Sound
 from mss_core.errors import BadFile, nearest
-from mss_core.folders import AUDIO, find, subfolders, walk
+from mss_core.folders import AUDIO, composed, find, plain, subfolders, walk
+from reports.contract.tables import decoded
 
 Header = tuple[int, int, int]
 """Frames, sample rate in Hz, channels."""
+CUT = "tracks with files of several lengths, cut to the shortest"
 
 
 @functools.cache
@@ -47,11 +50,13 @@ def headers(paths: Iterable[Path], exact: bool = True) -> dict[Path, Header | st
 
 def _header(path: Path, exact: bool) -> Header | str:
     try:
+        if not path.is_file():
+            return "not a file" if path.exists() else "missing"
         if path.stat().st_size == 0:
             return "0 bytes"
         header = audio.info(path, exact)
-    except FileNotFoundError:
-        return "missing"
+    except OSError as error:
+        return f"cannot be opened ({error.strerror or error})"
     except BadFile as error:
         return reason(error)
     return header if header[0] > 0 else "empty"
@@ -63,13 +68,15 @@ def reason(error: Exception) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a text file, gzipped or not, without a byte-order mark or empty lines at the end. ValueError for what is
-    no text, as a pickled list (.cP) under another name."""
-    raw = path.read_bytes()
+    """Lines of a text file, gzipped or not, without a byte-order mark or empty lines at the end; in UTF-8, or in UTF-16
+    with such a mark. BadFile for what is no text, as a pickled list (.cP) under another name."""
     try:
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+        raw = path.read_bytes()
+        text = decoded(gzip.decompress(raw) if path.suffix == ".gz" else raw)
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: not a text file (a pickle is never opened)") from None
+        raise BadFile(f"{path}: not a text file (a pickle is never opened); save it as text in UTF-8") from None
+    except (EOFError, zlib.error, OSError) as error:
+        raise BadFile(f"{path}: cannot be read ({error}); fetch it again") from None
     return text.rstrip("\n").splitlines()
 
 
@@ -114,21 +121,52 @@ def clip_items(what: str, clips: Iterable[Clip], broken: Iterable[str] = ()) -> 
     wanted = [clip for clip in clips if clip.name not in broken]
     found = headers((clip.path for clip in wanted), exact=False)
     bad = tuple(f"{clip.name} ({found[clip.path]})" for clip in wanted if isinstance(found[clip.path], str))
+    _one_each(what, wanted)
     items = [
         Item(clip.name, clip.split, partial(read_clip, clip.path), clip.labels, (clip.path,), clip.artist, clip.seconds)
         for clip in wanted
         if not isinstance(found[clip.path], str)
     ]
     if not items:
-        first = f"; the first: {wanted[0].path} ({found[wanted[0].path]})" if wanted else ""
-        raise ValueError(f"data set {what!r}: none of its {len(wanted)} clips can be read{first}")
+        if not wanted:
+            raise ValueError(f"data set {what!r}: its table names no clip")
+        raise ValueError(
+            f"data set {what!r}: none of its {len(wanted)} clips can be read; the first: {wanted[0].path} "
+            f"({found[wanted[0].path]})"
+        )
     notes = []
     excluded = tuple(clip.name for clip in clips if clip.name in broken)
     if excluded:
         notes.append(Note("excluded", "clips known to be broken in every copy of the set", excluded))
     if bad:
         notes.append(Note("skipped", "clips that are missing or not readable audio", bad))
+    others = tuple(
+        f"{clip.name} ({path.name} is there)"
+        for clip in wanted
+        if found[clip.path] == "missing"
+        for path in _like(clip.path, listings)
+    )
+    if others:
+        notes.append(Note("unread", "clips that are there with another suffix only; name them as they are", others))
     return items, notes
+
+
+def _one_each(what: str, clips: Iterable[Clip]) -> None:
+    """Raise ValueError where two names mean one file."""
+    names: dict[Path, str] = {}
+    for clip in clips:
+        if clip.path in names:
+            raise ValueError(
+                f"data set {what!r}: {names[clip.path]} and {clip.name} are one file, {clip.path}; keep one of them"
+            )
+        names[clip.path] = clip.name
+
+
+def _like(path: Path, listings: dict[Path, dict[str, list[Path]]]) -> list[Path]:
+    """A sound file beside which only the suffix tells from this one, where there is one."""
+    beside = [one for paths in listings.get(path.parent, {}).values() for one in paths]
+    stem = plain(path.name).casefold().removesuffix(path.suffix.casefold())
+    return [one for one in beside if plain(one.stem).casefold() == stem and one.suffix.lower() in AUDIO][:1]
 
 
 def _found(path: Path, name: str, listings: dict[Path, dict[str, list[Path]]]) -> Path:
@@ -164,46 +202,81 @@ class Track:
         return tuple(dict.fromkeys(path for paths in self.rows.values() for path in paths))
 
 
-def track_items(tracks: Iterable[Track], cut: bool = False) -> tuple[list[Item], list[Note]]:
-    """Items of the tracks whose files agree in rate and length, and notes that name the others. With ``cut`` files of
-    other lengths are cut to the shortest of the track, unless that is less than half of the longest."""
+def common_length(lengths: Collection[int], rate: int, tolerance_ms: float) -> int | None:
+    """The rule for files of one track that differ in length, the same for every set: where the longest exceeds the
+    shortest by no more than the tolerance all are cut to the shortest, unless that is half of the longest or less.
+    Frames at ``rate`` Hz -> frames; None where the track is left out.
+
+    >>> common_length([44_100, 44_056], 44_100, 1.0), common_length([44_100, 44_055], 44_100, 1.0)
+    (44056, None)
+    """
+    shortest, longest = min(lengths), max(lengths)
+    near = 1000 * (longest - shortest) <= tolerance_ms * rate and 2 * shortest > longest
+    return shortest if near or shortest == longest else None
+
+
+def track_items(tracks: Iterable[Track], tolerance_ms: float | None = None) -> tuple[list[Item], list[Note]]:
+    """Items of the tracks whose files agree in rate and, within the tolerance (:func:`common_length`; None is 0), in
+    length, and notes that name the others and what was cut."""
     tracks = list(tracks)
     found = headers(dict.fromkeys(path for track in tracks for path in track.files))
-    items, bad, shortened = [], [], []
+    items, bad, shortened, apart = [], [], [], []
     for track in tracks:
         here = {path.name: found[path] for path in track.files}
-        lengths = [header[0] for header in here.values() if not isinstance(header, str)]
-        apart = cut and len(set(lengths)) > 1 and 2 * min(lengths) > max(lengths)
-        problem = disagreement(here, lengths=not apart)
+        problem = disagreement(here, tolerance_ms or 0.0)
+        lengths = {header[0] for header in here.values() if not isinstance(header, str)}
+        cut = len(lengths) > 1
         if problem:
             bad.append(f"{track.name} ({problem})")
+            apart += too_far(track.name, here)
         else:
-            if apart:
+            if cut:
                 shortened.append(f"{track.name} ({min(lengths)} of {max(lengths)} frames)")
             items.append(
                 Item(
                     track.name,
                     track.split,
-                    partial(read_track, dict(track.rows), **({"cut": True} if apart else {})),
+                    partial(read_track, dict(track.rows), **({"cut": True} if cut else {})),
                     files=track.files,
                     artist=track.artist,
                 )
             )
     notes = [
         Note("skipped", "tracks with a file that is not readable, or unlike the others", tuple(bad)),
-        Note("cut", "tracks with files of several lengths, cut to the shortest", tuple(shortened)),
+        Note("cut", CUT, tuple(shortened)),
+        *unequal(apart),
     ]
     return items, [note for note in notes if note.items]
 
 
-def disagreement(found: Mapping[str, Header | str], lengths: bool = True) -> str:
-    """What is wrong among the files of one track, their ``lengths`` among it, or nothing."""
+def too_far(name: str, found: Mapping[str, Header | str]) -> list[str]:
+    """A track that is left out for its lengths alone, and the tolerance that would cut it; nothing for any other.
+
+    >>> too_far("song", {"a.wav": (44_100, 44_100, 2), "b.wav": (44_099, 44_100, 2)})
+    ['song (0.03 ms)']
+    """
+    known = [header for header in found.values() if not isinstance(header, str)]
+    if not disagreement(found) or disagreement(found, math.inf):
+        return []
+    lengths, rate = [frames for frames, _, _ in known], known[0][1]
+    return [f"{name} ({math.ceil(100_000 * (max(lengths) - min(lengths)) / rate) / 100:g} ms)"]
+
+
+def unequal(tracks: Sequence[str]) -> list[Note]:
+    """A remark on tracks of :func:`too_far`, where there are any."""
+    text = "left out as files differ in length by so much; a 'tolerance_ms' of the data set would cut them"
+    return [Note("lengths", text, tuple(tracks))] if tracks else []
+
+
+def disagreement(found: Mapping[str, Header | str], tolerance_ms: float = 0.0) -> str:
+    """What is wrong among the files of one track, or nothing."""
     if not found:
         return "no file"
     for name, header in found.items():
         if isinstance(header, str):
             return f"{name}: {header}"
     first, (frames, rate, _) = next(iter(found.items()))
+    lengths = common_length([header[0] for header in found.values()], rate, tolerance_ms) is None
     for name, header in found.items():
         if header[1] != rate:
             return f"{name} has {header[1]} Hz, {first} {rate} Hz"
@@ -281,7 +354,7 @@ def split_folders(root: Path, what: str) -> tuple[dict[str, Path], list[Note]]:
 
 def named(path: Path) -> str:
     """The name of a track's folder, the same on every system."""
-    return unicodedata.normalize("NFC", path.name)
+    return composed(path.name)
 
 
 def once(what: str, folders: Iterable[tuple[str, Path]]) -> dict[str, Path]:

@@ -14,7 +14,7 @@ __all__ = ["AUDIO", "SPLITS", "Item", "Note", "Sound", "Survey", "hold_out", "le
 
 SPLITS = ("train", "valid", "test")
 DRAWS = 200
-REMARKS = ("unread", "labels", "coverage")
+REMARKS = ("unread", "labels", "coverage", "lengths")
 """Kinds of note about what lies beside a set or how it is spelled: they are no part of what the set is."""
 
 

@@ -58,23 +58,44 @@ def read_table(path: Path, needed: Sequence[str]) -> tuple[list[str], list[tuple
     at the end do not count as more).
     """
     try:
-        text = _text(path.read_bytes())
+        text = decoded(path.read_bytes())
         columns, separator = _head(text, needed)
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         rows = [(reader.line_num, row) for row in reader]
+        _closed(path, rows, text)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}); save it as CSV, UTF-8") from None
+    if "\0" in text:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 (it holds the byte 0); save it as CSV, UTF-8")
     rows = [(line, row) for line, row in rows if any(cell.strip() for cell in row) and not (line == 1 and _says(row))]
     for column in needed:
         if column not in columns:
-            raise ValueError(f"{path}: no column {column!r}; {nearest(column, columns)}")
+            how = f" (columns are parted by one of {' '.join(map(repr, SEPARATORS))})" if len(columns) == 1 else ""
+            raise ValueError(f"{path}: no column {column!r}; {nearest(column, columns)}{how}")
     for place, column in enumerate(columns):
         if column and column in columns[:place]:
             raise ValueError(f"{path}: two columns are called {column!r}; rename or remove one")
+    if columns[0] == "" and _counts([row[0] for _, row in rows[1:]]):
+        columns, rows = columns[1:], [(line, row[1:]) for line, row in rows]
     return columns, [(line, _fitted(row, columns, f"{path}, line {line}")) for line, row in rows[1:]]
 
 
-def _text(data: bytes) -> str:
+def _closed(path: Path, rows: list[tuple[int, list[str]]], text: str) -> None:
+    """Raise ValueError where a quote is opened and never closed: the last row then holds the rest of the file."""
+    if rows and any("\n" in cell for cell in rows[-1][1][-1:]) and text.count('"') % 2:
+        first = rows[-2][0] + 1 if len(rows) > 1 else 1
+        raise ValueError(
+            f"{path}, line {first}: a quote is opened and not closed; close it, or double one that is meant"
+        )
+
+
+def _counts(cells: list[str]) -> bool:
+    """Whether a column without a name numbers the rows, as pandas does."""
+    return bool(cells) and all(cell.strip().isdecimal() for cell in cells) and len({*cells}) == len(cells)
+
+
+def decoded(data: bytes) -> str:
+    """Text in UTF-8, or in UTF-16 with a byte-order mark, without that mark; UnicodeDecodeError for any other."""
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if wide else "utf-8-sig")
 

@@ -124,6 +124,7 @@ def test_stems_are_compared_with_the_mixture(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_stem_of_another_length_leaves_its_track_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A stem that is one sample short made a whole set unusable."""
     root = trees.musdb18hq(tmp_path / "m")
     trees.write(root / "train" / "Band B - Two" / "bass.wav", trees.song(1)["bass"][:-1], 44_100)
     code, report = run(capsys, "musdb18hq", root)
@@ -134,6 +135,7 @@ def test_a_stem_of_another_length_leaves_its_track_out(tmp_path: Path, capsys: p
 
 
 def test_the_stems_of_a_set_are_those_that_most_tracks_have(stems_tree: Path, capsys: pytest.CaptureFixture) -> None:
+    """One song with a stem more, or suffixes in capitals, decided which stems a whole set has."""
     shutil.copy(stems_tree / "train" / "a" / "bass.wav", stems_tree / "train" / "a" / "guitar.wav")
     code, report = run(capsys, "stems", stems_tree)
     assert code == 0 and report["facts"] == ["stems that most of the tracks lack, not looked at: guitar (in 1)"]

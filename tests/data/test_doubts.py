@@ -59,6 +59,7 @@ def test_labels_that_a_split_lacks_or_always_has_are_named(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("split", "done"), [("train", "learned"), ("test", "scored")])
 def test_a_split_of_one_class_is_refused_before_training(tmp_path: Path, split: str, done: str) -> None:
+    """A test split of one class was known to have no score after everything had been trained."""
     root = clip_set(tmp_path / "x", [("a" if of == split else label, of) for label, of in PLAIN])
     with pytest.raises(
         ValueError, match=f"data set 'clips': none of its 2 labels can be {done}, as the 2 {split} items"
@@ -147,6 +148,7 @@ def test_hold_out_takes_of_each_label(seed: int) -> None:
 
 
 def test_check_shows_levels_and_what_is_above_full_scale(tmp_path: Path) -> None:
+    """Float stems above full scale, of which nothing was said before packing."""
     root = tracks(tmp_path / "s", "train/a", "valid/b", "test/c")
     time = np.arange(4 * RATE) / RATE
     sine = np.sin(2 * np.pi * 440 * time)

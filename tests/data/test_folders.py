@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 import unicodedata
 from collections.abc import Callable
@@ -71,8 +73,10 @@ def test_litter_links_and_spelling_change_nothing_and_one_bad_item_is_named(tmp_
     (root / "train" / "loop").symlink_to(root)
     (root / "train" / unicodedata.normalize("NFC", "a é")).rename(root / "train" / unicodedata.normalize("NFD", "a é"))
     found = survey(TrackSet("stems"), {"stems": root})
-    bad = [item for note in found.notes for item in note.items]
-    named = sorted(item.lower() for item in bad)
+    named = sorted(item.lower() for note in found.notes if note.kind == "skipped" for item in note.items)
+    assert [note.items for note in found.notes if note.kind == "lengths"] == [
+        (f"b ({math.ceil(12.5 * (1 + seed)) / 100:g} ms)",)
+    ]
     assert named == [f"b (bass.wav has {2399 - seed} frames, mixture.wav 2400)", "train/loop (no audio in it)"]
     assert content(found, root) == content(survey(TrackSet("stems"), {"stems": clean}), clean)
 
@@ -93,6 +97,7 @@ def walk_folders(root: Path) -> list[Path]:
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_litter_in_every_published_layout(tmp_path: Path, config: TrackSet, tree: Callable[[Path], Path]) -> None:
+    """AppleDouble files, __MACOSX, a server's and an editor's folders beside the music."""
     root = tree(tmp_path / "set")
     before = survey(config, {config.name: root})
     for folder in [root, *walk_folders(root)]:
@@ -118,6 +123,7 @@ def test_two_files_of_one_stem_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["validation", "val", "Valid", "VALIDATION"])
 def test_a_validation_folder_is_the_validation_split(tmp_path: Path, name: str) -> None:
+    """A folder validation/ was passed over, and training songs were held out in its place."""
     root = tidy(tmp_path)
     (root / "valid").rename(root / name)
     found = survey(TrackSet("stems"), {"stems": root})
@@ -156,3 +162,81 @@ def test_the_first_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "clips.csv").write_text("path,label,split\na/x.wav,rock,train\nb.wav,pop,test\n")
     with pytest.raises(ValueError, match=r"none of its 2 clips can be read; the first: .*a/x.wav \(missing\)"):
         survey(ClipSet("clips"), {"clips": tmp_path})
+
+
+@pytest.mark.parametrize(
+    "name", ["#snapshot", "@Recycle", "~snapshot", "__pycache__", "RECYCLER", "Temporary Items", "FOUND.000", "@tmp"]
+)
+def test_what_servers_and_disks_leave_is_no_track(tmp_path: Path, name: str) -> None:
+    root = tidy(tmp_path)
+    before = content(survey(TrackSet("stems"), {"stems": root}), root)
+    shutil.copytree(root / "train" / "b", root / "train" / name)
+    assert content(survey(TrackSet("stems"), {"stems": root}), root) == before
+
+
+def wrapped(root: Path) -> Path:
+    shutil.move(root / "set", root / "wrap" / "MUSDB18")
+    return root / "wrap"
+
+
+def moved(root: Path, name: str) -> Path:
+    for path in list((root / "set").glob("*/*/*.wav")):
+        (path.parent / name).mkdir(exist_ok=True)
+        path.rename(path.parent / name / path.name)
+    return root / "set"
+
+
+def renamed(root: Path, *names: str) -> Path:
+    for path, name in zip(("train", "valid", "test"), names, strict=True):
+        (root / "set" / path).rename(root / "set" / name)
+    return root / "set"
+
+
+def converted(root: Path) -> Path:
+    for path in (root / "set").glob("*/*/*.wav"):
+        path.rename(path.with_suffix(".aiff"))
+    return root / "set"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (wrapped, "in it; .*wrap/MUSDB18 does: name that folder"),
+        (lambda root: root / "set" / "train", "in it; .*set does: name that folder"),
+        (lambda root: renamed(root, "tr", "cv", "tt"), "there are cv/, tr/, tt/: call them train/, valid/ and test/"),
+        (lambda root: moved(root, "stems"), "holds stems/: put the stems themselves into the track's folder"),
+        (converted, "no .wav, .flac, .ogg, .mp3 in any of its 5 track folders; .* holds bass.aiff, .*: convert them"),
+    ],
+)
+def test_a_set_that_lies_otherwise_is_told_how(tmp_path: Path, change: Callable[[Path], Path], told: str) -> None:
+    tidy(tmp_path / "set")
+    (tmp_path / "wrap").mkdir()
+    with pytest.raises(ValueError, match=told):
+        survey(TrackSet("stems"), {"stems": change(tmp_path)})
+
+
+def test_two_folders_of_one_name_are_one_song(tmp_path: Path) -> None:
+    """A disk keeps both forms of an accent apart, and a report could not."""
+    root = tidy(tmp_path)
+    shutil.copytree(root / "train" / "b", root / "train" / unicodedata.normalize("NFD", "a é"))
+    (note,) = survey(TrackSet("stems"), {"stems": root}).notes
+    assert note.items == ("train/a é (two folders of one name; rename one)",)
+
+
+def test_a_name_that_is_no_utf_8_is_read_and_written_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    root = tidy(tmp_path)
+    (root / "train" / "b").rename(os.fsdecode(os.fsencode(root / "train") + b"/caf\xe9"))
+    found = survey(TrackSet("stems"), {"stems": root})
+    item = next(item for item in found.items if item.name.startswith("caf"))
+    assert item.name == r"caf\udce9" and item.read().rows["bass"].shape == (2, 2400)
+    assert main(["check", "stems", str(root)]) == 0 and r"caf\udce9" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink(path.name, path), Path.mkdir])
+def test_what_is_no_file_costs_its_song(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    root = tidy(tmp_path)
+    (root / "train" / "b" / "bass.wav").unlink()
+    make(root / "train" / "b" / "bass.wav")
+    found = survey(TrackSet("stems"), {"stems": root})
+    (note,) = found.notes
+    assert note.kind == "skipped" and note.items[0].split(" ")[0] in ("b", "train/b") and len(found.items) == 4

@@ -48,6 +48,7 @@ def run(root, *options):
 
 @pytest.mark.parametrize("pattern", NAMES.values(), ids=NAMES)
 def test_the_estimates_of_other_programs_are_found(references, pattern, capsys):
+    """Hidden files beside references and estimates, estimates as MP3 and under the names of other programs."""
     estimate(references, pattern)
     (references / "est" / "._vocals.wav").write_bytes(b"Mac OS X")
     (references / "ref" / ".ipynb_checkpoints").mkdir()
@@ -81,6 +82,7 @@ def test_two_estimates_of_one_stem_are_named(references, capsys):
 
 
 def test_messages_speak_of_the_command(references, capsys):
+    """Estimates some samples longer, and a reference scored against itself."""
     estimate(references, "{track}/{stem}.wav", lambda samples: np.append(samples, samples[:37]))
     assert run(references) == 1
     assert "--pad cuts them or appends zeros" in capsys.readouterr().err
@@ -95,6 +97,7 @@ def test_messages_speak_of_the_command(references, capsys):
 
 
 def test_a_folder_without_stems_is_no_track(references, tmp_path):
+    """A folder that holds nothing but a mixture."""
     assert tracks(references / "ref") == ["A", "B"]
     only = references / "only" / "A"
     only.mkdir(parents=True)

@@ -51,7 +51,11 @@ def find_table(root: Path) -> Path:
     """The user's clips.csv or clips.tsv, its name in any case; ValueError where there is none, or both."""
     tables = [path for path in entries(root) if path.name.lower() in ("clips.csv", "clips.tsv") and path.is_file()]
     if not tables:
-        raise ValueError(f"data set 'clips': no clips.csv in {root}; it must name path, label and split of each clip")
+        others = [path.name for path in entries(root) if path.suffix.lower() in (".csv", ".tsv", ".txt", ".xlsx")]
+        there = f" (there is {', '.join(others[:3])})" if others else ""
+        raise ValueError(
+            f"data set 'clips': no clips.csv in {root}{there}; it must name path, label and split of each clip"
+        )
     if len(tables) > 1:
         raise ValueError(f"data set 'clips': {root} holds {' and '.join(path.name for path in tables)}; keep one")
     return tables[0]
@@ -101,6 +105,8 @@ def _inside(cell: str, place: str, folder: Path) -> str:
     if "\\" in text and not (folder / text).exists():
         text = text.replace("\\", "/")
     name = os.path.normpath(text)
+    if text and os.path.isabs(name) and Path(name).is_relative_to(folder.absolute()):
+        name = Path(name).relative_to(folder.absolute()).as_posix()
     if not text or os.path.isabs(name) or name.startswith("..") or re.match(r"[A-Za-z]:/", name):
-        raise ValueError(f"{place}: {text!r} is not a path below the folder of clips.csv")
+        raise ValueError(f"{place}: {text!r} is not a path below the folder of clips.csv; write it from there on")
     return Path(name).as_posix()

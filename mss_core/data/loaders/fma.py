@@ -9,7 +9,9 @@ on) only "medium". 21 ids are broken in every copy.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mss_core.data.config import ClipSet
 from mss_core.data.files import Clip, clip_items, facts
@@ -27,7 +29,7 @@ def survey(config: ClipSet, root: Path) -> Survey:
     audio = next((root / name for name in ("fma_medium", "fma_large", "fma_full") if (root / name).is_dir()), root)
     genres = tuple(facts()["fma"]["genres"])
     clips = []
-    for line, (track, split, subset, genre, artist) in enumerate(read_tracks(find_table(root)), start=4):
+    for line, (track, split, subset, genre, artist) in read_tracks(find_table(root)):
         if subset not in subsets:
             continue
         choose(f"genre in tracks.csv, line {line},", genre, genres)
@@ -49,26 +51,40 @@ def find_table(root: Path) -> Path:
     raise ValueError(f"data set 'fma_medium': no fma_metadata/tracks.csv in {root}")
 
 
-def read_tracks(path: Path) -> list[tuple[str, str, str, str, str]]:
-    """Six-digit id, split, subset, root genre and artist of every row."""
+def read_tracks(path: Path) -> Iterator[tuple[int, tuple[str, str, str, str, str]]]:
+    """The line on which every row ends, and its six-digit id, split, subset, root genre and artist."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.reader(file)
-        upper, lower = next(rows, []), next(rows, [])
-        next(rows, None)
-        heads = list(zip(upper, lower, strict=False))
-        for column in COLUMNS:
-            if column not in heads:
-                raise ValueError(
-                    f"{path}: no column {column[0]}/{column[1]}; "
-                    f"{nearest('/'.join(column), ('/'.join(head) for head in heads))}"
-                )
-        where = [heads.index(column) for column in COLUMNS]
-        found, seen = [], set()
-        for line, row in enumerate(rows, start=4):
-            if not row or not row[0].isdigit() or len(row) < len(heads):
-                raise ValueError(f"{path}, line {line}: not a row of tracks.csv")
-            if row[0] in seen:
-                raise ValueError(f"{path}, line {line}: track {row[0]} is named twice")
-            seen.add(row[0])
-            found.append((f"{int(row[0]):06d}", *(row[index] for index in where)))
-    return found
+        try:
+            yield from _rows(path, rows)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(
+                f"{path}, after line {rows.line_num}: not a CSV file in UTF-8 ({error}); fetch fma_metadata.zip again"
+            ) from None
+
+
+def _rows(path: Path, rows: Any) -> Iterator[tuple[int, tuple[str, str, str, str, str]]]:
+    upper, lower = next(rows, []), next(rows, [])
+    next(rows, None)
+    heads = list(zip(upper, lower, strict=False))
+    for column in COLUMNS:
+        if column not in heads:
+            raise ValueError(
+                f"{path}: no column {column[0]}/{column[1]}; "
+                f"{nearest('/'.join(column), ('/'.join(head) for head in heads))}"
+            )
+    split, subset, genre, artist = (heads.index(column) for column in COLUMNS)
+    seen = set()
+    for row in rows:
+        line = rows.line_num
+        if not any(cell.strip() for cell in row):
+            continue
+        if not row[0].isdecimal() or len(row) < len(heads):
+            raise ValueError(
+                f"{path}, line {line}: not a row of tracks.csv (it begins with {row[0]!r} and has {len(row)} of "
+                f"{len(heads)} fields); fetch fma_metadata.zip again"
+            )
+        if row[0] in seen:
+            raise ValueError(f"{path}, line {line}: track {row[0]} is named twice; remove one of its rows")
+        seen.add(row[0])
+        yield line, (f"{int(row[0]):06d}", row[split], row[subset], row[genre], row[artist])

@@ -16,7 +16,7 @@ from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.files import Clip, clip_items, read_lines, reason
 from mss_core.data.items import Note, Survey, hold_out, require_splits
 from mss_core.errors import BadFile, choose, nearest
-from mss_core.folders import find, subfolders, walk
+from mss_core.folders import find, plain, subfolders, walk
 
 LABELS = ("cel", "cla", "flu", "gac", "gel", "org", "pia", "sax", "tru", "vio", "voi")
 PARTS = {
@@ -38,7 +38,7 @@ def survey(config: ClipSet, root: Path) -> Survey:
             bad.append(f"{training.name}/{folder.name}/ (no class folder; {nearest(folder.name, LABELS)})")
             continue
         clips += [
-            Clip(path.relative_to(root).as_posix(), "train", (folder.name,), path, recording(path.stem), 3.0)
+            Clip(plain(path.relative_to(root).as_posix()), "train", (folder.name,), path, recording(path.stem), 3.0)
             for path in walk(folder, ".wav")
         ]
     for part, split in PARTS[split_policy(config)].items():
@@ -46,7 +46,7 @@ def survey(config: ClipSet, root: Path) -> Survey:
         if not folder.is_dir():
             raise ValueError(f"data set 'irmas': no folder {folder.name} in {root}")
         for path in walk(folder, ".wav"):
-            name = path.relative_to(root).as_posix()
+            name = plain(path.relative_to(root).as_posix())
             try:
                 labels = labels_of(find(path.parent, f"{path.stem}.txt"))
             except BadFile as error:

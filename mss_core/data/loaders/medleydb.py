@@ -56,7 +56,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
                 tracks.append(_track(name, split, folders[name], metadata[name], config.sources))
             except BadFile as error:
                 bad.append(f"{name} ({error})")
-    items, notes = track_items(tracks)
+    items, notes = track_items(tracks, config.tolerance_ms)
     if bad:
         notes.append(Note("skipped", "tracks without their mix or a usable METADATA file", tuple(bad)))
     unlisted = tuple(sorted(set(folders) - set(wanted)))
@@ -161,8 +161,11 @@ def read_metadata(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         content = None
-    if not isinstance(content, dict) or not content.get("stems"):
+    if not isinstance(content, dict) or not isinstance(content.get("stems"), dict) or not content["stems"]:
         raise BadFile(f"{path.name} names no stems")
+    for key, stem in content["stems"].items():
+        if not (isinstance(stem, dict) and isinstance(stem.get("filename"), str) and stem.get("instrument")):
+            raise BadFile(f"{path.name}: {key} has no instrument or no filename")
     return content
 
 

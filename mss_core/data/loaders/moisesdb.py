@@ -3,7 +3,7 @@
 Stems are of 11 kinds, each the sum of one track or more; there is no mixture file, the mixture is the sum of all. A
 source is one of the kinds, and ``other`` is all that no other source names: with vocals, drums and bass beside it that
 is the publishers' reduction to four stems, with guitar and piano too that to six. Tracks of another length are cut to
-the shortest of the song, as the publishers do before they sum (50 songs).
+the shortest of the song, as the publishers do before they sum (50 songs), unless ``tolerance_ms`` says by how much.
 
 The set has no official split. ``banquet`` is that of [Watcharasupat and Lerch 2024], five folds of 48 songs drawn by
 genre: 1 to 3 train, 4 validates, 5 tests. It has artists on several sides (``check`` names them). ``artists``, the
@@ -14,6 +14,7 @@ valid before train.
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
             tracks.append(_track(folder, splits[name], config.sources))
         except BadFile as error:
             bad.append(f"{name} ({reason(error)})")
-    items, notes = track_items(tracks, cut=True)
+    items, notes = track_items(tracks, math.inf if config.tolerance_ms is None else config.tolerance_ms)
     if bad:
         notes.append(Note("skipped", "folders that are no song of the set, or have no usable metadata", tuple(bad)))
     if split_policy(config) == "artists":
@@ -79,7 +80,7 @@ def by_artist(items: list[Item]) -> list[Item]:
 
 def _track(folder: Path, split: str, sources: tuple[str, ...]) -> Track:
     try:
-        about: Mapping[str, Any] = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+        about: Mapping[str, Any] = json.loads((folder / "data.json").read_text(encoding="utf-8-sig"))
         artist = unicodedata.normalize("NFC", str(about.get("artist", "")).strip())
         files: dict[str, list[Path]] = {}
         for stem in about["stems"]:

@@ -53,7 +53,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
             bad.append(f"{name} (no mixture and no stem)")
             continue
         tracks.append(Track(name, split, {"mixture": mixture, **rows}, name.split(" - ")[0]))
-    items, notes = track_items(tracks)
+    items, notes = track_items(tracks, config.tolerance_ms)
     notes += unread
     own_level = tuple(name for name, (_, folder) in songs.items() if _normalised(folder))
     if own_level:
@@ -79,10 +79,10 @@ def survey(config: TrackSet, root: Path) -> Survey:
 def _normalised(folder: Path) -> bool:
     """Whether a song's own record says that its instruments are at their own level, as the thesis' files are."""
     try:
-        record = json.loads((folder / "song.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        record = json.loads((folder / "song.json").read_text(encoding="utf-8-sig"))
+        return bool(record.get("rules", {}).get("instruments") == "normalised")
+    except (OSError, ValueError, AttributeError):  # none of ours
         return False
-    return bool(record.get("rules", {}).get("instruments") == "normalised")
 
 
 def nodes() -> tuple[str, ...]:
@@ -103,9 +103,11 @@ def listed(path: Path) -> dict[str, str]:
     """The split of each song in a list of ``val/<song>`` lines."""
     found: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
         split, _, name = line.strip().partition("/")
         choose(f"split in {path.name}, line {number},", split, SPLIT_OF)
         if name in found:
-            raise ValueError(f"data set 'ms21': {name} stands twice in {path}")
+            raise ValueError(f"data set 'ms21': {name} stands twice in {path}, line {number}; remove one of its lines")
         found[name] = SPLIT_OF[split]
     return found

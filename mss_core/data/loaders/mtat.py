@@ -104,9 +104,12 @@ def read_annotations(path: Path) -> Labels:
         )
     where = [(tag, columns[_bare(tag)]) for tag in facts()["mtat"]["tags"]]
     found: Labels = {}
-    for line, row in enumerate(rows, start=2):
+    for row in rows:
+        line = rows.line_num
+        if not any(cell.strip() for cell in row):
+            continue
         if len(row) != len(header):
-            raise ValueError(f"{path}, line {line}: {len(row)} columns instead of {len(header)}")
+            raise ValueError(f"{path}, line {line}: {len(row)} columns instead of {len(header)}; fetch the table again")
         name = row[columns["mp3path"]].rsplit(".", 1)[0]
         if name in found:
             raise ValueError(f"{path}, line {line}: {name} is named twice")

@@ -14,6 +14,7 @@ from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.files import Clip, clip_items, facts, first_existing, read_lines
 from mss_core.data.items import Survey, require_splits
 from mss_core.errors import choose
+from mss_core.folders import find
 
 TABLES = {"top50": "top50tags", "instrument": "instrument"}
 SPLIT_OF = {"train": "train", "validation": "valid", "test": "test"}
@@ -24,11 +25,12 @@ def survey(config: ClipSet, root: Path) -> Survey:
     """All songs of the chosen split."""
     tags = tuple(facts()["mtg_jamendo"][config.labels])
     base = root / "audio" if (root / "audio").is_dir() else root
-    clips = []
+    clips: list[Clip] = []
+    listings: dict[Path, dict[str, list[Path]]] = {}
     for spoken, split in SPLIT_OF.items():
         path = find_table(root, split_policy(config), config.labels, spoken)
         clips += [
-            Clip(name, split, labels, _audio(base, name), artist, seconds)
+            Clip(name, split, labels, _audio(base, name, listings), artist, seconds)
             for name, artist, seconds, labels in read_table(path, tags)
         ]
     items, notes = clip_items("mtg_jamendo", clips)
@@ -53,16 +55,20 @@ def find_table(root: Path, split: str, labels: str, spoken: str) -> Path:
 def read_table(path: Path, tags: tuple[str, ...]) -> list[tuple[str, str, float, tuple[str, ...]]]:
     """Path, artist, seconds and tags of every row; ValueError with its line for a row that makes no sense."""
     lines = read_lines(path)
-    header = lines[0].split("\t") if lines else []
+    header = lines[0].rstrip("\t ").split("\t") if lines else []
     if header != COLUMNS:
-        raise ValueError(f"{path}: columns {', '.join(header)} instead of {', '.join(COLUMNS)}")
+        raise ValueError(f"{path}: columns {', '.join(header)} instead of {', '.join(COLUMNS)}, parted by tabs")
     found, seen = [], set()
     for line, text in enumerate(lines[1:], start=2):
-        fields = text.rstrip("\t ").split("\t")
+        fields = [field.strip() for field in text.split("\t")]
         if not any(fields):
             continue
-        if len(fields) < len(COLUMNS):
-            raise ValueError(f"{path}, line {line}: {len(fields)} fields; at least {len(COLUMNS)} belong there")
+        named = [field for field in fields[5:] if field]  # a tab too many names no tag
+        if not named:
+            many = len(text.rstrip("\t ").split("\t"))
+            raise ValueError(
+                f"{path}, line {line}: {many} fields; at least {len(COLUMNS)} belong there, with tabs between them"
+            )
         try:
             seconds = float(fields[4])
         except ValueError:
@@ -71,12 +77,14 @@ def read_table(path: Path, tags: tuple[str, ...]) -> list[tuple[str, str, float,
         if name in seen:
             raise ValueError(f"{path}, line {line}: {name} is named twice")
         seen.add(name)
-        for tag in fields[5:]:
+        for tag in named:
             choose(f"tag in {path.name}, line {line},", tag, tags)
-        found.append((name, fields[1], seconds, tuple(tag for tag in tags if tag in fields[5:])))
+        found.append((name, fields[1], seconds, tuple(tag for tag in tags if tag in named)))
     return found
 
 
-def _audio(base: Path, name: str) -> Path:
-    low = base / name.replace(".mp3", ".low.mp3")
-    return low if low.exists() else base / name
+def _audio(base: Path, name: str, listings: dict[Path, dict[str, list[Path]]]) -> Path:
+    low = name.replace(".mp3", ".low.mp3")
+    if (base / name).exists() and not (base / low).exists():
+        return base / name
+    return low_path if (low_path := find(base, low, listings)).exists() else base / name

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from mss_core.data.config import TrackSet, split_policy
 from mss_core.data.doubts import sounds
-from mss_core.data.files import facts, split_folders
+from mss_core.data.files import CUT, disagreement, facts, reason, split_folders, too_far, unequal
 from mss_core.data.items import Item, Note, Sound, Survey, hold_out, require_splits
 from mss_core.data.loaders import stem_mp4, stems
-from mss_core.errors import choose
+from mss_core.errors import BadFile, choose
 from mss_core.folders import entries, plain
 
 SOURCES = ("drums", "bass", "other", "vocals")
@@ -27,7 +27,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
     for source in config.sources:
         choose(f"source of {config.name}", source, SOURCES)
     if config.name == "musdb18":
-        items, notes = _stem_files(root)
+        items, notes = _stem_files(root, config.tolerance_ms)
     else:
         items, notes = stems.tracks(config, root, config.name)
     items = [replace(item, artist=item.name.split(" - ")[0]) for item in items]
@@ -61,8 +61,9 @@ def _published(items: list[Item], what: str) -> tuple[tuple[Item, ...], list[Not
     return moved, [note] if missing else []
 
 
-def _stem_files(root: Path) -> tuple[list[Item], list[Note]]:
-    items, bad = [], []
+def _stem_files(root: Path, tolerance_ms: float | None) -> tuple[list[Item], list[Note]]:
+    """Tracks whose streams agree in length as far as the coder keeps lengths, or as far as is declared."""
+    items, bad, cut, apart = [], [], [], []
     places, notes = split_folders(root, "musdb18")
     for split, place in places.items():
         for path in entries(place):
@@ -71,17 +72,29 @@ def _stem_files(root: Path) -> tuple[list[Item], list[Note]]:
             name = plain(path.name[: -len(".stem.mp4")])
             try:
                 streams = stem_mp4.info(path)
-            except ValueError as error:
-                bad.append(f"{name} ({str(error).split(': ', 1)[-1]})")
+            except BadFile as error:
+                bad.append(f"{name} ({reason(error)})")
                 continue
             if len(streams) != 5:
                 bad.append(f"{name} ({len(streams)} audio streams instead of 5)")
                 continue
+            lengths = [round(ticks * stem_mp4.SAMPLERATE / rate) for ticks, rate in streams]
+            here = {f"stream {number}": (frames, stem_mp4.SAMPLERATE, 2) for number, frames in enumerate(lengths)}
+            problem = disagreement(here, stem_mp4.SLACK_MS if tolerance_ms is None else tolerance_ms)
+            if problem:
+                bad.append(f"{name} ({problem})")
+                apart += too_far(name, here)
+                continue
+            if tolerance_ms is not None and len(set(lengths)) > 1:
+                cut.append(f"{name} ({min(lengths)} of {max(lengths)} frames)")
             items.append(Item(name, split, partial(_read, path), files=(path,)))
     if not items:
         raise ValueError(f"data set 'musdb18': {root} holds no readable train/*.stem.mp4 or test/*.stem.mp4")
-    note = Note("skipped", "tracks that are not a readable .stem.mp4 with five streams", tuple(bad))
-    return items, [*notes, note] if bad else notes
+    told = [
+        Note("skipped", "tracks that are not a readable .stem.mp4 with five streams", tuple(bad)),
+        Note("cut", CUT, tuple(cut)),
+    ]
+    return items, [*notes, *(note for note in told if note.items), *unequal(apart)]
 
 
 def _read(path: Path) -> Sound:

@@ -88,7 +88,7 @@ def survey(config: TrackSet, root: Path) -> Survey:
             tracks.append(Track(name, split, {"mixture": (_audio(folder, "mix"),), **rows}))
         except ValueError as error:
             bad.append(f"{name} ({reason(error)})")
-    items, notes = track_items(tracks)
+    items, notes = track_items(tracks, config.tolerance_ms)
     if bad:
         notes.append(Note("skipped", "folders that are no track, or have no usable metadata or MIDI", tuple(bad)))
     if few:
@@ -132,9 +132,16 @@ def read_stems(folder: Path) -> dict[str, dict[str, Any]]:
         raise ValueError("no metadata.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, ValueError):
         raise ValueError("metadata.yaml names no stems") from None
-    return {
-        name: stem for name, stem in stems.items() if stem.get("audio_rendered") or _stem_file(folder, name).exists()
+    odd = [name for name, stem in stems.items() if not isinstance(stem, dict)]
+    there = {
+        name: stem
+        for name, stem in stems.items()
+        if name not in odd and (stem.get("audio_rendered") or _stem_file(folder, name).exists())
     }
+    odd += [n for n, stem in there.items() if not (stem.get("is_drum") or str(stem.get("program_num")).isdecimal())]
+    if odd:
+        raise ValueError(f"metadata.yaml says no program_num of {odd[0]}")
+    return there
 
 
 def onset_counts(folder: Path, sources: tuple[str, ...] = TAGBOX) -> dict[str, int]:
@@ -184,7 +191,13 @@ def _patches(root: Path) -> dict[str, set[str]]:
     path = root / "hierarchy.json"
     if not path.is_file():
         return {}
-    return nodes(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        return nodes(json.loads(path.read_text(encoding="utf-8-sig")))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"data set 'slakh2100': {path} is no JSON of nodes that end in lists of patches ({error}); put the file of "
+            "hierarchical_music_separation (ismir_hierarchy.json) there"
+        ) from None
 
 
 def nodes(tree: dict[str, Any]) -> dict[str, set[str]]:

@@ -18,6 +18,8 @@ import numpy as np
 from mss_core.errors import BadFile
 
 SAMPLERATE = 44_100
+SLACK_MS = 100
+"""By how much streams may differ in length, and end before their header says: the coder pads to whole frames."""
 INSTALL = "apt-get install ffmpeg"
 
 
@@ -26,21 +28,26 @@ def info(path: Path) -> list[tuple[int, int]]:
 
     Raises ValueError where the file is empty, cut off or not MP4.
     """
-    size = path.stat().st_size
-    if size == 0:
-        raise BadFile(f"{path}: 0 bytes")
     found: list[tuple[int, int]] = []
     seen = set()
-    with open(path, "rb") as file:
-        for kind, start, end in _boxes(file, 0, size, path):
-            seen.add(kind)
-            if kind == b"moov":
-                found = [
-                    _media(file, s, e, path)
-                    for k, s, e in _boxes(file, start, end, path)
-                    if k == b"trak" and _is_sound(file, s, e, path)
-                ]
-    if b"moov" not in seen or b"mdat" not in seen:
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise BadFile(f"{path}: 0 bytes")
+        with open(path, "rb") as file:
+            for kind, start, end in _boxes(file, 0, size, path):
+                seen.add(kind)
+                if kind == b"moov":
+                    found = [
+                        _media(file, s, e, path)
+                        for k, s, e in _boxes(file, start, end, path)
+                        if k == b"trak" and _is_sound(file, s, e, path)
+                    ]
+    except OSError as error:
+        raise BadFile(f"{path}: cannot be opened ({error.strerror or error})") from None
+    except struct.error:
+        seen.clear()
+    if b"moov" not in seen or b"mdat" not in seen or not all(rate for _, rate in found):
         raise BadFile(f"{path}: not a whole MP4 file (cut off, or another format)")
     return found
 
@@ -103,7 +110,7 @@ def load(path: Path, streams: Iterable[int]) -> list[np.ndarray]:
         waveform = decode(path, stream)
         ticks, rate = expected[stream]
         seconds = ticks / rate
-        if waveform.shape[-1] < (seconds - 0.1) * SAMPLERATE:
+        if waveform.shape[-1] < (seconds - SLACK_MS / 1000) * SAMPLERATE:
             raise BadFile(
                 f"{path}: stream {stream} stops after {waveform.shape[-1] / SAMPLERATE:.2f} of "
                 f"{seconds:.2f} s (truncated)"

@@ -191,7 +191,7 @@ def test_the_spread_of_earlier_runs_is_used(tmp_path) -> None:
 
 
 def test_power_counts_tracks(tmp_path) -> None:
-    """Finding A14: seeds alone promise what variants that differ by track do not keep."""
+    """Seeds alone promise what variants that differ by track do not keep."""
     rng = np.random.default_rng(0)
     folder = folder_of(tmp_path, "example")
     rows = [

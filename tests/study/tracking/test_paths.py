@@ -18,7 +18,7 @@ NAMES = ["a%20b", "a?b=c", "a#b", "100% (1) & 'two'", 'say "so"', "~x", "blank b
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_database_lies_in_its_store(tmp_path: Path, name: str) -> None:
-    """Finding 79: SQLAlchemy reads %XX and ? of a URL, and MLflow wrote beside the store or nowhere."""
+    """SQLAlchemy reads %XX and ? of a URL, and MLflow wrote beside the store or nowhere."""
     (tmp_path / name).mkdir()
     engine = sqlalchemy.create_engine(database(tmp_path / name))
     with engine.connect() as connection:
@@ -35,7 +35,7 @@ def test_the_line_that_opens_mlflow_can_be_pasted(tmp_path: Path, name: str) -> 
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Finding 80: zsh, dash and make leave ~ alone behind =."""
+    """Zsh, dash and make leave ~ alone behind =."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("MSS_DATA", raising=False)
     (tmp_path / "sets" / "clips").mkdir(parents=True)
