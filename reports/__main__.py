@@ -119,6 +119,11 @@ def of_scores(
     if not metric:
         raise ValueError(f"{path} holds several metrics; say which with --metric: {', '.join(metrics)}")
     check_metric(metric, metrics)
+    if len(levels := {*scores.variants(), *scores.undefined["variant"]}) == 1:
+        raise ValueError(
+            f"{path} has one level of {factor!r}, {levels.pop()!r}: there is nothing to compare it with; add the rows "
+            "of another"
+        )
     study = bare_study(scores, path.stem, factor, reference, metric, args.target)
     if not directed(metric, args.higher_is_better):
         raise ValueError(
@@ -153,7 +158,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         table = Path(args.study)
-        if table.suffix.lower() in (".csv", ".tsv", ".tab", ".txt", ".parquet"):
+        named = table.suffix.lower() in (".csv", ".tsv", ".tab", ".txt", ".parquet")
+        if named or (table.is_file() and not (args.store / "studies" / args.study).is_dir()):
             if not table.is_file():
                 raise ValueError(f"there is no table {table}")
             home, found = table.parent, of_table(table, args)

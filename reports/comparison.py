@@ -12,12 +12,12 @@ from reports.contract import CORRECTIONS, MACRO, Study, nearest, target_word
 from reports.contrasts import Comparability, compare, share_trainings
 from reports.findings import Comparison, Contrast, Row
 from reports.inputs.tables import Scores, select, tag_scores
-from reports.overlap import NOTHING, Arm, Overlap, arms, overlap
+from reports.overlap import NOTHING, Arm, Overlap, absent_scores, arms, overlap
 from reports.statistics import crossed, groups, half_pooled, hypothesis_tests, mixed, seed_paired, tagging
 from reports.statistics.corrections import correct, stars
 from reports.statistics.hypothesis_tests import NAN, Result
 from reports.statistics.improvement import Improvement, improvement
-from reports.text import count, listing, style
+from reports.text import style
 
 MIXED_LIMIT = 40
 OVER_ITEMS = ("crossed", "paired_crossed", "mixed", "bootstrap", "item_means")
@@ -63,7 +63,7 @@ def comparison(
     noun = _noun(scores, metric, study)
     item = ("group" if clusters else "track") if several else noun
     comparabilities = {name: compare(study, study.variant(name), study.variant(against[name])) for name in pairs}
-    absent = {name: _absent(scores, metric, pair, name, against[name]) for name, pair in pairs.items()}
+    absent = {name: absent_scores(scores, metric, pair, name, against[name]) for name, pair in pairs.items()}
     items: dict[str, Items | None] = {}
     for name, pair in pairs.items():
         if not (absent[name] or pair.reason):
@@ -260,18 +260,6 @@ def _balanced(
         shared = set.intersection(*(set(arm.complete) for arm in block.values())) if block else set()
         out |= {name: runs for name, arm in block.items() if (runs := arm.over(shared).runs)}
     return {name: out[name] for name in against if name in out}
-
-
-def _absent(scores: Scores, metric: str, pair: Overlap, name: str, base: str) -> str:
-    """Which arm has no score at all, and why; empty where both have some."""
-    gone = scores.undefined[scores.undefined["metric"] == metric]["variant"]
-    lacking = []
-    for arm, rows in ((name, pair.variant.rows), (base, pair.reference.rows)):
-        if rows.empty and (many := int((gone == arm).sum())):
-            lacking.append(f"{arm} has no defined score ({count(many, 'score')} empty or not finite)")
-        elif rows.empty:
-            lacking.append(f"{arm} has no score")
-    return listing(lacking) if lacking else ""
 
 
 def _row(name: str, reference: str, own: Arm, pair: Overlap | None, study: Study) -> Row:

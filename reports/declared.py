@@ -126,9 +126,12 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         if len(counts) > 1 and study.declaration.until is None:
             each = ", ".join(f"{row.variant} {len(row.runs)}" for row in main.rows)
             yield f"The variants have unequal numbers of runs ({each})."
+    scored = set(scores.frame["variant"][scores.frame["metric"] == main.style.name])
     for row in main.rows:
         if not row.runs and row.variant not in aside:
-            yield (f"{row.variant} has no {label} score and is not compared; it still counts in the family.")
+            lacking = label if label.endswith("score") else f"{label} score"
+            of_kind = " of the kind that others have" if row.variant in scored else ""
+            yield f"{row.variant} has no {lacking}{of_kind} and is not compared; it still counts in the family."
         elif len(row.runs) > 1 and row.sd == 0:
             yield f"All {len(row.runs)} runs of {row.variant} have exactly the same {label}."
     for contrast in main.contrasts:

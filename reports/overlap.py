@@ -10,8 +10,9 @@ from functools import cached_property
 
 import pandas as pd
 
-from reports.inputs.tables import item_scores, run_scores, track_scores
-from reports.text import count
+from reports.contract import MACRO
+from reports.inputs.tables import Scores, item_scores, run_scores, track_scores
+from reports.text import count, listing
 
 CELL = ["target", "track"]
 Cell = tuple[str, str]
@@ -122,6 +123,33 @@ def overlap(variant: str, reference: str, every: Mapping[str, Arm], tracks: int,
     cells = a.cells.keys() | b.cells.keys()
     left_out = {name: _named(cells - arm.complete, cells) for name, arm in pair.items()}
     return Overlap(a.over(shared), b.over(shared), {name: kinds for name, kinds in left_out.items() if kinds})
+
+
+def absent_scores(scores: Scores, metric: str, pair: Overlap, name: str, base: str) -> str:
+    """Which of two arms has no score among those that are compared, and why; empty where both have some."""
+    gone = scores.undefined[scores.undefined["metric"] == metric]["variant"]
+    every = scores.frame[scores.frame["metric"] == metric]
+    lacking = []
+    for arm, rows in ((name, pair.variant.rows), (base, pair.reference.rows)):
+        own = every[every["variant"] == arm]
+        if not rows.empty:
+            continue
+        if not own.empty:
+            lacking.append(_of_another_kind(arm, own, every))
+        elif many := int((gone == arm).sum()):
+            lacking.append(f"{arm} has no defined score ({count(many, 'score')} empty or not finite)")
+        else:
+            lacking.append(f"{arm} has no score")
+    return listing(lacking) if lacking else ""
+
+
+def _of_another_kind(arm: str, own: pd.DataFrame, every: pd.DataFrame) -> str:
+    """Why no row of an arm that has some is among those compared."""
+    if (own["track"] == "").all() and (every["track"] != "").any():
+        told = "name no track, where those of others do: give every arm a score per track, or none of them"
+        return f"the rows of {arm} {told}"
+    theirs = listing(sorted(set(own["target"]) - set(MACRO)) or ["no target"], 4)
+    return f"the rows of {arm} are of {theirs} alone, where others have a mean over targets: name a target all have"
 
 
 def _named(lost: Set[Cell], every: Set[Cell]) -> dict[str, tuple[str, ...]]:

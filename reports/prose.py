@@ -366,7 +366,7 @@ def mean_se(comparison: Comparison, variant: str) -> str:
         return MISSING
     if math.isnan(row.se):
         return comparison.style.value(row.mean)
-    return f"{comparison.style.value(row.mean)} ± {comparison.style.value(row.se)}"
+    return f"{comparison.style.value(row.mean)} ± {comparison.style.spread(row.se)}"
 
 
 def sentences(findings: Findings) -> list[str]:

@@ -19,6 +19,7 @@ class Style:
         unit: unit of a printed difference; empty for none.
         digits: decimals printed.
         higher_is_better: direction.
+        scientific: printed as 1.23e12, for scores that no decimals suit.
     """
 
     name: str
@@ -27,20 +28,30 @@ class Style:
     unit: str = ""
     digits: int = 3
     higher_is_better: bool = True
+    scientific: bool = False
 
     def value(self, score: float) -> str:
         """A score as printed, e.g. 91.85."""
-        return number(score * self.scale, self.digits)
+        return (scientific if self.scientific else number)(score * self.scale, self.digits)
 
     def difference(self, score: float, unit: bool = False) -> str:
         """A signed difference as printed, e.g. +0.38 points."""
-        text = number(score * self.scale, self.digits, signed=True)
+        text = self._amount(score * self.scale, signed=True)
         return f"{text} {self.unit}" if unit and self.unit and text != MISSING else text
 
     def amount(self, score: float) -> str:
         """An unsigned amount with its unit, e.g. 0.38 points."""
-        text = number(abs(score) * self.scale, self.digits)
+        text = self._amount(abs(score) * self.scale)
         return f"{text} {self.unit}" if self.unit and text != MISSING else text
+
+    def spread(self, score: float) -> str:
+        """A standard error or deviation as printed behind a mean."""
+        return self._amount(score * self.scale)
+
+    def _amount(self, value: float, signed: bool = False) -> str:
+        """A difference, of which three digits say enough; one that decimals would hide is written as 1.23e-12."""
+        hidden = self.digits >= MOST_DIGITS and 0 < abs(value) < 10.0 ** (2 - self.digits)
+        return scientific(value, 2, signed) if self.scientific or hidden else number(value, self.digits, signed)
 
     def most(self, base: float = math.nan) -> tuple[float, float]:
         """The greatest loss (negative) and gain that a difference to a score can be: a share lies between 0 and 100
@@ -67,6 +78,9 @@ def largest(style: Style, references: Sequence[float]) -> tuple[float, float]:
 
 
 MISSING = "–"
+MOST_DIGITS = 8
+PLAIN = (1e-4, 1e6)
+"""Scores without a unit whose greatest lies outside are printed as 1.23e12."""
 SCALES = {"points": 100.0}
 """Printed value = score x scale, by unit."""
 
@@ -79,9 +93,10 @@ def style(
 ) -> Style:
     """How a metric is written: as it is known, or as the study declares it (`own`), in the direction asked for.
 
-    One without a unit and without declared decimals gets as many as show three digits of the spread of its scores. A
-    share whose scores exceed 1 is in percent already and is not multiplied again. The direction of a metric that nobody
-    declared is not guessed from its name: `directed` says whether it is known.
+    One without a unit and without declared decimals gets as many as show three digits of the spread of its scores, and
+    powers of ten where its scores are great or small. A share whose scores exceed 1 is in percent already and is not
+    multiplied again. The direction of a metric that nobody declared is not guessed from its name: `directed` says
+    whether it is known.
 
     >>> style("si_sdr_improvement").label
     'SI-SDR improvement'
@@ -89,16 +104,19 @@ def style(
     found = known_metric(metric, own)
     if found is None:
         found = Metric(metric)
+    greatest = max((abs(score) for score in scores if math.isfinite(score)), default=0.0)
+    powers = found.digits is None and not found.unit and greatest > 0 and not PLAIN[0] <= greatest < PLAIN[1]
     if (digits := found.digits) is None and found.unit:
         digits = 2
     elif digits is None:
         spread = max(scores) - min(scores) if len(scores) > 1 else 0.0
-        size = spread or max((abs(score) for score in scores), default=1.0) or 1.0
-        digits = min(8, max(2, 2 - math.floor(math.log10(size))))
+        size = spread or greatest or 1.0
+        power = math.floor(math.log10(greatest)) if powers else 0
+        digits = min(MOST_DIGITS, max(2, 2 + power - math.floor(math.log10(size))))
     better = found.higher_is_better if higher_is_better is None else higher_is_better
     percent = found.unit == "points" and max(map(abs, scores), default=0.0) > 1.0
     scale = 1.0 if percent else SCALES.get(found.unit, 1.0)
-    return Style(metric, found.label, scale, found.unit, digits, better)
+    return Style(metric, found.label, scale, found.unit, digits, better, powers)
 
 
 def directed(metric: str, higher_is_better: bool | None = None, own: Mapping[str, Metric] | None = None) -> bool:
@@ -120,6 +138,18 @@ def number(value: float, digits: int = 2, signed: bool = False) -> str:
     if not text.strip("0."):
         return text
     return ("−" if value < 0 else "+" if signed else "") + text
+
+
+def scientific(value: float, digits: int = 2, signed: bool = False) -> str:
+    """A number with a power of ten; a dash for NaN.
+
+    >>> scientific(3.0016e12), scientific(-1.5e-12, 1, signed=True), scientific(0.0)
+    ('3.00e12', '−1.5e-12', '0.00')
+    """
+    if not math.isfinite(value) or value == 0:
+        return number(value, digits)
+    mantissa, _, power = f"{abs(value):.{digits}e}".partition("e")
+    return f"{'−' if value < 0 else '+' if signed else ''}{mantissa}e{int(power)}"
 
 
 def p_value(p: float) -> str:

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.inputs.tables import Scores, one_spelling
+from reports.inputs.spelling import one_spelling
+from reports.inputs.tables import Scores
 
 SUBSETS = ("test", "train")
 FACTOR = "method"

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from reports.contract import nearest
-from reports.inputs.tables import Scores, one_group, one_spelling, read_text_table, seeds_of
+from reports.inputs.spelling import one_spelling
+from reports.inputs.tables import Scores, one_group, read_text_table, seeds_of
 from reports.statistics.auc import auc
 
 COLUMNS = ("seed", "item", "truth", "score")

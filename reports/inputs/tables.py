@@ -6,7 +6,6 @@ needs less: a column for the factor, `seed`, `score`, and optionally `track`, `g
     `metric`.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +14,12 @@ import pandas as pd
 
 from reports.contract import MACRO, Declaration, Study, Variant, check_metric, check_target, nearest
 from reports.inputs.foreign import AS_OURS, Layout, as_written, read_foreign_table
+from reports.inputs.spelling import one_name, one_spelling
 
 EMPTY = "(empty)"
 """The level that an empty cell stands for."""
+MOST = 1e100
+"""Sums of squares of more than a few such scores leave the range of numbers."""
 KEYS = ["variant", "seed", "track", "target", "metric"]
 
 
@@ -85,9 +87,16 @@ def read_scores(path: Path, factor: str | None = None, layout: Layout = AS_OURS)
     frame = frame[~empty]  # Excel leaves rows of commas at the end
     frame = frame.assign(variant=frame["variant"].mask(frame["variant"].str.strip() == "", EMPTY))
     one_spelling(frame["variant"], path, column)
-    _one_name(frame, path)
+    one_name(frame, path)
     frame["seed"] = seeds_of(frame["seed"], path)
     frame["score"] = _numbers(_pointed(frame["score"]), path, "score", empty=True)
+    great = frame["score"].abs().between(MOST, np.inf, inclusive="left")
+    if great.any():
+        row = int(np.flatnonzero(great.to_numpy())[0])
+        raise ValueError(
+            f"{path} line {frame.index[row]}: score is {frame['score'].iloc[row]:g}; scores of {MOST:g} and more "
+            "cannot be squared, write them in another unit"
+        )
     twice = frame.duplicated(KEYS, keep="first")
     if twice.any():
         row = int(np.flatnonzero(twice.to_numpy())[0])
@@ -116,41 +125,12 @@ def seeds_of(column: pd.Series, path: Path) -> pd.Series:
             f"{path} line {column.index[row]}: seed is {column.iloc[row]!r}, which is no whole number; number the "
             "runs of each variant 0, 1, 2, …"
         )
-    return text.str.replace(r"\..*", "", regex=True).map(int).astype("int64")
-
-
-def one_spelling(column: pd.Series, path: Path, name: str) -> None:
-    """Refuse levels that differ only by blanks, case or the form of a number."""
-    forms: dict[object, str] = {}
-    for level in dict.fromkeys(column):
-        text = " ".join(str(level).split()).lower()
-        try:
-            form: object = float(text)
-        except ValueError:
-            form = text
-        if form in forms:
-            raise ValueError(
-                f"{path}: {forms[form]!r} and {level!r} in column {name!r} differ only by blanks, case or the form "
-                "of a number; write one of them throughout, or give them names that differ"
-            )
-        forms[form] = level
-
-
-def _one_name(frame: pd.DataFrame, path: Path) -> None:
-    """Refuse names of tracks that differ only by case, blanks or the suffix of audio, where no run has both: one arm
-    spells them in another way, and would be compared on fewer tracks or none."""
-    forms: dict[str, list[str]] = {}
-    for name in dict.fromkeys(frame["track"]):
-        form = re.sub(r"\.(wav|flac|mp3|ogg)$", "", " ".join(name.split()).casefold())
-        forms.setdefault(form, []).append(name)
-    for names in forms.values():
-        if len(names) > 1:
-            rows = frame[frame["track"].isin(names)]
-            if rows.groupby(["variant", "seed"])["track"].nunique().max() == 1:
-                raise ValueError(
-                    f"{path}: the tracks {names[0]!r} and {names[1]!r} differ only by case, blanks or suffix, and no "
-                    "run has both; spell each track in one way, so that variants are compared on the same tracks"
-                )
+    numbers = [int(seed) for seed in text.str.replace(r"\..*", "", regex=True)]
+    great = [row for row, seed in enumerate(numbers) if abs(seed) >= 2**63]
+    if great:
+        row = great[0]
+        raise ValueError(f"{path} line {column.index[row]}: seed is {column.iloc[row]!r}; it must be below 2^63")
+    return pd.Series(numbers, index=column.index, dtype="int64")
 
 
 def _told_apart(frame: pd.DataFrame, known: set[str]) -> str:
@@ -188,13 +168,16 @@ def one_group(frame: pd.DataFrame, item: str, place: str) -> None:
 
 
 def _numbers(column: pd.Series, path: Path, name: str, empty: bool) -> pd.Series:
-    text = column.str.strip()
+    text = column.str.strip().str.replace("\u2212", "-")
     values = pd.to_numeric(text, errors="coerce")
     blank = text.str.lower().isin(["", "nan", "na", "none", "null"])
     bad = values.isna() & ~(blank if empty else False)
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
-        raise ValueError(f"{path} line {column.index[row]}: {name} is {column.iloc[row]!r}, which is no number")
+        raise ValueError(
+            f"{path} line {column.index[row]}: {name} is {column.iloc[row]!r}, which is no number"
+            + ("; leave it empty where there is none" if empty else "")
+        )
     return values.astype(float)
 
 

@@ -16,7 +16,7 @@ from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.published import not_beside, paper
 from reports.sections import Cell, Section, Table, shown_number, unpublished
-from reports.text import MISSING, Style, number, style
+from reports.text import MISSING, Style, style
 
 OPTIONS = {
     "paper": "paper",
@@ -75,10 +75,8 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
 
 def over_runs(rows: pd.DataFrame, how: Style) -> str:
     """Mean ± standard error over seeds, each seed's rows averaged first."""
-    values = rows.groupby("seed")["score"].mean().to_numpy() * how.scale
+    values = rows.groupby("seed")["score"].mean().to_numpy()
     if not len(values):
         return MISSING
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return number(float(values.mean()), how.digits) + (
-        f" ± {number(float(error), how.digits)}" if np.isfinite(error) else ""
-    )
+    return how.value(float(values.mean())) + (f" ± {how.spread(float(error))}" if np.isfinite(error) else "")

@@ -51,7 +51,7 @@ def draw(seed: int, gains: dict[str, float], shape: tuple[int, ...] = (5, 12)) -
 
 
 def test_a_system_without_two_of_four_targets_is_compared_on_the_others(run: Run) -> None:
-    """Finding A3: averaged over its two easy targets it came out 1 dB better, and is worse on both."""
+    """Averaged over its two easy targets it came out 1 dB better, and is worse on both."""
     level = {"vocals": 8.0, "drums": 7.0, "bass": 4.0, "other": 3.0}
     frame = pd.concat(
         [table(draw(k, {"A": high, "B": high - 1.2}), target=name) for k, (name, high) in enumerate(level.items())]
@@ -64,6 +64,7 @@ def test_a_system_without_two_of_four_targets_is_compared_on_the_others(run: Run
 
 
 def test_disjoint_tracks_are_refused_and_the_others_go_on(run: Run) -> None:
+    """Arms scored on other tracks were compared by their means, or ended in a division by zero."""
     frame = table(draw(0, {"A": 0, "B": 1, "C": 1}), metric="sdr")
     frame.loc[frame["model"] == "B", "track"] += " remastered"
     found, said = run(frame)
@@ -80,6 +81,7 @@ def test_only_disjoint_tracks_are_no_result(run: Run) -> None:
 
 
 def test_word_error_rates_fall(run: Run) -> None:
+    """Metrics of which less is better, and whose names do not say so."""
     arms = {"A": np.full((4, 20), 0.3), "B": np.full((4, 20), 0.2)}
     rng = np.random.default_rng(0)
     arms = {name: scores + rng.normal(0, 0.02, scores.shape) for name, scores in arms.items()}
@@ -148,7 +150,7 @@ def test_infinite_scores_are_named_and_left_out(run: Run) -> None:
 
 
 def test_no_cause_is_made_up_for_scores_that_nobody_has(run: Run) -> None:
-    """Finding A15: "a source that is silent in the reference has no score" was said of anybody's table."""
+    """ "a source that is silent in the reference has no score" was said of anybody's table."""
     arms = draw(3, {"A": 0, "B": 1})
     for scores in arms.values():
         scores[:, 0] = np.nan

@@ -27,7 +27,7 @@ FALLS = {"A": [0.30, 0.31, 0.29, 0.30, 0.30], "B": [0.19, 0.20, 0.18, 0.19, 0.20
 
 @pytest.mark.parametrize("metric", ["wer", "perplexity", "L1Freq", "log_wmse", "val1_acc", "error_free_share"])
 def test_a_direction_is_asked_for_and_never_guessed(tmp_path: Path, capsys, metric: str) -> None:
-    """Finding A7: a word error rate that falls from .30 to .19 was "significantly worse"."""
+    """A word error rate that falls from .30 to .19 was "significantly worse"."""
     words = [str(table(tmp_path / "t.csv", metric, FALLS)), "--factor", "model", "--reference", "A"]
     assert command(words) == 2
     assert f"whether more '{metric}' is better or worse is not known" in capsys.readouterr().err
@@ -157,6 +157,7 @@ def test_a_table_in_any_dialect_is_the_same_table(
 
 @pytest.mark.parametrize("name", ["t.tsv", "T.CSV", "t.txt"])
 def test_suffixes_do_not_matter(tmp_path: Path, capsys, name: str) -> None:
+    """Tables with tabs, another suffix or a suffix in capitals."""
     path = table(tmp_path / name, "mae", FALLS)
     path.write_text("sep=\t\n" + path.read_text().replace(",", "\t"))
     assert command([str(path), "--factor", "model", "--reference", "A"]) == 0
@@ -262,3 +263,57 @@ def test_runs_that_are_called_otherwise_each_have_no_number(tmp_path: Path, seed
     (tmp_path / "t.csv").write_text("\n".join(["model,seed,score", *lines, ""]))
     with pytest.raises(ValueError, match="is no whole number; number the runs"):
         read_scores(tmp_path / "t.csv", "model")
+
+
+@pytest.mark.parametrize(
+    ("arm", "other"), [("é", "e\u0301"), ("A", "A\u200b"), ("A", "A\u00a0"), ("True", "true"), ("0.1", ".10")]
+)
+def test_levels_that_look_alike_are_named(tmp_path: Path, arm: str, other: str) -> None:
+    with pytest.raises(ValueError, match="differ only by blanks, case or the form of a number"):
+        read_scores(table(tmp_path / "t.csv", "sdr", {arm: [1.0], other: [2.0]}), "model")
+
+
+@pytest.mark.parametrize("other", ["a_b", "A B", "a b.stem.mp4", "a  b.M4A"])
+def test_tracks_that_another_system_spells_are_named(tmp_path: Path, other: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"model,seed,track,score\nA,0,a b,1\nA,0,c,2\nB,0,{other},1\nB,0,c,2\n")
+    with pytest.raises(ValueError, match=r"the tracks 'a b' and .* differ only by case, blanks or suffix"):
+        read_scores(path, "model")
+    path.write_text(f"model,seed,track,score\nA,0,a b,1\nA,0,{other},2\nB,0,a b,1\nB,0,{other},2\n")
+    assert len(read_scores(path, "model").frame) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("A,99999999999999999999,1\nB,0,2\n", "line 2: seed is '99999999999999999999'; it must be below 2^63"),
+        ("A,0,#DIV/0!\nB,0,2\n", "line 2: score is '#DIV/0!', which is no number; leave it empty where there is none"),
+        ("A,0,1\nA,1,2\n", "has one level of 'model', 'A': there is nothing to compare it with"),
+        ('A,0,"1\nB,0,2\n', "line 2: a quote is opened and not closed"),
+        ("", "holds no scores: there is no row below its head"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_what_to_do(tmp_path: Path, capsys, text: str, told: str) -> None:
+    (tmp_path / "t.csv").write_text("model,seed,score\n" + text)
+    words = [str(tmp_path / "t.csv"), "--factor", "model", "--reference", "A", "--higher-is-better"]
+    assert command(words) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1
+
+
+def test_a_true_minus_sign_and_a_column_of_row_numbers_are_read(tmp_path: Path) -> None:
+    """As a report of ours prints numbers, and as pandas writes a table with its index."""
+    path = tmp_path / "t.csv"
+    path.write_text(",model,seed,score\n0,A,0,\u22121.5\n1,B,0,2\n", encoding="utf-8")
+    assert read_scores(path, "model").frame["score"].tolist() == [-1.5, 2.0]
+
+
+@pytest.mark.parametrize("name", ["t.dat", "scores", "T.XLSX"])
+def test_a_file_that_is_there_is_a_table(tmp_path: Path, capsys, name: str) -> None:
+    """That there is no such study was said of a table whose suffix is not known."""
+    path = table(tmp_path / name, "mae", FALLS)
+    words = [str(path), "--factor", "model", "--reference", "A", "--store", str(tmp_path / "store")]
+    assert command(words) == 0 and "is significantly better than A" in capsys.readouterr().out
+    path.write_bytes(b"PK\x03\x04\x00\x00")
+    assert command(words) == 2
+    assert "not a CSV file in UTF-8 (it holds the byte 0); save it as CSV, UTF-8" in capsys.readouterr().err

@@ -92,7 +92,7 @@ def test_a_variant_that_varies_more_keeps_its_own_variance() -> None:
 
 @pytest.mark.parametrize("n, items, k", [(2, 50, 6), (3, 50, 20), (3, 200, 6), (5, 10, 6)])
 def test_few_seeds_keep_the_family_level(n: int, items: int, k: int) -> None:
-    """Finding A1: 8 to 26 % before. The standard error of a 5 % rate is 0.5 points here."""
+    """8 to 26 % before. The standard error of a 5 % rate is 0.5 points here."""
     design = Design("crossed", (n,) * k, n, items, 0.05 / k)
     found = calibration.simulate([design], Spread(0.15, 0.25, 0.6), 0.05, math.nan, studies=2000)
     assert found is not None and found.false_positives <= 0.065 and found.family == k
@@ -147,7 +147,7 @@ def test_seed_paired_studies_are_drawn_as_their_tables_are(variants: int) -> Non
 
 
 def test_power_counts_tracks_and_their_degrees_of_freedom() -> None:
-    """Finding A14: 93 % was promised where the simulation gives 49 %."""
+    """93 % was promised where the simulation gives 49 %."""
     spread, effect = Spread(0.15, 0.5, 0.6), 0.6
     design = Design("crossed", (5,), 5, 10, 0.05)
     simulated = calibration.simulate([design], spread, 0.05, effect, studies=4000)
@@ -157,7 +157,7 @@ def test_power_counts_tracks_and_their_degrees_of_freedom() -> None:
 
 
 def test_five_seeds_find_half_a_decibel() -> None:
-    """Finding A13: Welch with Bonferroni has 61 % power here."""
+    """Welch with Bonferroni has 61 % power here."""
     design = Design("half_pooled", (5,) * 6, 5, 0, 0.05 / 6)
     found = calibration.simulate([design], Spread(0.2), 0.05, 0.5, studies=4000)
     assert found is not None and found.power >= 0.75 and found.false_positives <= 0.06
@@ -176,7 +176,7 @@ def test_more_runs_of_the_reference_pay() -> None:
 
 
 def test_the_interval_beside_a_corrected_p_agrees_with_it() -> None:
-    """Finding A12: 36 % of contrasts were not significant beside an interval that leaves out zero."""
+    """36 % of contrasts were not significant beside an interval that leaves out zero."""
     rng = np.random.default_rng(8)
     for correction in ("bonferroni", "holm", "bh", "none"):
         for _ in range(2):

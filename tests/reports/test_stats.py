@@ -179,7 +179,7 @@ def test_wilcoxon_says_what_it_cannot_reach() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_wilcoxon_with_ties_and_zeros_is_every_sign(seed: int) -> None:
-    """Finding A10: five pairs with one tie had p = .042, below the least possible .0625."""
+    """Five pairs with one tie had p = .042, below the least possible .0625."""
     rng = np.random.default_rng(seed)
     d = rng.integers(-3, 6, 8).astype(float)
     d[0] = 2.0
@@ -197,7 +197,7 @@ def test_five_equal_differences_have_the_least_p_of_five_pairs() -> None:
 
 @pytest.mark.parametrize("runs, delta", [(3, 2.5), (5, 2.5), (5, 5.0)])
 def test_hedges_interval_covers(runs: int, delta: float) -> None:
-    """Finding A11: times J it covered 88 to 93 %. The standard error of 95 % in 400 studies is 1.1 points."""
+    """Times J it covered 88 to 93 %. The standard error of 95 % in 400 studies is 1.1 points."""
     rng = np.random.default_rng(runs)
     covered = []
     for _ in range(400):
@@ -207,7 +207,7 @@ def test_hedges_interval_covers(runs: int, delta: float) -> None:
 
 
 def test_permutation_says_that_unequal_spreads_look_like_an_effect() -> None:
-    """Finding A15: 18 % false positives with 4 noisy and 8 quiet runs."""
+    """18 % false positives with 4 noisy and 8 quiet runs."""
     quiet, noisy = [0.0, 0.1, 0.2, 0.1, 0.0, 0.2, 0.1, 0.0], [-2.0, 1.0, 3.0, 0.5]
     assert "spreads differ" in hypothesis_tests.permutation(noisy, quiet).note
     assert "spreads differ" not in hypothesis_tests.permutation(quiet[:4], quiet[4:]).note
