@@ -21,7 +21,7 @@ from mss_core.store import Store
 from mss_core.study import run
 from mss_core.study.dry_run.cost import OWN, START, WARM, estimates, makespan, price, timings
 from mss_core.study.dry_run.power import reach
-from mss_core.study.dry_run.show import brief, spans
+from mss_core.study.dry_run.show import _reach, brief, spans
 from mss_core.study.plan import Plan, make_plan
 from mss_core.training import Phase
 from reports import design
@@ -205,6 +205,8 @@ def test_power_counts_tracks(tmp_path) -> None:
     found = reach(replace(STUDY, metric="roc_auc"), Store(tmp_path), 5, design)
     assert found.tracks == 10 and found.sd < 0.1
     assert found.detectable > 1.0  # the SD of a difference over 10 tracks alone is sqrt(2 / 10)
+    (line, *_) = _reach(found, replace(STUDY, metric="roc_auc"))
+    assert "no difference of roc_auc is found with 80 % power" in line
 
 
 def test_power_counts_clips(tmp_path) -> None:
