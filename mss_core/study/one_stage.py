@@ -116,7 +116,7 @@ def _context(stage: Stage, roots: Mapping[str, Path], out: Path) -> Context:
             data[value.name] = packaged.root(value.name, data)
 
     def listen(row: Mapping[str, Any]) -> None:
-        print("  " + ", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+        print("  " + ", ".join(f"{name} {value:.6g}" for name, value in row.items()), flush=True)
 
     return Context(device=device, device_name=runtime.device_name(device), data=data, out=out, listen=listen)
 

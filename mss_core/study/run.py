@@ -105,6 +105,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         study = rehearse.rehearsed(study)
     if small:
         study = study.at_smoke_size()
+        selection.check_cut(study)
     settings = flags.settings(options.set)
     study = flags.with_seeds(study, options.seeds, options.until, options.at_most)
     if options.until or options.at_most:

@@ -65,6 +65,24 @@ def with_factors(study: Study, given: Sequence[str]) -> Study:
     return made
 
 
+def check_cut(study: Study) -> None:
+    """Raise ValueError for an added level that a smoke run or a rehearsal undoes: it cuts what the level changes."""
+    by_levels = {tuple(sorted(variant.levels.items())): variant for variant in study.variants()}
+    baselines = {factor.name: factor.baseline_level for factor in study.factors}
+    for text in study.added:
+        name, label, _ = _level(text)
+        for variant in by_levels.values() if name in baselines else ():
+            plain = by_levels.get(tuple(sorted({**variant.levels, name: baselines[name]}.items())))
+            if variant.levels[name] != label or plain is None:
+                continue
+            one, other = (study.smoke(override(study.baseline, each.departures)) for each in (variant, plain))
+            if one == other:
+                raise ValueError(
+                    f"--factor {text}: at this size the study sets what the level changes, so {variant.name!r} would "
+                    f"be the same as {plain.name!r}"
+                )
+
+
 def _level(text: str) -> tuple[str, str, dict[str, Any]]:
     """A factor's name, a level's label, and what departs."""
     name, _, rest = text.partition("=")

@@ -170,6 +170,15 @@ def test_a_smoke_run_keeps_an_added_level(go) -> None:
     assert {name.partition("/")[0] for name in trials(folder)} == {"0", "1", "7"}
 
 
+def test_a_level_that_a_smoke_run_undoes_is_refused(capsys) -> None:
+    cut = replace(STUDY, smoke=lambda recipe: replace(recipe, speed=(1,)))
+    with pytest.raises(SystemExit):
+        run(cut, ["--smoke", "--dry-run", "--factor", "pace=slow:speed=[0,1]"])
+    told = capsys.readouterr().err
+    assert "at this size the study sets what the level changes, so 'pace=slow' would be the same as 'baseline'" in told
+    selection.check_cut(selection.with_factors(cut, ["number=9:number=9"]))
+
+
 def test_a_declaration_without_added_levels_has_the_hash_that_it_had() -> None:
     declared = to_json(STUDY.declaration(range(3), False, {}))
     assert "added" not in declared and read_declaration(declared).added == ()
