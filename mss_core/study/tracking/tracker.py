@@ -40,7 +40,7 @@ from mss_core.claim import Claim  # noqa: E402
 from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder, read_manifest  # noqa: E402
 from mss_core.store.drivers import living  # noqa: E402
-from mss_core.study.tracking import columns  # noqa: E402
+from mss_core.study.tracking import columns, verdict  # noqa: E402
 from mss_core.study.tracking.content import StudyView, TrialView  # noqa: E402
 from mss_core.study.tracking.moved import FOLDER, settle  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
@@ -114,6 +114,7 @@ class Tracker:
         self._errors: dict[str, str] = {}
         self._killed = False
         self._believed = True
+        self._told: dict[str, float] = {}
         self._written = ""
         self._asked = self._served = 0
         self._progress = time.monotonic()
@@ -336,9 +337,15 @@ class Tracker:
                 if path.exists():
                     self.client.log_artifact(self.parent, str(path))
             every = {key: name for trial in view.trials for key, name in trial.stages.items()}
+            found, now = verdict.of_folder(folder, view.question), round(1000 * time.time())
             whole = not self._errors and self.open == {self.parent}
-            tags = {WHOLE: checksum_of(view)} if whole else {}
-            self._end(self.parent, "FAILED" if self._errors else "FINISHED", every, tags=tags)
+            tags = found.tags | ({WHOLE: checksum_of(view)} if whole else {})
+            new = [
+                Metric(name, value, now, len(view.trials))
+                for name, value in found.metrics.items()
+                if self._told.get(name) != value
+            ]
+            self._end(self.parent, "FAILED" if self._errors else "FINISHED", every, new, tags)
 
     # ---- finding and creating
 
@@ -370,6 +377,7 @@ class Tracker:
             self.open.clear()
             key, alive = digest(["study", self.title]), living(self.store.root)
             parent = existing_runs(self.client, experiment, f"tags.`mss.key` = '{key}'")
+            self._told = dict(parent[key].data.metrics) if key in parent else {}
             whole = self._believed and key in parent and parent[key].data.tags.get(WHOLE) == checksum
             existing = (
                 existing_runs(self.client, experiment, "attributes.status != 'FINISHED'" if whole else "") | parent

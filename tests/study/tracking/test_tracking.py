@@ -224,6 +224,45 @@ def test_a_study_that_is_whole_there_is_not_searched_through_again(tmp_path, pla
     third.close(interrupted=True)
 
 
+def test_the_parent_run_tells_the_result(tmp_path, plan) -> None:
+    """The question alone stood there: whoever opened MLflow had to look for the report."""
+    store = Store(tmp_path)
+    first, folder = track(plan, store), study_folder(plan, store)
+    (folder / "report.md").write_text(
+        f"# title\n\n{STUDY.question}\n\nMax differs from mean by 2 points.\n\n- a caution\n\n## Result\n\n"
+        "In points.\n\n| variant | p |\n|---|---|\n| max | .01 |\n\nmore\n"
+    )
+
+    def tell(p: float) -> None:
+        contrast = {"metric": "roc_auc", "target": "", "variant": "max", "difference": 0.02, "ci": [0.01, None]}
+        other = contrast | {"metric": "pr_auc", "difference": 9.0, "p_corrected": 0.5}
+        (folder / "report.json").write_text(json.dumps({"contrasts": [contrast | {"p_corrected": p}, other]}))
+
+    def told() -> tuple[dict, dict]:
+        (run,) = (run for run in client.search_runs([first.experiment.experiment_id]) if run.info.run_name == "title")
+        return run.data.metrics, run.data.tags
+
+    client = MlflowClient(database(tmp_path))
+    tell(0.04)
+    first.finish(folder, {})
+    first.close(interrupted=False)
+    metrics, tags = told()
+    wanted = {"difference/max": 0.02, "low/max": 0.01, "p corrected/max": 0.04}
+    assert metrics.items() >= wanted.items() and metrics.keys() - wanted.keys() == {"compute_seconds"}
+    assert tags["mlflow.note.content"] == (
+        f"{STUDY.question}\n\nMax differs from mean by 2 points.\n\nIn points.\n\n"
+        "| variant | p |\n|---|---|\n| max | .01 |"
+    )
+    assert tags["declared metric"] == STUDY.metric
+    for p, points_there in ((0.04, 1), (0.01, 2)):  # what has not changed is not written again, what has is the latest
+        tell(p)
+        again = track(plan, store)
+        again.finish(folder, {})
+        again.close(interrupted=False)
+        assert told()[0]["p corrected/max"] == p
+        assert len(client.get_metric_history(first.parent, "p corrected/max")) == points_there
+
+
 def test_rebuild_says_what_is_missing(tmp_path, capsys) -> None:
     assert main(["rebuild", "--store", str(tmp_path)]) == 2
     assert "studies holds no study: run one first" in capsys.readouterr().err
