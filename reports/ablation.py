@@ -40,7 +40,8 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         judged = None if brief else controls.judged(given, study, predictions)
         aside = [name for name in ledger.set_aside(study, scores.variants()) if name in own]
         if aside:
-            text = f"No control was run of {listing(aside)} (--only): they show nothing of what these runs can tell."
+            many = ("control", "was") if len(aside) == 1 else ("controls", "were")
+            text = f"The {many[0]} {listing(aside)} {many[1]} not run (--only): nothing shows what these runs can see."
             found = replace(found, cautions=(text, *found.cautions))
         return replace(found, study=study, controls=judged if judged and judged.judged else None)
     parts = _parts(study)

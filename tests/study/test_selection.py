@@ -98,7 +98,7 @@ def test_the_rest_comes_later_and_nothing_is_run_twice(go, tmp_path) -> None:
 def test_a_control_runs_where_it_is_named(go) -> None:
     findings = reports.read(go(CONTROLLED, "--only", "1"))
     assert findings.controls is None and "CONTROL" not in reports.summary(findings)
-    assert any("No control was run of placebo (--only)" in text for text in findings.cautions)
+    assert any("The control placebo was not run (--only)" in text for text in findings.cautions)
     findings = reports.read(go(CONTROLLED, "--only", "1", "placebo"))
     assert findings.controls is not None and findings.controls.judged[0].came_out
 
