@@ -39,6 +39,8 @@ DECLARED = (
     "higher_is_better",
 )
 """Parts of a declaration that say how a study is judged."""
+LONGEST = 28
+"""Characters of a setting: two columns of them fit a terminal."""
 MADE = ("commit", "dirty", "packages", "torch", "gpu", "kernels")
 """Parts of an environment that may tell results apart."""
 NOTE = (
@@ -243,7 +245,7 @@ def _shown(value: Any) -> str:
     if value is ABSENT or value in ("", None, [], (), {}):
         return "(absent)" if value is ABSENT else "none"
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text if len(text) <= 40 else text[:39] + "…"
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 # ---- what is shown
@@ -251,16 +253,15 @@ def _shown(value: Any) -> str:
 
 def sections(found: Compared) -> tuple[Section, ...]:
     """The settings that differ, and both tables side by side."""
-    head = tuple(f"{side.name}, {side.study.title}" for side in found.sides)
     told = () if found.settings else ("No setting differs.",)
     tables = (Table(("setting", "A", "B"), found.settings),) if found.settings else ()
     return (
         Section("Settings that differ", told, tables),
-        Section("Side by side", tuple(_samples(found)), (_beside(found, head),), points=found.untested),
+        Section("Side by side", tuple(_samples(found)), (_beside(found),), points=found.untested),
     )
 
 
-def _beside(found: Compared, head: tuple[str, ...]) -> Table:
+def _beside(found: Compared) -> Table:
     """One row per variant of either study."""
     a, b = found.sides
     names = dict.fromkeys(row.variant for side in found.sides for row in side.main.rows)
@@ -276,7 +277,7 @@ def _beside(found: Compared, head: tuple[str, ...]) -> Table:
     style = a.main.style
     unit = f" in {style.unit}" if style.unit else ""
     caption = f"{style.label}{f' ({a.main.target})' if a.main.target else ''}{unit}: mean ± SE over runs of each study."
-    return Table(("variant", head[0], "runs", head[1], "runs", "seeds in both"), tuple(rows), caption)
+    return Table(("variant", "A", "runs", "B", "runs", "seeds in both"), tuple(rows), caption)
 
 
 def _samples(found: Compared) -> Iterator[str]:

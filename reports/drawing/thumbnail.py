@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from reports.drawing import svg
 
-WIDTH, LEFT, ROW = 380.0, 128.0, 22.0
-MOST, LETTERS = 7, 18
+WIDTH, LEFT, ROW = 396.0, 152.0, 22.0
+MOST, LETTERS = 7, 17
 
 
 @dataclass(frozen=True)
