@@ -22,6 +22,7 @@ import argparse
 import hashlib
 import json
 import math
+import re
 import shlex
 import signal
 import sys
@@ -96,20 +97,23 @@ def _evaluate(given: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def load(files: Sequence[Path]) -> tuple[torch.Tensor, int]:
-    """Signals (source, time, channel) and their rate.
+def load(files: Sequence[Path], length: int | None = None) -> tuple[torch.Tensor, int]:
+    """Signals (source, time, channel) and their rate; each is cut or zero-padded to a ``length``, where one is given.
 
     Raises:
-        ValueError: rates, lengths or channels differ; the message names the file.
+        ValueError: a file cannot be read, or rates, lengths or channels differ; the message names the file.
     """
     signals, rate = [], 0
     for path in files:
+        audio.info(path)  # says what is wrong with a file
         # float32 holds up to 24 bits exactly, at half the memory.
         wide = path.suffix.lower() == ".wav" and soundfile.info(path).subtype in ("PCM_32", "DOUBLE")
         signal, its_rate = audio.read(path, "float64" if wide else "float32")
         rate = rate or its_rate
+        if length is not None:
+            signal = np.pad(signal[:length], ((0, max(0, length - len(signal))), (0, 0)))
         if its_rate != rate:
-            raise ValueError(f"{path} has {its_rate} samples per second and {files[0]} {rate}")
+            raise ValueError(f"{path} has {its_rate} samples per second and {files[0]} {rate}; resample it")
         if signals and signal.shape != tuple(signals[0].shape):
             raise ValueError(f"{path} has (time, channel) {signal.shape} and {files[0]} {tuple(signals[0].shape)}")
         signals.append(torch.from_numpy(signal))
@@ -121,7 +125,7 @@ def _track(given: argparse.Namespace, output: Path, name: str, known: Files, mad
     """Evaluates one track and writes its JSON, which it returns."""
     targets = _targets(given, known, made)
     true, rate = load([known[target] for target in targets])
-    estimates, estimate_rate = load([made[target] for target in targets])
+    estimates, estimate_rate = load([made[target] for target in targets], true.shape[1] if given.pad else None)
     try:
         validate(true, estimates, rate, estimate_rate=estimate_rate, pad=given.pad, track=name)
         scores = bss_eval(
@@ -129,10 +133,20 @@ def _track(given: argparse.Namespace, output: Path, name: str, known: Files, mad
             silent=given.silent, pad=given.pad, cache=given.cache, track=name,
         )  # fmt: skip
     except ValueError as error:
-        raise ValueError(str(error).replace("pad=True", "--pad").replace("silent='drop'", "--silent drop")) from None
+        text = str(error).replace("pad=True", "--pad").replace("silent='drop'", "--silent drop")
+        raise ValueError(text + _which(text, targets, known, made)) from None
     report = museval_io.to_json(scores, targets) | {"mss_core": _state(given, known, made) | _notes(scores, targets)}
     museval_io.write(_path(output, name), report)
     return report
+
+
+def _which(text: str, targets: list[str], known: Files, made: Files) -> str:
+    """The file of an estimate or a reference that a message calls by its number."""
+    found = re.search(r"(estimate|reference) (\d+)", text)
+    if found is None:
+        return ""
+    target = targets[int(found[2])]
+    return f" ({found[0]} is {(made if found[1] == 'estimate' else known)[target]})"
 
 
 def _targets(given: argparse.Namespace, known: Files, made: Files) -> list[str]:

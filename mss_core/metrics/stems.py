@@ -9,9 +9,12 @@ from pathlib import Path
 
 from mss_core.folders import AUDIO, stems_in, walk
 
-PATTERNS = ("{track}/{stem}", "{track}/*_({stem})*", "{track}_({stem})*", "*/{track}/{stem}")
+PATTERNS = (
+    *("{track}/{stem}", "{track}/*_({stem})*", "{track}_({stem})*", "*/{track}/{stem}", "*/*/{track}/{stem}"),
+    *("{track}_{stem}", "{track}/{track}_{stem}"),
+)
 """Where estimates are looked for: as the references; as audio-separator names them, in a folder per track or in one;
-below a folder per model, as Demucs does."""
+below a folder per model, and that below another, as Demucs does; under the track's name and the stem's."""
 
 
 def tracks(folder: Path) -> list[str]:
@@ -50,9 +53,14 @@ class Estimates:
     def __init__(self, root: Path, names: Sequence[str], pattern: str = "") -> None:
         if pattern and "{stem}" not in pattern:
             raise ValueError(f"--pattern {pattern!r} has no {{stem}}, as {PATTERNS[2]!r} has")
+        if not root.is_dir():
+            raise ValueError(f"{root} is no folder; it should hold the estimates")
+        if Path(pattern).suffix.lower() in AUDIO:  # a pattern is one without suffix
+            pattern = pattern[: -len(Path(pattern).suffix)]
         self.root, self.patterns = root, (pattern,) if pattern else PATTERNS
         self.files = walk(root, *AUDIO)
         last = [Path(name).name for name in names]
+        self.last = {_plain(end) for end in last}
         self.short = {name for name, end in zip(names, last, strict=True) if last.count(end) == 1}
 
     def of(self, track: str, known: Sequence[str]) -> dict[str, Path]:
@@ -75,7 +83,11 @@ class Estimates:
         form = _regex(pattern, track, track in self.short and pattern != PATTERNS[0])
         spelled = {name.casefold(): name for name in known}
         stems: dict[str, list[Path]] = {}
+        end = _plain(Path(track).name)
+        longer = tuple(other for other in self.last if other.startswith(end) and other != end)
         for path in self.files:
+            if longer and any(_plain(part).startswith(longer) for part in path.relative_to(self.root).parts):
+                continue  # of a track whose name begins as this one's does
             found = form.fullmatch(_plain(path.relative_to(self.root).as_posix()[: -len(path.suffix)]))
             if found:
                 stem = found["stem"]

@@ -94,6 +94,14 @@ def _counts(cells: list[str]) -> bool:
     return bool(cells) and all(cell.strip().isdecimal() for cell in cells) and len({*cells}) == len(cells)
 
 
+def columns_of(path: Path, needed: Sequence[str]) -> list[str]:
+    """The columns of a CSV file, parted by what shows the most of the ``needed`` ones; ValueError where it is none."""
+    try:
+        return _head(decoded(path.read_bytes()), needed)[0]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error}); save it as CSV, UTF-8") from None
+
+
 def decoded(data: bytes) -> str:
     """Text in UTF-8, or in UTF-16 with a byte-order mark, without that mark; UnicodeDecodeError for any other."""
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

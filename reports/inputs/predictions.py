@@ -8,25 +8,36 @@ import numpy as np
 import pandas as pd
 
 from reports.contract import nearest
+from reports.contract import tables as dialects
+from reports.inputs.foreign import as_written
 from reports.inputs.spelling import one_spelling
-from reports.inputs.tables import Scores, one_group, read_text_table, seeds_of
+from reports.inputs.tables import Scores, one_group, pointed, seeds_of
 from reports.statistics.auc import auc
 
 COLUMNS = ("seed", "item", "truth", "score")
 KEYS = ["variant", "seed", "item", "target"]
 
 
-def separator(path: Path) -> str:
-    """What separates the columns of a CSV file that has a column `truth`; empty for any other file."""
-    return next((mark for mark in ",;\t" if "truth" in read_text_table(path, mark, rows=0).columns), "")
-
-
 def holds_predictions(path: Path) -> bool:
     """Whether the table has predictions in place of scores: a column `truth`."""
     try:
-        return path.suffix == ".parquet" or bool(separator(path))
+        return path.suffix.lower() == ".parquet" or "truth" in dialects.columns_of(path, ["truth"])
     except ValueError:  # whoever reads it as scores says what is wrong with it
         return False
+
+
+def _as_text(path: Path) -> pd.DataFrame:
+    """The table, every cell as text; the index holds the lines."""
+    if path.suffix.lower() == ".parquet":
+        try:
+            frame = pd.read_parquet(path).astype(str)
+        except ValueError as error:
+            raise ValueError(f"{path}: not a parquet file ({error}); write it again") from None
+        frame.index += 2
+        return frame
+    columns, rows = dialects.read_table(path, ["truth"])
+    table = {column: [row[column] for _, row in rows] for column in columns if column}
+    return as_written(pd.DataFrame(table, index=[line for line, _ in rows], dtype=str))
 
 
 def read_table(path: Path, factor: str) -> pd.DataFrame:
@@ -40,8 +51,7 @@ def read_table(path: Path, factor: str) -> pd.DataFrame:
         ValueError: a column is missing, a value is none of its kind, a prediction stands twice, an item has two truths,
             or the runs do not all predict the same.
     """
-    frame = pd.read_parquet(path).astype(str) if path.suffix == ".parquet" else read_text_table(path, separator(path))
-    frame.index += 2
+    frame = _as_text(path)
     for needed in (factor, *COLUMNS):
         if needed not in frame.columns:
             raise ValueError(f"{path} has no column {needed!r}; {nearest(needed, frame.columns)}")
@@ -49,7 +59,8 @@ def read_table(path: Path, factor: str) -> pd.DataFrame:
     one_spelling(frame["variant"], path, factor)
     frame["seed"] = seeds_of(frame["seed"], path)
     for name in ("truth", "score"):
-        values = pd.to_numeric(frame[name].replace({"True": "1", "False": "0"}), errors="coerce")
+        text = pointed(frame[name]).str.strip().replace({"True": "1", "False": "0", "TRUE": "1", "FALSE": "0"})
+        values = pd.to_numeric(text, errors="coerce")
         wrong = ~(values.isin([0, 1]) if name == "truth" else np.isfinite(values))
         if wrong.any():
             row, must = int(np.flatnonzero(wrong.to_numpy())[0]), "0 or 1" if name == "truth" else "a finite number"
@@ -57,8 +68,9 @@ def read_table(path: Path, factor: str) -> pd.DataFrame:
         frame[name] = values.astype(np.int8 if name == "truth" else float)
     twice = frame.duplicated(KEYS)
     if twice.any():
-        cell = ", ".join(f"{key} {frame[key][twice].iloc[0]!r}" for key in KEYS)
-        raise ValueError(f"{path}: a second prediction for {cell}; each may appear once")
+        cell = ", ".join(f"{key} {str(frame[key][twice].iloc[0])!r}" for key in KEYS)
+        line = frame.index[int(np.flatnonzero(twice.to_numpy())[0])]
+        raise ValueError(f"{path}: a second prediction for {cell} (line {line}); each may appear once")
     if "group" in frame and factor != "group":
         one_group(frame, "item", str(path))
     _same_questions(frame, path)

@@ -89,7 +89,7 @@ def read_scores(path: Path, factor: str | None = None, layout: Layout = AS_OURS)
     one_spelling(frame["variant"], path, column)
     one_name(frame, path)
     frame["seed"] = seeds_of(frame["seed"], path)
-    frame["score"] = _numbers(_pointed(frame["score"]), path, "score", empty=True)
+    frame["score"] = _numbers(pointed(frame["score"]), path, "score", empty=True)
     great = frame["score"].abs().between(MOST, np.inf, inclusive="left")
     if great.any():
         row = int(np.flatnonzero(great.to_numpy())[0])
@@ -144,7 +144,7 @@ def _told_apart(frame: pd.DataFrame, known: set[str]) -> str:
     return ""
 
 
-def _pointed(column: pd.Series) -> pd.Series:
+def pointed(column: pd.Series) -> pd.Series:
     """Numbers with a decimal comma in the form with a point; others as they are. A comma before three digits may part
     thousands, so one number at least must show another number of them."""
     text = column.str.strip()

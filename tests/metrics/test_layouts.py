@@ -1,5 +1,6 @@
 """References and estimates as other programs leave them, before python -m mss_core.metrics."""
 
+import json
 import shutil
 
 import numpy as np
@@ -15,6 +16,9 @@ NAMES = {
     "as the references": "{track}/{stem}.wav",
     "Demucs": "htdemucs/{track}/{stem}.wav",
     "Demucs as MP3": "htdemucs/{track}/{stem}.mp3",
+    "Demucs in its folder": "separated/htdemucs/{track}/{stem}.wav",
+    "under the track's name": "{track}_{stem}.wav",
+    "under the track's name, a folder per track": "{track}/{track}_{stem}.flac",
     "audio-separator": "{track}_({Stem})_model_bs_roformer.wav",
     "audio-separator, a folder per track": "{track}/{track}_({Stem})_htdemucs.FLAC",
     "audio-separator of mixture.wav": "{track}/mixture_({Stem})_htdemucs.wav",
@@ -137,3 +141,46 @@ def test_methods_are_collected_in_one_table_that_reports_reads(references, capsy
         == 0
     )
     assert "loud" in capsys.readouterr().out
+
+
+def test_a_track_whose_name_begins_as_another(references, capsys):
+    """Estimates of "A (live)" were taken for further stems of "A"."""
+    shutil.copytree(references / "ref" / "A", references / "ref" / "A_(x)")
+    estimate(references, "{track}_({Stem})_m.wav")
+    for path in list((references / "est").glob("A_*")):
+        shutil.copy(path, path.with_name(path.name.replace("A_", "A_(x)_")))
+    assert run(references) == 0, capsys.readouterr().err
+
+
+def test_what_is_wrong_with_a_file_is_told_with_its_name(references, capsys):
+    """A file that was cut off was said to have another shape, and a silent estimate was called by its number."""
+    estimate(references, "{track}/{stem}.wav")
+    path = references / "est" / "A" / "vocals.wav"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert run(references) == 1
+    assert f"{path}: holds less audio than its header says (truncated)" in capsys.readouterr().err
+    path.write_bytes(b"")
+    assert run(references) == 1 and f"{path}: not a readable audio file" in capsys.readouterr().err
+    soundfile.write(path, np.zeros(int(1.1 * RATE)), RATE)
+    assert run(references) == 1 and f"(estimate 1 is {path})" in capsys.readouterr().err
+
+
+def test_each_estimate_is_cut_or_padded_by_itself(references, capsys):
+    estimate(references, "{track}/{stem}.wav")
+    path = references / "est" / "A" / "vocals.wav"
+    samples, _ = soundfile.read(path)
+    assert run(references) == 0
+    plain = (references / "out" / "A.json").read_text()
+    soundfile.write(path, np.append(samples, samples[:99]), RATE)
+    assert run(references) == 1 and "vocals.wav has (time, channel)" in capsys.readouterr().err
+    assert run(references, "--pad") == 0
+    assert json.loads((references / "out" / "A.json").read_text())["targets"] == json.loads(plain)["targets"]
+
+
+def test_a_pattern_with_a_suffix_and_a_folder_that_is_not_there(references, capsys):
+    estimate(references, "{stem}-of-{track}.wav")
+    assert run(references, "--pattern", "{stem}-of-{track}.wav") == 0
+    shutil.rmtree(references / "est")
+    assert run(references) != 0
+    assert f"error: {references / 'est'} is no folder; it should hold the estimates" in capsys.readouterr().err

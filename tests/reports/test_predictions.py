@@ -86,3 +86,27 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, capsys, change, told: st
     change(table()).to_csv(tmp_path / "t.csv", index=False)
     assert run(tmp_path / "t.csv") == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_predictions_in_any_dialect_are_the_same(tmp_path: Path, separator: str, encoding: str) -> None:
+    """Separators, a decimal comma, truths in capitals, row numbers and the empty rows of a spreadsheet."""
+    rng = np.random.default_rng(0)
+    rows = [(name, seed, f"c{i}", i % 2, round(rng.random(), 4)) for name in "AB" for seed in (0, 1) for i in range(6)]
+    plain, other = tmp_path / "plain.csv", tmp_path / "other.CSV"
+    head = ("model", "seed", "item", "truth", "score")
+    plain.write_text("\n".join(",".join(map(str, row)) for row in [head, *rows]))
+    written = [("", *head)]
+    for number, (name, seed, item, truth, score) in enumerate(rows):
+        text = str(score) if separator == "," else str(score).replace(".", ",")
+        written.append((str(number), name, str(seed), item, ("FALSE", "TRUE")[truth], text))
+    lines = [separator.join(row) for row in [*written[:4], ("",) * 6, *written[4:], ("",) * 6]]
+    other.write_bytes("\r\n".join(lines).encode(encoding))
+    assert predictions.holds_predictions(other) and predictions.holds_predictions(plain)
+    pd.testing.assert_frame_equal(
+        *(predictions.read_table(path, "model").reset_index(drop=True) for path in (other, plain))
+    )
+    other.write_bytes("\r\n".join([*lines, separator.join(["24", "A", "0", "c9"])]).encode(encoding))
+    with pytest.raises(ValueError, match=rf"line {len(lines) + 1}: 3 fields where the head has 5"):
+        predictions.read_table(other, "model")
