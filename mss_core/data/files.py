@@ -362,7 +362,7 @@ def once(what: str, folders: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, folder in folders:
         if name in found:
-            raise ValueError(f"data set {what!r}: {name} lies in {found[name]} and again in {folder}")
+            raise ValueError(f"data set {what!r}: {name} lies in {found[name]} and again in {folder}; remove one")
         found[name] = folder
     return found
 

@@ -119,7 +119,7 @@ def hold_out(
     if len(training) < 2:
         raise ValueError(
             f"data set {what!r}: no validation split, and {len(training)} training item(s) are too few "
-            f"to hold one out{skipped(notes)}"
+            f"to hold one out: add some, or a validation split{skipped(notes)}"
         )
     count = min(max(1, round(share * len(training))), len(training) - 1)
     rng = np.random.default_rng([seed, 7])
@@ -171,7 +171,10 @@ def require_splits(items: Iterable[Item], what: str, root: Path | None, notes: I
     """Raise ValueError where a split is empty: nothing may be selected or scored on what it was trained on."""
     for split in SPLITS:
         if not any(item.split == split for item in items):
-            raise ValueError(f"data set {what!r}{f' in {root}' if root else ''}: no {split} item{skipped(notes)}")
+            raise ValueError(
+                f"data set {what!r}{f' in {root}' if root else ''}: no {split} item; {', '.join(SPLITS)} "
+                f"need one each{skipped(notes)}"
+            )
 
 
 def skipped(notes: Iterable[Note]) -> str:

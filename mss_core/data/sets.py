@@ -196,5 +196,5 @@ def find_root(name: str, data: Mapping[str, Path]) -> Path:
         )
     root = Path(data[name])
     if not root.is_dir():
-        raise ValueError(f"data set {name!r}: {root} is not a folder")
+        raise ValueError(f"data set {name!r}: {root} is not a folder; name the one that holds the set")
     return root

@@ -31,7 +31,7 @@ def survey(config: ClipSet, root: Path) -> Survey:
     """All excerpts of the chosen split."""
     training = root / "IRMAS-TrainingData"
     if not training.is_dir():
-        raise ValueError(f"data set 'irmas': no folder IRMAS-TrainingData in {root}")
+        raise ValueError(f"data set 'irmas': no folder IRMAS-TrainingData in {root}; name the folder that holds it")
     clips, bad = [], []
     for folder in subfolders(training):
         if folder.name not in LABELS:
@@ -44,7 +44,7 @@ def survey(config: ClipSet, root: Path) -> Survey:
     for part, split in PARTS[split_policy(config)].items():
         folder = root / f"IRMAS-TestingData-Part{part}"
         if not folder.is_dir():
-            raise ValueError(f"data set 'irmas': no folder {folder.name} in {root}")
+            raise ValueError(f"data set 'irmas': no folder {folder.name} in {root}; fetch it, or choose another split")
         for path in walk(folder, ".wav"):
             name = plain(path.relative_to(root).as_posix())
             try:

@@ -43,7 +43,10 @@ def survey(config: TrackSet, root: Path) -> Survey:
     songs = [(path.name, path) for place in places for path in subfolders(place) if (path / "data.json").is_file()]
     folders = once("moisesdb", songs)
     if not folders:
-        raise ValueError(f"data set 'moisesdb': no folder with a data.json in {root} or one folder below")
+        raise ValueError(
+            f"data set 'moisesdb': no folder with a data.json in {root} or one folder below; name the folder that "
+            "holds moisesdb_v0.1/"
+        )
     splits = published()
     tracks, bad = [], []
     for name, folder in sorted(folders.items()):

@@ -33,7 +33,9 @@ def survey(config: TrackSet, root: Path) -> Survey:
     split_at = {place: split for split, place in places.items()}
     songs = {name: (split_at[folder.parent], folder) for name, folder in folders.items()}
     if not songs:
-        raise ValueError(f"data set 'ms21': {root} holds no train/, valid/ or test/ folder with songs in it")
+        raise ValueError(
+            f"data set 'ms21': {root} holds no train/, valid/ or test/ folder with songs in it; name the one that does"
+        )
     missing: tuple[str, ...] = ()
     listing = root / "split_track_list.txt"
     if listing.is_file():

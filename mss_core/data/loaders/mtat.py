@@ -44,7 +44,7 @@ def survey(config: ClipSet, root: Path) -> Survey:
         wanted = [(name, split, tags) for split, labels in lists.items() for name, tags in labels.items()]
     else:
         if annotated is None:
-            raise ValueError(f"data set 'mtat': no {TABLE} in {root}")
+            raise ValueError(f"data set 'mtat': no {TABLE} in {root}; put it there")
         wanted = [(name, folder_split(name), tags) for name, tags in annotated.items()]
         untagged = tuple(name for name, _, tags in wanted if not tags)
         notes = [Note("untagged", "clips with none of the 50 tags, left out", untagged)] if untagged else []
@@ -112,7 +112,7 @@ def read_annotations(path: Path) -> Labels:
             raise ValueError(f"{path}, line {line}: {len(row)} columns instead of {len(header)}; fetch the table again")
         name = row[columns["mp3path"]].rsplit(".", 1)[0]
         if name in found:
-            raise ValueError(f"{path}, line {line}: {name} is named twice")
+            raise ValueError(f"{path}, line {line}: {name} is named twice; remove one of its rows")
         found[name] = tuple(tag for tag, index in where if row[index] == "1")
     return found
 
@@ -138,7 +138,7 @@ def read_list(path: Path, order: Iterable[str] | None = None) -> Labels:
             continue  # the heading
         name = clip.rsplit(".", 1)[0]
         if name in found:
-            raise ValueError(f"{path}, line {line}: {name} is named twice")
+            raise ValueError(f"{path}, line {line}: {name} is named twice; remove one of its rows")
         words = [word.strip() for word in tags.split(",") if word.strip()]
         numbered = [word for word in words if word.isdigit()]
         if numbered and not names:

@@ -48,7 +48,10 @@ def find_table(root: Path, split: str, labels: str, spoken: str) -> Path:
         root / f"{split}_{name}",
     )
     if found is None:
-        raise ValueError(f"data set 'mtg_jamendo': no data/splits/{split}/{name} in {root}")
+        raise ValueError(
+            f"data set 'mtg_jamendo': no data/splits/{split}/{name} in {root}; put the folder data/ of "
+            "mtg-jamendo-dataset there"
+        )
     return found
 
 
@@ -72,10 +75,10 @@ def read_table(path: Path, tags: tuple[str, ...]) -> list[tuple[str, str, float,
         try:
             seconds = float(fields[4])
         except ValueError:
-            raise ValueError(f"{path}, line {line}: DURATION is {fields[4]!r}, which is no number") from None
+            raise ValueError(f"{path}, line {line}: DURATION is {fields[4]!r}, which is no number of seconds") from None
         name = fields[3]
         if name in seen:
-            raise ValueError(f"{path}, line {line}: {name} is named twice")
+            raise ValueError(f"{path}, line {line}: {name} is named twice; remove one of its rows")
         seen.add(name)
         for tag in named:
             choose(f"tag in {path.name}, line {line},", tag, tags)

@@ -14,7 +14,7 @@ from pathlib import Path
 from mss_core.data.config import TrackSet, split_policy
 from mss_core.data.doubts import sounds
 from mss_core.data.files import CUT, disagreement, facts, reason, split_folders, too_far, unequal
-from mss_core.data.items import Item, Note, Sound, Survey, hold_out, require_splits
+from mss_core.data.items import Item, Note, Sound, Survey, hold_out, require_splits, skipped
 from mss_core.data.loaders import stem_mp4, stems
 from mss_core.errors import BadFile, choose
 from mss_core.folders import entries, plain
@@ -89,7 +89,10 @@ def _stem_files(root: Path, tolerance_ms: float | None) -> tuple[list[Item], lis
                 cut.append(f"{name} ({min(lengths)} of {max(lengths)} frames)")
             items.append(Item(name, split, partial(_read, path), files=(path,)))
     if not items:
-        raise ValueError(f"data set 'musdb18': {root} holds no readable train/*.stem.mp4 or test/*.stem.mp4")
+        raise ValueError(
+            f"data set 'musdb18': {root} holds no readable train/*.stem.mp4 or test/*.stem.mp4 (WAV files are set "
+            f"'musdb18hq'){skipped([Note('skipped', '', tuple(bad))])}"
+        )
     told = [
         Note("skipped", "tracks that are not a readable .stem.mp4 with five streams", tuple(bad)),
         Note("cut", CUT, tuple(cut)),

@@ -72,7 +72,10 @@ def survey(config: TrackSet, root: Path) -> Survey:
         ),
     )
     if not folders:
-        raise ValueError(f"data set 'slakh2100': no Track folder in {root} or one folder below")
+        raise ValueError(
+            f"data set 'slakh2100': no Track folder in {root} or one folder below; name the folder that holds "
+            "train/ or the tracks"
+        )
     policy = split_policy(config)
     tracks, bad, few = [], [], []
     for name, folder in sorted(folders.items()):
