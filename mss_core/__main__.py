@@ -96,7 +96,10 @@ def new(words: Sequence[str]) -> int:
     text = (Path(__file__).parent / "examples" / f"{example}.py").read_text(encoding="utf-8")
     folder.mkdir(parents=True)
     (folder / "study.py").write_text(re.sub(r'name="\w+"', f'name="{folder.name}"', text, count=1), encoding="utf-8")
-    print(f"{folder / 'study.py'}: run it with\n  mss run {folder / 'study.py'}")
+    command = f"mss run {folder / 'study.py'}"
+    print(
+        f"{folder / 'study.py'}: run it with\n  {command}\n  {command} --in-process   (without Ray: sooner, if it is small)"
+    )
     return 0
 
 

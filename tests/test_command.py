@@ -77,6 +77,7 @@ def test_mistakes(words, message, capsys) -> None:
 def test_new_names_the_study_as_its_folder(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["new", "mine"]) == 0 and main(["new", "other", "--without-audio"]) == 0
+    assert "mss run mine/study.py --in-process   (without Ray" in capsys.readouterr().out
     assert 'name="mine"' in (tmp_path / "mine" / "study.py").read_text()
     assert 'name="other"' in (tmp_path / "other" / "study.py").read_text()
     assert main(["new", "mine"]) == 2 and "is there already" in capsys.readouterr().err
