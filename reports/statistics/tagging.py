@@ -83,44 +83,57 @@ def influences(predictions: pd.DataFrame, target: str = "") -> dict[str, Influen
     variant, variants = pd.factorize(rows["variant"])
     tag, names = pd.factorize(rows["target"])
     seeds, seed = np.unique(rows["seed"], return_inverse=True)
-    order = np.lexsort((tag, seed, variant))
-    variant, seed, tag, clip = (codes[order] for codes in (variant, seed, tag, clip))
-    truth, score = rows["truth"].to_numpy()[order], rows["score"].to_numpy(float)[order]
-    new = np.zeros(len(order), bool)
-    for codes in (variant, seed, tag):
-        new |= np.diff(codes, prepend=-1) != 0
-    edges, cell = np.append(np.flatnonzero(new), len(order)), np.cumsum(new) - 1
-    place = placements_by_cell(truth, score, cell)
-    areas: list[dict[int, list[float]]] = [{} for _ in variants]
-    runs: list[dict[int, list[float]]] = [{} for _ in variants]
-    counts: list[dict[int, tuple[int, int]]] = [{} for _ in variants]
-    part = np.zeros(len(order))  # an item's share in the influence of its clip
+    truth, score = rows["truth"].to_numpy(), rows["score"].to_numpy(float)
+    order = np.argsort(variant, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(variant[order], prepend=-1)), len(order))
+    found = {}
+    for first, last in zip(ends[:-1], ends[1:], strict=True):  # one arm at a time: tables may have millions of rows
+        arm = order[first:last]
+        arm = arm[np.lexsort((tag[arm], seed[arm]))]
+        own, runs = _arm(clip[arm], tag[arm], seed[arm], truth[arm], score[arm], len(clips), len(names))
+        found[str(variants[variant[arm[0]]])] = Influence(
+            {str(names[number]): one for number, one in own.items()},
+            {int(seeds[number]): area for number, (area, _) in runs.items()},
+            np.array([of_run for _, of_run in runs.values()]).reshape(len(runs), len(clips)),
+            clips,
+            of_clips if clusters else None,
+        )
+    return found
+
+
+def _arm(
+    clip: np.ndarray, tag: np.ndarray, seed: np.ndarray, truth: np.ndarray, score: np.ndarray, clips: int, tags: int
+) -> tuple[dict[int, Tag], dict[int, tuple[float, np.ndarray]]]:
+    """By number, the tags of one variant, and the mean AUC of its runs with the influence of each clip on it.
+
+    Shape:
+        all (prediction,), in the order of seeds and, within them, of tags.
+    """
+    new = (np.diff(seed, prepend=-1) != 0) | (np.diff(tag, prepend=-1) != 0)
+    edges = np.append(np.flatnonzero(new), len(new))
+    place = placements_by_cell(truth, score, np.cumsum(new) - 1)
+    part = np.zeros(len(place))  # an item's share in the influence of its clip
+    areas: dict[int, list[float]] = {}
+    runs: dict[int, list[float]] = {}
+    counts: dict[int, tuple[int, int]] = {}
     for first, last in zip(edges[:-1], edges[1:], strict=True):
-        of, positive, placed = int(variant[first]), truth[first:last] == 1, place[first:last]
+        positive, placed = truth[first:last] == 1, place[first:last]
         n1, n0 = int(positive.sum()), int((~positive).sum())
         if min(n1, n0) < 2:
             continue
         area = float(placed[positive].mean())
         # n (n - 1) in place of n squared: then one tag and one run give DeLong's own variance.
         part[first:last] = (placed - area) * np.where(positive, n1 * (n1 - 1.0), n0 * (n0 - 1.0)) ** -0.5
-        areas[of].setdefault(int(tag[first]), []).append(area)
-        runs[of].setdefault(int(seed[first]), []).append(area)
-        counts[of][int(tag[first])] = (n1, n0)
-    found, ends = {}, np.append(np.flatnonzero(np.diff(variant, prepend=-1)), len(order))
-    for of, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
-        cells = tag[first:last] * len(clips) + clip[first:last]
-        sums = np.bincount(cells, part[first:last], len(names) * len(clips)).reshape(len(names), len(clips))
-        tags = {
-            str(names[number]): Tag(float(np.mean(each)), sums[number] / len(each), *counts[of][number])
-            for number, each in areas[of].items()
-        }
-        means = {int(seeds[number]): float(np.mean(each)) for number, each in runs[of].items()}
-        of_runs = np.zeros((len(means), len(clips)))
-        for row, (number, each) in enumerate(runs[of].items()):
-            here = slice(*(first + np.searchsorted(seed[first:last], (number, number + 1))))
-            of_runs[row] = np.bincount(clip[here], part[here], len(clips)) / len(each)
-        found[str(variants[of])] = Influence(tags, means, of_runs, clips, of_clips if clusters else None)
-    return found
+        areas.setdefault(int(tag[first]), []).append(area)
+        runs.setdefault(int(seed[first]), []).append(area)
+        counts[int(tag[first])] = (n1, n0)
+    sums = np.bincount(tag * clips + clip, part, tags * clips).reshape(tags, clips)
+    own = {name: Tag(float(np.mean(each)), sums[name] / len(each), *counts[name]) for name, each in areas.items()}
+    whole = {}
+    for number, each in runs.items():
+        here = slice(*np.searchsorted(seed, (number, number + 1)))
+        whole[number] = float(np.mean(each)), np.bincount(clip[here], part[here], clips) / len(each)
+    return own, whole
 
 
 def delong(a: Influence, b: Influence, alpha: float) -> Result:
