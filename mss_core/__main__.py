@@ -97,9 +97,8 @@ def new(words: Sequence[str]) -> int:
     folder.mkdir(parents=True)
     (folder / "study.py").write_text(re.sub(r'name="\w+"', f'name="{folder.name}"', text, count=1), encoding="utf-8")
     command = f"mss run {folder / 'study.py'}"
-    print(
-        f"{folder / 'study.py'}: run it with\n  {command}\n  {command} --in-process   (without Ray: sooner, if it is small)"
-    )
+    print(f"{folder / 'study.py'}: run it with\n  {command}")
+    print(f"  {command} --in-process   (without Ray: sooner, if it is small)")
     return 0
 
 
