@@ -34,7 +34,8 @@ def level_sentence(findings: Findings) -> str:
             "alike, and not for certain otherwise."
         )
     error = 2 * math.sqrt(found.level * (1 - found.level) / found.studies)
-    rate, worst = (f"{100 * share:.0f} %" for share in (found.false_positives, found.worst))
+    digits = int(round(100 * found.false_positives) == round(100 * found.worst))
+    rate, worst = (f"{100 * share:.{digits}f} %" for share in (found.false_positives, found.worst))
     if found.false_positives > 1.1 * found.level + error:
         return (
             "Such a design cannot keep the level: in simulated studies of it without any effect, "
