@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from mss_core.graph import Context, Stage
+from mss_core.store import Store
 from mss_core.study.results import _kept
+from mss_core.training import Phase, TrainConfig
 from reports.contract import Kept
 
 
-def kept(folder: Path, best: dict, select: str | None = "best", epochs: int = 3) -> Kept | None:
+def kept(root: Path, best: dict, select: str | None = "best", epochs: int = 3) -> Kept | None:
+    train = TrainConfig((Phase("adam", epochs=epochs),), batch=2, select=select) if select else None
+    stage, store = Stage(pretrain, sources=("bass",), train=train), Store(root)
+    folder = store.directory(stage)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "best.json").write_text(json.dumps(best))
     rows = [{"step": 50 * (epoch + 1), "total": 150, "train_loss": 1.0} for epoch in range(epochs)]
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = {"train": SimpleNamespace(select=select)} if select else {}
-    stage = SimpleNamespace(label="pretrain bass", arguments=arguments)
-    return _kept(stage, SimpleNamespace(directory=lambda stage: folder))  # type: ignore[arg-type]
+    return _kept(stage, store)
+
+
+def pretrain(*, sources: tuple[str, ...], train: TrainConfig | None, out: Path, ctx: Context) -> None: ...
 
 
 @pytest.mark.parametrize(

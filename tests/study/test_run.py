@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from mss_core.study import run as run_study
+from mss_core.study.study import FRESH
 from tests.conftest import REPOSITORY, tiny_flags
 
 STUDY = REPOSITORY / "studies" / "source_ablation.py"
@@ -61,10 +62,10 @@ def finished(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_the_plan_says_what_a_run_executes(finished: Path, tmp_path: Path) -> None:
     plan = json.loads(run(*tiny_flags(tmp_path, "--dry-run", "--json")).stdout)
-    assert plan["totals"] == {"trials": 9, "calls": 57, "distinct": 39, "done": 0, "to_run": 39}
+    assert plan["totals"] == {"trials": 10, "calls": 61, "distinct": 42, "done": 0, "to_run": 42}
     assert {name: row["to_run"] for name, row in plan["stages"].items()} == committed(finished)
     again = json.loads(run(*tiny_flags(finished, "--dry-run", "--json")).stdout)
-    assert again["totals"]["to_run"] == 0 and again["totals"]["done"] == 39
+    assert again["totals"]["to_run"] == 0 and again["totals"]["done"] == 42
 
 
 @pytest.mark.slow
@@ -76,16 +77,16 @@ def test_tables_report_and_tracking_of_a_finished_study(finished: Path) -> None:
     sources = {"no U-Net", "random init", "bass", "drums", "other", "vocals", "multiple"}
     assert set(scores.variant) == sources | {"placebo", "planted loss"}
     macro = scores[(scores.metric == "roc_auc") & (scores.target == "macro")]
-    assert len(macro) == 9 and macro.score.astype(float).between(0, 1).all()
+    assert len(macro) == 10 and macro.score.astype(float).between(0, 1).all()
     study = json.loads((here / "study.json").read_text())
-    assert [trial["status"] for trial in study["trials"]] == ["done"] * 9
+    assert [trial["status"] for trial in study["trials"]] == ["done"] * 10
     assert {stage["device"] for stage in study["stages"].values()} <= {"cpu", "cuda"}
     assert study["examples"] and all((finished / e["estimate"]).exists() for e in study["examples"])
     assert (here / "report.html").stat().st_size > 10_000
     client = MlflowClient(f"sqlite:///{finished / 'mlflow.db'}")
     (experiment,) = [e for e in client.search_experiments() if e.name == here.name]
     runs = client.search_runs([experiment.experiment_id])
-    assert len(runs) == 10 and {r.info.status for r in runs} == {"FINISHED"}
+    assert len(runs) == 11 and {r.info.status for r in runs} == {"FINISHED"}
     (vocals,) = [r for r in runs if r.info.run_name == "vocals/seed0"]
     assert vocals.data.params == {"source": "vocals", "sources": '["vocals"]', "pretrain.phases.0.lr": "0.002"}
     expected = float(macro[macro.variant == "vocals"].score.iloc[0])
@@ -96,13 +97,14 @@ def test_tables_report_and_tracking_of_a_finished_study(finished: Path) -> None:
     assert {"audio/vocals/vocals.png", "audio/vocals/mixture.wav", "audio/vocals/estimate.wav"} <= audio
     (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     assert "report.html" in {a.path for a in client.list_artifacts(parent.info.run_id)}
+    assert "| variant | difference |" in parent.data.tags["mlflow.note.content"]
 
 
 @pytest.mark.slow
 def test_a_second_run_executes_nothing_and_changes_nothing(finished: Path) -> None:
     before = (folder(finished) / "scores.csv").read_bytes()
     done = run(*tiny_flags(finished, "--in-process"))
-    assert "0 stages executed, 39 found in the store" in done.stderr
+    assert "0 stages executed, 42 found in the store" in done.stderr
     assert (folder(finished) / "scores.csv").read_bytes() == before
 
 
@@ -149,7 +151,7 @@ def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Pa
     assert committed(tmp_path) == committed(finished)
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 10
+    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 11
     assert {r.info.status for r in runs} == {"FINISHED"}
 
 
@@ -173,7 +175,8 @@ def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> Non
     scores = pd.read_csv(folder(finished) / "scores.csv", keep_default_na=False)
     macro = scores[(scores.metric == "roc_auc") & (scores.target == "macro")]
     by_seed = macro.pivot(index="variant", columns="seed", values="score")
-    assert by_seed.shape == (9, 2) and not by_seed[0].equals(by_seed[1])  # few clips: some scores coincide
+    assert set(by_seed) == {0, 1, FRESH, FRESH + 1}  # the placebo has twice as many
+    assert by_seed.shape[0] == 9 and not by_seed[0].equals(by_seed[1])  # few clips: some scores coincide
 
 
 @pytest.mark.parametrize(
@@ -276,7 +279,9 @@ def test_a_search_that_a_study_does_not_declare_is_one_clear_line(tmp_path: Path
 def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:
     plan = json.loads(run("--dry-run", "--json", "--store", str(tmp_path)).stdout)
     assert set(plan["absent_data"]) == {"musdb18", "mtat", "fma_medium_minus_small", "imagenet"}
-    assert plan["totals"]["distinct"] == 436 + 2 * 5 * 3  # two controls of five seeds: tail, inference and scores
+    assert (
+        plan["totals"]["distinct"] == 436 + 3 * 5 * 3
+    )  # controls: five seeds, ten of the placebo: tail, inference and scores
 
 
 @pytest.mark.slow

@@ -267,7 +267,8 @@ def test_a_dry_run_says_each_level_once_and_in_lines_that_can_be_read(tmp_path, 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines].count(["random", "init", "pretrain=None"]) == 1
     assert ["backend", "CNN", "baseline"] in [line.split() for line in lines]
-    (start,) = (number for number, line in enumerate(lines) if line.startswith("  30 variants, seeds 0-4: "))
+    assert "  1 variant, seeds 0, 1, 2, 3, 4, 100000, 100001, 100002, 100003, 100004: placebo" in lines
+    (start,) = (number for number, line in enumerate(lines) if line.startswith("  29 variants, seeds 0-4: "))
     listed = " ".join(line.strip() for line in lines[start : start + 6])
     assert all(
         f"{backend}, {task}, {source}" in listed
