@@ -111,6 +111,10 @@ def of_scores(
     """The findings of scores that came without a study."""
     reference = args.reference.strip() or EMPTY
     metrics = scores.metrics()
+    if not metrics and predictions is not None:
+        raise ValueError(
+            f"{path}: no target has items with truth 0 and items with truth 1; an area under the ROC curve needs both"
+        )
     if not metrics and not scores.undefined.empty:
         raise ValueError(f"{path} holds no defined score: every one is empty or not finite")
     metric = args.metric or (metrics[0] if len(metrics) == 1 else "")

@@ -80,6 +80,7 @@ def test_groups_of_clips_are_the_sample(tmp_path: Path, capsys) -> None:
             "score is 'high'; it must be a finite",
         ),
         (lambda f: f.drop(columns="item"), "has no column 'item'"),
+        (lambda f: f.assign(truth=1), "no target has items with truth 0 and items with truth 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, capsys, change, told: str) -> None:
