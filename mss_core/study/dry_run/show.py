@@ -218,12 +218,17 @@ def brief(value: Any) -> str:
 def spans(seeds: Sequence[int]) -> str:
     """Seeds in few words.
 
-    >>> spans([0, 1, 2]), spans([3]), spans([1, 5, 7])
-    ('seeds 0-2', 'seed 3', 'seeds 1, 5, 7')
+    >>> spans([0, 1, 2]), spans([3]), spans([1, 5, 7]), spans([0, 1, 2, 9, 10, 11])
+    ('seeds 0-2', 'seed 3', 'seeds 1, 5, 7', 'seeds 0-2, 9-11')
     """
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
-        return f"seeds {seeds[0]}-{seeds[-1]}"
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(words)}"
 
 
 def _cost(cost: Price) -> list[str]:

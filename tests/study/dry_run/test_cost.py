@@ -267,7 +267,7 @@ def test_a_dry_run_says_each_level_once_and_in_lines_that_can_be_read(tmp_path, 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines].count(["random", "init", "pretrain=None"]) == 1
     assert ["backend", "CNN", "baseline"] in [line.split() for line in lines]
-    assert "  1 variant, seeds 0, 1, 2, 3, 4, 100000, 100001, 100002, 100003, 100004: placebo" in lines
+    assert "  1 variant, seeds 0-4, 100000-100004: placebo" in lines
     (start,) = (number for number, line in enumerate(lines) if line.startswith("  29 variants, seeds 0-4: "))
     listed = " ".join(line.strip() for line in lines[start : start + 6])
     assert all(
@@ -283,6 +283,7 @@ def test_values_of_a_recipe_in_few_words() -> None:
     assert brief((Phase("sgd", epochs=2, plateau=3), None)) == "(Phase(optimizer=sgd, epochs=2, plateau=3), None)"
     assert brief({"name": "unet", "sources": ("vocals",)}) == "unet(sources=(vocals,))" and brief({"a": 1}) == "{a=1}"
     assert [spans(seeds) for seeds in ([0, 1, 2], [3], [1, 5, 7])] == ["seeds 0-2", "seed 3", "seeds 1, 5, 7"]
+    assert spans([0, 1, 2, 5, 6, 8, 9, 10]) == "seeds 0-2, 5, 6, 8-10"
 
 
 @pytest.mark.parametrize(("asked", "each"), [({}, OWN), ({"warm": 1}, WARM)])
