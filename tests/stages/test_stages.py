@@ -250,7 +250,7 @@ def test_the_separation_loss_falls_on_real_songs(songs_cut_in_two: Path, tmp_pat
         smoke(msspt_cnn(SOURCES[source])),
         {
             "separation": TrackSet("stems"),
-            "pretrain.phases.0.epochs": 4,
+            "pretrain.phases.0.epochs": 6,
             "pretrain.epoch_steps": 20,
             "pretrain.batch": 2,
             "pretrain.select": "last",
