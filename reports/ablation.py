@@ -149,7 +149,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
     clusters = groups.of_items(rows) if main.groups else {}
     units = {n: tuple(groups.collapse(arm, clusters) for arm in pair) for n, pair in tracks.items()}
     over_clips = {
-        c.variant: (areas[c.variant].scores(), areas[c.reference].scores())
+        c.variant: (areas[c.variant].scores, areas[c.reference].scores)
         for c in made
         if {c.variant, c.reference} <= areas.keys()
     }

@@ -209,11 +209,10 @@ def _over_clips(
     out: dict[str, tuple[Result, ...]] = {}
     able = [name for name in names if {name, against[name]} <= areas.keys() and not comparabilities[name].refusal]
     able = [name for name in able if areas[name].tags and areas[against[name]].tags]
-    tables = {name: areas[name].scores() for name in dict.fromkeys([*able, *(against[name] for name in able)])}
+    kinds = {"crossed": crossed.family, "paired_crossed": seed_paired.family}
     for base in dict.fromkeys(against[name] for name in able):
-        over = {name: (tables[name], tables[base]) for name in able if against[name] == base}
-        item, sizes = "clip" if areas[base].groups is None else "group", dict.fromkeys(over, areas[base].sizes())
-        kinds = {"crossed": crossed.family, "paired_crossed": seed_paired.family}
+        over = {name: (areas[name].scores, areas[base].scores) for name in able if against[name] == base}
+        item, sizes = "clip" if areas[base].groups is None else "group", dict.fromkeys(over, areas[base].sizes)
         found = {
             test: kinds[kind](over, alpha, item, sizes)
             for test, kind in tagging.OVER_CLIPS.items()

@@ -168,7 +168,7 @@ def spread_of(path: Path, metric: str, target: str) -> tuple[Spread, int, int] |
         return None
     predictions = read_predictions(path.with_name("predictions.parquet")) if metric == "roc_auc" else None
     if predictions is not None:
-        tables = [area.scores() for area in influences(predictions, target).values()]
+        tables = [area.scores for area in influences(predictions, target).values()]
     else:
         tables = [table.dropna(axis=1) for table in item_scores(track_scores(rows)).values()]
     tables = [table for table in tables if len(table) > 1 and table.shape[1] > 1]

@@ -46,8 +46,8 @@ def factor_effects(
     if main.test != "item_means" and min(len(arm.runs) for arm in arms.values()) < 2:
         return ()
     if main.test in tagging.OVER_CLIPS and arms.keys() <= areas.keys():
-        over = {name: areas[name].scores() for name in arms}
-        return _over_items(weights, over, areas[main.reference].sizes(), tagging.OVER_CLIPS[main.test], main.alpha)
+        over = {name: areas[name].scores for name in arms}
+        return _over_items(weights, over, areas[main.reference].sizes, tagging.OVER_CLIPS[main.test], main.alpha)
     items = {name: arm.items for name, arm in arms.items() if arm.items is not None}
     if len(items) < len(arms) or main.item != "track" or main.groups == 1:
         runs = {name: np.array(list(arm.runs.values())) for name, arm in arms.items()}

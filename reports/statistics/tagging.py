@@ -9,6 +9,7 @@ over them gives DeLong's variance. So the tests of scores that cross runs with i
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -59,12 +60,14 @@ class Influence:
     clips: pd.Index
     groups: np.ndarray | None = None
 
+    @cached_property
     def scores(self) -> pd.DataFrame:
         """The pseudo-values: a table (seed, clip), or (seed, group), whose weighted mean is the AUC of each run."""
         areas = np.array(list(self.runs.values()))[:, None]
         table = pd.DataFrame(areas + len(self.clips) * self.of_runs, index=list(self.runs), columns=self.clips)
         return table if self.groups is None else groups.collapse(table, self._named())
 
+    @cached_property
     def sizes(self) -> Mapping[str, int] | None:
         """How many clips each group has; None without groups."""
         return None if self.groups is None else groups.sizes(list(self.clips), self._named())

@@ -59,7 +59,7 @@ def analysed(table: pd.DataFrame, test: str = "", shared: bool = False):
 @pytest.mark.parametrize("seed", range(20))
 def test_pseudo_values_average_to_the_area_and_scatter_as_delong_s_variance(seed: int) -> None:
     table = predictions(seed, arms=2, runs=1, tags=1)
-    found = {name: arm.scores().to_numpy()[0] for name, arm in tagging.influences(table).items()}
+    found = {name: arm.scores.to_numpy()[0] for name, arm in tagging.influences(table).items()}
     arms = {name: arm.sort_values("item") for name, arm in table.groupby("variant")}
     for name, arm in arms.items():
         assert found[name].mean() == pytest.approx(roc_auc_score(arm["truth"], arm["score"]))
@@ -71,7 +71,7 @@ def test_pseudo_values_average_to_the_area_and_scatter_as_delong_s_variance(seed
 
 def test_the_tests_are_those_of_tracks_on_pseudo_values() -> None:
     table = predictions(3, arms=4, runs=4)
-    areas = {name: arm.scores() for name, arm in tagging.influences(table).items()}
+    areas = {name: arm.scores for name, arm in tagging.influences(table).items()}
     arms = {name: (scores, areas["v0"]) for name, scores in areas.items() if name != "v0"}
     for test, kind in (("seeds_clips", crossed), ("paired_clips", seed_paired)):
         wanted = kind.family(arms, 0.05, "clip")
@@ -102,14 +102,14 @@ def test_placements_of_many_cells_are_those_of_each(clips: int, groups: int, tag
 
 
 @pytest.mark.parametrize(("common", "test"), [(0.0, "seeds_clips"), (0.8, "paired_clips")])
-def test_the_level_is_kept_with_three_seeds(common: float, test: str) -> None:
+def test_the_level_is_kept_with_two_and_three_seeds(common: float, test: str) -> None:
     """Welch's test with DeLong's variance called 9 to 12 % of such studies significant with two seeds."""
     p = []
     for seed in range(300):
         table = predictions(
             1_000 + seed, arms=7, runs=2 if test == "seeds_clips" else 3, clips=120, tags=1, common=common
         )
-        areas = {name: arm.scores() for name, arm in tagging.influences(table).items()}
+        areas = {name: arm.scores for name, arm in tagging.influences(table).items()}
         kind = crossed if test == "seeds_clips" else seed_paired
         found = kind.family({name: (each, areas["v0"]) for name, each in areas.items() if name != "v0"}, 0.05, "clip")
         p.append([result.p for result in found.values()])

@@ -75,9 +75,9 @@ def test_deviations_of_clips_are_summed_within_groups() -> None:
     naive = tagging.delong(*(tagging.influences(five.drop(columns="group"))[v] for v in ("new", "old")), 0.05)
     assert b.se == pytest.approx(a.se, rel=0.05) and naive.se == pytest.approx(a.se / 5**0.5, rel=0.05)
     assert (b.df, b.items) == (39, 40) and "groups of clips" in b.label
-    table, sizes = grouped["new"].scores(), grouped["new"].sizes()
+    table, sizes = grouped["new"].scores, grouped["new"].sizes
     assert table.shape == (3, 40) and set(sizes.values()) == {5}
-    assert table.to_numpy() == pytest.approx(single["new"].scores().to_numpy(), abs=0.03)
+    assert table.to_numpy() == pytest.approx(single["new"].scores.to_numpy(), abs=0.03)
 
 
 def test_a_track_of_two_groups_is_refused(tmp_path) -> None:
