@@ -132,8 +132,7 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
             lacking = label if label.endswith("score") else f"{label} score"
             of_kind = " of the kind that others have" if row.variant in scored else ""
             yield f"{row.variant} has no {lacking}{of_kind} and is not compared; it still counts in the family."
-        elif len(row.runs) > 1 and row.sd == 0:
-            yield f"All {len(row.runs)} runs of {row.variant} have exactly the same {label}."
+    yield from _equal(study, main)
     for contrast in main.contrasts:
         a, b = main.row(contrast.variant).runs, main.row(contrast.reference).runs
         if a and a == b:
@@ -180,6 +179,21 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
     yield from _undefined(scores, bool(study.trials))
     if study.declared and not study.ledger:
         yield "No ledger of declarations lies beside study.json: nothing shows that it was declared before the run."
+
+
+def _equal(study: Study, main: Comparison) -> Iterator[str]:
+    """Rows whose runs are all equal: those that are one and the same stages, in which nothing is random, in one
+    sentence."""
+    stages: dict[str, set[frozenset[str]]] = {}
+    for trial in study.trials:
+        stages.setdefault(trial.variant, set()).add(frozenset(trial.stages.values()))
+    equal = [row for row in main.rows if len(row.runs) > 1 and row.sd == 0]
+    seedless = [row.variant for row in equal if len(each := stages.get(row.variant, set())) == 1 and any(each)]
+    if seedless:
+        it = "each" if seedless[1:] else "it"
+        yield f"Nothing in {listing(seedless, 8)} depends on the seed: the runs of {it} are one."
+    for row in (row for row in equal if row.variant not in seedless):
+        yield f"All {len(row.runs)} runs of {row.variant} have exactly the same {main.style.label}."
 
 
 def _in_place_of_macro(scores: Scores, main: Comparison) -> Iterator[str]:

@@ -1,13 +1,16 @@
 """Published claims from published summaries: what the papers' own figures give."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reports import claims, published
 from reports.contract import PAPERS, Variant
+from reports.inputs.directory import Tables
 from reports.papers.hmss.claims import hmss_improvements
+from reports.sections.published import section
 from tests.conftest import REPOSITORY
 
 
@@ -64,6 +67,21 @@ def test_every_cell_of_a_full_size_table_has_its_printed_one(name: str, cells: i
     ]
     assert len(set(places)) == len(places) == cells
     assert all(column in table.rows[row] for row, column in places)
+
+
+@pytest.mark.parametrize(("name", "study"), [(p, study) for p in PAPERS for study in published.paper(p).studies])
+def test_the_protocol_of_every_paper_stands_beside_ours(findings, name: str, study: str) -> None:
+    """In the report of each study that reads the sets of the paper's tables."""
+    found = published.paper(name)
+    sets = {**found.sets, **found.studies[study].get("sets", {})}
+    recipe = {f"{part}.name": names[0] for part, names in sets.items()} | {f"{part}.split_seed": 0 for part in sets}
+    variants = tuple(replace(variant, recipe=recipe) for variant in findings.study.variants)
+    real = replace(findings, study=replace(findings.study, name=study, smoke=False, variants=variants))
+    shown = section(real, {}, Tables(None, Path()))
+    assert shown is not None and found.source in shown.paragraphs[0]
+    assert {row[0]: row[1] for row in shown.tables[-1].texts} == dict(found.protocol)
+    (ours,) = (row[2] for row in shown.tables[-1].texts if row[0] == "data")
+    assert all(f"{part}: {names[0]}" in ours for part, names in sets.items())
 
 
 def test_a_figure_that_cannot_be_read_is_named() -> None:

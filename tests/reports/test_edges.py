@@ -247,6 +247,21 @@ def test_a_done_trial_without_a_score_is_named(tmp_path: Path) -> None:
     assert "Done, but without a SDR score: new/seed2." in said(home)
 
 
+def test_rows_in_which_nothing_is_random_are_one_sentence(tmp_path: Path) -> None:
+    """Runs of stages that no seed reaches are the same stages; of others, equal scores are odd."""
+    home = study(tmp_path, {name: [score] * 3 for name, score in (("base", 1.0), ("new", 1.5), ("odd", 2.0))})
+    document = json.loads((home / "study.json").read_text())
+    document["trials"] = [
+        {"trial": f"{v}/seed{k}", "variant": v, "seed": k, "stages": {"score": f"{v}{k if v == 'odd' else ''}"}}
+        for v in ("base", "new", "odd")
+        for k in range(3)
+    ]
+    (home / "study.json").write_text(json.dumps(document))
+    text = said(home)
+    assert "Nothing in base and new depends on the seed: the runs of each are one." in text
+    assert "All 3 runs of odd have exactly the same SDR." in text and "All 3 runs of new" not in text
+
+
 def test_other_metrics_of_the_same_tracks_follow_as_secondary(tmp_path: Path) -> None:
     extra = "".join(
         f"edge,{v}/seed{s},{v},{v},{s},song {k},,{metric},,{s + k + (v == 'new') + 0.1 * s * k}\n"

@@ -143,6 +143,17 @@ def test_static_variants_are_made_of_training_segments_only(store: Store, data: 
     assert np.array_equal(there, back[::-1])
 
 
+def test_rows_of_equal_steps_take_as_many_as_static_variants_do(monkeypatch) -> None:
+    """An epoch is all segments, of which static augmentation has five for one (counted above)."""
+    monkeypatch.syspath_prepend("studies")
+    study = importlib.import_module("separator_regularisation").study
+    trained = {v.name: override(study.baseline, v.departures).train_autoencoder for v in study.variants()}
+    assert all(train.epoch_steps is None for train in trained.values())
+    epochs = {name: train.phases[0].epochs for name, train in trained.items()}
+    equal = {epochs.pop(f"{name}, equal steps") for name in ("none", "augmentation on the fly")}
+    assert set(epochs.values()) == {50} and equal == {5 * 50}
+
+
 def test_scores_of_a_song_are_the_mean_over_its_segments(store: Store, data: dict[str, Path]) -> None:
     found = made(tiny(train_classifier=None, stem="raw"), store, data)
     table = pd.read_csv(found["score_stems"][1] / "scores.csv")

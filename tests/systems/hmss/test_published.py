@@ -12,6 +12,7 @@ import pytest
 
 from mss_core.data import hierarchy
 from mss_core.data.loaders import slakh
+from mss_core.data.ms21_build import INSTRUMENTS, main
 from mss_core.data.packed import Packed
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context, Stage
@@ -21,6 +22,7 @@ from mss_core.systems.hmss import hmss, hmss_ms21
 from mss_core.systems.hmss.saliency import Sampling, chunks
 from tests.conftest import REPOSITORY
 from tests.data import trees
+from tests.data.test_ms21_build import FILES, RATE, write_song
 
 STUDIES = ("mask_style", "loss_type", "query_by_example", "hierarchy_transfer")
 
@@ -133,6 +135,21 @@ def test_a_chunk_needs_one_sounding_leaf_below_the_same_root(tmp_path: Path) -> 
         chunks(
             packed, "train", recipe.paths(), Sampling(seconds=0.5, hop_ratio=1.0, beside="sibling", threshold_db=-60.0)
         )
+
+
+def test_songs_whose_instruments_are_at_their_own_level_are_named(tmp_path: Path) -> None:
+    """A stem less one of its instruments is then not what the others are."""
+    songs, told = [f"Artist {number} - Song" for number in range(3)], {}
+    for name in songs:
+        write_song(tmp_path / "raw", name, FILES, seconds=1.0)
+    lines = [f"{split}/{name}" for name, split in zip(songs, ("train", "val", "test"), strict=True)]
+    (tmp_path / "list.txt").write_text("\n".join(lines), encoding="utf-8")
+    flags = ["--rate", str(RATE), "--workers", "1", "--split", str(tmp_path / "list.txt")]
+    for rule in INSTRUMENTS:
+        assert main([str(tmp_path / "raw"), str(tmp_path / rule), *flags, "--instruments", rule]) == 0
+        found = survey(TrackSet("ms21", sources=("electric_guitar",)), {"ms21": tmp_path / rule})
+        told[rule] = [sorted(note.items) for note in found.notes if note.kind == "levels"]
+    assert told == {"in-the-mix": [], "normalised": [songs]}
 
 
 def test_leaves_of_two_roots_have_siblings_of_their_own() -> None:
