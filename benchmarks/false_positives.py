@@ -5,15 +5,16 @@
 A study has k variants and one reference, some seeds each, some tracks. A score is track + variant x track + run +
 residual (SD 0.6, 0.25, 0.15 and 0.6 dB). "No effect" means none over runs and tracks like these. In studies of areas a
 score is a clip's, and what is tested is the AUC; their tracks are clips. Of each regime the
-first studies go through `reports.ablation.analyse` as whole score tables (`--entry` says how many); of the others the
-mean squares are taken thousands at once and go through the functions that a report calls.
-tests/reports/test_error_rates.py shows that both ways give the same p values and intervals.
+first studies go through `reports.ablation.analyse` as whole score tables (`--entry` says how many; where a study has
+at most `--rows` rows, 2,000 of them); of the others the mean squares are taken thousands at once and go through the
+functions that a report calls. tests/reports/test_error_rates.py shows that both ways give the same p values and
+intervals. The smallest studies come first, and each regime is written down as soon as it is known.
 """
 
 import argparse
 import json
 import math
-import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -33,6 +34,7 @@ from reports.statistics.half_pooled import Errors, MeanSquares, errors, p_values
 
 RUN, CELL, RESIDUAL, TRACK = 0.15, 0.25, 0.6, 0.6
 ALPHA = 0.05
+THROUGH = 2_000
 COLUMNS = ["variant", "seed", "track", "target", "metric", "aggregation", "score"]
 
 
@@ -226,7 +228,7 @@ def through_the_report(regime: Regime, scores: np.ndarray, truth: np.ndarray | N
     arms, seeds, tracks = scores.shape
     names = [f"v{k}" for k in range(arms - 1)] + ["reference"]
     index = pd.MultiIndex.from_product([names, range(seeds), [f"t{k:03d}" for k in range(tracks)]])
-    frame = pd.DataFrame(index.to_list(), columns=COLUMNS[:3])
+    frame = index.to_frame(index=False, name=COLUMNS[:3])
     if regime.grouped:
         frame["group"] = [f"album {int(track[1:]) // regime.album}" for track in frame["track"]]
     frame = frame.assign(target="", metric="sdr", aggregation="", score=scores.ravel())
@@ -242,10 +244,10 @@ def of_predictions(regime: Regime, scores: np.ndarray, truth: np.ndarray) -> lis
     arms, seeds, clips = scores.shape
     names = [f"v{k}" for k in range(arms - 1)] + ["reference"]
     index = pd.MultiIndex.from_product([names, range(seeds), [f"c{k:03d}" for k in range(clips)]])
-    table = pd.DataFrame(index.to_list(), columns=["variant", "seed", "item"])
+    table = index.to_frame(index=False, name=["variant", "seed", "item"])
     table = table.assign(target="tag", truth=np.tile(truth, arms * seeds).astype(int), score=scores.ravel())
     runs = pd.MultiIndex.from_product([names, range(seeds)])
-    frame = pd.DataFrame(runs.to_list(), columns=COLUMNS[:2])
+    frame = runs.to_frame(index=False, name=COLUMNS[:2])
     means = [auc(truth, run) for run in scores.reshape(-1, clips)]
     frame = frame.assign(track="", target="macro", metric="roc_auc", aggregation="", score=means)
     whole = Scores(frame[COLUMNS], frame.iloc[:0])
@@ -259,9 +261,9 @@ def rates(regime: Regime, studies: int, entry: int, seed: int) -> dict[str, obje
     """Error, coverage and power of one regime, and whether the headline of its reports warns."""
     rng = np.random.default_rng([seed, regimes().index(regime)])
     some, covered, powered = [], [], []
-    size = max(1, min(studies, int(4e6 / (regime.contrasts + 1) / regime.seeds / regime.tracks)))
-    for first in range(0, studies, size):
-        truth, given = draw(regime, min(size, studies - first), rng)
+    chunk = max(1, min(studies, int(4e6 / size(regime))))
+    for first in range(0, studies, chunk):
+        truth, given = draw(regime, min(chunk, studies - first), rng)
         scores = given if truth is None else pseudo_values(truth, given)
         differences, found = contrasts(regime, scores)
         p, half = p_values(differences, found), stats.t.ppf(1 - ALPHA / 2, found.df) * found.se
@@ -288,30 +290,43 @@ def rates(regime: Regime, studies: int, entry: int, seed: int) -> dict[str, obje
     }
 
 
+def size(regime: Regime) -> int:
+    """Rows of one study's score table, or of its predictions."""
+    return (regime.contrasts + 1) * regime.seeds * regime.tracks
+
+
+def wanted(regime: Regime, args: argparse.Namespace) -> tuple[int, int]:
+    """How many studies of a regime are simulated, and how many of them go through `analyse`."""
+    studies = args.studies // 2 if regime.positives else args.studies
+    return studies, min(studies, THROUGH if size(regime) <= args.rows else args.entry)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=4_000)
+    parser.add_argument("--studies", type=int, default=4_000, help="per regime; half as many of areas")
     parser.add_argument("--entry", type=int, default=3, help="studies per regime that also go through analyse")
+    parser.add_argument("--rows", type=int, default=0, help=f"where a study has at most so many rows, {THROUGH} go")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="what it holds already is kept; delete it to begin anew"
+    )
     args = parser.parse_args()
-    rows = []
-    for regime in regimes():
-        start = time.perf_counter()
-        rows.append(rates(regime, args.studies, args.entry, args.seed))
-        shown = {key: round(100 * value, 1) for key, value in rows[-1].items() if isinstance(value, float)}
-        print(
-            regime.case,
-            regime.seeds,
-            regime.tracks,
-            regime.contrasts,
-            shown,
-            f"{time.perf_counter() - start:.0f} s",
-            flush=True,
-        )
-    if args.out:
-        about = {"seed": args.seed, "alpha": ALPHA, "run": RUN, "cell": CELL, "residual": RESIDUAL, "track": TRACK}
-        args.out.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+    about = {"seed": args.seed, "alpha": ALPHA, "run": RUN, "cell": CELL, "residual": RESIDUAL, "track": TRACK}
+    every = regimes()
+    rows = dict(enumerate(json.loads(args.out.read_text())["rows"] if args.out.exists() else []))
+    left = [
+        k
+        for k, regime in sorted(enumerate(every), key=lambda pair: size(pair[1]))
+        if (rows.get(k) or {"through_analyse": 0})["through_analyse"] < wanted(regime, args)[1]
+    ]
+    with ProcessPoolExecutor(args.jobs) as pool:
+        made = {pool.submit(rates, every[k], *wanted(every[k], args), args.seed): k for k in left}
+        for future in as_completed(made):
+            rows[made[future]] = future.result()
+            print(*rows[made[future]].values(), flush=True)
+            written = {"about": about, "rows": [rows.get(k, {}) for k in range(len(every))]}
+            args.out.write_text(json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

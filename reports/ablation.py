@@ -115,8 +115,8 @@ def _apart(rows: Iterable[Separation]) -> tuple[Separation, ...]:
 
 def _tracks(scores: Scores, rows: pd.DataFrame) -> list[str]:
     """The test tracks of the main metric's rows, or those that separators are scored on where it has none."""
-    of_main = set(rows["track"]) - {""}
-    return sorted(of_main or set(scores.frame["track"]) - {""})
+    of_main = set(rows["track"].unique()) - {""}
+    return sorted(of_main or set(scores.frame["track"].unique()) - {""})
 
 
 def _labelled(comparison: Comparison, label: str) -> Comparison:
@@ -201,7 +201,7 @@ def secondary_metrics(scores: Scores, study: Study, primary: str) -> list[tuple[
     found = []
     for rows, chosen in ((frame[split], ""), (frame[by_track], target)):
         for metric, group in rows.groupby("metric", sort=False):
-            names = set(group["variant"])
+            names = set(group["variant"].unique())
             needs_no_model = str(metric).endswith(tuple(BASELINES))
             both = study.declaration.reference in names and len(names) > 1
             if metric != primary and both and not needs_no_model:

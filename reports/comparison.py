@@ -36,7 +36,7 @@ def comparison(
     """All variants on one metric and target; `brief` leaves out the tests that are neither primary nor naive."""
     declaration = study.declaration
     rows = select(scores, metric, target)
-    names = [v.name for v in study.variants] or list(dict.fromkeys(rows["variant"]))
+    names = [v.name for v in study.variants] or list(rows["variant"].unique())
     rows = rows[rows["variant"].isin(names)]
     reference = declaration.reference or names[0]
     against = _against(study, names, reference)
@@ -130,7 +130,7 @@ def comparison(
 
 def _noun(scores: Scores, metric: str, study: Study) -> str:
     """What the targets of a metric are called."""
-    targets = set(scores.frame["target"][scores.frame["metric"] == metric]) - set(MACRO)
+    targets = set(scores.frame["target"][scores.frame["metric"] == metric].unique()) - set(MACRO)
     return target_word(metric, targets, study.declaration.own_metrics)
 
 

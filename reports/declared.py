@@ -126,7 +126,7 @@ def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[
         if len(counts) > 1 and study.declaration.until is None:
             each = ", ".join(f"{row.variant} {len(row.runs)}" for row in main.rows)
             yield f"The variants have unequal numbers of runs ({each})."
-    scored = set(scores.frame["variant"][scores.frame["metric"] == main.style.name])
+    scored = set(scores.frame["variant"][scores.frame["metric"] == main.style.name].unique())
     for row in main.rows:
         if not row.runs and row.variant not in aside:
             lacking = label if label.endswith("score") else f"{label} score"
@@ -267,8 +267,8 @@ def _undefined(scores: Scores, ours: bool) -> Iterator[str]:
     of_run = here.isin(there)
     yield from _undefined_in_runs(scores.undefined[of_run], scores.frame)
     for target, rows in scores.undefined[~of_run].groupby("target", sort=False):
-        metrics = listing(list(dict.fromkeys(rows["metric"])))
-        tracks = [track for track in dict.fromkeys(rows["track"]) if track]
+        metrics = listing(list(rows["metric"].unique()))
+        tracks = [track for track in rows["track"].unique() if track]
         of = " of the mean over targets" if target == "macro" else f" of {target}" if target else ""
         where = f" on {listing(tracks, 6)}" if tracks else ""
         if not ours:

@@ -161,8 +161,8 @@ def spread_of(path: Path, metric: str, target: str) -> tuple[Spread, int, int] |
 
     An AUC's are those of the predictions beside the table, and its tracks are clips.
     """
-    rows = select(read_scores(path), metric, target)
-    runs = [list(each.values()) for each in run_scores(rows).values() if len(each) > 1]
+    by_track = track_scores(select(read_scores(path), metric, target))
+    runs = [list(each.values()) for each in run_scores(by_track).values() if len(each) > 1]
     df = sum(len(each) - 1 for each in runs)
     if not df:
         return None
@@ -170,7 +170,7 @@ def spread_of(path: Path, metric: str, target: str) -> tuple[Spread, int, int] |
     if predictions is not None:
         tables = [area.scores for area in influences(predictions, target).values()]
     else:
-        tables = [table.dropna(axis=1) for table in item_scores(track_scores(rows)).values()]
+        tables = [table.dropna(axis=1) for table in item_scores(by_track).values()]
     tables = [table for table in tables if len(table) > 1 and table.shape[1] > 1]
     if len(tables) > 1:
         aligned = [crossed.align(table, tables[0])[:2] for table in tables[1:]]

@@ -4,7 +4,7 @@ A mean over other targets or other tracks is another quantity, so a contrast is 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -32,10 +32,15 @@ class Arm:
     runs: Mapping[int, float] = field(default_factory=dict)
     items: pd.DataFrame | None = None
 
+    @property
+    def _named(self) -> Iterator[Cell]:
+        """The cell of each row."""
+        return zip(self.rows["target"].to_numpy(), self.rows["track"].to_numpy(), strict=True)
+
     @cached_property
     def cells(self) -> Counter[Cell]:
         """How many runs have a score of each target and track."""
-        return Counter(zip(self.rows["target"], self.rows["track"], strict=True))
+        return Counter(self._named)
 
     @cached_property
     def complete(self) -> Set[Cell]:
@@ -47,7 +52,7 @@ class Arm:
         """The arm on these cells alone."""
         if cells >= self.cells.keys():
             return self
-        kept = [cell in cells for cell in zip(self.rows["target"], self.rows["track"], strict=True)]
+        kept = [cell in cells for cell in self._named]
         return next(iter(arms(self.rows[kept]).values()), NOTHING)
 
 
@@ -56,7 +61,8 @@ NOTHING = Arm(pd.DataFrame(columns=["variant", "seed", "target", "track", "score
 
 def arms(rows: pd.DataFrame) -> dict[str, Arm]:
     """The arms of all variants among the rows of one metric."""
-    runs, items = run_scores(rows), item_scores(track_scores(rows))
+    by_track = track_scores(rows)
+    runs, items = run_scores(by_track), item_scores(by_track)
     return {
         str(name): Arm(own, runs[str(name)], items.get(str(name))) for name, own in rows.groupby("variant", sort=False)
     }
@@ -127,6 +133,8 @@ def overlap(variant: str, reference: str, every: Mapping[str, Arm], tracks: int,
 
 def absent_scores(scores: Scores, metric: str, pair: Overlap, name: str, base: str) -> str:
     """Which of two arms has no score among those that are compared, and why; empty where both have some."""
+    if not (pair.variant.rows.empty or pair.reference.rows.empty):
+        return ""
     gone = scores.undefined[scores.undefined["metric"] == metric]["variant"]
     every = scores.frame[scores.frame["metric"] == metric]
     lacking = []

@@ -33,7 +33,7 @@ def one_name(frame: pd.DataFrame, path: Path) -> None:
     """Refuse names of tracks that differ only by case, blanks, the suffix of audio or how systems write them, where no
     run has both: one arm spells them in another way, and would be compared on fewer tracks or none."""
     forms: dict[str, list[str]] = {}
-    for name in dict.fromkeys(frame["track"]):
+    for name in frame["track"].unique():
         form = re.sub(r"(\.stem)?\.(wav|flac|mp3|ogg|mp4|m4a)$", "", _seen(name).casefold().replace("\\", "/"))
         form = " ".join(form.replace("_", " ").split())
         forms.setdefault(form, []).append(name)

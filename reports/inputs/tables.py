@@ -38,11 +38,11 @@ class Scores:
 
     def metrics(self) -> list[str]:
         """Metric names in order of first appearance."""
-        return list(dict.fromkeys(self.frame["metric"]))
+        return list(self.frame["metric"].unique())
 
     def variants(self) -> list[str]:
         """Variant names in order of first appearance."""
-        return list(dict.fromkeys(self.frame["variant"]))
+        return list(self.frame["variant"].unique())
 
 
 def read_text_table(path: Path, separator: str = ",", rows: int | None = None) -> pd.DataFrame:
@@ -229,9 +229,9 @@ def track_scores(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["variant", "seed", "track"], sort=False, as_index=False)["score"].mean()
 
 
-def run_scores(rows: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """One score for each run: variant -> seed -> mean over tracks of the mean over targets."""
-    means = track_scores(rows).groupby(["variant", "seed"], sort=False)["score"].mean()
+def run_scores(by_track: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """One score for each run, of what `track_scores` gives: variant -> seed -> mean over tracks."""
+    means = by_track.groupby(["variant", "seed"], sort=False)["score"].mean()
     out: dict[str, dict[int, float]] = {}
     for (variant, seed), score in means.items():
         out.setdefault(str(variant), {})[int(seed)] = float(score)
@@ -246,9 +246,10 @@ def item_scores(rows: pd.DataFrame, item: str = "track") -> dict[str, pd.DataFra
     if rows.empty:
         return {}
     table = rows.pivot(index=["variant", "seed"], columns=item, values="score").sort_index()
-    return {
-        str(variant): table.loc[variant].dropna(axis="columns", how="all") for variant in dict.fromkeys(rows["variant"])
-    }
+    own = {str(variant): table.loc[variant] for variant in rows["variant"].unique()}
+    if not table.isna().to_numpy().any():
+        return own
+    return {variant: scored.dropna(axis="columns", how="all") for variant, scored in own.items()}
 
 
 def tag_scores(scores: Scores, metric: str) -> dict[str, pd.DataFrame]:
@@ -301,7 +302,7 @@ def bare_study(scores: Scores, title: str, factor: str, reference: str, metric: 
     names = list(dict.fromkeys([*scores.variants(), *scores.undefined["variant"]]))
     if reference not in names:
         raise ValueError(f"--reference {reference!r} is no level of {factor!r}; {nearest(reference, names)}")
-    seeds = tuple(sorted(set(int(seed) for seed in scores.frame["seed"])))
+    seeds = tuple(sorted(set(int(seed) for seed in scores.frame["seed"].unique())))
     return Study(
         title=title,
         name=title,
