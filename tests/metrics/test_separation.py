@@ -190,3 +190,28 @@ def test_ideal_masks_by_hand():
     np.testing.assert_allclose(s.ideal_mask(spectra, "irm", 2)[:, 0], [0.9, 0.1, 0])
     # |3| > |-1 + 0|; |-1| < |3|; and of 2, 2, 1 none is louder than the rest.
     np.testing.assert_array_equal(s.ideal_mask(spectra, "ibm"), [[1, 0, 0], [0, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("shape", [(3, 400), (2, 2, 300)])
+def test_si_sir_and_si_sar_split_si_sdr(shape) -> None:
+    """Against least squares on all references, and as parts of what is wrong."""
+    rng = np.random.default_rng(3)
+    references = rng.standard_normal(shape)
+    estimates = references + 0.3 * references[::-1] + 0.2 * rng.standard_normal(shape)
+    sir, sar = s.si_sir_sar(references, estimates)
+    wrong = 10 ** (-np.asarray(sir) / 10) + 10 ** (-np.asarray(sar) / 10)
+    whole = s.si_sdr(references, estimates, axis=tuple(range(1, len(shape))))
+    np.testing.assert_allclose(-10 * np.log10(wrong), np.asarray(whole), rtol=1e-9)
+    flat = references.reshape(shape[0], -1)
+    for k, estimate in enumerate(estimates.reshape(shape[0], -1)):
+        spanned = flat.T @ np.linalg.lstsq(flat.T, estimate, rcond=None)[0]
+        own = (estimate @ flat[k]) / (flat[k] @ flat[k]) * flat[k]
+        assert sar[k] == pytest.approx(10 * np.log10((own**2).sum() / ((estimate - spanned) ** 2).sum()), rel=1e-9)
+        assert sir[k] == pytest.approx(10 * np.log10((own**2).sum() / ((spanned - own) ** 2).sum()), rel=1e-9)
+
+
+def test_si_sir_and_si_sar_beside_a_silent_source() -> None:
+    references = np.stack([np.ones(8), np.zeros(8)])
+    sir, sar = s.si_sir_sar(references, np.stack([np.arange(8.0), np.ones(8)]))
+    assert np.isposinf(sir[0]) or sir[0] > 200
+    assert np.isfinite(sar[0]) and np.isnan(sir[1]) and np.isnan(sar[1])

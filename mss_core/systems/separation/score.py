@@ -20,7 +20,8 @@ from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.metrics.aggregate import aggregate
 from mss_core.metrics.bss_eval import frame_sdr
-from mss_core.metrics.separation import global_sdr, sdr, si_sdr
+from mss_core.metrics.perceptual import bleedless_fullness, log_wmse
+from mss_core.metrics.separation import global_sdr, sdr, si_sdr, si_sir_sar
 from mss_core.stages.scoring import Scoring
 
 
@@ -47,7 +48,10 @@ class Inference:
 
 
 STAGE_RESOURCES = {"score_separation": {"gpu": 0.25, "warm": 1}}
-METRICS = ("sdr", "usdr", "usdr_mixture", "global_sdr", "si_sdr", "si_sdr_mixture")
+METRICS = (
+    "sdr", "usdr", "usdr_mixture", "global_sdr", "si_sdr", "si_sdr_mixture", "si_sir", "si_sar", "log_wmse",
+    "bleedless", "fullness",
+)  # fmt: skip
 
 
 def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -62,7 +66,7 @@ def score_separation(
     sources: tuple[str, ...],
     inference: Inference,
     scoring: Scoring,
-    version: int = 1,
+    version: int = 2,
     out: Path,
     ctx: Context,
 ) -> None:
@@ -70,9 +74,10 @@ def score_separation(
 
     Metrics, all over both channels at once: ``sdr``, BSS Eval v4's by frames, without those in which a reference or an
     estimate is silent, as museval; ``usdr``, one energy ratio a track [Luo and Yu 2023]; ``global_sdr``, the same with
-    1e-7 added to both energies [Mitsufuji et al. 2022]; ``si_sdr`` [Le Roux et al. 2019]; two of them of the mixture.
-    A source that is silent in a track has no score there. Target ``macro`` is the mean over the sources; rows without a
-    track are over all tracks.
+    1e-7 added to both energies [Mitsufuji et al. 2022]; ``si_sdr``, ``si_sir``, ``si_sar`` [Le Roux et al. 2019]; two
+    of them of the mixture; ``log_wmse``, ``bleedless`` and ``fullness`` as in ``mss_core.metrics.perceptual``. A source
+    that is silent in a track has no score there, but for ``log_wmse``, which is defined for silence. Target ``macro``
+    is the mean over the sources; rows without a track are over all tracks.
     """
     tracks = Sided(Packed(data))
     module = models.load(model).to(ctx.device)
@@ -96,14 +101,23 @@ def score_separation(
             silent="drop",
             track=track.name,
         )
+        interference, artefacts = si_sir_sar(references, estimates)
+        for place, source in enumerate(sources):
+            weighted = float(log_wmse(mixture, references[place], estimates[place], tracks.samplerate))
+            rows.append((track.name, source, "log_wmse", "", weighted))
         for place in places:
             reference, estimate = references[place], estimates[place]
+            bleedless, fullness = bleedless_fullness(reference, estimate, tracks.samplerate)
             whole = {
                 "usdr": sdr(reference, estimate, axis=(-2, -1)),
                 "usdr_mixture": sdr(reference, mixture, axis=(-2, -1)),
                 "global_sdr": global_sdr(reference, estimate),
                 "si_sdr": si_sdr(reference, estimate, axis=(-2, -1)),
                 "si_sdr_mixture": si_sdr(reference, mixture, axis=(-2, -1)),
+                "si_sir": interference[place],
+                "si_sar": artefacts[place],
+                "bleedless": bleedless,
+                "fullness": fullness,
             }
             rows.append((track.name, sources[place], "sdr", framewise, aggregate(framed[place], scoring.frames)))
             rows += [(track.name, sources[place], metric, "", float(value)) for metric, value in whole.items()]

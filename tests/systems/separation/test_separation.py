@@ -23,13 +23,14 @@ from mss_core.data.sets import TrackSet
 from mss_core.graph import Context, Stopped, walk
 from mss_core.losses import l1
 from mss_core.metrics.museval_io import museval_bss_eval
+from mss_core.metrics.perceptual import bleedless_fullness, log_wmse
 from mss_core.models import model
 from mss_core.recipe import override
 from mss_core.store import StageFailed, Store, materialize
 from mss_core.study.rehearse import cut
 from mss_core.systems.separation import Separation, smoke
 from mss_core.systems.separation.recipe import STEREO
-from mss_core.systems.separation.score import Inference
+from mss_core.systems.separation.score import METRICS, Inference, score_separation
 from mss_core.systems.separation.train import Mixtures, criterion
 from mss_core.training import Phase, TrainConfig
 
@@ -122,6 +123,30 @@ def test_scores_are_museval_s_on_stereo(stereo: dict[str, Path]) -> None:
         whole = 10 * np.log10((references[place].astype(np.float64) ** 2).sum() / error)
         assert scores[track.name, source, "usdr"] == pytest.approx(whole, abs=1e-6)
         assert scores[track.name, source, "global_sdr"] == pytest.approx(whole, abs=1e-3)
+        of_mel = bleedless_fullness(references[place], estimates[place], RATE)
+        own = {metric: scores[track.name, source, metric] for metric in METRICS}
+        assert (own["bleedless"], own["fullness"]) == pytest.approx(of_mel)
+        parts = 10 ** (-own["si_sir"] / 10) + 10 ** (-own["si_sar"] / 10)
+        weighted = log_wmse(tracks.read(track), references[place], estimates[place], RATE)
+        assert own["log_wmse"] == pytest.approx(float(weighted))
+        assert parts == pytest.approx(10 ** (-own["si_sdr"] / 10))
+
+
+def test_a_silent_source_has_a_log_wmse_alone(stereo: dict[str, Path], tmp_path, monkeypatch) -> None:
+    whole = Sided.split
+    monkeypatch.setattr(Sided, "split", lambda self, name: [replace(t, silent=("bass",)) for t in whole(self, name)])
+    score_separation(
+        data=stereo["prepare_channels"],
+        model=stereo["train_separator"],
+        sources=("bass", "drums"),
+        inference=RECIPE.inference,
+        scoring=RECIPE.scoring,
+        out=tmp_path,
+        ctx=Context(),
+    )
+    scores = read_scores(tmp_path)
+    assert set(scores[scores.target == "bass"].metric) == {"log_wmse"}
+    assert set(scores[scores.target == "drums"].metric) == set(METRICS)
 
 
 def test_examples_have_both_channels(stereo: dict[str, Path]) -> None:
