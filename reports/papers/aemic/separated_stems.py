@@ -108,6 +108,7 @@ def tests(songs: Mapping[str, pd.Series]) -> Table:
         told = (
             f"t({result.df:.1f}) = {number(result.statistic)}" if not math.isnan(result.p + result.df) else result.note
         )
+        told = told if len(joined) > 1 else "needs two songs that both stems have"
         if name in recomputed:
             theirs = f"t = {number(float(recomputed[name].statistic))}", p_value(float(recomputed[name].pvalue))
         else:

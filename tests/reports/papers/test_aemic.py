@@ -15,6 +15,7 @@ from reports.papers.aemic import claims, instruments, separated_stems
 from reports.papers.aemic.separated_stems import paired_published
 from reports.published import paper
 from reports.statistics.auc import hanley_mcneil
+from reports.text import MISSING
 
 STEMS = ("base", "raw", "post")
 LABELS = ("cel", "cla", "voi")
@@ -128,6 +129,15 @@ def test_table_4_1_and_its_tests(home: Path) -> None:
     best = made.tables[2].rows
     assert best[0] == ("published", "350", "375", "0.01687", "0.03398") and best[1][1:3] == ("3", "4")
     assert sum(bool(figure.svg) for figure in made.figures) == 2
+
+
+def test_one_song_has_no_test_and_songs_that_are_equal_no_t() -> None:
+    for songs, told in (
+        ({"a": 5.0}, "needs two songs that both stems have"),
+        ({"a": 5.0, "b": 5.0}, "every score is the same in both arms: the difference is exactly zero"),
+    ):
+        table = separated_stems.tests({stem: pd.Series(songs) for stem in ("raw", "post")})
+        assert [row[3] for row in table.texts] == [MISSING, told, told, told]
 
 
 @pytest.mark.parametrize(("r", "t"), [(0.0, 2.68), (0.5, 3.72), (0.8, 5.59), (0.9, 7.33), (0.95, 9.17)])
