@@ -34,7 +34,12 @@ sync | submit)
     ray rsync-up "$file"
     ray exec --no-config-cache "$file" 'python -m mss_core.study.execution.spread' ||
         echo "not every node has this checkout; the study will name those that do not" >&2
-    [ "$word" = sync ] || { study="$1"; shift; exec ray submit --no-config-cache "$file" "$study" -- "$@"; }
+    [ "$word" = sync ] && exit
+    study="$1"
+    shift
+    quoted=()                                 # Ray joins words by blanks for a shell on the head, and quotes none
+    for each in "$@"; do quoted+=("$(printf '%q' "$each")"); done
+    exec ray submit --no-config-cache "$file" "$study" -- "${quoted[@]}"
     ;;
 *) usage ;;
 esac

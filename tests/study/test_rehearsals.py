@@ -79,16 +79,17 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Makes the data that a study reads, each set once, and gives the folder that holds one folder for each."""
     root = tmp_path_factory.mktemp("music")
 
-    def make(study: str) -> Path:
+    def music_of(study: str) -> Path:
         for name in SETS[study]:
             if not (root / name).exists():
-                _make(name, root)
+                make(name, root)
         return root
 
-    return make
+    return music_of
 
 
-def _make(name: str, root: Path) -> None:
+def make(name: str, root: Path) -> None:
+    """A data set or weights as published, in a folder of that name."""
     maker: Callable[[Path], object] | None = getattr(published, name, None)
     if name != "taggers" and maker is not None:
         maker(root / name)
