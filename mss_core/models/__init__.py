@@ -32,6 +32,7 @@ NAMES = {
     "query_mask_inference": ("mss_core.systems.hmss.mask_inference", "QueryMaskInference"),
     "joint_ast": ("mss_core.systems.msspt.joint", "JointAst"),
     "iass_unet": ("mss_core.systems.iass.unet", "IassUNet"),
+    "mask_network": ("mss_core.systems.separation.mask_network", "MaskNetwork"),
     "open_unmix": ("mss_core.systems.iass.open_unmix", "OpenUnmix"),
     "spectrogram_autoencoder": ("mss_core.systems.aemic.autoencoder", "SpectrogramAutoencoder"),
     "aemic_classifier": ("mss_core.systems.aemic.classifier", "AemicClassifier"),

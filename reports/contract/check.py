@@ -222,6 +222,7 @@ KINDS = {
     "design": "reports.sections.design",
     "limits": "reports.sections.limits",
     "reproduce": "reports.sections.reproduce",
+    "attenuation": "reports.sections.attenuation",
     "by_target": "reports.sections.by_target",
     "published_columns": "reports.sections.published_columns",
     "published_table": "reports.sections.published_table",

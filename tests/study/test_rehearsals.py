@@ -60,6 +60,7 @@ SETS: dict[str, tuple[str, ...]] = {
     "aemic_readings": ("musdb18hq", "irmas"),
     "soft_bins": ("musdb18hq", "irmas"),
     "separator_regularisation": ("musdb18hq", "irmas"),
+    "demo": ("musdb18hq",),
     "mask_style": ("slakh2100",),
     "loss_type": ("slakh2100",),
     "query_by_example": ("slakh2100",),

@@ -5,6 +5,7 @@
     prepare_channels -> train_separator -> score_separation
               |                                   ^
               +-----------------------------------+
+              +--> score_untrained                  where ``method`` needs no network
 
 How tracks are cut into chunks at inference, and how they are scored, is no part of a training: such factors are swept
 without training again.
@@ -21,7 +22,7 @@ from mss_core.graph import Stage
 from mss_core.models import check
 from mss_core.stages.scoring import Scoring
 from mss_core.systems.separation.prepare import prepare_channels
-from mss_core.systems.separation.score import Inference, score_separation
+from mss_core.systems.separation.score import UNTRAINED, Inference, score_separation, score_untrained
 from mss_core.systems.separation.train import Mixtures, criterion, settled, train_separator
 from mss_core.training import Phase, TrainConfig
 
@@ -41,6 +42,8 @@ class Separation:
         data: tracks with stems.
         sources: what is separated, among those of ``data``; empty: all of them.
         channels: 1 or 2.
+        method: ``"network"``, or what needs none: ``"ideal_mask"`` (the ideal ratio mask, of the true sources) or
+            ``"attenuated"`` (the mixture 12 dB down, as every source).
         mixing: how training mixtures are made.
         loss: ``{"name": ..., and keyword arguments}``: ``l1``, ``mse``, ``si_sdr``, ``weighted_sdr`` or
             ``package.module:function`` of (estimates, references) or (estimates, references, mixtures), with one value
@@ -52,6 +55,7 @@ class Separation:
     data: TrackSet = TrackSet("musdb18hq", samplerate=44_100)
     sources: tuple[str, ...] = ()
     channels: int = 2
+    method: str = "network"
     mixing: Mixtures = Mixtures()
     loss: dict[str, Any] = field(default_factory=lambda: {"name": "l1"})
     train: TrainConfig = TRAIN
@@ -61,6 +65,7 @@ class Separation:
     def __post_init__(self) -> None:
         if self.channels not in (1, 2):
             raise ValueError(f"'channels' is 1 or 2, not {self.channels}")
+        choose("method", self.method, ("network", *UNTRAINED))
         for source in self.sources:
             choose("source of the data set", source, self.data.sources)
         if self.channels == 1 and self.mixing.augment.channel_swap:
@@ -85,6 +90,8 @@ class Separation:
             channels=self.channels,
             segment=round(self.mixing.seconds * self.data.samplerate),
         )
+        if self.method != "network":
+            return Stage(score_untrained, data=data, method=self.method, sources=self.targets(), scoring=self.scoring)
         trained = Stage(
             train_separator,
             data=data,

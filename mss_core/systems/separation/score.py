@@ -1,8 +1,9 @@
-"""Stage ``score_separation``: whole test tracks separated in overlapping chunks, and scored by several conventions."""
+"""Stages ``score_separation`` and ``score_untrained``: whole test tracks, separated in overlapping chunks or by what
+needs no network, and scored by several conventions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from mss_core.graph import Context
 from mss_core.metrics.aggregate import aggregate
 from mss_core.metrics.bss_eval import frame_sdr
 from mss_core.metrics.perceptual import bleedless_fullness, log_wmse
-from mss_core.metrics.separation import global_sdr, sdr, si_sdr, si_sir_sar
+from mss_core.metrics.separation import global_sdr, oracle, sdr, si_sdr, si_sir_sar
 from mss_core.stages.scoring import Scoring
 
 
@@ -47,6 +48,25 @@ class Inference:
             raise ValueError(f"'overlap' is a share of a chunk from 0 on and below 1, not {self.overlap}")
 
 
+Estimator = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Of a mixture (channel, time) and the true sources (source, channel, time), which only an oracle looks at, the
+estimates (source, channel, time)."""
+
+
+def ideal(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """Of the ideal ratio mask, in which what is in none of the sources counts as one more."""
+    rest = mixture - references.sum(0)
+    return np.asarray(oracle(np.concatenate([references, rest[None]]), mixture, "irm"), np.float32)[:-1]
+
+
+def attenuated(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """A quarter of the mixture for every source. It is what comes nearest to each of four that have nothing in common
+    and the same energy: a higher SDR than the mixture's, with nothing separated."""
+    return np.repeat(np.float32(0.25) * mixture[None], len(references), 0)
+
+
+UNTRAINED: dict[str, Estimator] = {"ideal_mask": ideal, "attenuated": attenuated}
+"""Estimates that no training made."""
 STAGE_RESOURCES = {"score_separation": {"gpu": 0.25, "warm": 1}}
 METRICS = (
     "sdr", "usdr", "usdr_mixture", "global_sdr", "si_sdr", "si_sdr_mixture", "si_sir", "si_sar", "log_wmse",
@@ -55,7 +75,7 @@ METRICS = (
 
 
 def targets(arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a call of ``score_separation`` scores."""
+    """What a call of a stage here scores."""
     return (*arguments["sources"], "macro")
 
 
@@ -79,19 +99,37 @@ def score_separation(
     that is silent in a track has no score there, but for ``log_wmse``, which is defined for silence. Target ``macro``
     is the mean over the sources; rows without a track are over all tracks.
     """
-    tracks = Sided(Packed(data))
     module = models.load(model).to(ctx.device)
+    tracks = Sided(Packed(data))
     length = None if inference.seconds is None else round(inference.seconds * tracks.samplerate)
+
+    def estimated(mixture: np.ndarray, references: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return separate_waveform(module, mixture, length, inference.overlap, inference.window, ctx.device)
+
+    _score(tracks, estimated, sources, scoring, out, ctx)
+
+
+def score_untrained(
+    *, data: Path, method: str, sources: tuple[str, ...], scoring: Scoring, version: int = 1, out: Path, ctx: Context
+) -> None:
+    """As ``score_separation``, of estimates that no training made: see ``UNTRAINED``."""
+    choose("method", method, UNTRAINED)
+    _score(Sided(Packed(data)), UNTRAINED[method], sources, scoring, out, ctx)
+
+
+def _score(
+    tracks: Sided, estimated: Estimator, sources: tuple[str, ...], scoring: Scoring, out: Path, ctx: Context
+) -> None:
     found = tracks.split("test")
     rows: list[Score] = []
     examples: list[dict[str, str]] = []
     framewise = f"{scoring.frames} over frames"
     for number, track in enumerate(found, start=1):
         mixture = tracks.read(track)
-        with torch.inference_mode():
-            estimates = separate_waveform(module, mixture, length, inference.overlap, inference.window, ctx.device)
         places = [place for place, source in enumerate(sources) if source not in track.silent]
         references = np.stack([tracks.read(track, source) for source in sources])
+        estimates = estimated(mixture, references)
         framed = frame_sdr(
             references.transpose(0, 2, 1),
             estimates.transpose(0, 2, 1),

@@ -24,11 +24,13 @@ from mss_core.graph import Context, Stopped, walk
 from mss_core.losses import l1
 from mss_core.metrics.museval_io import museval_bss_eval
 from mss_core.metrics.perceptual import bleedless_fullness, log_wmse
+from mss_core.metrics.separation import si_sdr
 from mss_core.models import model
 from mss_core.recipe import override
 from mss_core.store import StageFailed, Store, materialize
 from mss_core.study.rehearse import cut
-from mss_core.systems.separation import Separation, smoke
+from mss_core.systems.separation import Separation, score, smoke
+from mss_core.systems.separation.mask_network import MaskNetwork
 from mss_core.systems.separation.recipe import STEREO
 from mss_core.systems.separation.score import METRICS, Inference, score_separation
 from mss_core.systems.separation.train import Mixtures, criterion
@@ -306,3 +308,50 @@ def test_scoring_in_frames_is_a_table_a_report_reads(stereo: dict[str, Path]) ->
     scores = read_scores(stereo["score_separation"])
     assert not pd.DataFrame.duplicated(scores, ["track", "target", "metric"]).any()
     assert set(scores[scores.track == ""].target) == {"bass", "drums", "macro"}
+
+
+# ---- what needs no training
+
+
+@pytest.mark.parametrize("method", ["ideal_mask", "attenuated"])
+def test_what_needs_no_training_is_scored_as_a_network_is(method: str, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, method=method)
+    done = built(recipe, tmp_path)
+    assert set(done) == {"prepare_channels", "score_untrained"}
+    scores = read_scores(done["score_untrained"])
+    tracks = Sided(Packed(done["prepare_channels"]))
+    by = scores.set_index(["track", "target", "metric"]).score
+    for track in tracks.split("test"):
+        mixture = tracks.read(track).astype(np.float64)
+        for source in {"bass", "drums"} - {*track.silent}:
+            true = tracks.read(track, source).astype(np.float64)
+            if method == "attenuated":
+                whole = 10 * np.log10((true**2).sum() / ((true - mixture / 4) ** 2).sum())
+                assert by[track.name, source, "usdr"] == pytest.approx(whole, abs=1e-6)
+                assert by[track.name, source, "si_sdr"] == by[track.name, source, "si_sdr_mixture"]
+            else:
+                assert by[track.name, source, "si_sdr"] > by[track.name, source, "si_sdr_mixture"] + 5
+    assert {example["target"] for example in read_examples(done["score_untrained"])} == {"bass", "drums"}
+
+
+def test_an_ideal_mask_of_one_source_keeps_the_others_out() -> None:
+    rng = np.random.default_rng(0)
+    time = np.arange(RATE) / RATE
+    low, high = np.sin(2 * np.pi * 200 * time), np.sin(2 * np.pi * 2000 * time)
+    mixture = np.float32((low + high + 1e-3 * rng.normal(size=RATE))[None])
+    (estimate,) = score.ideal(mixture, np.float32(low[None, None]))
+    assert float(si_sdr(low, estimate[0])) > 30
+
+
+def test_a_method_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="'ideal_mask'"):
+        replace(RECIPE, method="ideal_maks")
+
+
+def test_masks_that_pass_all_give_the_mixture() -> None:
+    network = MaskNetwork(hidden=8, layers=1, size=256, hop=64, sources=3)
+    mixtures = torch.randn(2, 2, 1000, generator=torch.Generator().manual_seed(0))
+    assert network(mixtures).shape == (2, 3, 2, 1000)
+    torch.nn.init.zeros_(network.leave.weight)
+    torch.nn.init.constant_(network.leave.bias, 20.0)
+    assert torch.allclose(network(mixtures), mixtures[:, None].expand(2, 3, 2, 1000), atol=1e-5)
