@@ -18,18 +18,19 @@ MOST = 4
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
     """One part per track and target; None where the study left no sound."""
     parts, lost = [], []
+    rates: set[int] = set()
     for (track, target), members in examples(findings)[:MOST]:
         sounds, missing = load(track, target, members, tables)
         lost += missing
-        loudest = max((float(media.magnitudes(samples).max()) for samples in sounds.values()), default=1.0)
+        rates |= {sound.rate for sound in sounds.values()}
+        loudest = max((float(media.magnitudes(sound).max()) for sound in sounds.values()), default=1.0)
         power = max((float(media.levels_of(s).max()) for s in sounds.values() if len(media.levels_of(s))), default=0.0)
-        clips = tuple(
-            _figure(media.clip(label, samples, loudest, power)) for label, samples in distinct(sounds).items()
-        )
+        clips = tuple(_figure(media.clip(label, sound, loudest, power)) for label, sound in distinct(sounds).items())
         if clips:
             parts.append(Section(track + (f", {target}" if target else ""), figures=clips, kind="players"))
     text = (
-        "Spectrograms from 0 to 8 kHz, 80 dB below the loudest of each example. The bar shows where the sound is "
+        f"Sounds at their own rate and in their own channels. Spectrograms from 0 to {_half(rates)}, 80 dB below the "
+        "loudest of each example. The bar shows where the sound is "
         "within 40 dB of the loudest moment of its example. Estimates that are equal, sample by sample, are shown once."
     )
     return Section("Listen", (text,), points=tuple(lost), parts=tuple(parts)) if parts or lost else None
@@ -53,8 +54,17 @@ def examples(findings: Findings) -> list[tuple[tuple[str, str], list[Example]]]:
     return [group for _, group in sorted(zip(turns, ordered, strict=True), key=lambda pair: pair[0])]
 
 
-def load(track: str, target: str, members: list[Example], tables: Tables) -> tuple[dict[str, Any], list[str]]:
-    """Samples by what they are, and a sentence per sound that could not be read."""
+def _half(rates: set[int]) -> str:
+    """The highest frequency that is drawn.
+
+    >>> _half({44_100}), _half({16_000, 44_100})
+    ('22.05 kHz', 'half of the rate of each')
+    """
+    return f"{rates.copy().pop() / 2000:g} kHz" if len(rates) == 1 else "half of the rate of each"
+
+
+def load(track: str, target: str, members: list[Example], tables: Tables) -> tuple[dict[str, media.Sound], list[str]]:
+    """Sounds by what they are, and a sentence per sound that could not be read."""
     paths = {"mixture": members[0].mixture, f"reference {target}".strip(): members[0].reference}
     paths |= {f"estimate, {example.variant}": example.estimate for example in members}
     places = {label: tables.stored(path) for label, path in paths.items() if path}
@@ -62,17 +72,17 @@ def load(track: str, target: str, members: list[Example], tables: Tables) -> tup
     lost = [
         f"The audio {paths[label]} ({track}, {label}) "
         + ("could not be read." if places[label] else "lies outside of the store and was not read.")
-        for label, samples in sounds.items()
-        if samples is None
+        for label, sound in sounds.items()
+        if sound is None
     ]
-    return {label: samples for label, samples in sounds.items() if samples is not None}, lost
+    return {label: sound for label, sound in sounds.items() if sound is not None}, lost
 
 
-def distinct(sounds: Mapping[str, Any]) -> dict[str, Any]:
+def distinct(sounds: Mapping[str, media.Sound]) -> dict[str, media.Sound]:
     """Each sound once, under the labels of all that are equal to it."""
-    labels: dict[bytes, list[str]] = {}
-    for label, samples in sounds.items():
-        labels.setdefault(samples.tobytes(), []).append(label)
+    labels: dict[tuple[bytes, int], list[str]] = {}
+    for label, sound in sounds.items():
+        labels.setdefault((sound.samples.tobytes(), sound.rate), []).append(label)
     return {_together(names): sounds[names[0]] for names in labels.values()}
 
 

@@ -53,8 +53,8 @@ def to_html(report: Report) -> str:
 def each_sound_once(page: str) -> str:
     """The page with a sound that occurs again replaced by the number of the player that holds it, for the script.
 
-    >>> each_sound_once('<audio src="data:audio/wav;base64,A"></audio><audio src="data:audio/wav;base64,A"></audio>')
-    '<audio src="data:audio/wav;base64,A"></audio><audio data-same="0"></audio>'
+    >>> each_sound_once('<audio src="data:audio/flac;base64,A"></audio><audio src="data:audio/flac;base64,A"></audio>')
+    '<audio src="data:audio/flac;base64,A"></audio><audio data-same="0"></audio>'
     """
     places: dict[str, int] = {}
     numbers = itertools.count()
@@ -64,4 +64,4 @@ def each_sound_once(page: str) -> str:
         first = places.setdefault(found[1], number)
         return found[0] if first == number else f'data-same="{first}"'
 
-    return re.sub(r'src="(data:audio/wav;base64,[^"]*)"', shared, page)
+    return re.sub(r'src="(data:audio/flac;base64,[^"]*)"', shared, page)

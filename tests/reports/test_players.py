@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
-from scipy.io import wavfile
+import soundfile
 
 from tests.reports.test_browser import CHROMIUM, FLAGS
 
@@ -118,8 +118,8 @@ def sounds(rendered: dict[str, Path]) -> list[np.ndarray]:
     """What the first example's players hold."""
     page = rendered["html"].read_text()
     group = page[page.index('<div class="players">') :]
-    uris = re.findall(r'<audio controls preload="none" src="data:audio/wav;base64,([^"]+)"', group)
-    return [wavfile.read(io.BytesIO(base64.b64decode(unescape(uri))))[1] / 32768 for uri in uris]
+    uris = re.findall(r'<audio controls preload="none" src="data:audio/flac;base64,([^"]+)"', group)
+    return [soundfile.read(io.BytesIO(base64.b64decode(unescape(uri))))[0] for uri in uris]
 
 
 def test_a_switch_keeps_the_position(seen: dict[str, Any]) -> None:

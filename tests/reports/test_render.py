@@ -1,5 +1,7 @@
 """Files written from the fixture: complete, self-contained, equal bytes each time."""
 
+import base64
+import io
 import json
 import re
 import subprocess
@@ -10,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
+from PIL import Image
 
 import reports
 from reports.__main__ import main
@@ -168,12 +172,37 @@ def test_examples_take_turns_by_target(study_directory: Path, findings) -> None:
     assert made.points == ("The audio gone.wav (z, estimate, vocals) could not be read.",)
 
 
-def test_activity_bar_and_spectrogram_follow_the_sound() -> None:
-    time = np.arange(2 * media.RATE) / media.RATE
-    sound = np.sin(2 * np.pi * 1000 * time) * (time >= 1)
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_activity_bar_and_spectrogram_follow_the_sound(rate: int) -> None:
+    def heard(mono: np.ndarray) -> media.Sound:
+        return media.Sound(np.stack([mono, mono], axis=1), rate)
+
+    time = np.arange(2 * rate) / rate
+    tone = np.sin(2 * np.pi * 1000 * time) * (time >= 1)
+    sound = heard(tone)
     ((start, length),) = media.activity(sound, 1.0)
     assert (start, length) == pytest.approx((0.5, 0.5), abs=0.02)
-    levels = media.magnitudes(sound)
-    assert levels.shape[0] == 257 and levels.mean(axis=1).argmax() == round(1000 / media.RATE * 512)
-    assert media.activity(np.zeros(media.RATE), 1.0) == () and media.activity(np.zeros(media.RATE), 0.0) == ()
-    assert media.activity(1e-3 * sound, 1.0) == ()  # beside sounds 60 dB louder nobody hears it
+    levels, size = media.magnitudes(sound), {16_000: 512, 44_100: 1024}[rate]
+    assert levels.shape[0] == size // 2 + 1 and levels.mean(axis=1).argmax() == round(1000 / rate * size)
+    silent = heard(np.zeros(rate))
+    assert media.activity(silent, 1.0) == () and media.activity(silent, 0.0) == ()
+    assert media.activity(heard(1e-3 * tone), 1.0) == ()  # beside sounds 60 dB louder nobody hears it
+
+
+def test_a_page_has_the_samples_of_a_file_bit_for_bit(tmp_path: Path) -> None:
+    whole = np.random.default_rng(0).integers(-(2**15), 2**15, (3000, 2)).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", whole, 44_100, subtype="PCM_16")
+    sound = media.load(tmp_path / "a.wav")
+    assert sound is not None and sound.samples.shape == (3000, 2)
+    held = base64.b64decode(media.flac_uri(sound).partition(",")[2])
+    back, rate = soundfile.read(io.BytesIO(held), dtype="int16")
+    assert rate == 44_100 and np.array_equal(back, whole)
+    assert media.flac_uri(sound) == media.flac_uri(sound)
+
+
+def test_a_picture_has_the_greatest_of_neighbouring_rows() -> None:
+    levels = np.full((513, 4), -60.0)
+    levels[200, 1], levels[511, 2] = 0.0, -20.0
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(media.png_uri(levels).partition(",")[2]))))
+    wanted = np.stack([levels[k : k + 2].max(axis=0) for k in range(0, 513, 2)])[::-1]
+    assert np.array_equal(picture, (np.clip((wanted + 80) / 80, 0, 1) * 255).astype(np.uint8))

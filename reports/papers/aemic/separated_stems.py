@@ -252,7 +252,8 @@ def spectra(findings: Findings, levels: Mapping[str, str], tables: Tables) -> li
         sounds = [media.load(place) if place else None for place in places]
         if len(sounds) < 4 or any(sound is None for sound in sounds):
             continue
-        pictures = [media.magnitudes(sound) for sound in sounds if sound is not None]
+        found = [sound for sound in sounds if sound is not None]
+        pictures = [media.magnitudes(sound) for sound in found]
         top = max(float(picture.max()) for picture in pictures) or 1.0
         shown: list[np.ndarray] = []
         for picture in pictures:
@@ -261,7 +262,7 @@ def spectra(findings: Findings, levels: Mapping[str, str], tables: Tables) -> li
             Figure(
                 image=media.png_uri(np.hstack(shown[:-1])),
                 caption=f"Figure 4.3, ours: {track}; from the left mixture, raw, post, target. "
-                f"0 to 8 kHz, {-RANGE:.0f} dB.",
+                f"0 to {found[0].rate / 2000:.3g} kHz, {-RANGE:.0f} dB.",
             )
         )
     return figures
