@@ -264,7 +264,7 @@ def _notes(stages: Iterable[Stage], store: Store) -> list[dict[str, Any]]:
     return list({digest(note): note for note in told}.values())  # what many stages say alike is told once
 
 
-def _examples(trials: Sequence[Trial], store: Store, having: Mapping[str, Stage]) -> list[dict[str, str]]:
+def _examples(trials: Sequence[Trial], store: Store, having: Mapping[str, Stage]) -> list[dict[str, Any]]:
     """Audio that stages left, once for each, and of the first seed where seeds differ."""
     found, seen = [], set()
     told: dict[tuple[str, str, str], int] = {}
@@ -282,6 +282,7 @@ def _examples(trials: Sequence[Trial], store: Store, having: Mapping[str, Stage]
                         "track": example["track"],
                         "target": example["target"],
                         "variant": trial.variant.name,
+                        "seed": trial.seed,
                         **{kind: str(here / f"{kind}.wav") for kind in ("mixture", "reference", "estimate")},
                     }
                 )

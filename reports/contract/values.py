@@ -188,7 +188,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Example:
-    """Audio of one track in one variant; paths are relative to the store."""
+    """Audio of one track in one variant, of the run with that seed; paths are relative to the store."""
 
     track: str
     target: str = ""
@@ -196,6 +196,7 @@ class Example:
     mixture: str = ""
     reference: str = ""
     estimate: str = ""
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

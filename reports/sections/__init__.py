@@ -119,12 +119,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """An SVG drawing, a picture as a `data:` URI, a sound as one, or several of these, with one caption."""
+    """An SVG drawing, a picture as a `data:` URI, a sound as one with its sample rate, or several of these, with one
+    caption. A note is a few words behind it, e.g. what a sound scores."""
 
     svg: str = ""
     image: str = ""
     caption: str = ""
     audio: str = ""
+    rate: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)

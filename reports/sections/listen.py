@@ -8,11 +8,14 @@ from reports.drawing import media, svg
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.sections import Figure, Section
-from reports.text import listing
+from reports.text import listing, style
 
 OPTIONS: dict[str, str] = {}
 
 MOST = 4
+SCORES = ("si_sdr", "sdr", "l1")
+"""Metrics that stand under a sound beside the primary one, where it is scored by them; two in all."""
+EQUAL = " (equal: "
 
 
 def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> Section | None:
@@ -25,13 +28,18 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
         rates |= {sound.rate for sound in sounds.values()}
         loudest = max((float(media.magnitudes(sound).max()) for sound in sounds.values()), default=1.0)
         power = max((float(media.levels_of(s).max()) for s in sounds.values() if len(media.levels_of(s))), default=0.0)
-        clips = tuple(_figure(media.clip(label, sound, loudest, power)) for label, sound in distinct(sounds).items())
+        notes = _notes(findings, tables, track, target, members)
+        clips = tuple(
+            _figure(media.clip(label, sound, loudest, power), notes.get(label.partition(EQUAL)[0], ""))
+            for label, sound in distinct(sounds).items()
+        )
         if clips:
             parts.append(Section(track + (f", {target}" if target else ""), figures=clips, kind="players"))
     text = (
         f"Sounds at their own rate and in their own channels. Spectrograms from 0 to {_half(rates)}, 80 dB below the "
-        "loudest of each example. The bar shows where the sound is "
-        "within 40 dB of the loudest moment of its example. Estimates that are equal, sample by sample, are shown once."
+        "loudest of each example. The bar shows where the sound is within 40 dB of the loudest moment of its example; "
+        "a sound that is so nowhere is called silent. Scores are those of the run that is heard, on the whole track. "
+        "Estimates that are equal, sample by sample, are shown once."
     )
     return Section("Listen", (text,), points=tuple(lost), parts=tuple(parts)) if parts or lost else None
 
@@ -89,14 +97,32 @@ def distinct(sounds: Mapping[str, media.Sound]) -> dict[str, media.Sound]:
 def _together(labels: list[str]) -> str:
     first, *others = labels
     names = [label.removeprefix("estimate, ") for label in others]
-    return f"{first} (equal: {listing(names)})" if names else first
+    return f"{first}{EQUAL}{listing(names)})" if names else first
 
 
-def _figure(clip: media.Clip) -> Figure:
-    """Spectrogram, activity bar and player."""
+def _notes(findings: Findings, tables: Tables, track: str, target: str, members: list[Example]) -> dict[str, str]:
+    """By label, what the track scores in the run that is heard: the mixture as an estimate, and each variant's."""
+    frame = tables.scores.frame
+    here = frame[(frame["track"] == track) & (frame["target"] == target)]
+    metrics = [m for m in dict.fromkeys((findings.main.style.name, *SCORES)) if m in set(here["metric"])][:2]
+    notes: dict[str, str] = {}
+    for example in members:
+        own = here[(here["variant"] == example.variant) & (here["seed"] == example.seed)].set_index("metric")["score"]
+        for label, suffix in ((f"estimate, {example.variant}", ""), ("mixture", "_mixture")):
+            shown = [(style(metric), own[metric + suffix]) for metric in metrics if metric + suffix in own]
+            if shown:
+                told = [f"{how.label} {how.value(float(score))} {how.unit}".rstrip() for how, score in shown]
+                notes.setdefault(label, ", ".join(told))
+    return notes
+
+
+def _figure(clip: media.Clip, note: str) -> Figure:
+    """Spectrogram, activity bar and player; a sound that nobody can hear is called silent."""
     return Figure(
         svg.bar(clip.activity, f"Activity of {clip.label}"),
         clip.spectrogram,
         f"{clip.label}, {clip.seconds:.1f} s",
         clip.audio,
+        clip.rate,
+        ", ".join(filter(None, ["" if clip.activity else "silent", note])),
     )

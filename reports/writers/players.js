@@ -3,7 +3,9 @@
 function transport(group) {
   const figures = [...group.querySelectorAll("figure")].filter((figure) => figure.querySelector("audio"));
   if (!figures.length) return;
-  const labels = figures.map((figure) => figure.querySelector("figcaption").textContent.replace(/, [\d.]+ s$/, ""));
+  const labels = figures.map((figure) => figure.querySelector("figcaption").firstChild.textContent.replace(/, [\d.]+ s$/, ""));
+  const notes = figures.map((figure) => figure.querySelector(".note")?.textContent ?? "");
+  const sampleRate = Number(figures[0].querySelector("audio").dataset.rate);
   const reference = labels.findIndex((label) => label.startsWith("reference"));
   const estimates = labels.map((label) => label.startsWith("estimate"));
   const state = { chosen: 0, at: 0, began: 0, playing: false, region: null, order: labels.map((_, k) => k), blind: false };
@@ -28,7 +30,8 @@ function transport(group) {
   const clock = make("output", { textContent: "0.0 s" });
   bar.append(go, seek, clock);
   const buttons = labels.map((_, k) => make("button", { type: "button" }));
-  const choices = make("div", { className: "choices" }, ...buttons);
+  const told = labels.map(() => make("small"));
+  const choices = make("div", { className: "choices" }, ...buttons.map((button, k) => make("span", {}, button, told[k])));
   const loop = tick("loop", "Repeat; drag over a spectrogram to repeat a part of it");
   const level = tick("equal loudness", "Every sound at the RMS of the quietest that sounds; gains are shown");
   const error = tick("error", "In place of an estimate, what it differs by from the reference");
@@ -52,13 +55,21 @@ function transport(group) {
     return context.decodeAudioData(bytes.buffer);
   };
   const difference = (a, b) => {
-    const out = context.createBuffer(1, a.length, a.sampleRate), x = a.getChannelData(0), y = b.getChannelData(0);
-    out.getChannelData(0).forEach((_, k, all) => { all[k] = x[k] - (y[k] ?? 0); });
+    const out = context.createBuffer(a.numberOfChannels, a.length, a.sampleRate);
+    for (let channel = 0; channel < a.numberOfChannels; channel++) {
+      const x = a.getChannelData(channel), y = b.getChannelData(channel);
+      out.getChannelData(channel).forEach((_, k, all) => { all[k] = x[k] - (y[k] ?? 0); });
+    }
     return out;
   };
-  const rms = (sound) => Math.sqrt(sound.getChannelData(0).reduce((sum, value) => sum + value * value, 0) / sound.length);
+  const rms = (sound) => {
+    let sum = 0;
+    for (let channel = 0; channel < sound.numberOfChannels; channel++)
+      for (const value of sound.getChannelData(channel)) sum += value * value;
+    return Math.sqrt(sum / (sound.length * sound.numberOfChannels));
+  };
   const load = () => loading ??= (async () => {
-    context = new AudioContext();
+    context = new AudioContext({ sampleRate });
     sounds = await Promise.all(figures.map((figure) => decode(figure.querySelector("audio").src)));
     errors = sounds.map((sound, k) => estimates[k] && reference >= 0 ? difference(sound, sounds[reference]) : sound);
     levels = [sounds.map(rms), errors.map(rms)];
@@ -129,6 +140,7 @@ function transport(group) {
       const gain = level.checked && by.length && !state.blind ? ` ${(20 * Math.log10(by[sound])).toFixed(1)} dB` : "";
       button.textContent = `${place + 1} ${name}${gain.replace("-", "\u2212")}`;
       button.setAttribute("aria-pressed", String(sound === state.chosen));
+      told[place].textContent = state.blind ? "" : notes[sound];
     });
     figures.forEach((figure, k) => figure.classList.toggle("heard", k === state.chosen && !state.blind));
     group.classList.toggle("hidden", state.blind);
@@ -193,7 +205,8 @@ function transport(group) {
   });
   group.tabIndex = 0;
   group.classList.add("together");
-  group.transport = { play, stop, choose, move, position, load, state, gains: () => gains.map((gain) => gain.gain.value), turned };
+  group.transport = { play, stop, choose, move, position, load, state, turned,
+    sounds: () => sounds, gains: () => gains.map((gain) => gain.gain.value) };
   show();
 }
 if (window.AudioContext) document.querySelectorAll(".players").forEach(transport);

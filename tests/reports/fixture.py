@@ -295,6 +295,7 @@ def write_examples(store: Path, rng: np.random.Generator) -> list[dict]:
             "track": "track 0",
             "target": "vocals",
             "variant": variant,
+            "seed": 0,
             "mixture": "artefacts/examples/mixture.wav",
             "reference": "artefacts/examples/reference.wav",
             "estimate": f"artefacts/examples/{variant}.wav",

@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -29,8 +30,11 @@ ACT = """
   for (const label of bar.querySelectorAll("label")) boxes[label.textContent.trim()] = label.firstChild;
   const names = () => [...bar.querySelectorAll(".choices button")].map((one) => one.textContent);
   const found = { names: names(), switches: [] };
+  const told = () => [...bar.querySelectorAll(".choices small")].map((one) => one.textContent);
+  found.notes = told();
   await player.play();
   await wait(0.3);
+  found.rates = player.sounds().map((sound) => sound.sampleRate);
   for (const place of [2, 3, 1]) {
     const before = both();
     key(String(place));
@@ -57,6 +61,7 @@ ACT = """
   for (let k = 0; k < 12; k++) { await wait(0.1); found.looped.push(player.position()); }
   boxes["blind"].click();
   found.blind = names();
+  found.hushed = told();
   found.visible = [...group.querySelectorAll("figure")].map((one) => getComputedStyle(one).visibility);
   found.order = [...player.state.order];
   key("2");
@@ -118,7 +123,7 @@ def sounds(rendered: dict[str, Path]) -> list[np.ndarray]:
     """What the first example's players hold."""
     page = rendered["html"].read_text()
     group = page[page.index('<div class="players">') :]
-    uris = re.findall(r'<audio controls preload="none" src="data:audio/flac;base64,([^"]+)"', group)
+    uris = re.findall(r'<audio controls preload="none" data-rate="\d+" src="data:audio/flac;base64,([^"]+)"', group)
     return [soundfile.read(io.BytesIO(base64.b64decode(unescape(uri))))[0] for uri in uris]
 
 
@@ -131,6 +136,17 @@ def test_a_switch_keeps_the_position(seen: dict[str, Any]) -> None:
         assert [round(gain, 3) for gain in each["gains"]] == [
             float(k == each["place"] - 1) for k in range(len(seen["names"]))
         ]
+
+
+def test_what_the_track_scores_stands_under_each_button(seen: dict[str, Any], study_directory: Path) -> None:
+    scores = pd.read_csv(study_directory / "scores.csv", keep_default_na=False)
+    here = scores[(scores.track == "track 0") & (scores.target == "vocals") & (scores.seed == 0)]
+    by = here.set_index(["variant", "metric"])["score"].astype(float)
+    for name, note in zip(seen["names"], seen["notes"], strict=True):
+        variant = name.partition("estimate, ")[2]
+        metric = "l1" if variant else "l1_mixture" if "mixture" in name else ""
+        assert note == (f"L1 {by[variant or 'vocals', metric]:.5f}" if metric else "")
+    assert set(seen["hushed"]) == {""} and set(seen["rates"]) == {16_000}
 
 
 def test_a_part_is_repeated(seen: dict[str, Any]) -> None:
