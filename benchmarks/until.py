@@ -4,23 +4,29 @@
 
 Thousands of studies at once go through the decisions that plan a study's next seeds. The first studies of every regime
 also go through `reports.sequential.follow`, which plans and reports, as whole score tables that hold all seeds a study
-could take; they must end the same. The grid has the run SDs and effects of the audit: .15, .2, .3 dB; 0, .2, .5, 1 dB.
+could take; they must end the same. The grid has run SDs of .15, .2 and .3 dB and effects of 0, .2, .5 and 1 dB.
+
+Two more parts show what the levels cost, and why: the most that any test could find with few seeds and this error,
+whatever arm varies more (`best`), and what one variance pooled over all arms would save, and risk (`pooled`).
 """
 
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import linprog
+from scipy.special import stdtr, stdtrit
 
 from reports.contract import Declaration, Looks, Study, Trial, Variant
 from reports.inputs.tables import Scores
 from reports.sequential import follow
-from reports.statistics.sequential import boundary
+from reports.statistics.sequential import boundary, cumulative, levels_of
 from reports.statistics.sequential_design import Outcome, simulate, through
 
 LOOKS = (3, 4, 6, 8, 12)
@@ -36,6 +42,7 @@ class Regime:
     Attributes:
         tracks: that every run is scored on; 0 for one score per run.
         sd: of a run of the first variant, of the reference; the others have 1.
+        test: without tracks; Student's for who declares that all runs vary alike.
     """
 
     variants: int
@@ -43,13 +50,16 @@ class Regime:
     sd: tuple[float, float] = (1.0, 1.0)
     spending: str = "pocock"
     margin: float | None = None
+    test: str = "half_pooled"
 
 
 REGIMES = (
     *(Regime(variants) for variants in (1, 6, 20)),
     *(Regime(variants, margin=2.0) for variants in (1, 6)),
-    *(Regime(variants, sd=sd) for variants in (1, 6) for sd in ((3.0, 1.0), (1.0, 3.0), (1.0, 1 / 3))),
+    *(Regime(variants, sd=sd) for variants in (1, 6, 20) for sd in ((3.0, 1.0), (1.0, 3.0), (1.0, 1 / 3))),
     *(Regime(variants, tracks=tracks) for variants, tracks in ((1, 50), (6, 10), (6, 50))),
+    *(Regime(variants, 50, sd) for variants in (1, 6) for sd in ((3.0, 1.0), (1.0, 3.0))),
+    Regime(1, test="student"),
     *(Regime(6, spending=spending) for spending in ("obf", "e")),
 )
 
@@ -65,6 +75,7 @@ def study(regime: Regime) -> Study:
         target="macro",
         alpha=ALPHA,
         margin=regime.margin,
+        test="" if regime.test == "half_pooled" else regime.test,
         until=Looks(LOOKS, regime.spending),
     )
     trials = tuple(Trial(f"{name}/seed{seed}", name, seed) for name in names for seed in seeds)
@@ -104,12 +115,12 @@ def table(scores: np.ndarray) -> Scores:
 def rates(regime: Regime, studies: int, tables: int, seed: int) -> dict[str, Any]:
     """Share of studies in which some contrast is called significant, and what they took."""
     rng, begun = np.random.default_rng(seed), time.monotonic()
-    test = "crossed" if regime.tracks else "half_pooled"
+    test = "crossed" if regime.tracks else regime.test
     bounds = boundary(regime.variants, LOOKS, ALPHA / regime.variants, regime.spending, test)
     parts = []
     for first in range(0, studies, 250):
         scores = draw(regime, min(250, studies - first), rng)
-        parts.append(through(bounds, scores, regime.margin))
+        parts.append(through(bounds, scores, regime.margin, test))
         for number in range(min(len(scores), tables - first)):
             course = follow(table(scores[number]), study(regime))
             ends = [(path.decision, path.looks[-1].seeds) for path in course.paths]
@@ -120,6 +131,7 @@ def rates(regime: Regime, studies: int, tables: int, seed: int) -> dict[str, Any
         "tracks": regime.tracks,
         "sd": list(regime.sd),
         "spending": regime.spending,
+        "test": test,
         "margin": regime.margin,
         "studies": studies,
         "family_wise_error": found.error,
@@ -142,12 +154,88 @@ def grid(studies: int) -> list[dict[str, Any]]:
                 rows.append(
                     row | {"power": found.share("significant"), "seeds": found.seeds, "trials": found.trainings}
                 )
-    alone = boundary(1, LOOKS, ALPHA, "pocock", "half_pooled")
-    for effect in (0.0, 1.0, 2.0, 3.0):
-        found = simulate(alone, [effect], None, studies)
-        row = {"spending": "pocock", "variants": 1, "sd": 1.0, "effect": effect, "error": found.error}
-        rows.append(row | {"power": found.share("significant"), "seeds": found.seeds, "trials": found.trainings})
+    for test in ("half_pooled", "student"):
+        alone = boundary(1, LOOKS, ALPHA, "pocock", test)
+        for effect in (0.0, 1.0, 2.0, 3.0):
+            found = simulate(alone, [effect], None, 5 * studies, test=test)
+            row = {"spending": "pocock", "variants": 1, "test": test, "sd": 1.0, "effect": effect, "error": found.error}
+            rows.append(row | {"power": found.share("significant"), "seeds": found.seeds, "trials": found.trainings})
     return rows
+
+
+def best(seeds: int, effect: float, error: float, scales: Sequence[float], studies: int = 500_000) -> dict[str, Any]:
+    """The largest power of any test of one contrast, by its t and the ratio of its variances, that keeps an error where
+    the runs of one arm vary so many times as much (`scales`); beside it those of Welch's t, on cells of both.
+
+    A linear program: the probability to reject in each cell.
+    """
+    rng = np.random.default_rng(seeds)
+
+    def draw(scale: float, effect: float) -> tuple[np.ndarray, np.ndarray]:
+        a = effect + scale * rng.normal(size=(studies, seeds))
+        b = rng.normal(size=(studies, seeds))
+        one, other = a.var(axis=1, ddof=1), b.var(axis=1, ddof=1)
+        return np.abs(a.mean(axis=1) - b.mean(axis=1)) / np.sqrt((one + other) / seeds), np.abs(np.log(one / other))
+
+    def p(t: np.ndarray, log_ratio: np.ndarray) -> np.ndarray:
+        share = 1 / (1 + np.exp(log_ratio))
+        return np.asarray(2 * stdtr((seeds - 1) / (share**2 + (1 - share) ** 2), -t))
+
+    cells = np.r_[0, np.linspace(1.5, 8, 40), np.geomspace(8.3, 60, 25), np.inf], np.r_[np.linspace(0, 6, 13), np.inf]
+    null, found = {scale: draw(scale, 0.0) for scale in {1.0, *scales}}, draw(1.0, effect)
+    counts = [np.histogram2d(*drawn, cells)[0].ravel() / studies for drawn in (*(null[s] for s in scales), found)]
+    most = linprog(-counts[-1], np.array(counts[:-1]), np.full(len(scales), error), bounds=(0, 1)).fun
+    safe = min(float(np.quantile(p(*null[scale]), error)) for scale in scales)
+    exact = float(np.quantile(p(*null[1.0]), error))
+    return {
+        "seeds": seeds,
+        "effect": effect,
+        "error": error,
+        "scales": list(scales),
+        "any_test": -float(most),
+        "welch": float((p(*found) < safe).mean()),
+        "welch_alike": float((p(*found) < exact).mean()),
+    }
+
+
+def pooled(sd: float, effect: float, studies: int, reference_sd: float = 1.0) -> dict[str, Any]:
+    """Six variants whose runs, the reference's too, are taken to have one variance: seeds per variant and error."""
+    arms, rng = 7, np.random.default_rng(1)
+
+    def p_of(scores: np.ndarray, runs: np.ndarray, seeds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Two-sided p, standard errors and degrees of freedom at a look, by study and variant."""
+        many = np.append(runs, np.full((len(runs), 1), seeds), axis=1)
+        kept = np.arange(scores.shape[2]) < many[..., None]
+        mean = np.where(kept, scores, 0.0).sum(axis=2) / many
+        df = (many - 1).sum(axis=1, keepdims=True)
+        squares = (np.where(kept, scores - mean[..., None], 0.0) ** 2).sum(axis=(1, 2))[:, None] / df
+        se = np.sqrt(squares * (1 / runs + 1 / seeds))
+        return 2 * stdtr(df, -np.abs(mean[:, :-1] - mean[:, -1:]) / se), se, df
+
+    null = rng.normal(size=(60_000, arms, LOOKS[-1]))
+    paths = [p_of(null, np.full((len(null), arms - 1), look), look)[0].ravel() for look in LOOKS]
+    levels = levels_of(np.stack(paths), [cumulative("pocock", ALPHA / 6, look / LOOKS[-1]) for look in LOOKS])
+    scores = rng.normal(size=(studies, arms, LOOKS[-1]))
+    scores[:, :-1] += effect / sd
+    scores[:, -1] *= reference_sd
+    going, significant = np.ones((studies, arms - 1), bool), np.zeros((studies, arms - 1), bool)
+    runs, others = np.zeros((studies, arms - 1), int), np.zeros(studies, int)
+    for look, level in zip(LOOKS, levels, strict=True):
+        runs, others = np.where(going, look, runs), np.where(going.any(axis=1), look, others)
+        p, se, df = p_of(scores, runs, look)
+        mean = np.where(np.arange(LOOKS[-1]) < runs[..., None], scores[:, :-1], 0.0).sum(axis=2) / runs
+        size = np.abs(mean - scores[:, -1, :look].mean(axis=1)[:, None])
+        significant |= going & (p < level)
+        going &= ~significant & (size + stdtrit(df, 1 - level / 2) * se >= 0.5 / sd)
+    return {
+        "sd": sd,
+        "effect": effect,
+        "reference_sd": reference_sd,
+        "error": float(significant.any(axis=1).mean()),
+        "power": float(significant.mean()),
+        "seeds": float(runs.mean()),
+        "trials": float((runs.sum(axis=1) + others).mean()),
+    }
 
 
 def main() -> None:
@@ -163,6 +251,16 @@ def main() -> None:
     for number, regime in enumerate(chosen):
         told["null"].append(rates(regime, options.studies, options.tables, number))
         print(json.dumps(told["null"][-1]), flush=True)
+    told["best"] = [
+        best(seeds, 2.0, error, scales)
+        for seeds, error in ((3, 0.018), (4, 0.01), (6, 0.015))
+        for scales in ((1.0, 2.0, 3.0), (1.0,))
+    ]
+    told["pooled"] = [
+        *(pooled(sd, effect, options.studies) for sd in (0.15, 0.2, 0.3) for effect in (0.0, 0.2, 0.5, 1.0)),
+        pooled(0.2, 0.0, options.studies, reference_sd=3.0),
+    ]
+    print(json.dumps([told["best"], told["pooled"]], indent=1))
     if options.out:
         options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.statistics.half_pooled import errors
-from reports.statistics.sequential import GOING, SEED, SIGNIFICANT, Boundary, Standing, boundary, decide, mean_squares
+from reports.statistics.sequential import GOING, SEED, SIGNIFICANT, Boundary, Standing, boundary, decide, errors_of
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,22 @@ class Outcome:
 
 
 def simulate(
-    bounds: Boundary, effects: Sequence[float], margin: float | None, studies: int, seed: int = SEED
+    bounds: Boundary,
+    effects: Sequence[float],
+    margin: float | None,
+    studies: int,
+    seed: int = SEED,
+    test: str = "half_pooled",
 ) -> Outcome:
     """Studies with these true differences, one per variant, in standard deviations of a run, as is `margin`."""
     scores = np.random.default_rng(seed).normal(size=(studies, len(effects) + 1, bounds.looks[-1], 1))
     scores[:, :-1] += np.reshape(effects, (-1, 1, 1))
-    return through(bounds, scores, margin)
+    return through(bounds, scores, margin, test)
 
 
-def through(bounds: Boundary, scores: np.ndarray, margin: float | None) -> Outcome:
-    """Studies through `decide` at every look, with the half-pooled test; over seeds x items where there are items.
+def through(bounds: Boundary, scores: np.ndarray, margin: float | None, test: str = "half_pooled") -> Outcome:
+    """Studies through `decide` at every look, with the half-pooled test (over seeds x items where there are items) or
+    Student's.
 
     Shape:
         scores: (study, arm, seed, item), the reference last; one item for scores without items.
@@ -77,8 +82,7 @@ def through(bounds: Boundary, scores: np.ndarray, margin: float | None) -> Outco
             rows = np.flatnonzero(where.ravel() == number)[:, None]
             variants, both = order[rows[:, 0]], np.append(order[rows[:, 0]], np.full((len(rows), 1), arms - 1), axis=1)
             parts = (run[rows, both], residual[rows, both], spread[rows, variants], deep if deep > 1 else 0)
-            found = errors(mean_squares(pattern, float(seeds), *parts))
-            se[rows, variants], df[rows, variants] = found.se, found.df
+            se[rows, variants], df[rows, variants] = errors_of(test, pattern, float(seeds), *parts)
         now = Standing(apart.mean(axis=-1), se, df, runs, np.full(runs.shape, float(seeds)))
         decision = np.where(going, decide(bounds, look, now, margin), decision)
     return Outcome(decision, runs, others)
@@ -114,20 +118,22 @@ class Expected:
 
 
 def expected(
-    blocks: Sequence[int], looks: tuple[int, ...], level: float, spending: str, margin: float | None
+    blocks: Sequence[int], looks: tuple[int, ...], level: float, spending: str, margin: float | None, test: str = ""
 ) -> tuple[list[Expected], float]:
     """What a study takes at effects of 0, 1, 2 and 3 standard deviations of a run, and the smallest effect, in steps of
-    a quarter, that it finds with 80 % power; simulated on runs, with the half-pooled test.
+    a quarter, that it finds with 80 % power; simulated on runs, with Student's test where that is declared, else with
+    the half-pooled one.
 
     Args:
         blocks: how many variants each reference is compared with.
         level: of one contrast, over all looks.
         margin: in standard deviations of a run.
     """
-    bounds = boundary(max(blocks), looks, level, spending, "half_pooled")
+    test = test if test == "student" else "half_pooled"
+    bounds = boundary(max(blocks), looks, level, spending, test)
 
     def at(effect: float) -> Expected:
-        parts = [simulate(bounds, [effect] * many, margin, STUDIES) for many in blocks]
+        parts = [simulate(bounds, [effect] * many, margin, STUDIES, test=test) for many in blocks]
         weights = np.array(blocks) / sum(blocks)
         return Expected(
             effect,

@@ -64,7 +64,7 @@ def _looks(study: Study, found: Reach, plan: Plan, hours: float, design: Any) ->
         return []
     blocks = list(Counter(r.name for name, r in study.references().items() if name != r.name).values())
     margin = study.margin / found.sd if study.margin and found.sd > 0 else None
-    rows, least = design.expected(blocks or [1], until.looks, found.level, until.spending, margin)
+    rows, least = design.expected(blocks or [1], until.looks, found.level, until.spending, margin, study.test)
     most = until.looks[-1]
     lines = [
         f"looks     after {', '.join(map(str, until.looks))} seeds ({until.spending}); the plan above is the worst "
