@@ -4,10 +4,10 @@
     python benchmarks/until_music.py study --dry-run                       the study alone, with every flag of a study
 
 Small networks separate four sources of the embedded music. Against the reference, one variant learns a hundred times
-more slowly, which must cost; one lists the sources in another order, which cannot matter; one takes a quarter fewer steps,
-which matters a little. The study runs once undisturbed. Then it runs in another store and is killed by SIGKILL at
-random moments, each time followed by the same command. What both leave must be the same byte for byte, but for dates
-and measured seconds, and there must be as many trainings as the looks asked for.
+more slowly, which must cost; one lists the sources in another order, which cannot matter; one takes a
+quarter fewer steps, which matters a little. The study runs once undisturbed. Then it runs in another store and is
+killed by SIGKILL at random moments, each time followed by the same command. What both leave must be the same byte for
+byte, but for dates and measured seconds, and there must be as many trainings as the looks asked for.
 """
 
 import argparse

@@ -57,6 +57,7 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
         if trial.status == "failed":
             reason = trial.error.strip().splitlines()[-1] if trial.error.strip() else "no reason recorded"
             yield f"Trial {trial.name} failed: {reason}"
+    yield from _replaced(study)
     aside = ledger.set_aside(study, [row.variant for row in main.rows if row.runs])
     if aside:
         many, verbs = ("were", "count") if len(aside) > 1 else ("was", "counts")
@@ -64,7 +65,7 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
             f"{listing(aside, 8)} {many} declared and not run (--only: {listing(study.ledger[-1].only, 8)}), and "
             f"{verbs} in the family."
         )
-    missing = [trial.name for trial in study.trials if trial.status not in ("done", "failed")]
+    missing = [trial.name for trial in study.trials if trial.status not in ("done", "failed", "replaced")]
     missing = [name for name in missing if name.rpartition("/seed")[0] not in aside]
     if missing:
         yield f"{count(len(missing), 'trial')} did not run: {listing(missing, 8)}."
@@ -75,7 +76,7 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
     seeds = set(declaration.seeds)
     for row in main.rows:
         extra = sorted(set(row.runs) - seeds) if seeds else []
-        if extra:
+        if len(extra) > sum(trial.status == "replaced" and trial.variant == row.variant for trial in study.trials):
             yield (f"{row.variant} has seeds that were not declared: {listing([str(s) for s in extra])}.")
     known = {trial.variant for trial in study.trials}
     stray = [name for name in scores.variants() if study.variants and name not in {r.variant for r in main.rows}]
@@ -92,6 +93,18 @@ def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:
         )
     if not declaration.metric and study.variants and study.declared:
         yield f"No primary metric was declared; {main.style.label} was taken."
+
+
+def _replaced(study: Study) -> Iterator[str]:
+    """Runs that failed and that further seeds stand for, per variant."""
+    gone = [trial for trial in study.trials if trial.status == "replaced"]
+    for name in dict.fromkeys(trial.variant for trial in gone):
+        own = [trial for trial in gone if trial.variant == name]
+        reasons = listing(list(dict.fromkeys(trial.error.strip().splitlines()[-1] for trial in own)), 3)
+        yield (
+            f"{listing([trial.name for trial in own], 8)} failed and a further seed stands for each ({reasons}). No "
+            "score had a part in it; but where runs fail that would have scored badly, those left score too well."
+        )
 
 
 def cautions(study: Study, given: Scores, scores: Scores, comparisons: Sequence[Comparison]) -> Iterator[str]:

@@ -6,7 +6,7 @@ started again ends with the same report. docs/sequential.md explains the method.
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -97,7 +97,7 @@ def _follow(scores: Scores, study: Study, predictions: pd.DataFrame | None) -> t
     declaration, at = study.declaration, looks(study)
     assert declaration.until is not None
     done = {(trial.variant, trial.seed) for trial in study.trials if trial.status == "done"}
-    against = _against(study)
+    against, seeds_of = _against(study), _seeds(study)
     family = len(against) if declaration.correction != "none" else 1
     paths: dict[str, list[Look]] = {name: [] for name in against}
     bounds: Boundary | None = None
@@ -106,9 +106,10 @@ def _follow(scores: Scores, study: Study, predictions: pd.DataFrame | None) -> t
     going = dict(against)
     for number, seeds in enumerate(at):
         wanted |= {name: seeds for pair in going.items() for name in pair}
-        if not all((name, seed) in done for name, many in wanted.items() for seed in declaration.seeds[:many]):
+        taken = {name: seeds_of.get(name, ())[:many] for name, many in wanted.items()}
+        if not all(len(taken[n]) == many and all((n, s) in done for s in taken[n]) for n, many in wanted.items()):
             break
-        main = _compare(scores, study, wanted, predictions)
+        main = _compare(scores, study, taken, predictions)
         if bounds is None:
             together = max(Counter(against.values()).values())
             bounds = boundary(together, at, declaration.alpha / family, declaration.until.spending, main.test)
@@ -141,10 +142,21 @@ def _against(study: Study) -> dict[str, str]:
     return {name: base for name, base in pairs.items() if name != base}
 
 
-def _compare(scores: Scores, study: Study, wanted: Mapping[str, int], predictions: pd.DataFrame | None) -> Comparison:
-    """The primary comparison of so many seeds of each variant."""
+def _seeds(study: Study) -> dict[str, tuple[int, ...]]:
+    """By variant, its seeds in the order they are taken: those that failed and were replaced left out."""
+    found: dict[str, tuple[int, ...]] = {}
+    for trial in study.trials:
+        if trial.status != "replaced":
+            found[trial.variant] = (*found.get(trial.variant, ()), trial.seed)
+    return found
+
+
+def _compare(
+    scores: Scores, study: Study, taken: Mapping[str, Sequence[int]], predictions: pd.DataFrame | None
+) -> Comparison:
+    """The primary comparison of these seeds of each variant."""
     declaration = study.declaration
-    chosen = [(name, seed) for name, many in wanted.items() for seed in declaration.seeds[:many]]
+    chosen = [(name, seed) for name, seeds in taken.items() for seed in seeds]
 
     def kept(frame: pd.DataFrame) -> pd.DataFrame:
         return frame[pd.MultiIndex.from_frame(frame[["variant", "seed"]]).isin(chosen)]

@@ -1,4 +1,4 @@
-"""Looks of a study: which trials each one needs, and the record of what they decided.
+"""Looks of a study: which trials each one needs, which failed ones are replaced, and the record of what was decided.
 
 What a look decides is a function of the scores (``reports.sequential``, which run.py asks). A run that was killed
 decides the same again; the record in the study's folder shows that it did.
@@ -7,29 +7,108 @@ decides the same again; the record in the study's folder shows that it did.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mss_core.disk import write_atomically
-from mss_core.graph import digest
+from mss_core.graph import digest, walk
+from mss_core.store import Store
 from mss_core.study import ledger
+from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
-from mss_core.study.until import Until
+from mss_core.study.until import Until, extended
 
 NAME = "looks.json"
+REPLACED = "replaced.json"
+SPARE = 3
+"""Seeds per variant beyond those of the last look, for runs that fail."""
+NOT_RUN = "it was not executed"
+"""The error of a stage that an execution ended without."""
 
 
-def due(study: Study, trials: Sequence[Trial], wanted: Mapping[str, int] | None = None) -> list[Trial]:
-    """The trials of the next look: of each variant as many seeds as wanted, by default those of the first look.
+def with_spares(study: Study, seeds: Sequence[int]) -> list[int]:
+    """The seeds of a study, with those that take the place of failed runs where its number of seeds is not fixed."""
+    return extended(seeds, len(seeds) + SPARE) if isinstance(study.seeds, Until) else list(seeds)
+
+
+def due(
+    study: Study,
+    trials: Sequence[Trial],
+    replaced: Collection[str],
+    wanted: Mapping[str, int] | None = None,
+    least: int | None = None,
+) -> list[Trial]:
+    """The trials of the next look: of each variant as many seeds as wanted, those that were replaced left out.
 
     All trials where the number of seeds is fixed.
+
+    Args:
+        trials: of all seeds, with those in reserve.
+        replaced: keys of the last stages of trials that failed and that others stand for.
+        least: seeds of a variant that ``wanted`` does not name, default those of the first look.
     """
     if not isinstance(study.seeds, Until):
         return list(trials)
-    place = {seed: number for number, seed in enumerate(study.seeds.seeds)}
-    first = study.seeds.looks[0]
-    return [trial for trial in trials if place[trial.seed] < max(first, (wanted or {}).get(trial.variant.name, 0))]
+    least, every = least or study.seeds.looks[0], len(study.seeds) + SPARE
+    found: list[Trial] = []
+    for name, own in _by_variant(trials).items():
+        for first in range(0, len(own), every):  # a control may have several runs for each one of the reference
+            kept = [trial for trial in own[first : first + every] if trial.root.key not in replaced]
+            found += kept[: max(least, (wanted or {}).get(name, 0))]
+    return found
+
+
+def _by_variant(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
+    found: dict[str, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(trial.variant.name, []).append(trial)
+    return found
+
+
+def replaced(folder: Path) -> dict[str, str]:
+    """By the key of its last stage, why a trial failed that another seed stands for: as earlier runs recorded it."""
+    path = folder / REPLACED
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def replace_failed(
+    study: Study,
+    folder: Path,
+    trials: Sequence[Trial],
+    plan: Plan,
+    errors: Mapping[str, str],
+    store: Store,
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    """Record the trials of a plan that failed and that a further seed stands for; returns all that ever did.
+
+    No score has a part in it. A trial is replaced where a stage of its own raised (not one that the next seed needs,
+    too, nor for want of room on the disk), another seed of its variant has scores, and a seed is in reserve. Once
+    replaced it is never counted again, also if somebody else's study computes it after all.
+    """
+    gone = replaced(folder)
+    if not isinstance(study.seeds, Until):
+        return gone
+    planned, variants = {trial.root.key for trial in plan.trials}, {variant.name for variant in study.variants()}
+    for name, own in _by_variant(trials).items():
+        reserve = [trial for trial in own if trial.root.key not in planned and trial.root.key not in gone]
+        last = len(study.seeds) + sum(trial.root.key in gone for trial in own)  # of so many, in order, is a look made
+        spare = len(own) - last
+        if name not in variants or not any(store.manifest(trial.root) for trial in own):
+            continue
+        for trial in own:
+            raised = {key: errors[key] for key in walk([trial.root]) if key in errors}
+            if trial.root.key not in planned or not raised or spare < 1 or not reserve:
+                continue
+            text = next(iter(raised.values()))
+            if raised.keys() & walk([reserve[0].root]).keys() or text == NOT_RUN or " is full (" in text:
+                continue
+            gone[trial.root.key], spare = text, spare - 1
+            say(f"{trial.name} failed; the next seed stands for it: {text}")
+    if gone:
+        write_atomically(folder / REPLACED, json.dumps(gone, indent=1, sort_keys=True).encode())
+    return gone
 
 
 def check(study: Study, folder: Path) -> None:

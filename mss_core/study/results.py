@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,18 +45,20 @@ def collect(
     command: str,
     surroundings: Mapping[str, Any],
     guard: Callable[[], None] = lambda: None,
+    replaced: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write scores.csv, predictions.parquet, curves.csv and study.json; returns their directory.
 
     They are made of verified files alone: a stage whose artefact was damaged meanwhile has failed. ``guard`` is called
-    before each is written; it raises where this process is the study's driver no more.
+    before each is written; it raises where this process is the study's driver no more. ``replaced`` are the
+    trials that failed and that others stand for, by the key of their last stage.
     """
     folder = store.root / "studies" / title
     folder.mkdir(parents=True, exist_ok=True)
     examined = {stage.key: store.examine(stage) for stage in store.among(plan.stages.values())}
     errors = {**errors, **{key: f"its artefact is damaged: {harm}" for key, (_, harm) in examined.items() if harm}}
     manifests = {key: examined[key][0] if key in examined else None for key in plan.stages}
-    finished = [trial for trial in plan.trials if manifests[trial.root.key] is not None]
+    finished = [t for t in plan.trials if manifests[t.root.key] is not None and t.root.key not in replaced]
 
     def having(name: str) -> dict[str, Stage]:
         """The stages that have left a file of that name."""
@@ -91,7 +94,7 @@ def collect(
             contract.Variant(v.name, v.levels, v.departures, flatten(_first(plan.trials, v.name).recipe))
             for v in study.control_variants()
         ),
-        trials=tuple(_trial(trial, manifests, errors, command) for trial in plan.trials),
+        trials=tuple(_trial(trial, manifests, errors, command, replaced) for trial in plan.trials),
         stages={key: _stage(stage, manifests[key], store, errors.get(key)) for key, stage in plan.stages.items()},
         notes=contract.from_json(tuple[contract.Note, ...], _notes(having("notes.json").values(), store), "notes"),
         examples=contract.from_json(
@@ -206,8 +209,13 @@ def _first(trials: Sequence[Trial], variant: str) -> Trial:
     return next(trial for trial in trials if trial.variant.name == variant)
 
 
-def _trial(trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str], command: str) -> contract.Trial:
+def _trial(
+    trial: Trial, manifests: Mapping[str, Any], errors: Mapping[str, str], command: str, replaced: Mapping[str, str]
+) -> contract.Trial:
     stages = walk([trial.root])
+    if trial.root.key in replaced:
+        reason = replaced[trial.root.key]
+        return contract.Trial(trial.name, trial.variant.name, trial.seed, "replaced", reason, named(stages), command)
     failed = [errors[key] for key in stages if key in errors]
     status = "done" if manifests[trial.root.key] else "failed" if failed else "missing"
     error = failed[0] if status == "failed" else ""

@@ -115,19 +115,21 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     from mss_core.study import ledger, results
     from reports.contract import to_json
 
-    study = phase.wanted(study, options.search, small, settings, seeds)
+    study = phase.wanted(study, options.search, small, settings, looks.with_spares(study, seeds))
     named = selection.only(study, options.only)
     store = Store(place(options.store))
     binder = Binder(flags.data_roots(options.data), store, lenient=options.dry_run, say=_say, rehash=options.rehash)
     if not options.dry_run and not options.smoke:
         study.trials(seeds, small, settings, lambda recipe: recipe)  # mistakes in the command come first
         rehearse.require_everything(study, settings, binder, small, named)
-    trials = study.trials(seeds, small, settings, binder, named)
+    trials = study.trials(looks.with_spares(study, seeds), small, settings, binder, named)
     others = selection.others(study, named, seeds, small, settings, binder)
     flags.check_data(options.data, binder, study, trials)
     arms = phase.plan_arms(study, small, settings, binder, store) if study.search else {}
     title = (phase.tuned(study, arms, store) if arms else study).title(small, given)
-    looks.check(study, store.root / "studies" / title)
+    results_folder = store.root / "studies" / title
+    looks.check(study, results_folder)
+    gone = looks.replaced(results_folder)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
     surroundings = environment(walk(trial.root for trial in trials).values())
     verified = set[str]()
@@ -141,16 +143,17 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             stale.refuse(stale.hits(before, store)[0])
         verified = before.done
         commit = str(surroundings.get("commit") or "")
-        ledger.record(store.root / "studies" / title, declaration, before, commit, named or ())
+        ledger.record(results_folder, declaration, before, commit, named or ())
     if arms:
         _say(phase.summary(arms, store))
         if driver is not None:
             phase.carry_out(arms, store, options.in_process, _context(binder, surroundings, options), _say)
         study = phase.tuned(study, arms, store)
-        trials = study.trials(seeds, small, settings, binder, named)
+        trials = study.trials(looks.with_spares(study, seeds), small, settings, binder, named)
         others = selection.others(study, named, seeds, small, settings, binder)
         verified = set()  # a search may have taken days
-    plan = make_plan(looks.due(study, trials) if driver else trials, store, driver is not None, verified)
+    planned = looks.due(study, trials, gone, least=None if driver else len(seeds))
+    plan = make_plan(planned, store, driver is not None, verified)
     if named:
         _say(selection.told(named, others))
     asked = left.asked(study, trials)
@@ -181,7 +184,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         folder = results.collect(
             study,
             title,
-            selection.with_others(study, plan, others),
+            selection.with_others(study, plan, [*others, *(trial for trial in trials if trial.root.key in gone)]),
             store,
             study.declaration(seeds, small, settings),
             small,
@@ -189,22 +192,24 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             command,
             surroundings,
             driver.check,
+            gone,
         )
         if arms:
             phase.collect(folder, study, arms, store)
         return folder
 
-    interrupted, executed = True, 0
+    interrupted, executed = True, set[str]()
     try:
         if tracker is not None:
             tracker.begin(of_plan(study, title, plan, surroundings))
         while True:
             if plan.needed:
                 _execute(plan, store, _context(binder, surroundings, options, asked), options.in_process, board)
-            executed += len(plan.needed)
+            executed.update(plan.needed)
+            gone = looks.replace_failed(study, results_folder, trials, plan, board.errors, store, _say)
             folder = gather()
-            more = looks.due(study, trials, _decided(study, folder))
-            if len(more) <= len(plan.trials):
+            more = looks.due(study, trials, gone, _decided(study, folder))
+            if {trial.name for trial in more} <= {trial.name for trial in plan.trials}:
                 break
             plan = make_plan(more, store)
             board = _board(plan, store, options.lines)
@@ -245,8 +250,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         _say(f"MLflow   {tracker.how_to_open()}   (in a checkout: make ui STORE={shown(store.root)})")
     for line in next_steps(study, words, options, written["html"]):
         _say(line)
-    done = len(plan.stages) - executed
-    _say(f"{executed} stages executed, {done} found in the store, {time.monotonic() - begun:.0f} s")
+    found_there = len(plan.stages.keys() - executed)
+    _say(f"{len(executed)} stages executed, {found_there} found in the store, {time.monotonic() - begun:.0f} s")
     whole = True
     if options.rehearse:
         from reports.rehearsal import conclude
@@ -334,7 +339,7 @@ def _execute(plan: Plan, store: Store, ctx: Context, in_process: bool, board: Bo
         execute(plan, store, ctx, board)
         for key, state in board.state.items():
             if state in (WAITING, RUNNING):
-                board.set(key, FAILED, "it was not executed")
+                board.set(key, FAILED, looks.NOT_RUN)
 
 
 def _context(

@@ -135,7 +135,8 @@ class Variant:
 
 @dataclass(frozen=True)
 class Trial:
-    """One variant with one seed. status: "done", "failed" or "missing"; stages: label -> key."""
+    """One variant with one seed. status: "done", "failed", "missing" or "replaced" (it failed, and another seed
+    stands for it); stages: label -> key."""
 
     name: str = field(metadata={"json": "trial"})
     variant: str

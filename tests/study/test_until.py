@@ -17,6 +17,8 @@ import pytest
 import reports
 from mss_core.graph import Context, Stage
 from mss_core.study import Factor, Study, Until, run
+from mss_core.study.study import FRESH
+from reports.contract import Control
 
 EFFECTS = {"true": 1.0, "none": 0.0, "small": 0.25}
 SD = 0.15
@@ -28,8 +30,13 @@ def drawn(*, kind: str, seed: int, effect: float, out: Path, ctx: Context) -> No
         os.kill(os.getpid(), signal.SIGKILL)
     if f"{kind}/{seed}" in os.environ.get("UNTIL_FAILS", "").split(","):
         raise RuntimeError("no power")
-    score = effect + SD * np.random.default_rng([seed, sum(map(ord, kind))]).normal()
+    score = drawn_score(kind, seed, effect)
     (out / "scores.csv").write_text(f"track,target,metric,aggregation,score\n,macro,sdr,,{score}\n")
+
+
+def drawn_score(kind: str, seed: int, effect: float | None = None) -> float:
+    effect = EFFECTS.get(kind, 0.0) if effect is None else effect
+    return effect + SD * float(np.random.default_rng([seed, sum(map(ord, kind))]).normal())
 
 
 @dataclass(frozen=True)
@@ -106,22 +113,68 @@ def test_a_killed_study_ends_with_the_same_report(go, tmp_path, monkeypatch) -> 
         assert measured.sub("", told) == measured.sub("", (folder / name).read_text()), name
 
 
-@pytest.mark.parametrize("fails, looks", [("none/2", 0), ("none/3", 1)])
-def test_a_failed_trial_holds_its_look_up(go, monkeypatch, tmp_path, fails: str, looks: int) -> None:
-    """No decision is made of what happens to be there; the same command tries again and ends as if nothing had been."""
-    monkeypatch.setenv("UNTIL_FAILS", fails)
-    with pytest.raises(SystemExit) as stop:
+@pytest.mark.parametrize("fails", [("none/2",), ("none/3", "small/4", "base/0", "base/5")])
+def test_a_failed_trial_is_replaced_by_the_next_seed_in_reserve(
+    go, monkeypatch, capsys, fails: tuple[str, ...]
+) -> None:
+    """The look is made of as many runs; a trial that was replaced stays so, also where it would not fail again."""
+    monkeypatch.setenv("UNTIL_FAILS", ",".join(fails))
+    go(STUDY)
+    assert f"{fails[0].replace('/', '/seed')} failed; the next seed stands for it: " in capsys.readouterr().err
+    monkeypatch.delenv("UNTIL_FAILS")
+    folder = go(STUDY)
+    record = (folder / "looks.json").read_bytes()
+    assert (go(STUDY) / "looks.json").read_bytes() == record
+    findings = reports.read(folder)
+    course = findings.course
+    assert course is not None and course.over
+    gone = {trial.name for trial in findings.study.trials if trial.status == "replaced"}
+    assert gone and gone <= {name.replace("/", "/seed") for name in fails}
+    for path in course.paths:
+        row = next(row for row in findings.main.rows if row.variant == path.variant)
+        assert len(row.runs) == path.looks[-1].seeds
+        assert not gone & {f"{path.variant}/seed{seed}" for seed in row.runs}
+        expected = [drawn_score(path.variant, seed) for seed in row.runs]
+        assert row.runs == pytest.approx(dict(zip(row.runs, expected, strict=True)))
+    told = " ".join(findings.deviations)
+    assert all(name in told for name in gone) and "a further seed stands for each (" in told and "no power" in told
+    assert "not declared" not in told
+
+
+def test_a_variant_whose_runs_all_fail_holds_its_look_up(go, monkeypatch, tmp_path) -> None:
+    """Whatever is wrong with all of them is wrong with the next seed, too: the same command tries them again."""
+    monkeypatch.setenv("UNTIL_FAILS", "none/0,none/1,none/2")
+    with pytest.raises(SystemExit):
         go(STUDY)
-    assert stop.value.code == 1
     findings = reports.read(tmp_path / "studies" / "draws")
     assert findings.course is not None and not findings.course.over
-    assert [len(path.looks) for path in findings.course.paths] == [looks] * 3
+    assert [len(path.looks) for path in findings.course.paths] == [0] * 3
     text = reports.render(tmp_path / "studies" / "draws")["md"].read_text()
-    assert "The study is not over" in text and f"Trial {fails.replace('/', '/seed')} failed" in text
-    assert (findings.main.contrast("true").p_corrected < 0.05) == bool(looks)
+    assert "The study is not over" in text and "Trial none/seed2 failed" in text
     monkeypatch.delenv("UNTIL_FAILS")
     again = reports.read(go(STUDY))
     assert again.course is not None and again.course.over and again.deviations == ()
+
+
+def test_where_no_seed_is_left_the_look_is_held_up(go, monkeypatch, tmp_path) -> None:
+    """One after another fails; the last one is tried again, and ends the look once it succeeds."""
+    monkeypatch.setenv("UNTIL_FAILS", ",".join(f"none/{seed}" for seed in range(2, 15)))
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            go(STUDY)
+        findings = reports.read(tmp_path / "studies" / "draws")
+        assert [t.name for t in findings.study.trials if t.status == "replaced"] == [f"none/seed{n}" for n in (2, 3, 4)]
+        assert findings.course is not None and not findings.course.over
+    monkeypatch.setenv("UNTIL_FAILS", "none/2")
+    again = reports.read(go(STUDY))
+    assert again.course is not None and again.course.over
+    assert {*range(2)} <= {*next(row for row in again.main.rows if row.variant == "none").runs} <= {0, 1, *range(5, 15)}
+
+
+def test_a_control_with_more_runs_than_the_reference_has_those_of_the_first_look(go) -> None:
+    folder = go(replace(STUDY, controls=[Control("placebo", "equivalent", fresh=True, times=2, margin=1.0)]))
+    trials = [trial.seed for trial in reports.read(folder).study.trials if trial.variant == "placebo"]
+    assert trials == [0, 1, 2, FRESH, FRESH + 1, FRESH + 2]
 
 
 def test_seeds_by_hand_and_then_until_counts_the_look(go) -> None:
