@@ -92,17 +92,16 @@ def replace_failed(
         return gone
     planned, variants = {trial.root.key for trial in plan.trials}, {variant.name for variant in study.variants()}
     for name, own in _by_variant(trials).items():
-        reserve = [trial for trial in own if trial.root.key not in planned and trial.root.key not in gone]
-        last = len(study.seeds) + sum(trial.root.key in gone for trial in own)  # of so many, in order, is a look made
-        spare = len(own) - last
         if name not in variants or not any(store.manifest(trial.root) for trial in own):
             continue
+        spare = SPARE - sum(trial.root.key in gone for trial in own)
         for trial in own:
             raised = {key: errors[key] for key in walk([trial.root]) if key in errors}
-            if trial.root.key not in planned or not raised or spare < 1 or not reserve:
+            if trial.root.key not in planned or not raised or not spare:
                 continue
+            following = next(each for each in own if each.root.key not in planned and each.root.key not in gone)
             text = next(iter(raised.values()))
-            if raised.keys() & walk([reserve[0].root]).keys() or text == NOT_RUN or " is full (" in text:
+            if raised.keys() & walk([following.root]).keys() or text == NOT_RUN or " is full (" in text:
                 continue
             gone[trial.root.key], spare = text, spare - 1
             say(f"{trial.name} failed; the next seed stands for it: {text}")

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from mss_core.graph import Context, Stage
 from mss_core.study import Factor, Study, Until, run
 from mss_core.study.study import FRESH
 from reports.contract import Control
+from tests.conftest import REPOSITORY
 
 EFFECTS = {"true": 1.0, "none": 0.0, "small": 0.25}
 SD = 0.15
@@ -111,6 +113,22 @@ def test_a_killed_study_ends_with_the_same_report(go, tmp_path, monkeypatch) -> 
     for name in ("scores.csv", "looks.json", "report.csv", "report.md"):
         told = (other / name).read_text().replace(str(again), str(tmp_path))
         assert measured.sub("", told) == measured.sub("", (folder / name).read_text()), name
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_takes_the_same_looks_and_ends_with_the_same_scores(go, tmp_path) -> None:
+    """On a cluster of this machine's own, by a process of its own."""
+    folder, store = go(STUDY), tmp_path / "ray"
+    script = f"from tests.study import test_until as t; t.run(t.STUDY, ['--store', {str(store)!r}])"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "starting Ray" in done.stderr and "next look: " in done.stderr
+    for name in ("scores.csv", "looks.json", "report.csv"):
+        assert (store / "studies" / "draws" / name).read_bytes() == (folder / name).read_bytes(), name
 
 
 @pytest.mark.parametrize("fails", [("none/2",), ("none/3", "small/4", "base/0", "base/5")])
