@@ -48,7 +48,10 @@ SIZE, HOP = 256, 128
 SOURCES = ("vocals", "drums", "bass", "other")
 KEPT = ("scores.csv", "predictions.parquet", "looks.json", "report.csv", "report.tex", "report.md", "report.html")
 """Files of a study's folder that hold results. Dates, and the seconds that a stage took, are taken out of them."""
-MEASURED = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?|(?<=time spent: )[\d.,]+ (s|min|h)")
+MEASURED = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?|(?<=time spent: )[\d.,]+ (s|min|h)|[\d.,]+ (s|min|h)(?= of computing)"
+    r"|about [\d.,]+ hours of stages"
+)
 
 
 class Masks(nn.Module):

@@ -24,6 +24,7 @@ from tests.conftest import REPOSITORY
 
 EFFECTS = {"true": 1.0, "none": 0.0, "small": 0.25}
 SD = 0.15
+STAGE_RESOURCES = {"drawn": {"warm": 1}}
 
 
 def drawn(*, kind: str, seed: int, effect: float, out: Path, ctx: Context) -> None:
@@ -119,8 +120,8 @@ def test_a_killed_study_ends_with_the_same_report(go, tmp_path, monkeypatch) -> 
 @pytest.mark.slow
 def test_ray_takes_the_same_looks_and_ends_with_the_same_scores(go, tmp_path) -> None:
     """On a cluster of this machine's own, by a process of its own."""
-    folder, store = go(STUDY), tmp_path / "ray"
-    script = f"from tests.study import test_until as t; t.run(t.STUDY, ['--store', {str(store)!r}])"
+    folder, store = go(STUDY, "--at-most", "6"), tmp_path / "ray"
+    script = f"from tests.study import test_until as t; t.run(t.STUDY, ['--at-most', '6', '--store', {str(store)!r}])"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500
