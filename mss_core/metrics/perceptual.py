@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy import signal
+from scipy import fft, signal
 from torch import Tensor
 
 from mss_core.audio import resample_tensor, slaney_mel
@@ -47,7 +47,7 @@ def log_wmse(mixture: ArrayLike, reference: ArrayLike, estimate: ArrayLike, rate
 def _weighted(x: Tensor) -> Tensor:
     """Filtered without delay by how well one hears each frequency; of the same length."""
     taps = torch.from_numpy(hearing()).to(x)
-    size = x.shape[-1] + TAPS - 1
+    size = fft.next_fast_len(x.shape[-1] + TAPS - 1, real=True)
     whole = torch.fft.irfft(torch.fft.rfft(x, size) * torch.fft.rfft(taps, size), size)
     first = (TAPS - 1) // 2
     return whole[..., first : first + x.shape[-1]]

@@ -86,7 +86,7 @@ def score_separation(
     sources: tuple[str, ...],
     inference: Inference,
     scoring: Scoring,
-    version: int = 2,
+    version: int = 3,
     out: Path,
     ctx: Context,
 ) -> None:
@@ -111,7 +111,7 @@ def score_separation(
 
 
 def score_untrained(
-    *, data: Path, method: str, sources: tuple[str, ...], scoring: Scoring, version: int = 1, out: Path, ctx: Context
+    *, data: Path, method: str, sources: tuple[str, ...], scoring: Scoring, version: int = 2, out: Path, ctx: Context
 ) -> None:
     """As ``score_separation``, of estimates that no training made: see ``UNTRAINED``."""
     choose("method", method, UNTRAINED)
