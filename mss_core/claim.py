@@ -36,12 +36,12 @@ class Claim:
         self._lost = threading.Event()
         self._end_renewals: Callable[[], None] = lambda: None
         self._seen: tuple[str, int] | None = None
-        self._seen_at = 0.0
+        self._seen_at, self._holder_lives = 0.0, False
 
     def __enter__(self) -> Claim:
         begun = disk.monotonic()
-        while not self.acquire():  # the longer it takes, the less often it is asked: many may wait for one
-            disk.sleep(max(self.poll, min((disk.monotonic() - begun) / 10, self.seconds / 12)))
+        while not self.acquire():
+            self._wait(begun)
         return self
 
     def __exit__(
@@ -74,13 +74,12 @@ class Claim:
 
     def acquire_or_refuse(self) -> bool:
         """Take the claim, waiting only to see whether its owner is dead; False where it lives."""
-        first = None
+        first, begun = None, disk.monotonic()
         while not self.acquire():
-            seen, content = _stamp(self.path), _read(self.path)
-            first = first or seen
-            if seen is not None and (seen != first or alive(content)):
+            first = first or self._seen
+            if self._seen != first or self._holder_lives:
                 return False
-            disk.sleep(self.poll)
+            self._wait(begun)
         return True
 
     def check(self) -> None:
@@ -96,7 +95,7 @@ class Claim:
     def free(self, process: Mapping[str, Any]) -> None:
         """Take the claim away from a process that is known to be dead, described as by ``this_process``; nobody else's,
         and not one that is renewed meanwhile."""
-        seen, holder = _stamp(self.path), _read(self.path)
+        holder, seen = _look(self.path)
         if seen is not None and all(name in holder and holder[name] == value for name, value in process.items()):
             self._seen = seen
             self._take_away()
@@ -121,20 +120,24 @@ class Claim:
     def _is_ours(self) -> bool:
         return _read(self.path).get("owner") == self.owner
 
+    def _wait(self, begun: float) -> None:
+        """Sleep before the next look: the longer it takes, the less often one is taken, for many may wait for one."""
+        disk.sleep(max(self.poll, min((disk.monotonic() - begun) / 10, self.seconds / 12)))
+
     def _is_stale(self) -> bool:
-        seen = _stamp(self.path)
+        """Whether the claim that is there now may be taken over; ``_seen`` and ``_holder_lives`` say what was seen."""
+        content, seen = _look(self.path)
         if seen is None:
             return False
-        if alive(_read(self.path)) is False:
-            self._seen = seen
-            return True
         if seen != self._seen:
             self._seen, self._seen_at = seen, disk.monotonic()
-        return disk.monotonic() - self._seen_at > self.seconds
+        lives = alive(content)
+        self._holder_lives = bool(lives)
+        return lives is False or disk.monotonic() - self._seen_at > self.seconds
 
     def _take_away(self) -> None:
         """Remove a stale claim; not one that was made or renewed since it was seen to be stale."""
-        self._move_away(lambda aside: _stamp(aside) == self._seen)
+        self._move_away(lambda aside: _look(aside)[1] == self._seen)
 
     def _move_away(self, meant: Callable[[Path], bool]) -> bool:
         """Rename the claim away and delete it, or put it back if it is not the one that was meant."""
@@ -169,13 +172,13 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _stamp(path: Path) -> tuple[str, int] | None:
-    """Owner and time stamp of a claim file; None where there is none."""
-    owner = str(_read(path).get("owner"))
+def _look(path: Path) -> tuple[dict[str, Any], tuple[str, int] | None]:
+    """A claim's content, and its owner with the file's time stamp; None for these where there is no file."""
+    content = _read(path)
     try:
-        return owner, patiently(disk.status, path).st_mtime_ns
+        return content, (str(content.get("owner")), patiently(disk.status, path).st_mtime_ns)
     except FileNotFoundError:
-        return None
+        return content, None
 
 
 # ---- processes

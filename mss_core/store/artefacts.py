@@ -188,7 +188,7 @@ class Store:
             disk.force_out(partial / name)
             size = disk.status(partial / name).st_size
             files[name] = {"sha256": disk.checksum(partial / name), "size": size}
-        for folder in {(partial / name).parent for name in names}:
+        for folder in sorted({(partial / name).parent for name in names}):
             disk.force_out(folder)
         manifest = {
             "stage": stage.name,
@@ -225,6 +225,12 @@ class Store:
         """Remove what attempts at a committed stage have left: its scratch folder, and ``partials``."""
         for left in (self.directory(stage) / WORK, *partials):
             _clear(left)
+
+    def settle(self, stages: Iterable[Stage]) -> None:
+        """Force out the names of artefacts that were found: who committed one may have died before doing so, and a loss
+        of power would take it from whoever relies on it."""
+        for name in sorted({stage.name for stage in stages}):
+            disk.patiently(disk.force_out, self.root / name)
 
     def claim(self, stage: Stage) -> Claim:
         return Claim(self.root / stage.name / f"{stage.key}.claim", seconds=self.claim_seconds)
@@ -295,7 +301,9 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             if found is not None:
                 left = store.partials(stage)
                 claim.check()
+                store.settle([stage])
                 store.sweep(stage, left)
+                disk.remove(store.log(stage))
                 return found
             clock = Clock(partial / WORK / "seconds")
             here = dataclasses.replace(ctx, out=partial, claim=claim, clock=clock)

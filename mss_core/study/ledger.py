@@ -13,7 +13,7 @@ import datetime
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,14 @@ from mss_core.study.plan import Plan
 NAME = "declarations.jsonl"
 
 
-def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str, only: Sequence[str] = ()) -> None:
+def record(
+    folder: Path,
+    declaration: Mapping[str, Any],
+    plan: Plan,
+    commit: str,
+    only: Sequence[str] = (),
+    guard: Callable[[], None] = lambda: None,
+) -> None:
     """Append one line to the ledger below ``folder``, on disk before this returns.
 
     The file is replaced as a whole: no loss of power leaves half a line. Half a line that lies at its end, of a copy or
@@ -34,13 +41,15 @@ def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str
         declaration: as it will stand in study.json.
         plan: tells which of its trials have scores already; the study's last results tell it of others.
         only: the variants and controls that this run was told to run, where it leaves some out.
+        guard: called before the file is replaced; it raises where this process is the study's driver no more, and
+            another's line may be there.
     """
     disk.make_folder(folder)
     path = folder / NAME
     content = disk.read(path) if disk.exists(path) else b""
     before = content[: content.rfind(b"\n") + 1].splitlines()
     line = {
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "time": datetime.datetime.fromtimestamp(disk.wall(), datetime.UTC).isoformat(timespec="seconds"),
         "declared": digest(declaration),
         "commit": commit,
         "seeds": list(declaration.get("seeds", ())),
@@ -50,14 +59,24 @@ def record(folder: Path, declaration: Mapping[str, Any], plan: Plan, commit: str
         **({"only": list(only)} if only else {}),
     }
     lines = [*before, json.dumps(line, sort_keys=True).encode()]
+    guard()
     disk.write_atomically(path, b"".join(line + b"\n" for line in lines))
 
 
 def reported(folder: Path) -> set[str]:
-    """The trials that have scores in a study's last results: also those of more seeds than are asked for now."""
+    """The trials that have scores in a study's last results: also those of more seeds than are asked for now.
+
+    Raises ValueError naming the file where it is damaged.
+    """
     path = folder / "study.json"
-    trials = json.loads(disk.read(path))["trials"] if disk.exists(path) else []
-    return {trial["trial"] for trial in trials if trial["status"] == "done"}
+    try:
+        trials = json.loads(disk.read(path))["trials"] if disk.exists(path) else []
+        return {trial["trial"] for trial in trials if trial["status"] == "done"}
+    except (ValueError, LookupError, TypeError):
+        raise ValueError(
+            f"{path} is damaged; move it away and give the same command again: the tables are made anew of what the "
+            "store holds"
+        ) from None
 
 
 def most_seeds(folder: Path) -> int:

@@ -74,7 +74,8 @@ def make_plan(
 
     A stage is needed where it is missing and something needed reads it, or the study's tables do. A damaged artefact
     is set aside (unless only a plan is wanted) and computed again, even where nothing needed reads it: it would be
-    taken for true otherwise. Keys that were just ``verified`` are taken to be in the store without a look.
+    taken for true otherwise. What is there is forced out, unless only a plan is wanted. Keys that were just
+    ``verified`` are taken to be in the store without a look.
     """
     stages = walk(trial.root for trial in trials)
     done = {key for key in stages if key in verified}
@@ -101,6 +102,8 @@ def make_plan(
         want(stage)
     for key in damaged:
         want(stages[key])
+    if set_aside:
+        store.settle(stages[key] for key in done)
     return Plan(trials, stages, done, [key for key in stages if key in wanted], damaged)
 
 

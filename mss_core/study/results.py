@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
+from mss_core import disk
 from mss_core.artefact import (
     COLUMNS,
     read_examples,
@@ -23,7 +24,6 @@ from mss_core.artefact import (
     read_notes,
     read_score_rows,
 )
-from mss_core.disk import write_atomically
 from mss_core.graph import HISTORY, Stage, digest, plain, read_history, walk
 from mss_core.recipe import flatten
 from mss_core.store import Store
@@ -54,7 +54,7 @@ def collect(
     trials that failed and that others stand for, by the key of their last stage.
     """
     folder = store.root / "studies" / title
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make_folder(folder)
     examined = {stage.key: store.examine(stage) for stage in store.among(plan.stages.values())}
     errors = {**errors, **{key: f"its artefact is damaged: {harm}" for key, (_, harm) in examined.items() if harm}}
     manifests = {key: examined[key][0] if key in examined else None for key in plan.stages}
@@ -72,9 +72,9 @@ def collect(
     predictions = _predictions(finished, store, having("predictions.parquet"), groups)
     guard()
     if predictions is None:
-        (folder / "predictions.parquet").unlink(missing_ok=True)
+        disk.remove(folder / "predictions.parquet")
     else:
-        write_atomically(folder / "predictions.parquet", predictions.to_parquet(index=False))
+        disk.write_atomically(folder / "predictions.parquet", predictions.to_parquet(index=False))
     guard()
     _write_table(folder / "curves.csv", _curves(having(HISTORY).values(), store))
     declared = contract.to_json(declaration)
@@ -103,12 +103,12 @@ def collect(
         environment={**surroundings, **_hardware(manifests)},
     )
     guard()
-    write_atomically(folder / "study.json", json.dumps(plain(contract.to_json(described)), indent=1).encode())
+    disk.write_atomically(folder / "study.json", json.dumps(plain(contract.to_json(described)), indent=1).encode())
     return folder
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    write_atomically(path, guarded_table(table).to_csv(index=False, float_format="%.17g").encode())
+    disk.write_atomically(path, guarded_table(table).to_csv(index=False, float_format="%.17g").encode())
 
 
 def _scores(

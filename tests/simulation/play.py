@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from optuna.storages.journal import _file as optuna_file
 
 from mss_core import disk
 from mss_core.store import command
-from tests.simulation.world import Files, Machine, failure
+from tests.simulation.world import APPEND, Files, Handle, Machine, failure
 
 LIMIT = 60_000
 """Calls after which a schedule counts as one that never ends."""
@@ -46,6 +47,9 @@ LASTING = {"full", "denied"}
 DELICATE = {"rename", "link", "unlink", "rmdir"}
 """Calls that more often than others meet a fault: most of what two processes can do to each other is in them."""
 
+BAD_DAYS = 0.25
+"""Of all schedules so many may meet four times as many faults as the others."""
+
 Decision = list[Any]
 
 
@@ -58,10 +62,11 @@ class Process:
 
     def __init__(self, machine: Machine, number: int, name: str, uid: int) -> None:
         self.machine, self.number, self.name, self.uid = machine, number, name, uid
-        self.alive, self.paused_until, self.handles = True, 0.0, []  # type: ignore[var-annotated]
+        self.alive, self.paused_until = True, 0.0
+        self.handles: dict[Handle, None] = {}
 
     def appends(self) -> bool:
-        return any(handle.kind == "a" and not handle.closed for handle in self.handles)
+        return any(handle.kind == APPEND for handle in self.handles)
 
 
 class Task:
@@ -90,6 +95,7 @@ class Play:
 
     def __init__(self, seed: int, decisions: dict[int, Decision] | None = None, faults: int = 14) -> None:
         self.chance, self.seed = Random(seed), seed
+        self.random = self.chance.random
         settings = Random(f"settings {seed}")
         self.nfs = settings.random() < 0.5
         self.tick = settings.choice((0.002, 0.05, 0.4))
@@ -98,6 +104,8 @@ class Play:
         self.rate = settings.choice((0.02, 0.1, 0.3))
         self.fault_rate = settings.choice((0.005, 0.015, 0.04))
         self.left = settings.randint(0, faults)
+        if settings.random() < BAD_DAYS:
+            self.left += 3 * faults
         self.given, self.decisions = decisions, {} if decisions is None else dict(decisions)
         self.clock, self.count, self.faults, self.tokens, self.alarm = 0.0, 0, 0, 0, 0.0
         self.tasks: list[Task] = []
@@ -105,7 +113,8 @@ class Play:
         self.files = Files(self, self.nfs, settings.choice((3.0, 30.0)), self.coarse)
         self.machines = [Machine(name, settings.uniform(-self.skew, self.skew)) for name in "abc"]
         self.current: Any = None
-        self.over, self.failure = False, ""
+        self.over, self.failure, self.deaths = False, "", False
+        self.dull = 5 * self.fault_rate, 1 - self.rate  # between them nothing is decided
         self.full_until = self.denied_until = 0.0
         self.lasting, self.transient, self.lost_power = False, 0, False
         self.ended: Callable[[Process, object], None] = lambda process, outcome: None
@@ -148,26 +157,36 @@ class Play:
             self._end(task.process, outcome)
 
     def _end(self, process: Process, outcome: object) -> None:
-        process.alive = False
+        process.alive, self.deaths = False, True
         for handle in list(process.handles):
             handle.release()
-        process.handles.clear()
         self.ended(process, outcome)
 
     def _next(self) -> Task | None:
-        for task in list(self.tasks):
-            if self.over or not task.process.alive:
-                if task.greenlet is not None:
-                    return task  # it unwinds
-                self.tasks.remove(task)
-                if task.main and not self.over:
-                    self._end(task.process, Killed())
-        if not self.tasks:
-            return None
-        first = min(self.tasks, key=lambda task: task.due)
-        self.clock = max(self.clock, first.due)
-        first.timed = False
-        self.alarm = min((task.due for task in self.tasks if task.timed), default=math.inf)
+        if self.deaths:
+            for task in list(self.tasks):
+                if self.over or not task.process.alive:
+                    if task.greenlet is not None:
+                        return task  # it unwinds
+                    self.tasks.remove(task)
+                    if task.main and not self.over:
+                        self._end(task.process, Killed())
+            self.deaths = self.over
+        first, soonest, alarm = None, math.inf, math.inf
+        for task in self.tasks:
+            due, paused = task.wake, task.process.paused_until
+            if due < paused:
+                due = paused
+            if due < soonest:
+                if first is not None and first.timed and soonest < alarm:
+                    alarm = soonest
+                first, soonest = task, due
+            elif task.timed and due < alarm:
+                alarm = due
+        if first is not None:
+            self.clock = max(self.clock, soonest)
+            first.timed = False
+            self.alarm = alarm
         return first
 
     def yield_to(self, task: Task, seconds: float = 0.0) -> None:
@@ -182,7 +201,7 @@ class Play:
     def fail(self, message: str) -> None:
         """Something happened that must never happen: the schedule ends here."""
         self.failure = self.failure or message
-        self.over = True
+        self.over = self.deaths = True
 
     def require(self, holds: object, message: str) -> None:
         """Let the schedule fail in the middle of a call, unless something holds."""
@@ -201,19 +220,23 @@ class Play:
             effect: what it does; ``part`` does so much of it that a process could have died then.
         """
         task = self.current
-        if not task.process.alive or self.over:
+        if self.over or not task.process.alive:
             raise Killed
         self.count += 1
-        self.clock += self.tick
+        clock = self.clock = self.clock + self.tick
         if self.tracing:
             self.trace.append(f"{self.count:6} {self.clock:9.2f} {task.process.name:12} {what:8} {path}")
         if self.count > LIMIT:
             self.fail("it does not end")
             raise Killed
-        decision = self._decide(what)
+        if self.given is not None:
+            decision = self.given.get(self.count)
+        else:
+            number, (low, high) = self.random(), self.dull
+            decision = None if low <= number <= high else self._decide(what, number)
         if decision is not None:
             self._act(decision, task, what, path, part)
-        elif self.clock >= self.alarm:
+        elif clock >= self.alarm:
             self.yield_to(task)
         if self.clock < self.full_until and what in ("write", "create", "mkdir"):
             raise failure(errno.ENOSPC, path)
@@ -225,10 +248,7 @@ class Play:
             raise failure(number, path)
         return result
 
-    def _decide(self, what: str) -> Decision | None:
-        if self.given is not None:
-            return self.given.get(self.count)
-        number = self.chance.random()
+    def _decide(self, what: str, number: float) -> Decision | None:
         decision: Decision | None = None
         if number < self.fault_rate * (5 if what in DELICATE else 1) and self.left > 0:
             self.left -= 1
@@ -303,6 +323,7 @@ class Play:
     def _kill(self, processes: list[Process]) -> None:
         if self.over:
             raise Killed
+        self.deaths = True
         for process in processes:
             process.alive = False
         for task in [task for task in self.tasks if task.main and not task.process.alive]:
@@ -353,7 +374,7 @@ class Play:
 
     def token(self) -> str:
         self.tokens += 1
-        return f"{Random(f'{self.seed} {self.tokens}').getrandbits(128):032x}"
+        return hashlib.sha256(f"{self.seed} {self.tokens}".encode()).hexdigest()[:32]
 
 
 @contextlib.contextmanager

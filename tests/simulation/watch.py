@@ -14,6 +14,7 @@ from mss_core import disk
 from mss_core.claim import ClaimLost
 from mss_core.graph import WORK, walk
 from mss_core.store import MANIFEST, StageFailed, command
+from mss_core.study import ledger
 from mss_core.study.search.journal import LOCK_SECONDS
 from tests.simulation import workload
 from tests.simulation.play import LIMIT, Play, Process
@@ -21,7 +22,7 @@ from tests.simulation.world import Inode, parts_of
 
 KEY = re.compile(r"[0-9a-f]{64}")
 ENDS = 40
-"""Drivers that a study may need before its schedule counts as one that never ends."""
+"""Drivers that a study may need, beside one per fault, before its schedule counts as one that never ends."""
 
 Content = dict[str, bytes]
 EXPECTED: dict[str, Content] = {}
@@ -39,6 +40,7 @@ class Watch:
         self.flipped: dict[int, str] = {}
         self.prune_began, self.beside = 0, False
         self.entries: list[dict[str, Any]] = []
+        self.declarations: dict[str, list[str]] = {title: [] for title in workload.STUDIES}
         self.waiting, self.starts, self.others = set(workload.STUDIES), 0, 0
         self.printed: list[str] = []
         play.watch = self
@@ -168,6 +170,10 @@ class Watch:
     def noted(self, entry: dict[str, Any]) -> None:
         self.entries.append(entry)
 
+    def declared(self, title: str, driver: str) -> None:
+        """``ledger.record`` has come back: whatever happens, the driver's line is there."""
+        self.declarations[title].append(driver)
+
     def stage_failed(self, failure: StageFailed) -> None:
         if not self.excused(failure.__cause__):
             self.play.require(False, f"a stage failed without a lasting fault: {failure.message}")
@@ -221,7 +227,7 @@ class Watch:
             self.others -= 1
         elif outcome == "done":
             self.waiting.discard(process.name)
-        elif self.starts > ENDS:
+        elif self.starts > ENDS + self.play.faults:  # each of them may end a driver
             self.play.fail(f"study {process.name} does not end: {outcome!r}")
         else:
             self.start(process.name, Random(f"{self.play.seed} {self.starts}").choice((0.0, 30.0, 100.0)))
@@ -256,10 +262,17 @@ class Watch:
             if self.stages and EXPECTED.get("studies"):
                 mine = {name: found.get(name) for name in EXPECTED["studies"] if name.startswith(f"studies/{title}/")}
                 require(mine == {n: EXPECTED["studies"][n] for n in mine}, f"other tables of study {title}")
+        for title, drivers in self.declarations.items():
+            lines = found.get(f"studies/{title}/{ledger.NAME}", b"").splitlines()
+            told = [json.loads(line) for line in lines]
+            recorded = [line["commit"] for line in told if line["commit"] in drivers]
+            require(recorded == drivers, f"declarations of study {title} are lost: {drivers}, {recorded}")
+            chain = ["", *(hashlib.sha256(line).hexdigest() for line in lines)]
+            require([line["previous"] for line in told] == chain[:-1], f"the ledger of study {title} is no chain")
         if self.search:
-            lines = [json.loads(line) for line in found["search/journal.log"].splitlines()]
+            suggested = [json.loads(line) for line in found["search/journal.log"].splitlines()]
             for entry in self.entries:
-                require(lines.count(entry) == 1, f"a suggestion is there {lines.count(entry)} times: {entry}")
+                require(suggested.count(entry) == 1, f"a suggestion is there {suggested.count(entry)} times: {entry}")
         wanted = {name.split("/")[1] for name in found if len(name.split("/")) > 2 and name.startswith(STAGES)}
         needed = EXPECTED.keys() - {"studies", workload.LOST.key} if self.stages else set()
         missing = needed - wanted
@@ -342,4 +355,5 @@ def learn() -> None:
     for stage in STAGES:
         for key, folder in store.entries[stage.rstrip("/")].entries.items():
             EXPECTED[key] = tree(folder)
-    EXPECTED["studies"] = {f"studies/{n}": c for n, c in tree(store.entries["studies"]).items()}
+    tables = tree(store.entries["studies"])
+    EXPECTED["studies"] = {f"studies/{name}": tables[name] for name in tables if not name.endswith(ledger.NAME)}

@@ -13,6 +13,7 @@ import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from mss_core.data import packed
 from mss_core.data.items import Item, Sound, Survey
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import StageFailed, Store, command, run_stage
+from mss_core.study import ledger
 from mss_core.study.plan import make_plan
 from mss_core.study.run import _alone
 from mss_core.study.search import journal
@@ -98,8 +100,10 @@ def drive(title: str, stages: bool, search: bool) -> str:
         disk.make_folder(folder)
         failed: set[str] = set()
         if stages:
-            trials = [SimpleNamespace(root=root) for root in STUDIES[title]]
-            plan = make_plan(trials, store, set_aside=True)  # type: ignore[arg-type]
+            trials: Any = [SimpleNamespace(root=root, name=root.key[:8]) for root in STUDIES[title]]
+            plan = make_plan(trials, store, set_aside=True)
+            ledger.record(folder, {"study": title}, plan, driver.name, guard=driver.check)
+            PLAY[0].watch.declared(title, driver.name)
             for key in plan.needed:
                 stage = plan.stages[key]
                 if failed & {upstream.key for upstream in stage.inputs.values()}:
@@ -115,13 +119,13 @@ def drive(title: str, stages: bool, search: bool) -> str:
             suggest(title, ROOT / "search" / "journal.log")
         if failed:
             return "failed"
-        tables = {"scores.csv": b"", "study.json": b""}
+        scores, done = b"", list[dict[str, Any]]()
         for root in STUDIES[title] if stages else ():
             if store.damage(root) is not None:
                 return "failed"
-            tables["scores.csv"] += disk.read(store.directory(root) / "scores.csv") + b"\n"
-            tables["study.json"] += json.dumps(list(walk([root]))).encode() + b"\n"
-        for name, content in tables.items():
+            scores += disk.read(store.directory(root) / "scores.csv") + b"\n"
+            done.append({"trial": root.key[:8], "status": "done", "stages": list(walk([root]))})
+        for name, content in {"scores.csv": scores, "study.json": json.dumps({"trials": done}).encode()}.items():
             driver.check()
             disk.write_atomically(folder / name, content)
     return "done"

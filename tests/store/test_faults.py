@@ -16,6 +16,8 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ from mss_core import disk
 from mss_core.claim import Claim, ClaimLost
 from mss_core.graph import WORK, Context, Stage, Stopped, read_history
 from mss_core.store import MANIFEST, StageFailed, Store, run_stage
+from mss_core.study.plan import make_plan
 from mss_core.study.run import run
 from mss_core.training import Phase, TrainConfig
 from tests.chaos.study import study
@@ -615,6 +618,67 @@ def test_everything_is_on_the_disk_before_the_checkpoint_goes(store: Store, monk
         f"force {stage.name}",
         "rm .work",
     ]
+
+
+def test_what_another_has_made_is_forced_out_before_it_is_relied_on(store: Store, monkeypatch) -> None:
+    """Its maker may have died between the rename and that: a loss of power would take it from a study that is done."""
+    real, forced = disk.force_out, list[Path]()
+    monkeypatch.setattr(disk, "force_out", lambda path: (forced.append(path), real(path)))
+    run_stage(DATA, store, Context())
+    assert store.directory(DATA).parent in forced
+    forced.clear()
+    trials: Any = [SimpleNamespace(root=DATA)]
+    assert make_plan(trials, store, set_aside=False).done == {DATA.key} and not forced
+    assert make_plan(trials, store).done == {DATA.key} and forced == [store.directory(DATA).parent]
+
+
+def test_an_error_after_the_commit_leaves_no_log(store: Store, monkeypatch) -> None:
+    stage, real, left = Stage(prepare_numbers, size=32), disk.force_out, [errno.EIO]
+
+    def fails_once(path: Path) -> None:
+        if path == store.root / stage.name and disk.exists(store.directory(stage)) and left:
+            raise OSError(left.pop(), "once", str(path))
+        real(path)
+
+    monkeypatch.setattr(disk, "force_out", fails_once)
+    run_stage(stage, store, Context())
+    assert not left and store.damage(stage) is None
+    assert [path.name for path in store.directory(stage).parent.iterdir() if stage.key in path.name] == [stage.key]
+
+
+def test_folders_are_forced_out_in_one_order(store: Store, monkeypatch) -> None:
+    """Not in that of a set, which is another in each process: a simulated schedule is the same in all."""
+    stage, forced = Stage(prepare_numbers, size=64), list[Path]()
+    partial = store.begin(stage)
+    for name in "daebcf":
+        (partial / name).mkdir()
+        (partial / name / "x").write_text("x")
+    monkeypatch.setattr(disk, "force_out", forced.append)
+    store.commit(stage, {})
+    assert [path.name for path in forced if path.parent == partial and path.name in "abcdef"] == list("abcdef")
+
+
+def test_a_look_at_a_claim_reads_it_once_and_looks_become_rare(tmp_path: Path, monkeypatch) -> None:
+    """Hundreds of workers may wait for one claim, and a driver for one that a machine has left."""
+    dead, now, looks = Claim(tmp_path / "k.claim", seconds=60), [0.0], list[float]()
+    assert dead.acquire()
+    dead._end_renewals()
+    as_seen_elsewhere(dead.path)
+    real = disk.opened
+
+    def opened(path: Path, mode: str = "rb") -> Any:
+        looks.extend([now[0]] if path == dead.path else [])
+        return real(path, mode)
+
+    monkeypatch.setattr(disk, "opened", opened)
+    monkeypatch.setattr(disk, "monotonic", lambda: now[0])
+    monkeypatch.setattr(disk, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    waiter = Claim(dead.path, seconds=60)
+    assert waiter.acquire_or_refuse()
+    waiter.release()
+    assert 60 < now[0] < 70
+    assert max(looks.count(at) for at in set(looks) if at < 60) == 2  # one tries to make it, one reads it
+    assert len(set(looks)) < 60
 
 
 def test_a_large_file_is_verified_once_per_machine_and_version(store: Store, tmp_path: Path, monkeypatch) -> None:

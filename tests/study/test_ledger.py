@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 import reports
+from mss_core.claim import ClaimLost
 from mss_core.graph import Context, Stage
 from mss_core.study import Factor, Study, run
+from mss_core.study.ledger import record, reported
+from mss_core.study.plan import Plan
 from reports import ledger
 from reports.statistics.calibration import peeking
 
@@ -128,6 +131,26 @@ def test_half_a_line_after_a_loss_of_power_costs_no_report(go) -> None:
     findings = reports.read(go(STUDY))
     assert any("edited or damaged" in text for text in findings.deviations)
     assert not ledger.before_the_run(findings.study)
+
+
+def test_who_is_driver_no_more_declares_nothing(tmp_path: Path) -> None:
+    """Another driver has gone on, and its line may be there: it must not be written over."""
+
+    def refuse() -> None:
+        (tmp_path / "declarations.jsonl").write_bytes(b"{}\n")
+        raise ClaimLost("another has it")
+
+    with pytest.raises(ClaimLost):
+        record(tmp_path, {"seeds": [1]}, Plan([], {}, set(), [], {}), "", guard=refuse)
+    assert [path.name for path in tmp_path.iterdir()] == ["declarations.jsonl"]
+    assert (tmp_path / "declarations.jsonl").read_bytes() == b"{}\n"
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b"{}", b'{"trials": [1]}', b'{"trials": 3}'])
+def test_damaged_results_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "study.json").write_bytes(content)
+    with pytest.raises(ValueError, match="study.json is damaged; move it away"):
+        reported(tmp_path)
 
 
 def test_without_a_ledger_nothing_was_declared_before_the_run(go) -> None:
