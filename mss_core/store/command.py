@@ -135,15 +135,20 @@ def list_all(root: Path, keys: bool) -> int:
 
 
 def verify(root: Path) -> int:
-    """Check every file of every artefact, and that what has a key's name is an artefact; 1 where one is damaged."""
+    """Check every file of every artefact, and that what has the name of one, or of a stage, is one or a stage's folder;
+    1 where something is damaged."""
     held = artefacts(root)
     wrong = {each.folder: damage(each) for each in held}
-    for folder in _folders(root):
-        if KEY.fullmatch(folder.name) and folder not in wrong:
-            wrong[folder] = "it has no valid manifest"
-    bad = {folder: reason for folder, reason in wrong.items() if reason}
-    for folder, reason in bad.items():
-        print(f"damaged: {folder.parent.name} {folder.name[:16]}: {reason}")
+    for path in (path for stage in _stages(root) for path in disk.entries(stage)):
+        if KEY.fullmatch(path.name) and path not in wrong:
+            wrong[path] = "it has no valid manifest"
+    for path in disk.entries(root):
+        if path.name.isidentifier() and not disk.is_folder(path):
+            wrong[path] = "it is no folder, and results of a stage would lie in one"
+    bad = {path: reason for path, reason in wrong.items() if reason}
+    for path, reason in bad.items():
+        name = path.name[:16] if KEY.fullmatch(path.name) else path.name
+        print(f"damaged: {' '.join([*path.relative_to(root).parts[:-1], name])}: {reason}")
     unsealed = sum(SELF not in each.manifest for each in held)
     print(
         f"{len(held)} artefacts, {_size(held)}: {len(bad)} damaged"

@@ -214,7 +214,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path, command: list[str])
 
 
 def test_verify_sees_what_has_a_keys_name_and_is_no_artefact(store: Store, capsys) -> None:
-    """A cut manifest, one that was altered, and a loop of links would all vanish from the count."""
+    """A cut manifest, an altered one, a loop of links, files in place of folders: all would vanish from the count."""
     assert main(["verify", "--store", str(store.root)]) == 0
     first, *_ = sorted(path.parent for path in store.root.glob("*/*/manifest.json"))
     whole = (first / "manifest.json").read_text()
@@ -223,6 +223,13 @@ def test_verify_sees_what_has_a_keys_name_and_is_no_artefact(store: Store, capsy
     capsys.readouterr()
     assert main(["verify", "--store", str(store.root)]) == 1
     assert capsys.readouterr().out.count("no valid manifest") == 2
+    (first.parent / ("e" * 64)).write_text("x")
+    (store.root / "a_stage").write_text("x")
+    (store.root / "another").symlink_to("nowhere")
+    assert main(["verify", "--store", str(store.root)]) == 1
+    told = capsys.readouterr().out
+    assert told.count("no valid manifest") == 3 and told.count("it is no folder") == 2
+    assert f"damaged: {first.parent.name} {'e' * 16}: it has" in told and "damaged: a_stage: it is" in told
 
 
 def test_prune_sweeps_what_is_of_no_use_although_its_key_is(store: Store, capsys) -> None:
