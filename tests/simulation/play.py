@@ -245,6 +245,8 @@ class Play:
         result = effect()
         if task.late is not None:
             number, task.late = task.late, None
+            if isinstance(result, Handle):
+                result.release()  # who is told that a file could not be opened has none
             raise failure(number, path)
         return result
 
