@@ -164,7 +164,6 @@ MUTATIONS: dict[str, Mutation] = {
         mock.patch.object(journal.Lock, "release", lambda lock: None),
     ),
     "half a line of a journal is not cut off": without(journal.Lock, "_cut"),
-    "what was found is not forced out": without(Store, "settle"),
     "what attempts leave is not swept": without(Store, "sweep"),
     "earlier results are not removed": instead(artefacts, "_clear", lambda path: False),
     "artefacts are not verified": without(artefacts, "damaged_file"),
