@@ -8,39 +8,13 @@ not, and an ear at equal loudness hears the mixture. The ideal mask is made from
 be better than the model; the placebo is the model with other seeds and must be equivalent.
 """
 
-from dataclasses import replace
-
-from mss_core.models import model
 from mss_core.study import Control, Factor, Study, run
-from mss_core.systems.separation import Separation, smoke
-from mss_core.systems.separation.train import Mixtures
-from mss_core.training import Phase, TrainConfig
-
-EPOCHS = 60
-
-
-def small(recipe: Separation) -> Separation:
-    """The same on the embedded music, at half the rate: a narrower network, and a tenth of each arm's epochs."""
-    cut, (phase,) = smoke(recipe), recipe.train.phases
-    return replace(
-        cut,
-        separator={**cut.separator, "hidden": 128, "layers": 1},
-        data=replace(cut.data, size=40, samplerate=22_050),
-        train=replace(
-            recipe.train, phases=(replace(phase, lr=3e-3, epochs=phase.epochs // 10),), batch=2, epoch_steps=40
-        ),
-    )
-
+from mss_core.systems.separation.masks import EPOCHS, masks, small
 
 study = Study(
     name="demo",
     question="Does it separate, or is it only quieter?",
-    baseline=Separation(
-        separator=model("mask_network"),
-        mixing=Mixtures(seconds=3.0),
-        loss={"name": "mse"},
-        train=TrainConfig((Phase(lr=1e-3, epochs=EPOCHS, clip_norm=5.0),), batch=16, epoch_steps=500, select="last"),
-    ),
+    baseline=masks(),
     factors=[
         Factor(
             "arm",
