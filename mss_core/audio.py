@@ -309,7 +309,6 @@ def sqrt_hann_istft(spectrum: torch.Tensor, size: int = 1024) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-@functools.cache
 def slaney_mel(bands: int, fft_size: int, samplerate: int) -> torch.Tensor:
     """Triangles of area one on Slaney's mel scale from 0 to half the sample rate, as librosa's; (band, bin)."""
     from torchaudio.functional import melscale_fbanks
@@ -318,6 +317,7 @@ def slaney_mel(bands: int, fft_size: int, samplerate: int) -> torch.Tensor:
     return melscale_fbanks(bins, 0.0, samplerate / 2, bands, samplerate, norm="slaney", mel_scale="slaney").T
 
 
+@functools.lru_cache(maxsize=8)
 def mel_matrix(
     bands: int = 128, bins: int = 256, samplerate: int = 16_000, low: float = 100.0, high: float = 7_800.0
 ) -> torch.Tensor:

@@ -14,7 +14,7 @@ from scipy import fft, signal
 from torch import Tensor
 
 from mss_core.audio import resample_tensor, slaney_mel
-from mss_core.metrics.separation import tensors
+from mss_core.metrics.separation import _tensors
 
 RATE = 44_100
 """Samples per second at which log-WMSE is defined."""
@@ -36,7 +36,7 @@ def log_wmse(mixture: ArrayLike, reference: ArrayLike, estimate: ArrayLike, rate
 
     Shape: returns a single number.
     """
-    (m, s, e), back = tensors(mixture=mixture, reference=reference, estimate=estimate)
+    (m, s, e), back = _tensors(mixture=mixture, reference=reference, estimate=estimate)
     m, s, e = (resample_tensor(x, round(rate), RATE) for x in (m, s, e))
     rms = _weighted(m).square().mean(-1)
     wrong = _weighted(e - s) / rms.sqrt().where(rms > 0, 1.0)[..., None]
@@ -99,7 +99,7 @@ def bleedless_fullness(reference: ArrayLike, estimate: ArrayLike, rate: float) -
         reference, estimate: (channel, time).
         rate: samples per second.
     """
-    (s, e), _ = tensors(reference=reference, estimate=estimate)
+    (s, e), _ = _tensors(reference=reference, estimate=estimate)
     true, made = (_mel_decibels(x, rate) for x in (s, e))
     above = made - true
     louder, softer = above[above > 0], -above[above < 0]

@@ -38,7 +38,7 @@ def si_sdr(
     >>> float(si_sdr([1., 1., 0., 0.], [2., 2., 2., 0.]).round(3))
     3.01
     """
-    (s, e), back = tensors(reference=reference, estimate=estimate)
+    (s, e), back = _tensors(reference=reference, estimate=estimate)
     if zero_mean:
         s, e = _centred(s, axis), _centred(e, axis)
     energy = (s * s).sum(axis, keepdim=True)
@@ -62,7 +62,7 @@ def sdr(reference: ArrayLike, estimate: ArrayLike, axis: Axis = -1, delta: float
     >>> float(sdr([1., 1.], [1., 0.]).round(3))
     3.01
     """
-    (s, e), back = tensors(reference=reference, estimate=estimate)
+    (s, e), back = _tensors(reference=reference, estimate=estimate)
     score = _ratio(s, s - e, axis, delta)
     silent = (s * s).sum(axis) == 0
     return back(score if delta else score.masked_fill(silent, float("nan")))
@@ -81,7 +81,7 @@ def si_sir_sar(references: ArrayLike, estimates: ArrayLike) -> tuple[ArrayLike, 
 
     Shape: returns twice (source,).
     """
-    (s, e), back = tensors(references=references, estimates=estimates)
+    (s, e), back = _tensors(references=references, estimates=estimates)
     s, e = s.flatten(1), e.flatten(1)
     among = e @ s.T
     own = (among.diagonal() / (s * s).sum(1))[:, None] * s
@@ -142,7 +142,7 @@ def oracle(
     if kind not in ("irm", "ibm", "mixture"):
         raise ValueError(f"kind of oracle is {kind!r}, should be 'irm', 'ibm' or 'mixture'")
     given = {} if mixture is None else {"mixture": mixture}
-    (s, *rest), back = tensors(references=references, **given)
+    (s, *rest), back = _tensors(references=references, **given)
     x = rest[0] if rest else s.sum(0)
     if kind == "mixture":
         return back(x.expand_as(s).clone())
@@ -181,7 +181,7 @@ def l1(reference: ArrayLike, estimate: ArrayLike, axis: Axis = -1) -> ArrayLike:
     >>> float(l1([0., 1.], [1., 1.]))
     0.5
     """
-    (s, e), back = tensors(reference=reference, estimate=estimate)
+    (s, e), back = _tensors(reference=reference, estimate=estimate)
     return back((s - e).abs().mean(axis))
 
 
@@ -219,7 +219,7 @@ def best_scalar(reference: ArrayLike, mixture: ArrayLike, axis: Axis = -1) -> Ar
     >>> float(best_scalar([1., 0.], [1., 2.]))
     0.2
     """
-    (s, m), back = tensors(reference=reference, mixture=mixture)
+    (s, m), back = _tensors(reference=reference, mixture=mixture)
     return back((m * s).sum(axis) / (m * m).sum(axis))
 
 
@@ -235,7 +235,7 @@ def _centred(x: Tensor, axis: Axis) -> Tensor:
     return centred.where(centred.abs().amax(axis, keepdim=True) > floor, 0.0)
 
 
-def tensors(**arrays: ArrayLike) -> tuple[list[Tensor], Callable[[Tensor], ArrayLike]]:
+def _tensors(**arrays: ArrayLike) -> tuple[list[Tensor], Callable[[Tensor], ArrayLike]]:
     """The arrays as float64 tensors on one device, checked, and the way back for a result."""
     given = [x for x in arrays.values() if isinstance(x, Tensor)]
     device = given[0].device if given else torch.device("cpu")

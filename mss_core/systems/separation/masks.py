@@ -1,4 +1,4 @@
-"""A small separator by masks: the recipe of the study `demo`, and the size at which it shows in minutes what it does."""
+"""A small separator by masks, the recipe of the study `demo`, and the size at which it is trained in minutes."""
 
 from __future__ import annotations
 
