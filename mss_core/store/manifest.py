@@ -6,9 +6,11 @@ there was one are read as they are, if they hold the fields of that time and no 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def damaged_file(directory: Path, manifest: Mapping[str, Any], known: dict[str, 
     try:
         for name, facts in manifest["files"].items():
             path = directory / name
-            status = patiently(disk.status, path)
+            status = _looked_at(path, facts["size"])
             if status.st_size != facts["size"]:
                 return f"{name} has {status.st_size} bytes instead of {facts['size']}"
             version = (status.st_ino, status.st_size, status.st_ctime_ns)
@@ -74,6 +76,20 @@ def damaged_file(directory: Path, manifest: Mapping[str, Any], known: dict[str, 
         if error.errno not in BROKEN:
             raise
         return f"{error.filename}: {error.strerror}"
+
+
+def _looked_at(path: Path, size: int) -> os.stat_result:
+    """The status of a file. A machine may remember for a while that there was none, or how long it was, before another
+    machine wrote it: who touches the folder, or opens the file, looks again."""
+    with contextlib.suppress(FileNotFoundError):
+        status = patiently(disk.status, path)
+        if status.st_size != size:
+            patiently(disk.opened, path).close()
+            status = patiently(disk.status, path)
+        return status
+    with contextlib.suppress(OSError):  # somebody else's store
+        disk.touch(path.parent)
+    return patiently(disk.status, path)
 
 
 def _unlisted(directory: Path, listed: Collection[str]) -> str | None:

@@ -632,6 +632,29 @@ def test_what_another_has_made_is_forced_out_before_it_is_relied_on(store: Store
     assert make_plan(trials, store).done == {DATA.key} and forced == [store.directory(DATA).parent]
 
 
+@pytest.mark.parametrize("absent", [True, False])
+def test_what_a_machine_remembers_is_no_damage(store: Store, monkeypatch, absent: bool) -> None:
+    """A file server's client may tell for a while that there was no file, or how long it was, before another machine
+    wrote it."""
+    folder = store.directory(DATA)
+    stale, status, opened = set(folder.iterdir()) - {folder / MANIFEST}, disk.status, disk.opened
+
+    def remembered(path: Path, follow: bool = True) -> Any:
+        found = status(path, follow)
+        if path not in stale:
+            return found
+        if absent:
+            raise FileNotFoundError(errno.ENOENT, "not yet", str(path))
+        return os.stat_result([*found[:6], 1, *found[7:]])
+
+    monkeypatch.setattr(disk, "status", remembered)
+    if absent:
+        monkeypatch.setattr(disk, "touch", lambda path: stale.clear() if path == folder else None)
+    else:
+        monkeypatch.setattr(disk, "opened", lambda path, mode="rb": (stale.discard(path), opened(path, mode))[1])
+    assert stale and store.damage(DATA) is None and store.get(DATA) == store.directory(DATA)
+
+
 def test_an_error_after_the_commit_leaves_no_log(store: Store, monkeypatch) -> None:
     stage, real, left = Stage(prepare_numbers, size=32), disk.force_out, [errno.EIO]
 
