@@ -150,7 +150,7 @@ def _dummies(labels: list[str]) -> np.ndarray:
 
 def _residual(columns: np.ndarray, scores: np.ndarray) -> tuple[float, int]:
     design = np.hstack([np.ones((len(scores), 1)), columns])
-    solution, _, rank, _ = lstsq(design, scores, lapack_driver="gelsy")
+    solution, _, rank, _ = lstsq(design, scores, cond=1e-9, lapack_driver="gelsy")  # equal columns are one
     left = scores - design @ solution
     squares = float((left**2).sum())
     if squares < 1e-24 * max(1.0, float((scores**2).sum())):

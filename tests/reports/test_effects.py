@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
+from scipy import stats as scipy_stats
 from statsmodels.stats.anova import anova_lm
 
 import reports
@@ -64,6 +65,21 @@ def test_variance_by_factor_is_type_two_anova(tmp_path: Path, seed: int) -> None
     mean = error["sum_sq"] / error["df"]
     omega = (full.loc["C(width)", "sum_sq"] - 2 * mean) / (total + mean)
     assert found["width"].omega_squared == pytest.approx(max(0.0, omega))
+
+
+@pytest.mark.parametrize("seeds, arms", [(n, k) for n in (2, 3, 5, 8) for k in (2, 3, 6)])
+def test_variance_of_a_single_factor_is_one_way_anova(seeds: int, arms: int) -> None:
+    """Also where all runs of an arm are equal: 6 runs in 3 arms once had more than all of the variance."""
+    rng = np.random.default_rng(seeds)
+    scores = rng.normal(-2, 0.4, (arms, seeds)) + rng.normal(0, 1, (arms, 1))
+    scores[-1] = scores[-1, 0]
+    none = SimpleNamespace(declaration=SimpleNamespace(factors=()), variants=())
+    runs = {f"arm {k}": dict(enumerate(row)) for k, row in enumerate(scores)}
+    between, within = variance_by_factor(SimpleNamespace(balanced=runs), none)
+    f, p = scipy_stats.f_oneway(*scores)
+    assert between.p == pytest.approx(p) and (between.df, within.df) == (arms - 1, arms * (seeds - 1))
+    assert between.eta_squared == pytest.approx((arms - 1) * f / ((arms - 1) * f + within.df))
+    assert between.eta_squared + within.eta_squared == pytest.approx(1)
 
 
 def test_published_examples_of_r() -> None:
