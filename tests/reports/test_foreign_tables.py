@@ -25,7 +25,7 @@ def table(path: Path, metric: str, scores: dict[str, list[float]], tail: str = "
 FALLS = {"A": [0.30, 0.31, 0.29, 0.30, 0.30], "B": [0.19, 0.20, 0.18, 0.19, 0.20]}
 
 
-@pytest.mark.parametrize("metric", ["wer", "perplexity", "L1Freq", "log_wmse", "val1_acc", "error_free_share"])
+@pytest.mark.parametrize("metric", ["wer", "perplexity", "L1Freq", "weighted_mse", "val1_acc", "error_free_share"])
 def test_a_direction_is_asked_for_and_never_guessed(tmp_path: Path, capsys, metric: str) -> None:
     """A word error rate that falls from .30 to .19 was "significantly worse"."""
     words = [str(table(tmp_path / "t.csv", metric, FALLS)), "--factor", "model", "--reference", "A"]

@@ -12,7 +12,7 @@ import pytest
 
 import reports
 from reports import prose
-from reports.drawing import figures
+from reports.drawing import figures, media
 from reports.findings import Separation
 from reports.sections import Cell, Table, listen, result, separation
 from reports.text import style
@@ -121,9 +121,11 @@ def test_variants_that_share_a_row_are_all_named(findings) -> None:
 
 
 def test_equal_sounds_are_shown_once() -> None:
-    loud, soft = np.ones(9), np.zeros(9)
-    found = listen.distinct({"mixture": loud, "estimate, a": soft, "estimate, b": soft.copy(), "estimate, c": 2 * loud})
-    assert list(found) == ["mixture", "estimate, a (equal: b)", "estimate, c"]
+    levels = {"mixture": 1.0, "estimate, a": 0.0, "estimate, b": 0.0, "estimate, c": 0.5}
+    sounds = {label: media.Sound(np.full((9, 2), level), 8000) for label, level in levels.items()}
+    other = media.Sound(sounds["estimate, a"].samples, 16_000)
+    found = listen.distinct({**sounds, "estimate, d": other})
+    assert list(found) == ["mixture", "estimate, a (equal: b)", "estimate, c", "estimate, d"]
 
 
 def test_a_headline_names_few_and_says_why_nothing_was_tested(findings) -> None:
