@@ -7,8 +7,9 @@ residual (SD 0.6, 0.25, 0.15 and 0.6 dB). "No effect" means none over runs and t
 score is a clip's, and what is tested is the AUC; their tracks are clips. Of each regime the
 first studies go through `reports.ablation.analyse` as whole score tables (`--entry` says how many; where a study has
 at most `--rows` rows, 2,000 of them); of the others the mean squares are taken thousands at once and go through the
-functions that a report calls. tests/reports/test_error_rates.py shows that both ways give the same p values and
-intervals. The smallest studies come first, and each regime is written down as soon as it is known.
+functions that a report calls. `--like FILE` sends as many of each regime through `analyse` as an earlier file did.
+tests/reports/test_error_rates.py shows that both ways give the same p values and intervals. The smallest studies come
+first, and each regime is written down as soon as it is known.
 """
 
 import argparse
@@ -295,10 +296,10 @@ def size(regime: Regime) -> int:
     return (regime.contrasts + 1) * regime.seeds * regime.tracks
 
 
-def wanted(regime: Regime, args: argparse.Namespace) -> tuple[int, int]:
-    """How many studies of a regime are simulated, and how many of them go through `analyse`."""
+def wanted(regime: Regime, args: argparse.Namespace, before: int) -> tuple[int, int]:
+    """How many studies of a regime are simulated, and how many of them, at least `before`, go through `analyse`."""
     studies = args.studies // 2 if regime.positives else args.studies
-    return studies, min(studies, THROUGH if size(regime) <= args.rows else args.entry)
+    return studies, min(studies, max(before, THROUGH if size(regime) <= args.rows else args.entry))
 
 
 def main() -> None:
@@ -306,6 +307,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=4_000, help="per regime; half as many of areas")
     parser.add_argument("--entry", type=int, default=3, help="studies per regime that also go through analyse")
     parser.add_argument("--rows", type=int, default=0, help=f"where a study has at most so many rows, {THROUGH} go")
+    parser.add_argument("--like", type=Path, help="a file that was written before")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument(
@@ -315,13 +317,17 @@ def main() -> None:
     about = {"seed": args.seed, "alpha": ALPHA, "run": RUN, "cell": CELL, "residual": RESIDUAL, "track": TRACK}
     every = regimes()
     rows = dict(enumerate(json.loads(args.out.read_text())["rows"] if args.out.exists() else []))
+    before = (
+        [row["through_analyse"] for row in json.loads(args.like.read_text())["rows"]] if args.like else [0] * len(every)
+    )
+    asked = {
+        k: wanted(regime, args, before[k]) for k, regime in sorted(enumerate(every), key=lambda pair: size(pair[1]))
+    }
     left = [
-        k
-        for k, regime in sorted(enumerate(every), key=lambda pair: size(pair[1]))
-        if (rows.get(k) or {"through_analyse": 0})["through_analyse"] < wanted(regime, args)[1]
+        k for k, (_, through) in asked.items() if (rows.get(k) or {"through_analyse": 0})["through_analyse"] < through
     ]
     with ProcessPoolExecutor(args.jobs) as pool:
-        made = {pool.submit(rates, every[k], *wanted(every[k], args), args.seed): k for k in left}
+        made = {pool.submit(rates, every[k], *asked[k], args.seed): k for k in left}
         for future in as_completed(made):
             rows[made[future]] = future.result()
             print(*rows[made[future]].values(), flush=True)

@@ -31,17 +31,18 @@ def log_wmse(mixture: ArrayLike, reference: ArrayLike, estimate: ArrayLike, rate
     channels; a channel in which the mixture is silent has 73.7.
 
     Args:
-        mixture, reference, estimate: (channel, time).
+        mixture: (channel, time).
+        reference, estimate: (..., channel, time).
         rate: samples per second; any but 44,100 are resampled to it.
 
-    Shape: returns a single number.
+    Shape: returns (...).
     """
     (m, s, e), back = _tensors(mixture=mixture, reference=reference, estimate=estimate)
     m, s, e = (resample_tensor(x, round(rate), RATE) for x in (m, s, e))
     rms = _weighted(m).square().mean(-1)
     wrong = _weighted(e - s) / rms.sqrt().where(rms > 0, 1.0)[..., None]
     wrong = wrong.where((wrong.abs() >= INAUDIBLE) & (rms > 0)[..., None], 0.0)
-    return back((-4 * torch.log(wrong.square().mean(-1) + FLOOR)).mean())
+    return back((-4 * torch.log(wrong.square().mean(-1) + FLOOR)).mean(-1))
 
 
 def _weighted(x: Tensor) -> Tensor:

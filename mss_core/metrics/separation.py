@@ -87,9 +87,10 @@ def si_sir_sar(references: ArrayLike, estimates: ArrayLike) -> tuple[ArrayLike, 
     own = (among.diagonal() / (s * s).sum(1))[:, None] * s
     spanned = among @ torch.linalg.pinv(s @ s.T, hermitian=True) @ s
     silent = (s.abs().amax(1) == 0) | (e.abs().amax(1) == 0)
-    return tuple(  # type: ignore[return-value]
-        back(_ratio(own, wrong, -1).masked_fill(silent, float("nan"))) for wrong in (spanned - own, e - spanned)
+    interference, artefacts = (
+        _ratio(own, wrong, -1).masked_fill(silent, float("nan")) for wrong in (spanned - own, e - spanned)
     )
+    return back(interference), back(artefacts)
 
 
 def global_sdr(reference: ArrayLike, estimate: ArrayLike) -> ArrayLike:

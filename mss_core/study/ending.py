@@ -16,6 +16,11 @@ from mss_core.study.until import Until
 MAKE_ROOM = "make room on that disk: what is committed stays, and the same command goes on from there"
 
 
+def disk_is_full(error: str) -> bool:
+    """Whether a stage's error is that of a store without room, as the store words it."""
+    return " is full (" in error
+
+
 def failures(board: Board, command: str, say: Callable[[str], None]) -> int:
     """Name the stages that failed, and the command that tries them again; 1 where there are some, else 0."""
     failed = [key for key, state in board.state.items() if state == FAILED]
@@ -25,7 +30,7 @@ def failures(board: Board, command: str, say: Callable[[str], None]) -> int:
     say(f"\n{len(failed)} stages failed, {blocked} more could not start:")
     for key in failed:
         say(f"  {board.stages[key].name} {key[:12]}: {board.errors[key]}")
-    if any(" is full (" in board.errors[key] for key in failed):
+    if any(disk_is_full(board.errors[key]) for key in failed):
         say(MAKE_ROOM)
     logged = [key for key in failed if board.store.log(board.stages[key]).exists()]
     if logged:

@@ -15,6 +15,7 @@ from mss_core.disk import write_atomically
 from mss_core.graph import digest, walk
 from mss_core.store import Store
 from mss_core.study import ledger
+from mss_core.study.ending import disk_is_full
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
 from mss_core.study.until import Until, extended
@@ -69,7 +70,12 @@ def _by_variant(trials: Sequence[Trial]) -> dict[str, list[Trial]]:
 def replaced(folder: Path) -> dict[str, str]:
     """By the key of its last stage, why a trial failed that another seed stands for: as earlier runs recorded it."""
     path = folder / REPLACED
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"{path} is damaged; move it away and give the same command again: runs that fail again are replaced anew"
+        ) from None
 
 
 def replace_failed(
@@ -101,7 +107,7 @@ def replace_failed(
                 continue
             following = next(each for each in own if each.root.key not in planned and each.root.key not in gone)
             text = next(iter(raised.values()))
-            if raised.keys() & walk([following.root]).keys() or text == NOT_RUN or " is full (" in text:
+            if raised.keys() & walk([following.root]).keys() or text == NOT_RUN or disk_is_full(text):
                 continue
             gone[trial.root.key], spare = text, spare - 1
             say(f"{trial.name} failed; the next seed stands for it: {text}")

@@ -23,6 +23,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy import optimize
@@ -164,7 +165,7 @@ def _null_paths(scale: np.ndarray, looks: tuple[int, ...], paths: int, alpha: fl
 
 
 def errors_of(
-    test: str, runs: np.ndarray, others: float, run: np.ndarray, *of_items: np.ndarray | int
+    test: str, runs: np.ndarray, others: float, run: np.ndarray, *of_items: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Standard errors and degrees of freedom of the half-pooled test (over items, where there are some), or Student's.
 
@@ -172,7 +173,7 @@ def errors_of(
         as of `mean_squares`.
     """
     if test != "student":
-        found = errors(mean_squares(runs, others, run, *of_items))  # type: ignore[arg-type]
+        found = errors(mean_squares(runs, others, run, *of_items))
         return found.se, found.df
     df = runs + others - 2
     pooled = ((runs - 1) * run[..., :-1] + (others - 1) * run[..., -1:]) / df

@@ -17,7 +17,7 @@ import pytest
 
 import reports
 from mss_core.graph import Context, Stage
-from mss_core.study import Factor, Study, Until, run
+from mss_core.study import Factor, Study, Until, looks, run
 from mss_core.study.study import FRESH
 from reports.contract import Control
 from tests.conftest import REPOSITORY
@@ -265,3 +265,9 @@ def test_what_does_not_fit_is_refused_before_anything_runs(go, capsys, tmp_path,
         go(replace(STUDY, **changes), *flags)
     assert stop.value.code == 2 and told in capsys.readouterr().err
     assert not (tmp_path / "drawn").exists()
+
+
+def test_a_damaged_record_of_replaced_runs_is_named(tmp_path) -> None:
+    (tmp_path / looks.REPLACED).write_text('{"a')
+    with pytest.raises(ValueError, match="replaced.json is damaged; move it away"):
+        looks.replaced(tmp_path)

@@ -140,9 +140,8 @@ def _score(
             track=track.name,
         )
         interference, artefacts = si_sir_sar(references, estimates)
-        for place, source in enumerate(sources):
-            weighted = float(log_wmse(mixture, references[place], estimates[place], tracks.samplerate))
-            rows.append((track.name, source, "log_wmse", "", weighted))
+        weighted = np.asarray(log_wmse(mixture, references, estimates, tracks.samplerate))
+        rows += [(track.name, source, "log_wmse", "", float(weighted[k])) for k, source in enumerate(sources)]
         for place in places:
             reference, estimate = references[place], estimates[place]
             bleedless, fullness = bleedless_fullness(reference, estimate, tracks.samplerate)
