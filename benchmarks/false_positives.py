@@ -26,7 +26,7 @@ from scipy import stats
 
 from reports.ablation import analyse
 from reports.findings import Contrast
-from reports.inputs.study import with_declaration
+from reports.inputs.study import Study, with_declaration
 from reports.inputs.tables import Scores, bare_study
 from reports.level import few_runs
 from reports.statistics import seed_paired
@@ -226,6 +226,13 @@ def through_the_report(regime: Regime, scores: np.ndarray, truth: np.ndarray | N
     """What `analyse` says of one study's table, or of its predictions for clips of that truth."""
     if truth is not None:
         return of_predictions(regime, scores, truth)
+    main = analyse(*as_table(regime, scores), brief=True).main
+    assert main.test == (regime.test or "crossed") and bool(main.groups) == regime.grouped
+    return list(main.contrasts)
+
+
+def as_table(regime: Regime, scores: np.ndarray) -> tuple[Scores, Study]:
+    """Scores (arm, seed, track) as a report reads them, and what was declared."""
     arms, seeds, tracks = scores.shape
     names = [f"v{k}" for k in range(arms - 1)] + ["reference"]
     index = pd.MultiIndex.from_product([names, range(seeds), [f"t{k:03d}" for k in range(tracks)]])
@@ -234,10 +241,8 @@ def through_the_report(regime: Regime, scores: np.ndarray, truth: np.ndarray | N
         frame["group"] = [f"album {int(track[1:]) // regime.album}" for track in frame["track"]]
     frame = frame.assign(target="", metric="sdr", aggregation="", score=scores.ravel())
     whole = Scores(frame, frame.iloc[:0])
-    study = with_declaration(bare_study(whole, "simulated", "model", "reference", "sdr", ""), test=regime.test)
-    main = analyse(whole, study, brief=True).main
-    assert main.test == (regime.test or "crossed") and bool(main.groups) == regime.grouped
-    return list(main.contrasts)
+    study = bare_study(whole, "simulated", "model", "reference", "sdr", "")
+    return whole, with_declaration(study, test=regime.test)
 
 
 def of_predictions(regime: Regime, scores: np.ndarray, truth: np.ndarray) -> list[Contrast]:

@@ -16,7 +16,7 @@ def few_runs(runs: int, contrasts: int) -> bool:
     """Whether with so many runs in an arm, and contrasts per reference, no test keeps its level for certain where arms
     vary unequally (benchmarks/false_positives.json): the headline says so.
     """
-    return runs < (4 if contrasts > 2 else 5)
+    return runs < (4 if contrasts > 2 else 6)
 
 
 def level_sentence(findings: Findings) -> str:
@@ -46,11 +46,12 @@ def level_sentence(findings: Findings) -> str:
             f"The level of {100 * found.level:g} % holds where the arms' runs vary alike ({rate} in simulated studies "
             f"of this design without any effect), and is lost if {found.worst_case} ({worst})."
         )
-    if few and found.worst > found.level:
+    if few:
+        worse = f" (up to {worst} where one arm varies three times as much or a third)"
         return (
             f"With {count(runs, 'run')} in an arm the level of {100 * found.level:g} % holds where the arms' runs vary "
-            f"alike ({rate} in simulated studies of this design without any effect), and not for certain otherwise (up "
-            f"to {worst} where one arm varies three times as much or a third)."
+            f"alike ({rate} in simulated studies of this design without any effect), and not for certain otherwise"
+            f"{worse if found.worst > found.level else ''}."
         )
     return ""
 

@@ -11,12 +11,15 @@ from benchmarks.false_positives import (
     RESIDUAL,
     RUN,
     Regime,
+    as_table,
     contrasts,
     draw,
     pseudo_values,
     tables,
     through_the_report,
 )
+from reports.ablation import analyse
+from reports.level import level_sentence
 from reports.statistics.calibration import simulate
 from reports.statistics.half_pooled import p_values
 from reports.statistics.power import Design, Spread
@@ -43,6 +46,13 @@ def the_page_says_so(row: dict) -> bool:
     found = simulate([design], Spread(RUN, CELL, RESIDUAL), 0.05, 0.5)
     assert found is not None
     return found.least_coverage < 0.95 and "reference" in row["case"] and "runs of the reference" in found.least_case
+
+
+@pytest.mark.parametrize("regime", [Regime("reference 3 x", 2, 50, 6, reference=3.0), Regime("alike", 5, 10, 1)])
+def test_few_runs_are_warned_of_whatever_spread_they_show(regime: Regime) -> None:
+    """Half of the tables of two seeds looked harmless, and their headline said nothing."""
+    for scores in tables(regime, 4, np.random.default_rng(7)):
+        assert level_sentence(analyse(*as_table(regime, scores)))
 
 
 def test_five_seeds_find_half_a_decibel() -> None:

@@ -199,7 +199,9 @@ def test_a_design_that_cannot_keep_its_level_says_so_in_the_headline() -> None:
     found = analysed({name: rng.normal(0, 0.2, 2) for name in ("a", "b", "reference")})
     assert found.calibration is not None
     assert "With 2 runs in an arm the level of 5 % holds where the arms' runs vary alike" in prose.headline(found)
-    assert "runs in an arm" not in prose.headline(analysed({n: rng.normal(0, 0.2, 5) for n in ("a", "reference")}))
+    for runs, warned in ((5, True), (6, False)):  # one contrast
+        two = analysed({name: rng.normal(0, 0.2, runs) for name in ("a", "reference")})
+        assert ("runs in an arm" in prose.headline(two)) is warned
     for rate, worst, told in ((0.04, 0.09, "and is lost if one arm varies more (9 %)"), (0.1, 0.1, "cannot keep")):
         rates = replace(found.calibration, false_positives=rate, worst=worst, worst_case="one arm varies more")
         assert told in prose.headline(replace(found, calibration=rates))
