@@ -257,6 +257,8 @@ class Context:
         workers: threads that read batches ahead; None: two for a GPU, none for the CPU.
         listen: called with every reported row, e.g. for a test or a pruner; it may raise to stop the stage.
         stop: asked between two steps of a training whether to write a checkpoint and raise Stopped.
+        processes: of this machine that share a training, each with its slice of every batch; the manifest's environment
+            says how many where there are several. ``ranks`` connects them (``mss_core.ranks.Ranks``).
         accept: called with a stage and the folder it has left, before that is committed; it raises ValueError for what
             must not be in the store.
     """
@@ -275,6 +277,8 @@ class Context:
     out: Path | None = None
     claim: Claim | None = None
     clock: Clock | None = None
+    processes: int = 1
+    ranks: Any = None
 
     @property
     def work(self) -> Path:

@@ -21,6 +21,11 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def gpus() -> int:
+    """How many CUDA devices this process may use."""
+    return torch.cuda.device_count()
+
+
 def device_name(device: str) -> str:
     """The hardware's own name, e.g. ``"NVIDIA H200"`` or the CPU's model."""
     if device.startswith("cuda"):

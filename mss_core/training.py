@@ -24,6 +24,7 @@ from mss_core import disk
 from mss_core.errors import choose
 from mss_core.graph import UNSAID, Context, Stopped
 from mss_core.names import imported, outside
+from mss_core.ranks import ALONE, Ranks
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -207,9 +208,13 @@ def fit(
 
     Returns the best validation loss, where there is one, and its epoch. Resumes from ``ctx.checkpoint`` where that
     exists. Raises Stopped after writing it where ``ctx.stop`` says so.
+
+    Several processes may share a training (``ctx.ranks``): its batches are the same, and its result is, to rounding.
     """
     module.to(ctx.device, memory_format=torch.channels_last)
-    checkpoint = ctx.checkpoint
+    ranks: Ranks = ctx.ranks or ALONE
+    ranks.join()
+    checkpoint = ranks.checkpoint or ctx.checkpoint
     at = _Position()
     optimizer = _optimizer(module, config.phases[0])
     judged = module if config.ema is None else copy.deepcopy(module)  # what is validated, selected and kept
@@ -221,7 +226,9 @@ def fit(
     nothing = torch.zeros((), dtype=torch.float64, device=ctx.device)
     sums, counted = nothing, 0  # on the device: the host waits for no step
     norms: list[float] = []  # of the gradients so far, in order of size
-    saved = _load(checkpoint, ctx)
+    saved = _load(checkpoint, ctx) if ranks.first else None
+    if ranks.told(saved is not None) and not ranks.first:
+        saved = _load(checkpoint, ctx)
     if saved is not None:
         at = _Position(**saved["position"])
         optimizer = _optimizer(module, config.phases[at.phase])
@@ -234,7 +241,12 @@ def fit(
         _set_generators(saved["generators"], ctx.device)
         ctx.rewind(at.epoch * epoch_steps)
 
+    loss = ranks.shared(module, loss, lambda: batch(at.step * batches))
+
     def write() -> None:
+        shown = ranks.mean(sums)
+        if not ranks.first:
+            return
         ctx.before_checkpoint()
         _save(
             checkpoint,
@@ -245,7 +257,7 @@ def fit(
                 **({} if judged is module else {"averaged": judged.state_dict()}),
                 "optimizer": optimizer.state_dict(),
                 "best": best,
-                "sums": sums,
+                "sums": shown,
                 "counted": counted,
                 "norms": norms,
                 "generators": _generators(ctx.device),
@@ -280,13 +292,13 @@ def fit(
             if now - reported > min(10.0, max(2.0, (now - begun) / 20)) and at.phase_step % epoch_steps:
                 _tick(ctx, at.step, total)
                 reported = now
-            stop = ctx.stop is not None and ctx.stop()
-            if stop or now - written > ctx.checkpoint_seconds:
+            stop, due = ranks.told((ctx.stop is not None and ctx.stop(), now - written > ctx.checkpoint_seconds))
+            if stop or due:
                 write()
                 written = now
             if stop:
                 raise Stopped(f"stopped at step {at.step} of {total}")
-        train_loss = float(sums) / counted
+        train_loss = float(ranks.mean(sums)) / counted
         if not math.isfinite(train_loss):
             raise FloatingPointError(
                 f"the training loss became {train_loss} by step {at.step}; lower the learning rate ({phase.lr:g})"
@@ -294,7 +306,7 @@ def fit(
         module.eval()
         judged.eval()
         with torch.no_grad(), autocast(ctx.device, config.precision):
-            metrics = validate(judged) if validate else {}
+            metrics = ranks.told(validate(judged) if validate and ranks.first else {})
         if not math.isfinite(metrics.get("loss", 0.0)):
             raise FloatingPointError(f"the validation loss became {metrics['loss']} by step {at.step}")
         at.epoch += 1
@@ -326,9 +338,11 @@ def fit(
                     module.load_state_dict(best)
                     judged.load_state_dict(best)
                 optimizer = _optimizer(module, config.phases[at.phase])
-        if time.monotonic() - written > ctx.checkpoint_seconds / 2 and at.phase < len(config.phases):
+        due = ranks.told(time.monotonic() - written > ctx.checkpoint_seconds / 2)
+        if due and at.phase < len(config.phases):
             write()
             written = time.monotonic()
+    ranks.release(module)
     module.load_state_dict(best if config.select == "best" else judged.state_dict())
     loss = {"loss": at.best} if validate else {}
     return {**loss, "epoch": at.best_epoch, "epochs": at.epoch, "steps": at.step}

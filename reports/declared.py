@@ -20,7 +20,8 @@ def devices(study: Study, variant: str, reference: str) -> list[str]:
     """What the two arms ran on, sorted, where that is a confound; else empty.
 
     A confound are two kinds of device for the same stage, or a kind that one arm alone has. Kinds are the CPU and each
-    model of card; where there were several versions of torch, with which; and whether a card's kernels were free.
+    model of card; where there were several versions of torch, with which; whether a card's kernels were free; and how
+    many processes shared a training.
     """
     arms = [
         {key for t in study.trials if t.variant == name for key in t.stages.values() if key in study.stages}
@@ -40,7 +41,8 @@ def devices(study: Study, variant: str, reference: str) -> list[str]:
 def _device(stage: Stage, versioned: bool) -> str:
     card = stage.device_name if stage.device != "cpu" and stage.device_name else stage.device
     torch = f" with torch {stage.torch or 'unknown'}" if versioned else ""
-    return card + torch + (" and free kernels" if stage.kernels == "free" else "")
+    shared = f" in {stage.processes} processes" if stage.processes > 1 else ""
+    return card + shared + torch + (" and free kernels" if stage.kernels == "free" else "")
 
 
 def deviations(study: Study, scores: Scores, main: Comparison) -> Iterator[str]:

@@ -20,7 +20,8 @@ ALLOWED: dict[str, set[str]] = {
     "graph": {"claim", "disk", "runtime"},
     "recipe": {"errors", "graph"},
     "source": {"disk", "graph"},
-    "store": {"claim", "disk", "errors", "folders", "graph", "source"},
+    "ranks": set(),
+    "store": {"claim", "disk", "errors", "folders", "graph", "ranks", "runtime", "source"},
     "folders": {"errors"},
     "mp3": {"errors"},
     "audio": {"errors", "mp3"},
@@ -31,11 +32,11 @@ ALLOWED: dict[str, set[str]] = {
     "pictures": {"audio"},
     "models": {"audio", "errors", "names"},
     "artefact": {"audio", "disk", "models", "pictures"},
-    "training": {"disk", "errors", "graph", "names"},
+    "training": {"disk", "errors", "graph", "names", "ranks"},
     "data": {"artefact", "audio", "disk", "errors", "folders", "names", "graph", "runtime"},
     "classifiers": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
 }
-TOOLBOX = set(ALLOWED) - {"claim", "recipe", "source", "store"}
+TOOLBOX = set(ALLOWED) - {"claim", "ranks", "recipe", "source", "store"}
 ALLOWED["stages"] = TOOLBOX
 ALLOWED["systems"] = TOOLBOX | {"recipe", "stages"}
 ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "folders", "graph", "recipe", "runtime"} | {

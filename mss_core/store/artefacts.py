@@ -26,7 +26,7 @@ from mss_core import disk, source
 from mss_core.claim import Claim, ClaimLost
 from mss_core.disk import PAUSES, passes
 from mss_core.graph import HISTORY, WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
-from mss_core.store import calls
+from mss_core.store import calls, helpers
 from mss_core.store.manifest import MANIFEST, damaged_file, read_manifest, sealed
 from mss_core.store.verified import is_large, recall, remember
 
@@ -309,10 +309,10 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             here = dataclasses.replace(ctx, out=partial, claim=claim, clock=clock)
             if not disk.exists(here.checkpoint):
                 here.rewind(-1)
-            arguments = {name: _resolve(value, store) for name, value in stage.arguments.items()}
+            arguments = {name: resolve(value, store) for name, value in stage.arguments.items()}
             reached = source.of(stage)  # as it is now: it may be edited while the stage runs
-            with ctx.kernels():
-                stage.function(**arguments, out=partial, ctx=here)
+            with ctx.kernels(), helpers.beside(stage, store.root, here) as shared:
+                stage.function(**arguments, out=partial, ctx=shared)
             if ctx.accept is not None:
                 ctx.accept(stage, partial)
             facts: dict[str, Any] = {
@@ -331,14 +331,14 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             return done
 
 
-def _said(ctx: Context) -> dict[str, str]:
-    """What a manifest's environment says of a GPU's kernels."""
-    if not ctx.device.startswith("cuda"):
-        return {}
-    return {"kernels": "deterministic" if ctx.deterministic else "free"}
+def _said(ctx: Context) -> dict[str, Any]:
+    """What a manifest's environment says of a GPU's kernels, and of processes that shared a training."""
+    kernels = {"kernels": "deterministic" if ctx.deterministic else "free"} if ctx.device.startswith("cuda") else {}
+    return {**kernels, **({"processes": ctx.processes} if ctx.processes > 1 else {})}
 
 
-def _resolve(value: Any, store: Store) -> Any:
+def resolve(value: Any, store: Store) -> Any:
+    """An argument of a stage, its inputs as their folders. Raises LookupError where one is missing."""
     if isinstance(value, Stage):
         directory = store.get(value)
         if directory is None:
@@ -347,7 +347,7 @@ def _resolve(value: Any, store: Store) -> Any:
             )
         return directory
     if isinstance(value, tuple | list) and any(isinstance(item, Stage) for item in value):
-        return tuple(_resolve(item, store) for item in value)
+        return tuple(resolve(item, store) for item in value)
     return value
 
 

@@ -242,6 +242,7 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error
         **{name: facts[name] for name in ("seconds", "device", "device_name", "finished") if facts.get(name)},
         torch=str(made.get("torch", "")),
         kernels=str(made.get("kernels", "")),
+        processes=int(made.get("processes", 0)),
         kept=_kept(stage, store) if manifest else None,
     )
 

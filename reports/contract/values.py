@@ -171,6 +171,7 @@ class Stage:
     device_name: str = ""
     torch: str = ""
     kernels: str = ""
+    processes: int = 0
     finished: str = ""
     directory: str = ""
     kept: Kept | None = None

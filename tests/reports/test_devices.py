@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from reports.contract import Stage, Study, Trial
@@ -21,10 +23,11 @@ CPU = {"device": "cpu", "device_name": "EPYC", "torch": "2.11"}
         ((H100, H100), (H100, {**H100, "torch": "2.12"}), ["H100 with torch 2.11", "H100 with torch 2.12"]),
         ((H100, CPU), ({**H100, "kernels": "free"}, CPU), ["H100", "H100 and free kernels"]),
         ((H100, CPU), ({**H100, "torch": ""}, CPU), []),
+        ((CPU, CPU), ({**CPU, "processes": 2}, CPU), ["cpu", "cpu in 2 processes"]),
     ],
 )
-def test_arms_are_told_apart_by_card_version_and_kernels(
-    one: tuple[dict[str, str], ...], other: tuple[dict[str, str], ...], said: list[str]
+def test_arms_are_told_apart_by_card_version_kernels_and_processes(
+    one: tuple[dict[str, Any], ...], other: tuple[dict[str, Any], ...], said: list[str]
 ) -> None:
     stages = {"shared": Stage(name="prepare", **H200)}
     trials = []

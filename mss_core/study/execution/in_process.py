@@ -14,6 +14,7 @@ from mss_core.graph import Context, Stopped
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study import interrupts
 from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, Board
+from mss_core.study.execution.resources import processes_here
 from mss_core.study.plan import Plan
 from mss_core.study.variables import seconds
 
@@ -26,6 +27,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     runtime.prepare_process()
     asked = threading.Event()
     here = dataclasses.replace(ctx, stop=asked.is_set)
+    shared = {key: processes_here(plan.stages[key], ctx.device) for key in plan.needed}
     with _signals_set(asked):
         for key in sorted(plan.needed, key=lambda key: bool(plan.stages[key].inputs)):  # data first
             if board.state[key] == BLOCKED:
@@ -34,7 +36,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
                 raise KeyboardInterrupt
             board.set(key, RUNNING)
             try:
-                run_stage(plan.stages[key], store, here)
+                run_stage(plan.stages[key], store, dataclasses.replace(here, processes=shared[key]))
             except Stopped:
                 raise KeyboardInterrupt from None
             except StageFailed as failure:

@@ -13,6 +13,8 @@ wrong, it is said, in this order, each over the one before:
 ``gpu_memory``  the share of the GPU's memory a stage may use; the same as ``gpu`` where it is not given. Stages that
                 may meet on one GPU must not have more than all of it.
 ``accelerator`` the type of GPU that a stage needs, as Ray names it (``"A100"``, ``"H100"``): any where it is not given.
+``processes``   of one machine that share a training, each with its slice of every batch: as many as the GPUs where
+                several are asked for, else 1. Each gets a core and, on GPUs, one of its own.
 ``warm``        1: one process may run many such stages one after another. Each other stage gets a process of its own,
                 and so does each that trains, because what a training leaves behind must not reach the next.
 """
@@ -28,6 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mss_core import runtime
 from mss_core.errors import choose
 from mss_core.graph import OURS, Stage, module_of, package
 from mss_core.study.facts import trains
@@ -60,7 +63,7 @@ RESOURCES: dict[str, dict[str, float]] = {
 
 DECLARED = "STAGE_RESOURCES"
 VARIABLE = "MSS_RESOURCES"
-FIELDS = ("cpu", "gpu", "gpu_memory", "accelerator", "warm")
+FIELDS = ("cpu", "gpu", "gpu_memory", "accelerator", "processes", "warm")
 ACCELERATOR = "accelerator_type:"
 
 
@@ -83,9 +86,43 @@ def resources(stage: Stage, gpus: float) -> dict[str, float]:
     request = {"CPU": amounts["cpu"]}
     if gpus and amounts.get("gpu"):
         request["GPU"] = min(amounts["gpu"], gpus)
+    request["CPU"] = max(request["CPU"], processes(stage, stated_processes(stage), request.get("GPU", 0)))
+    if request.get("GPU"):
         if amounts.get("accelerator"):
             request[f"{ACCELERATOR}{amounts['accelerator']}"] = 0.001  # Ray's way of asking for a node of that type
     return request
+
+
+def stated_processes(stage: Stage) -> int | None:
+    """How many processes are asked for by name; None where the GPUs decide.
+
+    Raises ValueError for several where nothing is trained.
+    """
+    stated = asked(stage).get("processes")
+    if stated and stated > 1 and not trains(stage):
+        raise ValueError(f"{stage.name!r} asks for {stated:g} processes, and only trainings are shared")
+    return None if stated is None else int(stated)
+
+
+def processes(stage: Stage, stated: int | None, gpus: float) -> int:
+    """How many processes share a training that has been given so many GPUs (0: it is on the CPU).
+
+    Raises ValueError for more than one for each GPU.
+    """
+    if stated is None:
+        return max(1, int(gpus)) if trains(stage) else 1
+    if 0 < gpus < stated and stated > 1:
+        raise ValueError(
+            f"{stage.name!r} asks for {stated} processes, of which each needs a GPU of its own, and has {gpus:g}: "
+            f"change 'gpu' or 'processes' in {where_to_change()}"
+        )
+    return stated
+
+
+def processes_here(stage: Stage, device: str) -> int:
+    """How many processes share a stage on this machine's GPUs, or on its CPU."""
+    gpus = min(asked(stage).get("gpu", 0), runtime.gpus()) if device.startswith("cuda") else 0
+    return processes(stage, stated_processes(stage), gpus)
 
 
 def warm(stage: Stage) -> bool:
@@ -188,4 +225,8 @@ def _checked(tables: Any, place: str) -> Mapping[str, Mapping[str, Any]]:
                 continue
             if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < float("inf"):
                 raise ValueError(f"{place}: {name!r} of {stage!r} must be a number of at least 0, not {amount!r}")
+            if name == "processes" and (amount != int(amount) or amount < 1):
+                raise ValueError(f"{place}: {name!r} of {stage!r} must be a whole number from 1 on, not {amount!r}")
+            if name == "gpu" and amount > 1 and amount != int(amount):
+                raise ValueError(f"{place}: {name!r} of {stage!r} must be whole where it is above 1, not {amount!r}")
     return tables

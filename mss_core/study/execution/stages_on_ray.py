@@ -36,7 +36,9 @@ from mss_core.study.execution.resources import (
     check_shares,
     memory_share,
     out_of_memory,
+    processes,
     resources,
+    stated_processes,
     warm,
     where_to_change,
 )
@@ -142,7 +144,7 @@ class _Worker(tune.Trainable):
                 f"with; {nodes.SYNCHRONISE}",
                 "done": True,
             }
-        here = on_this_node(self.ctx, self.config["gpu_memory"], self.stop_asked)
+        here = on_this_node(self.ctx, stage, self.config["gpu_memory"], self.config["processes"], self.stop_asked)
         worker_file(self.run_folder, stage).write_text(json.dumps(this_process()))
         result: dict[str, Any] = {"failed": "", "done": True}
         begun = time.monotonic()
@@ -181,8 +183,9 @@ def fingerprint(stage: Stage) -> str:
     return reached.fingerprint if reached else ""
 
 
-def on_this_node(ctx: Context, share: float, stop: Callable[[], bool]) -> Context:
-    """The driver's context as it is on a worker: the device that Ray gave it, and this machine's facts."""
+def on_this_node(ctx: Context, stage: Stage, share: float, stated: int | None, stop: Callable[[], bool]) -> Context:
+    """The driver's context as it is on a worker: the devices that Ray gave it, and this machine's facts. ``share`` and
+    ``stated`` are what the driver says of memory and processes."""
     from mss_core import runtime
 
     device = runtime.device() if ray.get_gpu_ids() else "cpu"
@@ -192,6 +195,7 @@ def on_this_node(ctx: Context, share: float, stop: Callable[[], bool]) -> Contex
         device=device,
         device_name=runtime.device_name(device),
         environment={**ctx.environment, **(machine() if ctx.environment else {})},
+        processes=processes(stage, stated, len(ray.get_gpu_ids()) if device != "cpu" else 0),
         stop=stop,
     )
 
@@ -241,6 +245,7 @@ class GraphSearcher(Searcher):
             "stage": stage.name,
             "attempt": self.attempts[key],
             "gpu_memory": memory_share(stage),
+            "processes": stated_processes(stage),
             "source": fingerprint(stage),
         }
 

@@ -20,7 +20,7 @@ from mss_core.graph import Context, Stopped
 from mss_core.store import Store
 from mss_core.study import interrupts
 from mss_core.study.execution import joining, stages_on_ray  # before ray: it sets what Ray reads when it is imported
-from mss_core.study.execution.resources import check_shares, memory_share, resources
+from mss_core.study.execution.resources import check_shares, memory_share, resources, stated_processes
 from mss_core.study.search import scheduler
 from mss_core.study.variables import seconds
 
@@ -49,7 +49,7 @@ def execute(conductor: scheduler.Conductor, store: Store, ctx: Context) -> None:
             (
                 list(conductor.arms),
                 [conductor.where(arm) for arm in conductor.arms],
-                [memory_share(stage) for stage in judged],
+                [(stage, memory_share(stage), stated_processes(stage)) for stage in judged],
                 str(store.root),
                 ctx,
                 str(cluster.scratch),
@@ -77,7 +77,7 @@ class _Worker:
         from mss_core import runtime
 
         runtime.prepare_process()
-        self.arms, self.places, self.shares, root, self.ctx, scratch = given
+        self.arms, self.places, self.given, root, self.ctx, scratch = given
         self.store = Store(root)
         self.stop_asked = stages_on_ray.stop_asked(Path(scratch) / stages_on_ray.STOP, threading.Event())
 
@@ -88,7 +88,8 @@ class _Worker:
         from mss_core import runtime
 
         arm = self.arms[job.arm]
-        here = stages_on_ray.on_this_node(self.ctx, self.shares[job.arm], self.stop_asked)
+        stage, share, stated = self.given[job.arm]
+        here = stages_on_ray.on_this_node(self.ctx, stage, share, stated, self.stop_asked)
         try:
             outcome = scheduler.perform(arm, job, self.store, here, self.places[job.arm])
         except Stopped as stopped:

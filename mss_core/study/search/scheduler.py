@@ -21,6 +21,7 @@ from mss_core.claim import ClaimLost
 from mss_core.data.packed import sealed
 from mss_core.graph import Clock, Context, Stage, read_history
 from mss_core.store import StageFailed, Store, materialize, run_stage
+from mss_core.study.execution.resources import processes_here
 from mss_core.study.search import optuna_storage
 from mss_core.study.search.declare import Arm, Asha
 
@@ -159,7 +160,7 @@ def _train(stage: Stage, store: Store, ctx: Context, listen: Callable[[dict[str,
     for attempt in range(2):
         try:
             for upstream in stage.inputs.values():
-                materialize(upstream, store, ctx)
+                materialize(upstream, store, dataclasses.replace(ctx, processes=1))
             if store.get(stage) is None:
                 run_stage(stage, store, dataclasses.replace(ctx, listen=listen))
             return
@@ -425,7 +426,8 @@ def execute(conductor: Conductor, store: Store, ctx: Context) -> None:
     runtime.prepare_process()
     while (job := conductor.next()) is not None:
         arm = conductor.arms[job.arm]
-        conductor.done(job, perform(arm, job, store, ctx, conductor.where(arm)))
+        here = dataclasses.replace(ctx, processes=processes_here(arm.stages({}, arm.search.seed)[0], ctx.device))
+        conductor.done(job, perform(arm, job, store, here, conductor.where(arm)))
 
 
 def encode(job: Job) -> str:

@@ -21,7 +21,10 @@ from mss_core.study.execution.resources import (
     check_shares,
     memory_share,
     out_of_memory,
+    processes,
+    processes_here,
     resources,
+    stated_processes,
     taken_from,
     warm,
 )
@@ -47,6 +50,36 @@ def test_a_training_asks_for_a_gpu_and_a_process_whatever_it_is_called() -> None
     assert resources(Stage(learn, train=TRAIN), 8) == {"CPU": 1, "GPU": 1} and not warm(Stage(learn, train=TRAIN))
     assert resources(Stage(learn, train=None), 8) == {"CPU": 1}
     assert resources(Stage(learn, train=TRAIN), 0) == {"CPU": 1}
+
+
+def test_a_training_that_asks_for_several_gpus_is_shared_by_as_many_processes(monkeypatch) -> None:
+    """One for each, with a core; a share of one, or what trains nothing, is one process. On CPUs it is said."""
+    learning, other = Stage(learn, train=TRAIN), Stage(third)
+
+    def declared(**request: float) -> None:
+        monkeypatch.setattr(sys.modules[__name__], "STAGE_RESOURCES", {"learn": request, "third": request})
+
+    declared(gpu=2)
+    assert resources(learning, 8) == {"CPU": 2, "GPU": 2} and resources(other, 8) == {"CPU": 1, "GPU": 2}
+    assert resources(learning, 1) == {"CPU": 1, "GPU": 1} and resources(learning, 0) == {"CPU": 1}
+    assert [processes(learning, None, gpus) for gpus in (0, 0.5, 1, 2)] == [1, 1, 1, 2]
+    assert processes(other, None, 2) == 1
+    declared(gpu=0.5)
+    assert resources(learning, 8) == {"CPU": 1, "GPU": 0.5} and stated_processes(learning) is None
+    declared(processes=3, gpu=0)
+    assert resources(learning, 8) == {"CPU": 3} and processes_here(learning, "cpu") == 3
+    with pytest.raises(ValueError, match="'third' asks for 3 processes, and only trainings are shared"):
+        stated_processes(other)
+    declared(processes=3, gpu=2, cpu=8)
+    assert resources(learning, 0) == {"CPU": 8}
+    with pytest.raises(ValueError, match="'learn' asks for 3 processes, .* and has 2"):
+        resources(learning, 8)
+    declared(processes=1, gpu=2)  # a training that uses its GPUs by itself
+    assert resources(learning, 8) == {"CPU": 1, "GPU": 2} and processes(learning, 1, 2) == 1
+    for request, said in (({"processes": 1.5}, "whole number from 1 on, not 1.5"), ({"gpu": 1.5}, "must be whole")):
+        declared(**request)
+        with pytest.raises(ValueError, match=said):
+            asked(learning)
 
 
 def test_the_table_of_this_package_is_not_for_stages_of_another() -> None:

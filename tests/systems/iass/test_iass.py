@@ -23,7 +23,7 @@ from mss_core.data.synthetic import synthesis
 from mss_core.graph import Context, Stage, walk
 from mss_core.metrics.bss_eval import bss_eval
 from mss_core.recipe import override
-from mss_core.store import Store, materialize
+from mss_core.store import Store, materialize, run_stage
 from mss_core.study import Factor, Study, full_factorial
 from mss_core.study.plan import make_plan
 from mss_core.systems.iass import EXCEPTIONS, IASS, OPEN_UNMIX, iass_mm, iass_musdb, smoke
@@ -241,6 +241,21 @@ def test_input_scaling_starts_from_the_training_mixtures(store: Store) -> None:
 
 
 # ---- stages
+
+
+def test_two_processes_train_what_one_does(store: Store, tmp_path: Path) -> None:
+    """A network with batch norm, one item a process, and labels; plain gradient descent, since Adam's first steps have
+    the size of the rate where a gradient is rounding alone."""
+    (stage,) = named(tiny(train__phases__0__optimizer="sgd", train__phases__0__lr=1e-4), "train_target")
+    for up in stage.inputs.values():
+        done(up, store)
+    one = models.state(done(stage, store))
+    (tmp_path / "store").mkdir()
+    for up in {each.name for each in walk([stage]).values()} - {stage.name}:
+        (tmp_path / "store" / up).symlink_to(store.root / up)
+    two = models.state(run_stage(stage, Store(tmp_path / "store"), Context(processes=2)))
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], rtol=1e-4, atol=1e-6)
 
 
 def test_a_training_without_labels_leaves_its_classifier_alone(store: Store) -> None:

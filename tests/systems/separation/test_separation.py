@@ -20,14 +20,14 @@ from mss_core.augment import Augment
 from mss_core.data.channels import Sided
 from mss_core.data.packed import Packed
 from mss_core.data.sets import TrackSet
-from mss_core.graph import Context, Stopped, walk
+from mss_core.graph import Context, Stopped, read_history, walk
 from mss_core.losses import l1
 from mss_core.metrics.museval_io import museval_bss_eval
 from mss_core.metrics.perceptual import bleedless_fullness, log_wmse
 from mss_core.metrics.separation import si_sdr
 from mss_core.models import model
 from mss_core.recipe import override
-from mss_core.store import StageFailed, Store, materialize
+from mss_core.store import StageFailed, Store, materialize, run_stage
 from mss_core.study.rehearse import cut
 from mss_core.systems.separation import Separation, score, smoke
 from mss_core.systems.separation.mask_network import MaskNetwork
@@ -79,6 +79,22 @@ RECIPE = Separation(
     ),
     inference=Inference(2.0, 0.5),
 )
+
+
+def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
+    """Averaged weights, accumulation and clipping, float32; batches of two, an item a process."""
+    weights, rows = [], []
+    for processes in (1, 2):
+        stages = {stage.name: stage for stage in walk([RECIPE.pipeline()]).values()}
+        store = Store(tmp_path / str(processes))
+        materialize(stages["prepare_channels"], store, Context())
+        folder = run_stage(stages["train_separator"], store, Context(processes=processes))
+        weights.append(models.state(folder))
+        rows.append(read_history(folder))
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=1e-4, atol=1e-6)
+    for one, other in zip(*rows, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
 
 
 def built(recipe: Separation, root: Path, **context) -> dict[str, Path]:
