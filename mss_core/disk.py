@@ -302,10 +302,12 @@ def make_folder(path: Path) -> None:
     try:
         mkdir(path)
     except FileNotFoundError:
-        if is_folder(path.parent):  # it was made meanwhile, or nothing can be made in it
-            return mkdir(path)
+        there = is_folder(path.parent)  # it was made meanwhile, or nothing can be made in it
         make_folder(path.parent)
-        return make_folder(path)
+        if not there:
+            return make_folder(path)
+        with contextlib.suppress(FileExistsError):
+            mkdir(path)
     except FileExistsError:
         if not is_folder(path):
             raise

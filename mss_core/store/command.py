@@ -213,7 +213,9 @@ def _is_left_over(path: Path) -> bool:
 def _strays(root: Path) -> list[Path]:
     """What drivers that died have left outside of the stages' folders: claims on studies, files half written."""
     claims = [path for path in disk.entries(root) if path.name.startswith(".") and ".claim" in path.name]
-    folders = [root, root / "drivers", root / "sources", *disk.entries(root / "studies")]
+    studies = disk.entries(root / "studies")
+    hidden = [path for study in studies for path in disk.entries(study) if path.name.startswith(".")]
+    folders = [root, root / "drivers", root / "sources", *studies, *filter(disk.is_folder, hidden)]
     inside = [path for folder in folders for path in disk.entries(folder) if path.name.startswith(".")]
     files = [path for path in inside if not disk.is_folder(path)]
     return claims + [path for path in files if path.suffix == ".tmp"]

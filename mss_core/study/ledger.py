@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import hashlib
 import json
 from collections import Counter
@@ -22,6 +23,11 @@ from mss_core.graph import digest, plain
 from mss_core.study.plan import Plan
 
 NAME = "declarations.jsonl"
+TURNS = ".declarations"
+"""Holds each line as a file of its own, named by its number, which only one driver can make: the ledger is written of
+these, and none is lost where a driver sleeps past its claim and another goes on."""
+
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 def record(
@@ -35,32 +41,78 @@ def record(
     """Append one line to the ledger below ``folder``, on disk before this returns.
 
     The file is replaced as a whole: no loss of power leaves half a line. Half a line that lies at its end, of a copy or
-    of a full disk, was followed by no stage and is left out.
+    of a full disk, was followed by no stage and is left out. Two drivers that write at one time both have their line.
 
     Args:
         declaration: as it will stand in study.json.
         plan: tells which of its trials have scores already; the study's last results tell it of others.
         only: the variants and controls that this run was told to run, where it leaves some out.
-        guard: called before the file is replaced; it raises where this process is the study's driver no more, and
-            another's line may be there.
+        guard: called before the line is written; it raises where this process is the study's driver no more.
     """
-    disk.make_folder(folder)
+    disk.make_folder(folder / TURNS)
+    while True:
+        before = lines(folder)
+        line = {
+            "time": datetime.datetime.fromtimestamp(disk.wall(), datetime.UTC).isoformat(timespec="seconds"),
+            "declared": digest(declaration),
+            "commit": commit,
+            "seeds": list(declaration.get("seeds", ())),
+            "scored": sorted({trial.name for trial in plan.trials if trial.root.key in plan.done} | reported(folder)),
+            "declaration": plain(declaration),
+            "previous": hashlib.sha256(before[-1]).hexdigest() if before else "",
+            **({"only": list(only)} if only else {}),
+        }
+        found = [*before, json.dumps(line, sort_keys=True).encode()]
+        guard()
+        if _first(_turn(folder, len(found)), found[-1]):
+            break
+        disk.sleep(1.0)  # this machine does not see yet what another has written
+    written: list[bytes] = []
+    while len(found) > len(written):
+        written = found
+        disk.write_atomically(folder / NAME, b"".join(line + b"\n" for line in written))
+        found = lines(folder)
+
+
+def lines(folder: Path) -> list[bytes]:
+    """The ledger's lines, those included that ``NAME`` lacks: a driver that slept while it replaced that file may have
+    put an older one over a newer."""
     path = folder / NAME
     content = disk.read(path) if disk.exists(path) else b""
-    before = content[: content.rfind(b"\n") + 1].splitlines()
-    line = {
-        "time": datetime.datetime.fromtimestamp(disk.wall(), datetime.UTC).isoformat(timespec="seconds"),
-        "declared": digest(declaration),
-        "commit": commit,
-        "seeds": list(declaration.get("seeds", ())),
-        "scored": sorted({trial.name for trial in plan.trials if trial.root.key in plan.done} | reported(folder)),
-        "declaration": plain(declaration),
-        "previous": hashlib.sha256(before[-1]).hexdigest() if before else "",
-        **({"only": list(only)} if only else {}),
-    }
-    lines = [*before, json.dumps(line, sort_keys=True).encode()]
-    guard()
-    disk.write_atomically(path, b"".join(line + b"\n" for line in lines))
+    found = content[: content.rfind(b"\n") + 1].splitlines()
+    with contextlib.suppress(FileNotFoundError):
+        while True:
+            found.append(disk.patiently(disk.read, _turn(folder, len(found) + 1)))
+    return found
+
+
+def _turn(folder: Path, number: int) -> Path:
+    return folder / TURNS / f"{number:05}.json"
+
+
+def _first(path: Path, content: bytes) -> bool:
+    """Write a file that nobody has written before, whole or not at all; whether it was the first."""
+    mine = path.with_name(f".{path.name}.{disk.token()}.tmp")
+    try:
+        with disk.opened(mine, "wb") as file:
+            file.write(content)
+            disk.sync(file)
+        try:
+            disk.patiently(disk.link, mine, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            with disk.opened(path, "xb") as file:
+                file.write(content)
+                disk.sync(file)
+    except FileExistsError:  # perhaps by this very call, whose answer was lost
+        if disk.patiently(disk.read, path) != content:
+            return False
+    finally:
+        with contextlib.suppress(OSError):
+            disk.unlink(mine)
+    disk.force_out(path.parent)
+    return True
 
 
 def reported(folder: Path) -> set[str]:
@@ -81,10 +133,8 @@ def reported(folder: Path) -> set[str]:
 
 def most_seeds(folder: Path) -> int:
     """Seeds of the variant that has scores of the most, as the study's ledger and last results know it."""
-    path = folder / NAME
-    content = disk.read(path) if disk.exists(path) else b""
     seen = reported(folder)
-    for line in content[: content.rfind(b"\n") + 1].splitlines():
+    for line in lines(folder):
         with contextlib.suppress(ValueError):  # a damaged line: the report says so
             seen |= {*json.loads(line)["scored"]}
     return max(Counter(name.rpartition("/seed")[0] for name in seen).values(), default=0)

@@ -168,6 +168,7 @@ MUTATIONS: dict[str, Mutation] = {
     "earlier results are not removed": instead(artefacts, "_clear", lambda path: False),
     "artefacts are not verified": without(artefacts, "damaged_file"),
     "history is not forced out before a checkpoint": instead(Context, "before_checkpoint", Context.guard),
+    "an artefact that was found is not forced out": without(Store, "settle"),
     "a folder without manifest is believed": lambda: mock.patch.object(
         artefacts, "disk", Instead(touch=lambda path: None)
     ),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +24,9 @@ from tests.simulation.world import Inode, parts_of
 KEY = re.compile(r"[0-9a-f]{64}")
 ENDS = 40
 """Drivers that a study may need, beside one per fault, before its schedule counts as one that never ends."""
+
+RIVAL = "rival"
+"""A second driver of a study, started by hand while the first may run."""
 
 Content = dict[str, bytes]
 EXPECTED: dict[str, Content] = {}
@@ -206,19 +210,25 @@ class Watch:
                 self.others += 1
                 self.beside = True
                 self.play.spawn(chance.choice(self.play.machines), name, body, chance.uniform(0, 90))
+        chance = Random(f"rival {self.play.seed}")
+        if chance.random() < 0.3:  # the same study once more, on any machine: refused, or it goes on where one has died
+            title, delay = chance.choice(sorted(workload.STUDIES)), chance.choice((0.0, chance.uniform(0, 90)))
+            self.others += 1
+            self.play.spawn(chance.choice(self.play.machines), RIVAL, self.driver(title), delay)
 
     def start(self, title: str, delay: float) -> None:
         self.starts += 1
         chance = Random(f"start {self.play.seed} {self.starts}")
         machine = chance.choice(self.play.machines)
-        self.play.spawn(
-            machine, title, lambda: workload.drive(title, self.stages, self.search), delay, chance.choice((0, 0, 0, 7))
-        )
+        self.play.spawn(machine, title, self.driver(title), delay, chance.choice((0, 0, 0, 7)))
+
+    def driver(self, title: str) -> Callable[[], str]:
+        return lambda: workload.drive(title, self.stages, self.search)
 
     def ended(self, process: Process, outcome: object) -> None:
         """A process is gone: whatever it was not able to say is an error of ours."""
         driver = process.name in workload.STUDIES
-        if isinstance(outcome, Exception) and not self.expected(outcome, driver):
+        if isinstance(outcome, Exception) and not self.expected(outcome, driver or process.name == RIVAL):
             self.play.fail(f"{process.name} ended with {type(outcome).__name__}: {outcome}")
             self.play.error = outcome
         elif process.name == "inspect":
@@ -266,7 +276,9 @@ class Watch:
             lines = found.get(f"studies/{title}/{ledger.NAME}", b"").splitlines()
             told = [json.loads(line) for line in lines]
             recorded = [line["commit"] for line in told if line["commit"] in drivers]
-            require(recorded == drivers, f"declarations of study {title} are lost: {drivers}, {recorded}")
+            require(
+                sorted(recorded) == sorted(drivers), f"declarations of study {title} are lost: {drivers}, {recorded}"
+            )
             chain = ["", *(hashlib.sha256(line).hexdigest() for line in lines)]
             require([line["previous"] for line in told] == chain[:-1], f"the ledger of study {title} is no chain")
         if self.search:
@@ -358,4 +370,8 @@ def learn() -> None:
         for key, folder in store.entries[stage.rstrip("/")].entries.items():
             EXPECTED[key] = tree(folder)
     tables = tree(store.entries["studies"])
-    EXPECTED["studies"] = {f"studies/{name}": tables[name] for name in tables if not name.endswith(ledger.NAME)}
+    EXPECTED["studies"] = {
+        f"studies/{name}": tables[name]
+        for name in tables
+        if not name.endswith(ledger.NAME) and ledger.TURNS not in name.split("/")
+    }

@@ -738,3 +738,19 @@ def test_the_claim_of_a_process_known_to_be_dead_is_free_at_once_and_no_other(tm
         path.unlink(missing_ok=True)
     claim.free(dead)  # it was given back meanwhile
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_made_beside_another_process_outlasts_a_loss_of_power(tmp_path: Path, monkeypatch) -> None:
+    """Where somebody made the folder above meanwhile, nobody had forced out either name (simulator, seed 1758)."""
+    make, forced = disk.mkdir, []
+
+    def beside(path: Path, mode: int = 0o777) -> None:
+        if path == tmp_path / "a" / "b" and not path.parent.exists():
+            make(path.parent)
+            raise FileNotFoundError(path)
+        make(path, mode)
+
+    monkeypatch.setattr(disk, "mkdir", beside)
+    monkeypatch.setattr(disk, "force_out", forced.append)
+    disk.make_folder(tmp_path / "a" / "b")
+    assert forced == [tmp_path, tmp_path / "a"] and (tmp_path / "a" / "b").is_dir()
