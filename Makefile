@@ -4,6 +4,7 @@
 # make chaos  kill a study's processes at random, on clusters of this machine's own; half an hour and more
 # make gpu    measure this machine's GPU; needs torch and this checkout alone, under 8 minutes; tables in gpu-results
 # make simulate MINUTES=10   processes, machines and disks that fail, simulated: other schedules than those of make test
+# make docs STORE=store   the documentation site in site/, with reports made by this version and those of a store
 # make ui     open MLflow on the study
 # make lint   format, ruff and mypy
 # make lock   write the list of packages and hashes anew that setup installs
@@ -16,7 +17,7 @@ MINUTES ?= 10
 FIRST ?= $(shell date +%s)000
 BIN := .venv/bin
 
-.PHONY: setup run test test-unit rehearsals chaos simulate gpu lint lock ui clean
+.PHONY: setup run test test-unit rehearsals chaos simulate gpu lint lock docs ui clean
 setup: .venv/ready
 
 .venv/ready: pyproject.toml tools/setup.sh tools/locked.txt
@@ -52,6 +53,9 @@ lint: setup
 
 lock: setup
 	@bash tools/lock.sh
+
+docs: setup
+	@$(BIN)/python tools/docs.py $(if $(wildcard $(STORE)/studies),--store $(STORE))
 
 ui: setup
 	@$(BIN)/python -m mss_core.study.tracking ui --store $(STORE) --port $(PORT)

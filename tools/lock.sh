@@ -8,5 +8,5 @@ cd "$(dirname "$0")"
 uv=../.venv/bin/uv
 compile=("$uv" pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 --python-platform x86_64-unknown-linux-gnu)
 [ "${1:-}" = renew ] && rm -f locked.txt uv.txt
-echo 'setuptools>=77' | "${compile[@]}" ../pyproject.toml - --extra all --extra dev -o locked.txt
+echo 'setuptools>=77' | "${compile[@]}" ../pyproject.toml - --extra all --extra dev --extra docs -o locked.txt
 echo uv | "${compile[@]}" - -o uv.txt

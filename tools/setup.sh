@@ -29,7 +29,7 @@ install() {
         "${installer[@]}" --require-hashes -r tools/locked.txt && "${installer[@]}" --no-deps --no-build-isolation -e .
     else
         say "    no list of hashes for this system: the newest versions that pyproject.toml allows"
-        "${installer[@]}" -e '.[all,dev]'
+        "${installer[@]}" -e '.[all,dev,docs]'
     fi
 }
 { install || { installer=(.venv/bin/python -m pip install) && install; }; } &
