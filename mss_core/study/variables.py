@@ -14,8 +14,8 @@ SECONDS = {
     "MSS_NODES_SECONDS": 600.0,
     "MSS_TRACKING_SECONDS": 60.0,
 }
-"""Each with what it is where nobody sets it: between two checkpoints, for stages to stop in, for nodes to join in, for
-MLflow to answer in."""
+"""Each with what it is where nobody sets it: between two checkpoints, for stages to stop in, for nodes to join in
+and again to answer in, for MLflow to answer in."""
 
 
 def seconds(name: str) -> float:

@@ -113,7 +113,7 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
         cluster = {} if started_here else nodes.cluster_file()
         _wait_for_nodes(cluster, out)
         if not started_here:  # this machine's own cluster sees what this process sees
-            check_store(store.root, ctx.data, files.table(ctx.environment.get("packages", ())))
+            check_store(store.root, ctx.data, files.table(ctx.environment.get("packages", ())), out)
         # A folder of its own: two drivers on one store would overwrite each other's Tune state.
         scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
         scratch.mkdir(parents=True)
@@ -125,6 +125,9 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
 
 
 # ---- before a study starts
+
+UNTOLD = 10.0
+"""Seconds that nodes take to answer without a word about it."""
 
 
 def _alive() -> list[dict[str, Any]]:
@@ -182,12 +185,15 @@ def _wait_for_nodes(cluster: Mapping[str, Any], out: Any) -> None:
         time.sleep(1)
 
 
-def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str]) -> None:
+def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str], out: Any) -> None:
     """Raise RuntimeError naming the nodes that have other code, do not see the store as this process does, or lack a
     data set.
 
-    A node that died, of which Ray had not yet known, runs nothing and is passed over.
+    A node answers once it has started a process that imports this project. That takes minutes where its cores are
+    busy, so a node has as long for it as for joining. A node that died, of which Ray had not yet known, runs nothing
+    and is passed over.
     """
+    limit = seconds("MSS_NODES_SECONDS")
     mark = nodes.leave_mark(root)
     alive = machines()
     # Bound here, so that nodes need nothing that this process does not have.
@@ -198,7 +204,11 @@ def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str]) -
         ): node
         for node in alive
     }
-    ray.wait(list(asked), num_returns=len(asked), timeout=120)
+    _, silent = ray.wait(list(asked), num_returns=len(asked), timeout=min(limit, UNTOLD))
+    if silent:
+        names = ", ".join(sorted(alive[asked[each]] for each in silent))
+        print(f"waiting for nodes to answer: {names}", file=out, flush=True)
+        ray.wait(silent, num_returns=len(silent), timeout=max(0.0, limit - UNTOLD))
     problems = {}
     for reference, node in asked.items():
         try:
@@ -207,7 +217,7 @@ def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str]) -
             del alive[node]
             continue
         except ray.exceptions.GetTimeoutError:
-            problem = "it did not answer within two minutes"
+            problem = f"it did not answer within {limit:g} s (--nodes-seconds or MSS_NODES_SECONDS gives it longer)"
         except ray.exceptions.RayError as error:
             problem = f"it cannot run this project ({str(error).strip().splitlines()[-1]})"
         if problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -126,10 +127,40 @@ def test_a_node_that_died_unnoticed_is_passed_over(four_gpus: str, tmp_path: Pat
     try:
         dead = {"NodeID": "ab" * 28, "NodeManagerHostname": "gone", "NodeManagerAddress": "192.0.2.9"}
         monkeypatch.setattr(joining, "_alive", lambda alive=joining._alive: [dead, *alive()])
-        joining.check_store(tmp_path, {}, files.table())
+        joining.check_store(tmp_path, {}, files.table(), io.StringIO())
         with pytest.raises(RuntimeError, match="does not have data set 'mtat'") as caught:
-            joining.check_store(tmp_path, {"mtat": tmp_path / "absent"}, {})
+            joining.check_store(tmp_path, {"mtat": tmp_path / "absent"}, {}, io.StringIO())
         assert "192.0.2.9" not in str(caught.value)
+    finally:
+        ray.shutdown()
+
+
+def test_a_node_that_answers_late_is_waited_for_as_long_as_one_that_joins_late(
+    four_gpus: str, tmp_path: Path, monkeypatch
+) -> None:
+    """On a machine at load 17 a node took more than the two minutes that it once had."""
+    import ray
+
+    from mss_core.study.execution import joining, nodes
+
+    def late(*arguments, answer=nodes.answer_mark) -> str:
+        time.sleep(4)
+        return answer(*arguments)
+
+    monkeypatch.setattr(nodes, "answer_mark", late)
+    monkeypatch.setattr(joining, "UNTOLD", 0.5)
+    monkeypatch.setenv("RAY_ADDRESS", four_gpus)
+    ray.init(address=four_gpus, log_to_driver=False)
+    try:
+        (here,) = joining.machines().values()
+        out = io.StringIO()
+        joining.check_store(tmp_path, {}, files.table(), out)
+        assert out.getvalue() == f"waiting for nodes to answer: {here}\n"
+        monkeypatch.setenv("MSS_NODES_SECONDS", "1")
+        with pytest.raises(
+            RuntimeError, match=f"node {re.escape(here)}: it did not answer within 1 s .--nodes-seconds"
+        ):
+            joining.check_store(tmp_path, {}, files.table(), out)
     finally:
         ray.shutdown()
 
