@@ -28,7 +28,7 @@ run: setup
 	@$(BIN)/python studies/$(STUDY).py --smoke --store $(STORE)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/study/test_scale.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/study/test_scale.py
 	$(BIN)/python -m pytest tests/study/test_scale.py
 
 rehearsals: setup

@@ -40,7 +40,8 @@ def voice(kind: str, song: int, seconds: float = SECONDS, rate: int = RATE) -> n
         wave = rng.standard_normal(len(time)) * np.exp(-8 * (time * 2 % 1))
     else:
         pitch = (55.0 if kind == "bass" else 110.0) * 2 ** rng.uniform(0, 1.5)
-        wave = sum(np.sin(2 * np.pi * pitch * n * time) / n for n in range(1, 7)) * (0.4 + 0.6 * pulse)
+        turn = (2 * np.pi * (pitch * time % 1)).astype(np.float32)  # whose sines take a quarter of the time
+        wave = sum(np.sin(n * turn) / n for n in range(1, 7)) * (0.4 + 0.6 * pulse)
     wave = 0.1 * wave / np.sqrt(np.mean(np.square(wave)))
     wave = wave * ((time.astype(int) + sum(kind.encode()) % 4) % 6 != 5)
     return np.stack([wave, 0.8 * wave], 1).astype(np.float32)
@@ -203,7 +204,7 @@ def mp3(song: int, seconds: float, rate: int = RATE, channels: int = 2) -> bytes
 
 def _mp3(path: Path, song: int, seconds: float, rate: int = RATE, channels: int = 2) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(mp3(song % 6, seconds, rate, channels))
+    path.write_bytes(mp3(song % 3, seconds, rate, channels))
 
 
 def mtat(root: Path) -> Path:

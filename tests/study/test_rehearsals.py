@@ -1,11 +1,13 @@
 """Every study rehearsed at full width on trees in the published layouts: ``make rehearsals``.
 
-Parts of them are in ``make test``. All share one store, so that what several studies need is made once. Released
-weights are random values in the layout of the public files (tests/layouts.json).
+Parts of them are in ``make test``, all in this process, so that what every study imports is imported once. All share
+one store, so that what several studies need is made once. Released weights are random values in the layout of the
+public files (tests/layouts.json).
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -18,6 +20,7 @@ import pandas as pd
 import pytest
 
 from mss_core.data.files import facts
+from mss_core.study import run
 from tests.conftest import REPOSITORY
 from tests.data import published
 from tests.layouts import checkpoint
@@ -33,8 +36,8 @@ QUICK: dict[str, tuple[str, ...]] = {
     "joint_start": (*ONE, "--only", "vocals, Glorot"),
     "open_unmix_comparison": (*ONE, "--only", "MM, IASS", "MUSDB18-HQ, ideal binary mask"),
     "real_tagger": (*ONE, "--only", "drums, steered towards"),
-    "separator_transfer": ("--seeds", "2"),  # so with all statistics
-    "soft_bins": (*ONE, "--only", "-60 dB", "expander"),  # the others are this recipe with other thresholds
+    "separator_transfer": ONE,
+    "soft_bins": ("--seeds", "2", "--only", "-60 dB", "expander"),  # the others differ in thresholds; all statistics
     "supervised_ceilings": (*ONE, "--only", "MUSDB vocals, X-UMX", "Slakh bass, Hybrid Demucs"),
     "training_free": (
         *(*ONE, "--only", "MUSDB vocals, TagBox", "MUSDB vocals, REPET-SIM"),
@@ -107,40 +110,66 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-@pytest.fixture(scope="module")
-def untracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that stands before the installed MLflow: seconds of each study, and other tests' matter."""
-    folder = tmp_path_factory.mktemp("untracked")
-    (folder / "mlflow.py").write_text("raise ModuleNotFoundError('no mlflow', name='mlflow')")
-    return folder
-
-
-def rehearse(study: str, data: Path, store: Path, *flags: str, before: str = "") -> subprocess.CompletedProcess:
-    command = [sys.executable, str(REPOSITORY / "studies" / f"{study}.py"), "--rehearse", "--store", str(store), *flags]
+def surroundings(data: Path) -> dict[str, str]:
+    """Variables that a rehearsal needs: where the data are, and what reads MUSDB18's stem files."""
     path = os.pathsep.join([str(data / "musdb18" / "bin"), os.environ["PATH"]])
-    modules = os.pathsep.join(filter(None, [before, str(REPOSITORY)]))
-    surroundings = {**os.environ, "PYTHONPATH": modules, "MSS_DATA": str(data), "PATH": path}
-    return subprocess.run(command, capture_output=True, text=True, timeout=3000, env=surroundings)
+    return {"MSS_DATA": str(data), "PATH": path}
+
+
+def rehearse(study: str, data: Path, store: Path, *flags: str) -> subprocess.CompletedProcess:
+    """As a user types it."""
+    command = [sys.executable, str(REPOSITORY / "studies" / f"{study}.py"), "--rehearse", "--store", str(store), *flags]
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), **surroundings(data)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=3000, env=variables)
+
+
+@pytest.fixture
+def rehearse_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[..., subprocess.CompletedProcess]:
+    """The same in this process, and without MLflow: seconds of each study, and other tests' matter."""
+    monkeypatch.setitem(sys.modules, "mss_core.study.tracking.tracker", None)
+
+    def here(study: str, data: Path, store: Path, *flags: str) -> subprocess.CompletedProcess:
+        for name, value in surroundings(data).items():
+            monkeypatch.setenv(name, value)
+        words = ["--rehearse", "--in-process", "--store", str(store), *flags]
+        status: int | str | None = 0
+        try:
+            run(importlib.import_module(f"studies.{study}").study, words)
+        except SystemExit as end:
+            status = end.code
+        return subprocess.CompletedProcess(words, int(status or 0), *capsys.readouterr())
+
+    return here
 
 
 def test_the_data_of_every_study_are_made() -> None:
     assert set(SETS) == set(STUDIES)
 
 
-QUICKLY = [pytest.param(name, flags, marks=pytest.mark.slow, id=f"{name}, a part") for name, flags in QUICK.items()]
-WHOLE = [pytest.param(name, (), marks=pytest.mark.rehearsal, id=name) for name in STUDIES]
+@pytest.mark.rehearsal
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_runs_on_the_published_layouts(study: str, music: Callable[[str], Path], store: Path) -> None:
+    told(rehearse(study, music(study), store, "--in-process"), study, store, {"done"})
 
 
-@pytest.mark.parametrize(("study", "flags"), [*QUICKLY, *WHOLE])
-def test_a_study_runs_on_the_published_layouts(
-    study: str, flags: tuple[str, ...], music: Callable[[str], Path], store: Path, untracked: Path
+@pytest.mark.slow
+@pytest.mark.parametrize("study", QUICK)
+def test_a_part_of_a_study_runs_on_the_published_layouts(
+    study: str, music: Callable[[str], Path], store: Path, rehearse_here: Callable[..., subprocess.CompletedProcess]
 ) -> None:
-    done = rehearse(study, music(study), store, "--in-process", *flags, before=str(untracked) if flags else "")
+    flags = QUICK[study]
+    left_out = {"missing"} if "--only" in flags else set()
+    told(rehearse_here(study, music(study), store, *flags), study, store, {"done", *left_out})
+
+
+def told(done: subprocess.CompletedProcess, study: str, store: Path, expected: set[str]) -> None:
+    """A rehearsal ended well, with trials of these kinds and a report that says what it is."""
     assert done.returncode == 0 and "every table is whole" in done.stderr, done.stderr[-5000:]
     folder = store / "studies" / f"{study}-rehearsal"
     described = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    status = {trial["status"] for trial in described["trials"]}
-    assert described["rehearsal"] and status == {"done", *(["missing"] if "--only" in flags else [])}
+    assert described["rehearsal"] and {trial["status"] for trial in described["trials"]} == expected
     assert not [note for note in described["notes"] if note["kind"] == "skipped"]
     for name in ("report.html", "report.md", "report.csv", "report.tex", "report.json"):
         assert "rehearsal" in (folder / name).read_text(encoding="utf-8").lower(), name
@@ -162,10 +191,12 @@ def real_songs(source: Path, root: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_study_of_separators_runs_on_real_songs(shared_data: Path, untracked: Path, tmp_path: Path) -> None:
+def test_a_study_of_separators_runs_on_real_songs(
+    shared_data: Path, tmp_path: Path, rehearse_here: Callable[..., subprocess.CompletedProcess]
+) -> None:
     real_songs(shared_data, tmp_path / "music" / "musdb18hq")
     store = tmp_path / "store"
-    done = rehearse("blocks_ablation", tmp_path / "music", store, "--in-process", *ONE, before=str(untracked))
+    done = rehearse_here("blocks_ablation", tmp_path / "music", store, *ONE)
     assert done.returncode == 0 and "every table is whole" in done.stderr, done.stderr[-5000:]
     scores = pd.read_csv(store / "studies" / "blocks_ablation-rehearsal" / "scores.csv", keep_default_na=False)
     tracks = scores[(scores.metric == "sdr") & (scores.track != "")]

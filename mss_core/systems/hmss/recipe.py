@@ -100,10 +100,10 @@ class HMSS:
         choose("track data set with this hierarchy", self.data.name, SETS[self.hierarchy])
 
     def rehearsal(self) -> HMSS:
-        """Chunks of two seconds, through which the recurrent network takes seconds, and tracks of several chunks."""
+        """Chunks of one second, through which the recurrent network takes a second, and tracks of several chunks."""
         if self.data.excerpt is None:
             return self
-        sampling = replace(self.sampling, seconds=min(2.0, self.sampling.seconds))
+        sampling = replace(self.sampling, seconds=min(1.0, self.sampling.seconds))
         return replace(self, sampling=sampling, data=replace(self.data, excerpt=1.5 * sampling.seconds))
 
     def paths(self, leaves: tuple[str, ...] = ()) -> tuple[tuple[str, ...], ...]:

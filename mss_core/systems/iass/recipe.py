@@ -169,7 +169,7 @@ class IASS:
         }
         return replace(
             self,
-            data=self.data if self.data.excerpt is None else replace(self.data, excerpt=6.0),
+            data=self.data if self.data.excerpt is None else replace(self.data, excerpt=4.0),
             mixing=replace(self.mixing, seconds=min(1.5, self.mixing.seconds)),
             exceptions=exceptions,
             gate=replace(self.gate, threshold=min(self.gate.threshold, 0.2)),
