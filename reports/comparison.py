@@ -70,7 +70,7 @@ def comparison(
             a, b = pair.items or (None, None) if several else (tags.get(name), tags.get(against[name]))
             items[name] = None if a is None or b is None else _items((a, b), clusters)
     paired = not brief or test in ("paired_crossed", "paired_clips")
-    pooled = _pooled(pairs, items, against, comparabilities, declaration.alpha, item, paired)
+    pooled = _pooled(pairs, items, against, comparabilities, declaration.alpha, item, paired, test == "pooled")
     over_clips = _over_clips(areas or {}, items, against, comparabilities, declaration.alpha, paired)
     contrasts = []
     for name, pair in pairs.items():
@@ -180,8 +180,12 @@ def _pooled(
     alpha: float,
     item: str,
     paired: bool,
+    alike: bool,
 ) -> dict[str, dict[str, Result]]:
-    """By variant, the tests that pool the variance over the variants of one reference."""
+    """By variant, the tests that pool the variance over the variants of one reference.
+
+    That of all arms only where they are declared to vary `alike`.
+    """
     out: dict[str, dict[str, Result]] = {}
     for base in dict.fromkeys(against.values()):
         names = [name for name in items if against[name] == base and not comparabilities[name].refusal]
@@ -189,6 +193,8 @@ def _pooled(
         over = {name: each for name in names if not pairs[name].own and (each := items[name])}
         for name, result in half_pooled.of_runs(runs, alpha).items():
             out[name] = {"half_pooled": result}
+        for name, result in (half_pooled.of_runs(runs, alpha, "pooled") if alike else {}).items():
+            out[name]["pooled"] = result
         tables, sizes = {n: each.units for n, each in over.items()}, {n: each.sizes for n, each in over.items()}
         for name, result in crossed.family(tables, alpha, item, sizes).items():
             out[name]["crossed"] = result

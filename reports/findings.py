@@ -268,6 +268,7 @@ class Path:
         estimate: the difference, adjusted for the looks (median-unbiased); NaN before the first look.
         p: over all looks and the family.
         needed: seeds per arm for 80 % power if the true difference is the one seen; infinite for none.
+        items: tracks (or clips) that the largest look needs for that power; infinite for none.
     """
 
     variant: str
@@ -276,6 +277,7 @@ class Path:
     estimate: float
     p: float
     needed: float
+    items: float
 
     @property
     def decision(self) -> str:

@@ -8,7 +8,9 @@ from collections import Counter
 from reports.findings import Findings
 from reports.text import count, largest, p_phrase
 
-BY_SPREAD = ("crossed", "paired_crossed", "half_pooled", "seeds_clips", "paired_clips", "welch", "student")
+BY_SPREAD = (
+    *("crossed", "paired_crossed", "half_pooled", "seeds_clips", "paired_clips", "welch", "student", "pooled"),
+)
 """Tests whose error rate depends on how well few runs show an arm's spread."""
 
 

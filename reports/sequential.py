@@ -22,7 +22,8 @@ from reports.inputs.tables import Scores, without
 from reports.statistics import tagging
 from reports.statistics.corrections import stars
 from reports.statistics.hypothesis_tests import NAN, not_possible, tost
-from reports.statistics.sequential import Boundary, Standing, boundary, decide, median_unbiased, overall_p, seeds_needed
+from reports.statistics.sequential import Boundary, Standing, boundary, decide, overall_p
+from reports.statistics.sequential_estimates import items_needed, median_unbiased, seeds_needed
 
 NOT_TESTED = "not tested"
 """A contrast that its first look cannot test ends there."""
@@ -100,29 +101,28 @@ def _follow(scores: Scores, study: Study, predictions: pd.DataFrame | None) -> t
     against, seeds_of = _against(study), _seeds(study)
     family = len(against) if declaration.correction != "none" else 1
     paths: dict[str, list[Look]] = {name: [] for name in against}
-    bounds: Boundary | None = None
+    bounds: dict[str, Boundary] = {}
     ended: dict[str, Contrast] = {}
     wanted: dict[str, int] = {}
-    going = dict(against)
+    going, together = dict(against), Counter(against.values())
     for number, seeds in enumerate(at):
         wanted |= {name: seeds for pair in going.items() for name in pair}
         taken = {name: seeds_of.get(name, ())[:many] for name, many in wanted.items()}
         if not all(len(taken[n]) == many and all((n, s) in done for s in taken[n]) for n, many in wanted.items()):
             break
         main = _compare(scores, study, taken, predictions)
-        if bounds is None:
-            together = max(Counter(against.values()).values())
-            bounds = boundary(together, at, declaration.alpha / family, declaration.until.spending, main.test)
+        level, spending = declaration.alpha / family, declaration.until.spending
+        bounds = {base: boundary(many, at, level, spending, main.test) for base, many in together.items()}
         for name in list(going):
             contrast = next(c for c in main.contrasts if c.variant == name)
-            look = _look(contrast, bounds, number, declaration.margin)
+            look = _look(contrast, bounds[against[name]], number, declaration.margin)
             paths[name].append(look)
             ended[name] = contrast
             if look.decision:
                 del going[name]
         if not going:
             break
-    made = tuple(_path(name, base, paths[name], bounds, family) for name, base in against.items())
+    made = tuple(_path(name, base, paths[name], bounds.get(base), family) for name, base in against.items())
     names = [variant.name for variant in study.variants]
     course = Course(
         at,
@@ -179,6 +179,7 @@ def _look(contrast: Contrast, bounds: Boundary, number: int, margin: float | Non
         np.array(result.df),
         np.array(float(result.n[0])),
         np.array(float(result.n[1])),
+        np.array(result.lasting),
     )
     level = float(bounds.level(number, result.df, *result.n))
     half = float(stdtrit(result.df, 1 - level / 2)) * result.se if level > 0 else math.inf
@@ -188,9 +189,12 @@ def _look(contrast: Contrast, bounds: Boundary, number: int, margin: float | Non
 
 def _path(name: str, reference: str, found: list[Look], bounds: Boundary | None, family: int) -> Path:
     if not found or bounds is None or found[-1].decision == NOT_TESTED:
-        return Path(name, reference, tuple(found), NAN, NAN, math.inf)
+        return Path(name, reference, tuple(found), NAN, NAN, math.inf, math.inf)
     last, number = found[-1], len(found) - 1
     estimate = median_unbiased(last.result.difference, last.result.p, bounds, number, [look.level for look in found])
     p = min(1.0, family * overall_p(bounds, number, last.result.p, last.level))
     final = float(bounds.level(len(bounds.looks) - 1, last.result.df, bounds.looks[-1], bounds.looks[-1]))
-    return Path(name, reference, tuple(found), estimate, p, seeds_needed(last.result.p, final, last.seeds))
+    kept, most = last.result.lasting / last.result.se**2, bounds.looks[-1]
+    seeds = seeds_needed(last.result.p, final, last.seeds, kept)
+    items = items_needed(last.result.p, final, last.seeds, most, kept, last.result.items)
+    return Path(name, reference, tuple(found), estimate, p, seeds, items)

@@ -76,6 +76,11 @@ def parser(study: Study) -> Flags:
     flags.add_argument("--seeds", type=int, metavar="N", help="how many replicates (default: as the study says)")
     flags.add_argument("--until", metavar="decided", help="train seeds until every contrast is decided")
     flags.add_argument("--at-most", type=int, metavar="N", help="with --until decided: the most seeds per variant")
+    flags.add_argument(
+        "--speculate",
+        action="store_true",
+        help="of a study that looks at its results: let seeds of the next look run where the cluster would be idle",
+    )
     flags.add_argument("--data", action="append", default=[], metavar="NAME=PATH", help="where a data set lies")
     flags.add_argument("--rehash", action="store_true", help="read every data file again to fingerprint its set")
     flags.add_argument("--strict", action="store_true", help="refuse artefacts that other source made")
@@ -101,6 +106,8 @@ def check(options: argparse.Namespace) -> None:
     """Raise ValueError for flags that contradict each other, and for values that none of them can have."""
     if options.smoke and options.rehearse:
         raise ValueError("--smoke is on synthetic music, --rehearse on your own: choose one")
+    if options.speculate and options.in_process:
+        raise ValueError("--speculate is for a cluster: in one process nothing is idle while a look's trials run")
     for name in ONLY_DRY:
         if getattr(options, name) is not None and getattr(options, name) is not False and not options.dry_run:
             raise ValueError(f"--{name} is for a plan alone: add --dry-run")

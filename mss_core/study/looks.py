@@ -19,9 +19,11 @@ from mss_core.study.ending import disk_is_full
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
 from mss_core.study.until import Until, extended
+from reports import contract
 
 NAME = "looks.json"
 REPLACED = "replaced.json"
+AHEAD = "ahead.json"
 SPARE = 3
 """Seeds per variant beyond those of the last look, for runs that fail."""
 NOT_RUN = "it was not executed"
@@ -98,7 +100,7 @@ def replace_failed(
         return gone
     planned, variants = {trial.root.key for trial in plan.trials}, {variant.name for variant in study.variants()}
     for name, own in _by_variant(trials).items():
-        if name not in variants or not any(store.manifest(trial.root) for trial in own):
+        if name not in variants or not any(store.manifest(t.root) for t in own if t.root.key in planned):
             continue
         spare = SPARE - sum(trial.root.key in gone for trial in own)
         for trial in own:
@@ -114,6 +116,51 @@ def replace_failed(
     if gone:
         write_atomically(folder / REPLACED, json.dumps(gone, indent=1, sort_keys=True).encode())
     return gone
+
+
+def ahead(
+    study: Study, trials: Sequence[Trial], plan: Plan, gone: Collection[str], wanted: Mapping[str, int]
+) -> list[Trial]:
+    """The trials that may run while those of a look do: the seeds of the next look of every variant that takes part.
+
+    Which they are follows from what earlier looks decided. No score of this look has a part in it, and none of theirs.
+
+    Args:
+        wanted: seeds that this look takes, by variant; empty for the first.
+    """
+    if not isinstance(study.seeds, Until):
+        return []
+    least = study.seeds.looks[0]
+    now = max(wanted.values(), default=least)
+    going = [variant.name for variant in study.variants() if wanted.get(variant.name, least) == now]
+    following = next((seeds for seeds in study.seeds.looks if seeds > now), now)
+    planned = {trial.name for trial in plan.trials}
+    more = due(study, trials, gone, {**wanted, **dict.fromkeys(going, following)})
+    return [trial for trial in more if trial.name not in planned]
+
+
+def begun_ahead(folder: Path) -> dict[str, str]:
+    """By the keys of stages that were allowed to run ahead of their look, the trial they belong to."""
+    path = folder / AHEAD
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def record_ahead(folder: Path, plan: Plan, look: Plan) -> None:
+    """Keep which stages may run ahead of their look, before any does: a run that is killed has left some."""
+    needed = {*plan.needed} - {*look.stages}
+    found = {key: trial.name for trial in plan.trials for key in walk([trial.root]) if key in needed}
+    if found:
+        write_atomically(folder / AHEAD, json.dumps({**begun_ahead(folder), **found}, indent=1).encode())
+
+
+def left_over(folder: Path, trials: Sequence[Trial], plan: Plan, store: Store) -> contract.Ahead | None:
+    """What ran ahead of a look and that no look has come to need."""
+    begun = begun_ahead(folder)
+    stages = walk(trial.root for trial in trials) if begun else {}
+    made = {key: store.manifest(stages[key]) for key in begun if key in stages and key not in plan.stages}
+    found = {key: manifest for key, manifest in made.items() if manifest}
+    seconds = sum(float(manifest.get("seconds", 0.0)) for manifest in found.values())
+    return contract.Ahead(len({begun[key] for key in found}), seconds) if found else None
 
 
 def check(study: Study, folder: Path) -> None:

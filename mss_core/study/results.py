@@ -46,12 +46,13 @@ def collect(
     surroundings: Mapping[str, Any],
     guard: Callable[[], None] = lambda: None,
     replaced: Mapping[str, str] = MappingProxyType({}),
+    ahead: contract.Ahead | None = None,
 ) -> Path:
     """Write scores.csv, predictions.parquet, curves.csv and study.json; returns their directory.
 
     They are made of verified files alone: a stage whose artefact was damaged meanwhile has failed. ``guard`` is called
     before each is written; it raises where this process is the study's driver no more. ``replaced`` are the
-    trials that failed and that others stand for, by the key of their last stage.
+    trials that failed and that others stand for, by the key of their last stage; ``ahead`` what ran and was not needed.
     """
     folder = store.root / "studies" / title
     disk.make_folder(folder)
@@ -101,6 +102,7 @@ def collect(
             tuple[contract.Example, ...], _examples(finished, store, having("examples.json")), "examples"
         ),
         environment={**surroundings, **_hardware(manifests)},
+        ahead=ahead,
     )
     guard()
     disk.write_atomically(folder / "study.json", json.dumps(plain(contract.to_json(described)), indent=1).encode())

@@ -110,6 +110,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     study = flags.with_seeds(study, options.seeds, options.until, options.at_most)
     if options.until or options.at_most:
         study.check()
+    if options.speculate and not isinstance(study.seeds, Until):
+        raise ValueError("--speculate belongs to a study that looks at its results: add --until decided")
     seeds = list(study.seeds)
     given = dict(settings)
     from mss_core.study import ledger, results
@@ -193,22 +195,31 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             surroundings,
             driver.check,
             gone,
+            looks.left_over(results_folder, trials, plan, store),
         )
         if arms:
             phase.collect(folder, study, arms, store)
         return folder
 
     interrupted, executed = True, set[str]()
+    wanted: Mapping[str, int] = {}
     try:
         if tracker is not None:
             tracker.begin(of_plan(study, title, plan, surroundings))
         while True:
             if plan.needed:
-                _execute(plan, store, _context(binder, surroundings, options, asked), options.in_process, board)
+                further = (
+                    make_plan(looks.ahead(study, trials, plan, gone, wanted), store) if options.speculate else None
+                )
+                if further:
+                    looks.record_ahead(results_folder, further, plan)
+                given_to = _context(binder, surroundings, options, asked)
+                _execute(plan, store, given_to, options.in_process, board, further)
             executed.update(plan.needed)
             gone = looks.replace_failed(study, results_folder, trials, plan, board.errors, store, _say)
             folder = gather()
-            more = looks.due(study, trials, gone, _decided(study, folder))
+            wanted = _decided(study, folder)
+            more = looks.due(study, trials, gone, wanted)
             if {trial.name for trial in more} <= {trial.name for trial in plan.trials}:
                 break
             plan = make_plan(more, store)
@@ -326,17 +337,19 @@ def _board(plan: Plan, store: Store, lines: bool) -> Board:
     return Board(needed, store, usual=usual, lines=lines)
 
 
-def _execute(plan: Plan, store: Store, ctx: Context, in_process: bool, board: Board) -> None:
+def _execute(plan: Plan, store: Store, ctx: Context, in_process: bool, board: Board, ahead: Plan | None = None) -> None:
     with board:
         if in_process:
-            from mss_core.study.execution.in_process import execute
+            from mss_core.study.execution import in_process as here
+
+            here.execute(plan, store, ctx, board)
         else:
             try:
                 from mss_core.study.execution.stages_on_ray import execute
             except ModuleNotFoundError as error:
                 raise RuntimeError(f"{error.name} is not installed; add --in-process to run without Ray") from None
             _say("starting Ray")
-        execute(plan, store, ctx, board)
+            execute(plan, store, ctx, board, ahead)
         for key, state in board.state.items():
             if state in (WAITING, RUNNING):
                 board.set(key, FAILED, looks.NOT_RUN)

@@ -34,6 +34,7 @@ from reports.contract.names import (
 )
 from reports.contract.values import (
     EXPECTED,
+    Ahead,
     Control,
     Declaration,
     Entry,
@@ -56,6 +57,7 @@ __all__ = [
     "COLUMNS",
     "EXPECTED",
     "MACRO",
+    "Ahead",
     "Control",
     "CORRECTIONS",
     "METRICS",

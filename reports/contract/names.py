@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 TESTS = (
-    *("crossed", "half_pooled", "seeds_clips", "welch", "student", "paired", "paired_crossed", "paired_clips"),
+    *("crossed", "half_pooled", "seeds_clips", "welch", "student", "pooled"),
+    *("paired", "paired_crossed", "paired_clips"),
     *("wilcoxon", "permutation", "mixed", "bootstrap", "delong", "item_means"),
 )
 """Primary tests.
@@ -23,7 +24,7 @@ SPELLINGS = {"benjamini_hochberg": "bh"}
 SPENDING = ("pocock", "obf", "e")
 """How a study that looks at its results spends its error: alike at every look, most of it at the last, an e-process."""
 SEQUENTIAL = (
-    *("", "crossed", "half_pooled", "seeds_clips", "welch", "student"),
+    *("", "crossed", "half_pooled", "seeds_clips", "welch", "student", "pooled"),
     *("paired", "paired_crossed", "paired_clips"),
 )
 """Tests that can be made at every look: training runs are a sample, and the difference has a standard error."""

@@ -221,6 +221,14 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """Trials that ran ahead of a look which did not come to need them, and the seconds of their stages."""
+
+    trials: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Study:
     """study.json; `declared` is the sha256 of the declaration, `stages` are by key.
 
@@ -243,6 +251,7 @@ class Study:
     notes: tuple[Note, ...] = ()
     examples: tuple[Example, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    ahead: Ahead | None = field(default=None, metadata={"unsaid": True})
     hash_matches: bool | None = field(default=None, metadata={"json": ""})
     ledger: tuple[Entry, ...] = field(default=(), metadata={"json": ""})
 

@@ -71,8 +71,7 @@ def sentence(main: Comparison, path: Path, course: Course) -> str:
     seeds = count(last.seeds, "seed")
     interval = f"{prose.interval_name(main)} {style.interval(last.low, last.high)}"
     went = f"{style.difference(path.estimate, unit=True)}, {interval}"
-    more = f"about {math.ceil(path.needed)} seeds" if path.needed < 1_000 else "more than 1,000 seeds"
-    price = f"if the true difference is the {style.amount(last.result.difference)} seen, {more} per arm give 80 % power"
+    price = f"if the true difference is the {style.amount(last.result.difference)} seen, {_price(main, path, course)}"
     match last.decision:
         case "significant":
             return f"{pair}: significant after {seeds} ({went})."
@@ -86,6 +85,23 @@ def sentence(main: Comparison, path: Path, course: Course) -> str:
         case "not tested":
             return f"{pair}: cannot be tested ({last.result.note or 'no standard error'}); no further seed is trained."
     return f"{pair}: goes on after {seeds} ({went})."
+
+
+def _price(main: Comparison, path: Path, course: Course) -> str:
+    """What gives 80 % power: more seeds, or more tracks where their part of the variance alone is too large."""
+    result, seeds = path.looks[-1].result, course.looks[-1]
+    if math.isfinite(path.needed) or not result.lasting > 0:
+        more = f"about {math.ceil(path.needed)} seeds" if path.needed < 1_000 else "more than 1,000 seeds"
+        return f"{more} per arm give 80 % power"
+    item = "group" if main.groups else main.item or "clip"
+    fewest = f"about {math.ceil(path.items):,}" if path.items < 1e6 else "more than a million"
+    enough = f"{fewest} {item}s with {count(seeds, 'seed')} per arm do"
+    if math.isinf(path.items):
+        enough = f"more {item}s with more than {count(seeds, 'seed')} per arm are needed"
+    return (
+        f"no number of seeds gives 80 % power, because {100 * result.lasting / result.se**2:.0f} % of the variance of "
+        f"the difference is that of the {count(result.items, item)}; {enough}"
+    )
 
 
 def _method(findings: Findings, course: Course) -> str:
@@ -110,8 +126,12 @@ def _method(findings: Findings, course: Course) -> str:
 def _spent(findings: Findings, course: Course) -> str:
     spent, fixed = course.trainings, course.fixed
     text = f"{count(spent, 'trial')} of the {fixed} that {course.looks[-1]} seeds of every variant take"
+    ahead = ""
+    if over := findings.study.ahead:
+        took = f"{number(over.seconds / 3600, 1)} hours" if over.seconds >= 360 else f"{over.seconds:.0f} s"
+        ahead = f" {count(over.trials, 'trial')} ran ahead of a look and were left ({took} of stages): no score counts."
     if not course.over:
-        return f"The study is not over: {text} are asked for so far."
+        return f"The study is not over: {text} are asked for so far.{ahead}"
     hours = sum(stage.seconds for stage in findings.study.stages.values()) / 3600
     saved = f", about {number(hours * (fixed - spent) / spent, 1)} hours of stages" if spent and hours >= 0.1 else ""
-    return f"{text}: {100 * (fixed - spent) / fixed:.0f} % saved{saved}."
+    return f"{text}: {100 * (fixed - spent) / fixed:.0f} % saved{saved}.{ahead}"

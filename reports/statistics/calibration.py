@@ -13,10 +13,10 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from reports.statistics import seed_paired
-from reports.statistics.half_pooled import Errors, MeanSquares, errors, p_values
+from reports.statistics.half_pooled import Errors, MeanSquares, errors, p_values, pooled_errors
 from reports.statistics.power import OVER_ITEMS, Design, Spread
 
-SIMULATED = ("crossed", "half_pooled", "welch", "student", "paired", "paired_crossed")
+SIMULATED = ("crossed", "half_pooled", "welch", "student", "pooled", "paired", "paired_crossed")
 """Tests that are simulated; the others have no closed form and would take minutes."""
 UNEQUAL = {
     "the runs of one variant differ three times as much as those of the others": ("variant", 3.0),
@@ -112,6 +112,8 @@ def errors_of(design: Design, squares: MeanSquares, means: Sequence[np.ndarray])
         many = min(min(design.runs), design.reference_runs)
         pairs = [(arm[:, :many] - means[-1][:, :many]).var(axis=1, ddof=1) / many for arm in means[:-1]]
         return Errors(np.sqrt(np.stack(pairs, 1)), np.full(len(n), many - 1.0), np.zeros(len(n), bool))
+    if design.test == "pooled":
+        return pooled_errors(squares)
     a, b = squares.run / n, squares.reference_run / m
     if design.test == "student":
         df = n + m - 2

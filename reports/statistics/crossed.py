@@ -85,17 +85,17 @@ def _impossible(x: np.ndarray, y: np.ndarray, item: str) -> str:
     return f"needs two {item}s that every run of both arms has" if x.shape[1] < 2 else ""
 
 
-def _of_mean(table: np.ndarray, share: np.ndarray, runs: bool = True) -> tuple[float, float]:
-    """The variance of the mean of a table (seed, item), and its square over the degrees of freedom, part by part
-    [Satterthwaite 1946]. Without ``runs`` the items alone are a sample."""
+def _of_mean(table: np.ndarray, share: np.ndarray, runs: bool = True) -> tuple[float, float, float]:
+    """The variance of the mean of a table (seed, item), its square over the degrees of freedom, part by part
+    [Satterthwaite 1946], and the variance that more runs would leave. Without ``runs`` the items alone are a sample."""
     many, items = table.shape
     item, over_items = groups.scatter(table.mean(axis=0), share) / items, groups.degrees(share)
     if not runs:
-        return item, item**2 / over_items
+        return item, item**2 / over_items, item
     found = half_pooled.of_arms([(table, np.zeros_like(table))], [share])
     residual, run = float(found.residual[0]) / (many * items), float(found.run[0]) / many
     spread = run**2 / (many - 1) + max(item, residual) ** 2 / over_items + residual**2 / ((many - 1) * over_items)
-    return max(run + item - residual, residual), spread
+    return max(run + item - residual, residual), spread, max(item - residual, 0.0)
 
 
 def own_items(
@@ -121,9 +121,10 @@ def own_items(
     shares = [groups.shares(table.columns, sizes) for table in (x, y)]
     means = [float(table.to_numpy(float).mean(axis=0) @ share) for table, share in zip((x, y), shares, strict=True)]
     parts = [_of_mean(table.to_numpy(float), share, runs) for table, share in zip((x, y), shares, strict=True)]
-    total, spread = (sum(part[k] for part in parts) for k in (0, 1))
+    total, spread, lasting = (sum(part[k] for part in parts) for k in range(3))
     df = total**2 / spread if spread > 0 else NAN
-    return from_se(test, label, means[0] - means[1], math.sqrt(total), df, n, alpha=alpha, items=many)
+    result = from_se(test, label, means[0] - means[1], math.sqrt(total), df, n, alpha=alpha, items=many)
+    return replace(result, lasting=lasting)
 
 
 def naive(a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track") -> Result:

@@ -21,13 +21,13 @@ does to error rates. All functions take any number of leading axes, so that thou
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from scipy import stats as scipy_stats
-from scipy.special import digamma, polygamma
+from scipy.special import digamma, fdtri, polygamma
 
 from reports.statistics import groups
 from reports.statistics.hypothesis_tests import NAN, Result, from_se, not_possible, variance
@@ -71,13 +71,17 @@ class MeanSquares:
 class Errors:
     """Standard errors and degrees of freedom of k contrasts, and which variants keep their own variance.
 
+    Attributes:
+        lasting: the part of se squared that more runs would not make smaller: that of the items.
+
     Shape:
-        se, df, own: (..., k).
+        se, df, own, lasting: (..., k).
     """
 
     se: np.ndarray
     df: np.ndarray
     own: np.ndarray
+    lasting: np.ndarray | float = 0.0
 
 
 def errors(squares: MeanSquares) -> Errors:
@@ -92,7 +96,9 @@ def errors(squares: MeanSquares) -> Errors:
     own = _larger(squares.run, dof)
     run, run_df = _moderated(squares.run, dof, own)
     run, reference = run / squares.runs, squares.reference_run / squares.reference_runs
-    residual, residual_df = _moderated(squares.residual, dof * deep, own)
+    residual, residual_df = squares.residual, dof
+    if np.any(squares.items > 0):
+        residual, residual_df = _moderated(squares.residual, dof * deep, own)
     residual = residual / (squares.runs * cells)
     of_reference = squares.reference_residual / (squares.reference_runs * cells)
     item, floor, variances = squares.item / cells, residual + of_reference, run + reference
@@ -105,7 +111,24 @@ def errors(squares: MeanSquares) -> Errors:
         spread = (run * scale) ** 2 / run_df + (moved * scale) ** 2 / last
         crossed = np.maximum(item, floor) ** 2 / deep + residual**2 / residual_df + of_reference**2 / (last * deep)
         df = total**2 / (spread + np.where(squares.items > 0, crossed, 0.0))
-    return Errors(np.sqrt(total), df, own)
+    return Errors(np.sqrt(total), df, own, np.where(squares.items > 0, np.maximum(item - floor, 0.0), 0.0))
+
+
+def pooled_errors(squares: MeanSquares) -> Errors:
+    """The same for runs of all arms that are declared to vary alike: one variance of variants and reference
+    [Dunnett 1955]. `own`: arms whose mean square looks larger than that of the others, or the reference's does.
+
+    Items are no sample.
+    """
+    runs, others, reference = squares.runs, squares.reference_runs, squares.reference_run
+    dof, last = runs - 1, others - 1
+    df = dof.sum(axis=-1, keepdims=True) + last
+    pool = ((squares.run * dof).sum(axis=-1, keepdims=True) + reference * last) / df
+    se = np.sqrt(pool * (1 / runs + 1 / others))
+    every = np.append(squares.run, np.broadcast_to(reference[..., :1], (*squares.run.shape[:-1], 1)), axis=-1)
+    own = _larger(every, np.append(dof, np.broadcast_to(last[..., :1], (*dof.shape[:-1], 1)), axis=-1))
+    with np.errstate(invalid="ignore"):
+        return Errors(se, np.where(se > 0, df, NAN), own[..., :-1] | own[..., -1:])
 
 
 def p_values(difference: np.ndarray, found: Errors) -> np.ndarray:
@@ -147,16 +170,19 @@ def _arm(scores: np.ndarray, share: np.ndarray | None) -> tuple[int, float, floa
     return len(scores), variance(means.tolist()), float(squares) / ((scores.shape[0] - 1) * (scores.shape[1] - 1))
 
 
-def of_runs(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], alpha: float = 0.05) -> dict[str, Result]:
-    """The test of several variants' runs against those of the reference, by variant."""
-    label = "half-pooled t"
+def of_runs(
+    pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], alpha: float = 0.05, test: str = "half_pooled"
+) -> dict[str, Result]:
+    """The test of several variants' runs against those of the reference, by variant; or `"pooled"`, for runs that are
+    declared to vary alike."""
+    label = {"half_pooled": "half-pooled t", "pooled": "t, one variance of all arms"}[test]
     few = {name: "needs two runs in each arm" for name, pair in pairs.items() if min(map(len, pair)) < 2}
     able = {name: pair for name, pair in pairs.items() if name not in few}
-    found = results({name: (np.array(a), np.array(b)) for name, (a, b) in able.items()}, "half_pooled", label, alpha)
+    found = results({name: (np.array(a), np.array(b)) for name, (a, b) in able.items()}, test, label, alpha)
     for name, why in few.items():
         a, b = pairs[name]
         difference = float(np.mean(a) - np.mean(b)) if len(a) and len(b) else NAN
-        found[name] = not_possible("half_pooled", label, (len(a), len(b)), 0, why, difference)
+        found[name] = not_possible(test, label, (len(a), len(b)), 0, why, difference)
     return found
 
 
@@ -170,14 +196,21 @@ def results(
     """Results of contrasts that share a reference and that all can be tested; `shares` as in `of_arms`."""
     if not arms:
         return {}
-    found = errors(of_arms(list(arms.values()), [shares[name] for name in arms] if shares else ()))
+    squares = of_arms(list(arms.values()), [shares[name] for name in arms] if shares else ())
+    found = pooled_errors(squares) if test == "pooled" else errors(squares)
+    differs = {
+        "pooled": "its runs or the reference's differ more than those of the other arms, which this test takes to vary "
+        "alike"
+    }.get(test, "its runs differ more than those of the other variants: its own variance is used")
     out = {}
-    for (name, (a, b)), se, df, own in zip(arms.items(), found.se, found.df, found.own, strict=True):
-        note = "its runs differ more than those of the other variants: its own variance is used" if own else ""
+    lasting = np.broadcast_to(found.lasting, found.se.shape)
+    for (name, (a, b)), se, df, own, kept in zip(arms.items(), found.se, found.df, found.own, lasting, strict=True):
+        note = differs if own else ""
         items = a.shape[1] if a.ndim == 2 else 0
         of_items = a.mean(axis=0) - b.mean(axis=0) if items else np.array([a.mean() - b.mean()])
         difference, runs = float(of_items @ shares[name] if shares else of_items.mean()), (len(a), len(b))
-        out[name] = from_se(test, label, difference, float(se), float(df), runs, alpha=alpha, items=items, note=note)
+        result = from_se(test, label, difference, float(se), float(df), runs, alpha=alpha, items=items, note=note)
+        out[name] = replace(result, lasting=float(kept))
     return out
 
 
@@ -185,9 +218,10 @@ def _larger(squares: np.ndarray, dof: np.ndarray) -> np.ndarray:
     """Which mean squares exceed that of all others together by a one-sided F test."""
     if squares.shape[-1] < 2:
         return np.zeros(squares.shape, bool)
-    weighed, rest = squares * dof, dof.sum() - dof
+    weighed, rest = squares * dof, dof.sum(axis=-1, keepdims=True) - dof
     others = (weighed.sum(axis=-1, keepdims=True) - weighed) / rest
-    return np.asarray(squares > scipy_stats.f.isf(OWN_LEVEL, dof, rest) * others)
+    bound = _of_distinct(lambda both: fdtri(both.real, both.imag, 1 - OWN_LEVEL), dof + 1j * rest)
+    return np.asarray(squares > bound * others)
 
 
 def _moderated(squares: np.ndarray, dof: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,12 +229,13 @@ def _moderated(squares: np.ndarray, dof: np.ndarray, own: np.ndarray) -> tuple[n
 
     A variant that keeps its own still counts in the pool: without its largest members a pool would be too small.
     """
-    pool = (squares * dof).sum(axis=-1, keepdims=True) / dof.sum()
+    all_dof = dof.sum(axis=-1, keepdims=True)
+    pool = (squares * dof).sum(axis=-1, keepdims=True) / all_dof
     prior = _prior(squares, dof, pool)
     with np.errstate(invalid="ignore"):
         weight = np.where(np.isinf(prior), 1.0, prior / (prior + dof))
     moved = weight * pool + (1 - weight) * squares
-    return np.where(own, squares, moved), np.where(own, dof, np.minimum(prior + dof, dof.sum()))
+    return np.where(own, squares, moved), np.where(own, dof, np.minimum(prior + dof, all_dof))
 
 
 def _prior(squares: np.ndarray, dof: np.ndarray, pool: np.ndarray) -> np.ndarray:
@@ -211,12 +246,20 @@ def _prior(squares: np.ndarray, dof: np.ndarray, pool: np.ndarray) -> np.ndarray
     many = squares.shape[-1]
     if many < 2:
         return np.full((*squares.shape[:-1], 1), np.inf)
-    logs = np.log(np.maximum(squares, np.maximum(1e-5 * pool, 1e-300))) - digamma(dof / 2) + np.log(dof / 2)
-    spread = logs.var(axis=-1, ddof=1, keepdims=True) - polygamma(1, dof / 2).mean()
+    centre = _of_distinct(lambda each: np.log(each / 2) - digamma(each / 2), dof)
+    logs = np.log(np.maximum(squares, np.maximum(1e-5 * pool, 1e-300))) + centre
+    by_chance = _of_distinct(lambda each: polygamma(1, each / 2), dof).mean(axis=-1, keepdims=True)
+    spread = logs.var(axis=-1, ddof=1, keepdims=True) - by_chance
     wide = spread > 1e-3
     with np.errstate(all="ignore"):
         y = _inverse_trigamma(np.where(wide, spread, 1.0))
     return np.where(wide, 2 * y, np.inf)
+
+
+def _of_distinct(function: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
+    """A slow function of many values of which few are distinct."""
+    distinct, where = np.unique(values, return_inverse=True)
+    return function(distinct)[where.reshape(values.shape)]
 
 
 def _inverse_trigamma(values: np.ndarray) -> np.ndarray:

@@ -37,6 +37,7 @@ class Result:
         n: replicates in a and b.
         items: tracks, tags or clips used beside the replicates; 0 for none.
         note: what the reader must know; why the test was not possible.
+        lasting: the part of se squared that more runs would not make smaller: that of the items.
     """
 
     test: str
@@ -51,6 +52,7 @@ class Result:
     n: tuple[int, int]
     items: int = 0
     note: str = ""
+    lasting: float = 0.0
 
 
 def not_possible(test: str, label: str, n: tuple[int, int], items: int, why: str, difference: float = NAN) -> Result:

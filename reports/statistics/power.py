@@ -8,11 +8,11 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from reports.statistics import seed_paired
-from reports.statistics.half_pooled import MeanSquares, errors
+from reports.statistics.half_pooled import MeanSquares, errors, pooled_errors
 from reports.statistics.hypothesis_tests import noncentral_cdf
 
 OVER_ITEMS = ("crossed", "paired_crossed", "mixed", "bootstrap")
-POOLED = ("crossed", "half_pooled", "mixed", "bootstrap")
+POOLED = ("crossed", "half_pooled", "pooled", "mixed", "bootstrap")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ def expected_errors(design: Design, spread: Spread) -> tuple[float, float]:
             reference_residual=(2 - own) * residual[:1],
             run_df=(runs - 1) * (own or 1.0),
         )
-    found = seed_paired.errors_of(squares) if paired else errors(squares)
+    if design.test == "pooled":
+        found = pooled_errors(squares)
+    else:
+        found = seed_paired.errors_of(squares) if paired else errors(squares)
     return float(found.se[0]), float(found.df[0])
 
 

@@ -13,6 +13,7 @@ each contrast stands alone, and below `FEW` seeds it has the degrees of freedom 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -69,9 +70,11 @@ def _tested(
     found = errors_of(mean_squares(scores, share))
     n, items = (scores.shape[1],) * 2, scores.shape[2]
     out = {}
-    for (name, (x, y, _)), se, df in zip(block.items(), found.se, found.df, strict=True):
+    lasting = np.broadcast_to(found.lasting, found.se.shape)
+    for (name, (x, y, _)), se, df, kept in zip(block.items(), found.se, found.df, lasting, strict=True):
         difference = float((x - y).mean(axis=0) @ share)
-        out[name] = from_se("paired_crossed", label, difference, float(se), float(df), n, alpha=alpha, items=items)
+        result = from_se("paired_crossed", label, difference, float(se), float(df), n, alpha=alpha, items=items)
+        out[name] = replace(result, lasting=float(kept))
     return out
 
 
@@ -80,7 +83,7 @@ def errors_of(squares: MeanSquares) -> Errors:
     found = errors(squares)
     if squares.run.shape[-1] >= POOL or squares.reference_runs.max() >= FEW:
         return found
-    return Errors(found.se, np.minimum(found.df, squares.reference_runs - 1), found.own)
+    return replace(found, df=np.minimum(found.df, squares.reference_runs - 1))
 
 
 def mean_squares(scores: np.ndarray, share: np.ndarray) -> MeanSquares:

@@ -10,36 +10,40 @@ are not simulated (`SIMULATED`) get the increments of the error as levels, which
 A t with variances of its own is too strict with few seeds where runs vary alike, and too lenient where those of one arm
 vary more. Levels that use up the error in the first case would exceed it in the second, so they are lowered until the
 family keeps its error there, too (`UNEQUAL`). That costs seeds, and must: benchmarks/until.py shows what the best test
-could find with few seeds. Student's t is for those who declare that all runs vary alike.
+could find with few seeds. The pooled t is for those who declare that all runs vary alike.
+
+A variant that stops lends the others no further runs for their common variance. So studies whose contrasts stop as out
+of reach have more errors than those in which all go on, and the levels are lowered by studies of the former kind.
 
 Spending `"e"` needs no list of looks: an e-process, valid at every seed. It is the Bayes factor of the t statistic for
 a normal prior on the standardised effect, a martingale under the null hypothesis for every variance (right Haar prior;
 [Grunwald, de Heide and Koolen 2024]); a contrast is significant where it reaches 1 / alpha [Ville 1939].
 
-Stopping without significance spends nothing, so equivalence and futility cannot raise the error.
+A contrast that stops without significance spends nothing itself, so equivalence and futility are free.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
-from scipy import optimize
 from scipy import stats as scipy_stats
 from scipy.special import stdtr, stdtrit
 
-from reports.statistics.half_pooled import MeanSquares, errors
+from reports.statistics.half_pooled import Errors, MeanSquares, errors, pooled_errors
 
-SIMULATED = ("half_pooled", "crossed", "student")
+SIMULATED = ("half_pooled", "crossed", "pooled")
 """Tests whose path is simulated, on runs; tracks, the same at every look, only make a second chance rarer."""
 UNEQUAL = 3.0
-"""The runs of one arm may vary so many times as much as those of all others, and the family keeps its error."""
+"""The runs of one arm may vary so many times as much as those of all others, or those of the reference so many times
+less, and the family keeps its error."""
 PRIOR = 4.0
 """Variance of the standardised effect under the e-process's prior."""
 LEAST = 40
-"""Paths that must cross at a look for its level to be known; with fewer its error is kept for the next look."""
+"""Paths that must cross at a look for its level to be simulated; with fewer it is the error spent there, which is safe
+for a valid p, and what an earlier look left is kept for the next one."""
 SEED = 20_261_126
 SIGNIFICANT, EQUIVALENT, OUT_OF_REACH, UNDECIDED, GOING = "significant", "equivalent", "out of reach", "undecided", ""
 HOPE, HOPELESS = 0.1, 0.05
@@ -104,22 +108,19 @@ def boundary(variants: int, looks: tuple[int, ...], alpha: float, spending: str,
     spent = tuple(cumulative(spending, alpha, share) for share in shares)
     if test not in SIMULATED:
         return Boundary(looks, alpha, spending, tuple(np.diff(spent, prepend=0.0).tolist()), spent)
-    if test == "student":
-        variants = 1  # its path is that of a pair
     paths = int(np.clip(5_000 / alpha, 200_000, 1_000_000))
     alike = np.ones(variants + 1)
     levels = levels_of(_null_paths(alike, looks, paths, alpha, test).reshape(len(looks), -1), spent)
-    if test != "student":
-        levels = _lowered(levels, looks, alpha, test, variants)
-    return Boundary(looks, alpha, spending, levels, spent)
+    return _lowered(Boundary(looks, alpha, spending, levels, spent), test, variants)
 
 
 def levels_of(paths: np.ndarray, spent: Sequence[float]) -> tuple[float, ...]:
     """Levels by which so many paths of p, shape (look, path), have crossed by each look."""
-    going, crossed, levels = np.ones(paths.shape[1], bool), 0, []
+    going, crossed, levels, before = np.ones(paths.shape[1], bool), 0, [], 0.0
     for p, error in zip(paths, spent, strict=True):
         many = round(error * paths.shape[1]) - crossed
-        level = float(np.partition(p[going], many)[many]) if many >= LEAST else 0.0
+        level = float(np.partition(p[going], many)[many]) if many >= LEAST else error - before
+        before = error
         levels.append(level)
         crossing = going & (p < level)
         crossed += int(crossing.sum())
@@ -127,57 +128,75 @@ def levels_of(paths: np.ndarray, spent: Sequence[float]) -> tuple[float, ...]:
     return tuple(levels)
 
 
-def _lowered(
-    levels: tuple[float, ...], looks: tuple[int, ...], alpha: float, test: str, variants: int
-) -> tuple[float, ...]:
-    """The levels times the largest factor, at most 1, by which the family keeps its error with unequal variances."""
-    most, factor = min(1.0, alpha * variants), 1.0
-    for arm in {0, variants if variants > 1 else 0}:  # of two arms it does not matter which one varies more
-        scale = np.ones(variants + 1)
-        scale[arm] = UNEQUAL
-        paths = _null_paths(scale, looks, min(60_000 * variants, 300_000), alpha, test)
-        shares = (paths / np.maximum(levels, 1e-300)[:, None, None]).min(axis=(0, 2))  # a study calls below this factor
-        factor = min(factor, float(np.quantile(shares, most)))
-    return tuple(level * factor for level in levels)
+def _lowered(bounds: Boundary, test: str, variants: int) -> Boundary:
+    """The levels times the largest factor, at most 1, by which the family keeps its error where contrasts stop as out
+    of reach; unless runs are declared to vary alike, also where those of one arm vary more.
+
+    In the latter case the error is that of simulated studies and two of its standard errors.
+    """
+    most, factor, sure = min(1.0, bounds.alpha * variants), 1.0, 2.0 * (test != "pooled")
+    studies = max(300_000 // variants**2, 25_000)
+    cases = [(0, 1.0)]
+    if test != "pooled":
+        cases = [(0, UNEQUAL)]  # of two arms it does not matter which one varies more
+        cases += [(variants, UNEQUAL), (variants, 1 / UNEQUAL)] if variants > 1 else []
+    for arm, times in cases:
+        scale = np.where(np.arange(variants + 1) == arm, times, 1.0)
+        paths = _null_paths(scale, bounds.looks, studies * variants, bounds.alpha, test, bounds)
+        levels = np.maximum(bounds.levels, 1e-300)[:, None, None]
+        shares = (paths / levels).min(axis=(0, 2))  # a study calls something significant below this factor
+        safe = most - sure * math.sqrt(most * (1 - most) / len(shares))
+        factor = min(factor, float(np.quantile(shares, safe)))
+    return replace(bounds, levels=tuple(level * factor for level in bounds.levels))
 
 
-def _null_paths(scale: np.ndarray, looks: tuple[int, ...], paths: int, alpha: float, test: str) -> np.ndarray:
+def _null_paths(
+    scale: np.ndarray, looks: tuple[int, ...], paths: int, alpha: float, test: str, stops: Boundary | None = None
+) -> np.ndarray:
     """Two-sided p of contrasts without an effect, shape (look, study, variant); 1 where it is far from significant.
 
     Args:
         scale: standard deviation of the runs of each arm, the reference last.
+        stops: contrasts that are out of reach of this boundary take no further run, and have a p of 1; default: all
+            contrasts go on.
     """
     rng, chunks, variants = np.random.default_rng(SEED), [], len(scale) - 1
     size = max(1, 60_000 // variants)
     for _ in range(math.ceil(paths / (size * variants))):
         rows, many, total, squares = [], 0, np.zeros((size, variants + 1)), np.zeros((size, variants + 1))
+        going, runs, mean, run = np.ones((size, variants), bool), np.zeros(variants), total, total
         for look in looks:
             new = rng.normal(size=(look - many, size, variants + 1)) * scale
             total, squares, many = total + new.sum(axis=0), squares + (new**2).sum(axis=0), look
-            se, df = errors_of(test, np.full(variants, float(look)), look, (squares - total**2 / look) / (look - 1))
-            t = np.abs(total[:, :-1] - total[:, -1:]) / look / se
-            df, p = np.broadcast_to(df, t.shape), np.ones(t.shape)
-            near = t > scipy_stats.norm.isf(alpha / 2)  # a t has heavier tails: no p below alpha is passed over
+            taken = np.append(going, np.ones((size, 1), bool), axis=1)
+            mean, run = (
+                np.where(taken, now, before)
+                for now, before in ((total / look, mean), ((squares - total**2 / look) / (look - 1), run))
+            )
+            runs = np.where(going, float(look), runs) if stops else np.full(variants, float(look))
+            found = errors_of(test, runs, look, run)
+            se, df = found.se, found.df
+            difference = mean[:, :-1] - mean[:, -1:]
+            t, df, p = np.abs(difference) / se, np.broadcast_to(df, se.shape), np.ones(se.shape)
+            # A t has heavier tails than z: no p below alpha is passed over.
+            near = going if stops else t > scipy_stats.norm.isf(alpha / 2)
             p[near] = 2 * stdtr(df[near], -t[near])
             rows.append(p)
+            if stops and look < looks[-1]:
+                now = Standing(difference, se, df, runs, np.full(runs.shape, float(look)))
+                going = going & ~_hopeless(stops, now, p, None)
         chunks.append(np.stack(rows))
     return np.concatenate(chunks, axis=1)
 
 
-def errors_of(
-    test: str, runs: np.ndarray, others: float, run: np.ndarray, *of_items: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Standard errors and degrees of freedom of the half-pooled test (over items, where there are some), or Student's.
+def errors_of(test: str, runs: np.ndarray, others: float, run: np.ndarray, *of_items: Any) -> Errors:
+    """Standard errors and degrees of freedom of the half-pooled test (over items, where there are some), or of the
+    pooled one.
 
     Args:
         as of `mean_squares`.
     """
-    if test != "student":
-        found = errors(mean_squares(runs, others, run, *of_items))
-        return found.se, found.df
-    df = runs + others - 2
-    pooled = ((runs - 1) * run[..., :-1] + (others - 1) * run[..., -1:]) / df
-    return np.sqrt(pooled * (1 / runs + 1 / others)), np.broadcast_to(df, pooled.shape)
+    return (pooled_errors if test == "pooled" else errors)(mean_squares(runs, others, run, *of_items))
 
 
 def mean_squares(
@@ -196,7 +215,7 @@ def mean_squares(
         item: per variant.
 
     Shape:
-        runs: (variant,); run, residual: (..., arm); item: (..., variant).
+        runs: (..., variant); run, residual: (..., arm); item: (..., variant).
     """
     residual = np.zeros_like(run) if residual is None else residual
     return MeanSquares(
@@ -221,6 +240,7 @@ class Standing:
     Attributes:
         difference, se, df: of the test.
         runs, others: in the variant's and the reference's arm.
+        lasting: the part of se squared that more runs would not make smaller: that of the items.
     """
 
     difference: np.ndarray
@@ -228,6 +248,7 @@ class Standing:
     df: np.ndarray
     runs: np.ndarray
     others: np.ndarray
+    lasting: np.ndarray | float = 0.0
 
 
 def decide(bounds: Boundary, look: int, now: Standing, margin: float | None) -> np.ndarray:
@@ -255,12 +276,14 @@ def decide(bounds: Boundary, look: int, now: Standing, margin: float | None) -> 
 def _hopeless(bounds: Boundary, now: Standing, p: np.ndarray, margin: float | None) -> np.ndarray:
     """Whether neither significance nor equivalence can be hoped for at the last look.
 
-    The t path is taken for a Brownian motion with drift, its time the share of the information.
+    The t path is taken for a Brownian motion with drift, its time the share of the information. Of the variance, only
+    the runs' part becomes smaller with the seeds: where that of a few tracks is large, there is little left to learn.
     """
     final = bounds.looks[-1]
-    share = _information(now.runs, now.others) / (final / 2)
-    bound = _z(bounds.level(len(bounds.looks) - 1, _final_df(now, final), final, final))
-    z = _z(p)
+    kept = now.lasting / now.se**2
+    share = kept + (1 - kept) * _information(now.runs, now.others) / (final / 2)
+    bound = z_of(bounds.level(len(bounds.looks) - 1, _final_df(now, final), final, final))
+    z = z_of(p)
     drift = (z + scipy_stats.norm.isf(HOPE)) / np.sqrt(share)
     left = 1 - share
     lost = scipy_stats.norm.sf((bound - z * np.sqrt(share) - drift * left) / np.sqrt(left)) < HOPELESS
@@ -274,7 +297,8 @@ def _final_df(now: Standing, final: int) -> np.ndarray:
     return np.asarray(now.df * (final - 1) / np.maximum(now.runs - 1, 1))
 
 
-def _z(p: np.ndarray) -> np.ndarray:
+def z_of(p: np.ndarray) -> np.ndarray:
+    """The |z| whose two-sided p this is."""
     return np.asarray(scipy_stats.norm.isf(np.clip(p, 1e-300, 1) / 2))
 
 
@@ -310,62 +334,3 @@ def overall_p(bounds: Boundary, look: int, p: float, level: float) -> float:
     if level > 0 and p < level:
         return before + (by_now - before) * p / level
     return max(bounds.alpha, by_now + (1 - by_now) * (p - level) / (1 - level))
-
-
-# ---- estimates
-
-
-def exits(
-    bounds: Sequence[float], times: Sequence[float], drift: float = 0.0, last: float | None = None
-) -> list[float]:
-    """Probabilities to be above each bound for the first time, of Z(t) = B(t) / sqrt(t) that is stopped beyond +-bound.
-
-    By the recursion of [Armitage, McPherson and Rowe 1969] on a grid.
-
-    Args:
-        bounds: positive, infinite for a look without one.
-        drift: of the Brownian motion B.
-        last: counted at the last look in place of its bound; may be negative.
-    """
-    grid, density, out, before = np.zeros(1), np.ones(1), [], 0.0
-    for number, (bound, time) in enumerate(zip(bounds, times, strict=True)):
-        sd = math.sqrt(time - before)
-        limit = last if last is not None and number == len(bounds) - 1 else bound
-        upper = scipy_stats.norm.sf((limit * math.sqrt(time) - grid - drift * (time - before)) / sd)
-        out.append(float(density @ upper))
-        edge = min(bound, 8.0 + abs(drift)) * math.sqrt(time)
-        points, weights = _gauss()
-        new = points * edge
-        step = scipy_stats.norm.pdf((new[:, None] - grid - drift * (time - before)) / sd) / sd
-        grid, density, before = new, (step @ density) * weights * edge, time
-    return out
-
-
-@cache
-def _gauss() -> tuple[np.ndarray, np.ndarray]:
-    points, weights = np.polynomial.legendre.leggauss(101)
-    return points, weights
-
-
-def median_unbiased(difference: float, p: float, bounds: Boundary, look: int, levels: Sequence[float]) -> float:
-    """The effect under which an outcome as high as this one, or higher, has probability one half.
-
-    A significant difference that was stopped at early is too large on average; outcomes are ordered by look, then by
-    size [Emerson and Fleming 1990]. The t path is taken for that of a normal statistic with the same p.
-
-    Args:
-        levels: nominal levels of the looks up to this one.
-    """
-    if look == 0 or difference == 0 or not 0 < p < 1:
-        return difference
-    z = float(_z(np.array(p)))
-    times = np.array(bounds.looks[: look + 1]) / bounds.looks[look]
-    limits = [float(_z(np.array(level))) if level > 0 else math.inf for level in levels]
-    root = optimize.brentq(lambda drift: sum(exits(limits, times.tolist(), drift, last=z)) - 0.5, -6, z + 6, xtol=1e-4)
-    return difference * float(root) / z
-
-
-def seeds_needed(p: float, level: float, runs: float) -> float:
-    """Seeds per arm for 80 % power if the true effect is the one seen, at the level of the last look."""
-    z = float(_z(np.array(p)))
-    return math.inf if z <= 0 else runs * ((float(_z(np.array(level))) + scipy_stats.norm.ppf(0.8)) / z) ** 2

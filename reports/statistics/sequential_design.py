@@ -1,11 +1,24 @@
 """What a sequential design ends with: studies of normal runs, simulated through the decisions of every look."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats as scipy_stats
 
-from reports.statistics.sequential import GOING, SEED, SIGNIFICANT, Boundary, Standing, boundary, decide, errors_of
+from reports.statistics.power import Spread
+from reports.statistics.sequential import (
+    GOING,
+    SEED,
+    SIGNIFICANT,
+    Boundary,
+    Standing,
+    boundary,
+    decide,
+    errors_of,
+    z_of,
+)
 
 
 @dataclass(frozen=True)
@@ -47,16 +60,27 @@ def simulate(
     studies: int,
     seed: int = SEED,
     test: str = "half_pooled",
+    spread: Spread | None = None,
+    items: int = 0,
 ) -> Outcome:
-    """Studies with these true differences, one per variant, in standard deviations of a run, as is `margin`."""
-    scores = np.random.default_rng(seed).normal(size=(studies, len(effects) + 1, bounds.looks[-1], 1))
+    """Studies with these true differences, one per variant, in standard deviations of a run, as is `margin`.
+
+    Args:
+        spread: in the same unit, of scores of so many `items`; default: one score per run.
+    """
+    rng, shape = np.random.default_rng(seed), (studies, len(effects) + 1, bounds.looks[-1])
+    if spread is None:
+        scores = rng.normal(size=(*shape, 1))
+    else:
+        scores = spread.run * rng.normal(size=(*shape, 1)) + spread.residual * rng.normal(size=(*shape, items))
+        scores += spread.cell * rng.normal(size=(*shape[:2], 1, items))
     scores[:, :-1] += np.reshape(effects, (-1, 1, 1))
     return through(bounds, scores, margin, test)
 
 
 def through(bounds: Boundary, scores: np.ndarray, margin: float | None, test: str = "half_pooled") -> Outcome:
     """Studies through `decide` at every look, with the half-pooled test (over seeds x items where there are items) or
-    Student's.
+    the pooled one.
 
     Shape:
         scores: (study, arm, seed, item), the reference last; one item for scores without items.
@@ -73,17 +97,11 @@ def through(bounds: Boundary, scores: np.ndarray, margin: float | None, test: st
         kept = [np.where(some.reshape(some.shape + (1,) * (b.ndim - 2)), a, b) for a, b in zip(new, kept, strict=True)]
         item, run, residual = kept
         runs, others = np.where(going, seeds, runs), np.where(going.any(axis=1), seeds, others)
-        order = np.argsort(runs, axis=1, kind="stable")  # which variant has how many runs does not matter to the test
         apart = item[:, :-1] - item[:, -1:]
         spread = apart.var(axis=-1, ddof=1) if deep > 1 else np.zeros(runs.shape)
-        se, df = np.zeros(runs.shape), np.zeros(runs.shape)
-        patterns, where = np.unique(np.take_along_axis(runs, order, 1), axis=0, return_inverse=True)
-        for number, pattern in enumerate(patterns):  # studies with the same numbers of runs at once
-            rows = np.flatnonzero(where.ravel() == number)[:, None]
-            variants, both = order[rows[:, 0]], np.append(order[rows[:, 0]], np.full((len(rows), 1), arms - 1), axis=1)
-            parts = (run[rows, both], residual[rows, both], spread[rows, variants], deep if deep > 1 else 0)
-            se[rows, variants], df[rows, variants] = errors_of(test, pattern, float(seeds), *parts)
-        now = Standing(apart.mean(axis=-1), se, df, runs, np.full(runs.shape, float(seeds)))
+        found = errors_of(test, runs, float(seeds), run, residual, spread, deep if deep > 1 else 0)
+        others_now = np.full(runs.shape, float(seeds))
+        now = Standing(apart.mean(axis=-1), found.se, found.df, runs, others_now, found.lasting)
         decision = np.where(going, decide(bounds, look, now, margin), decision)
     return Outcome(decision, runs, others)
 
@@ -100,6 +118,8 @@ def _mean_squares(scores: np.ndarray) -> list[np.ndarray]:
 
 STUDIES = 400
 SMALLEST_STEP = 0.25
+DEEP = 40
+"""Items of a simulated study; more ones are stood for by so many that leave the same variance."""
 
 
 @dataclass(frozen=True)
@@ -118,22 +138,48 @@ class Expected:
 
 
 def expected(
-    blocks: Sequence[int], looks: tuple[int, ...], level: float, spending: str, margin: float | None, test: str = ""
-) -> tuple[list[Expected], float]:
-    """What a study takes at effects of 0, 1, 2 and 3 standard deviations of a run, and the smallest effect, in steps of
-    a quarter, that it finds with 80 % power; simulated on runs, with Student's test where that is declared, else with
-    the half-pooled one.
+    blocks: Sequence[int],
+    looks: tuple[int, ...],
+    level: float,
+    spending: str,
+    margin: float | None,
+    test: str = "",
+    spread: Spread | None = None,
+    items: int = 0,
+) -> tuple[list[Expected], float, float]:
+    """What a study takes at effects of 0, 1, 2 and 3 standard deviations of a run, the smallest effect, in steps of
+    a quarter, that it finds with 80 % power, and the smallest that any number of seeds would.
+
+    Simulated with the pooled test where that is declared, else with the half-pooled one.
 
     Args:
         blocks: how many variants each reference is compared with.
         level: of one contrast, over all looks.
-        margin: in standard deviations of a run.
+        margin: in standard deviations of a run mean over the items.
+        spread: of scores of so many `items`, in any unit; default: one score per run.
     """
-    test = test if test == "student" else "half_pooled"
-    bounds = boundary(max(blocks), looks, level, spending, test)
+    if items < 2 or spread is None or test in ("half_pooled", "pooled", "welch", "student", "paired"):
+        drawn, deep, floor = None, 0, 0.0
+    else:
+        unit, deep = math.hypot(spread.run, spread.residual / math.sqrt(items)), min(items, DEEP)
+        less = math.sqrt(deep / items) / unit
+        drawn = Spread(spread.run / unit, spread.cell * less, spread.residual * less)
+        floor = spread.cell / unit * math.sqrt(2 / items)
+    test = test if test == "pooled" else "half_pooled"
 
     def at(effect: float) -> Expected:
-        parts = [simulate(bounds, [effect] * many, margin, STUDIES, test=test) for many in blocks]
+        parts = [
+            simulate(
+                boundary(many, looks, level, spending, test),
+                [effect] * many,
+                margin,
+                STUDIES,
+                test=test,
+                spread=drawn,
+                items=deep,
+            )
+            for many in blocks
+        ]
         weights = np.array(blocks) / sum(blocks)
         return Expected(
             effect,
@@ -147,4 +193,6 @@ def expected(
     least = below + SMALLEST_STEP
     while least < below + 1 and at(least).power < 0.8:
         least += SMALLEST_STEP
-    return rows, least
+    bounds, last = boundary(max(blocks), looks, level, spending, test), float(looks[-1])
+    final = float(z_of(bounds.level(len(looks) - 1, 2 * last - 2, last, last)))
+    return rows, least, floor * (final + float(scipy_stats.norm.ppf(0.8)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import types
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +19,18 @@ import pytest
 
 import reports
 from mss_core.graph import Context, Stage
+from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study import Factor, Study, Until, looks, run
+from mss_core.study.execution.progress import Board
+from mss_core.study.plan import Plan
 from mss_core.study.study import FRESH
 from reports.contract import Control
 from tests.conftest import REPOSITORY
 
 EFFECTS = {"true": 1.0, "none": 0.0, "small": 0.25}
 SD = 0.15
+MEASURED = re.compile(r"(?<=time spent: )\d+ s|--speculate|--in-process")
+LEFT = re.compile(r" (\d+) trials? ran ahead of a look and (?:was|were) left \(\d+ s of stages\): no score counts\.")
 STAGE_RESOURCES = {"drawn": {"warm": 1}}
 
 
@@ -39,7 +46,8 @@ def drawn(*, kind: str, seed: int, effect: float, out: Path, ctx: Context) -> No
 
 def drawn_score(kind: str, seed: int, effect: float | None = None) -> float:
     effect = EFFECTS.get(kind, 0.0) if effect is None else effect
-    return effect + SD * float(np.random.default_rng([seed, sum(map(ord, kind))]).normal())
+    other = [int(os.environ["UNTIL_OTHER"])] if seed > 2 and "UNTIL_OTHER" in os.environ else []
+    return effect + SD * float(np.random.default_rng([seed, sum(map(ord, kind)), *other]).normal())
 
 
 @dataclass(frozen=True)
@@ -110,10 +118,104 @@ def test_a_killed_study_ends_with_the_same_report(go, tmp_path, monkeypatch) -> 
         child.join()
         assert child.exitcode == (-signal.SIGKILL if dies else 0)
     other = again / "studies" / "draws"
-    measured = re.compile(r"(?<=time spent: )\d+ s")  # the seconds of stages, which were run twice
     for name in ("scores.csv", "looks.json", "report.csv", "report.md"):
         told = (other / name).read_text().replace(str(again), str(tmp_path))
-        assert measured.sub("", told) == measured.sub("", (folder / name).read_text()), name
+        assert MEASURED.sub("", told) == MEASURED.sub("", (folder / name).read_text()), name
+
+
+@pytest.fixture
+def idle(monkeypatch, tmp_path):
+    """Run a study on a cluster of which so much is idle that all that may run ahead of a look does, in this process."""
+    from mss_core.study.execution import in_process
+
+    monkeypatch.setattr(sys.modules["mss_core.study.run"], "_tracker", lambda *given: None)
+
+    def execute(plan: Plan, store: Store, ctx: Context, board: Board, ahead: Plan | None = None) -> None:
+        first = [key for key in ahead.needed if key not in board.state] if ahead else []
+        for key in first:
+            with contextlib.suppress(StageFailed):
+                run_stage(ahead.stages[key], store, ctx)
+        in_process.execute(plan, store, ctx, board)
+
+    monkeypatch.setitem(sys.modules, "mss_core.study.execution.stages_on_ray", types.SimpleNamespace(execute=execute))
+
+    def run_it(study: Study, *flags: str, store: str = "idle") -> Path:
+        run(study, ["--speculate", "--store", str(tmp_path / store), *flags])
+        return tmp_path / store / "studies" / "draws"
+
+    return run_it
+
+
+def same(one: Path, other: Path) -> None:
+    """The same results and report, but for what was left, the measured seconds of stages, and the command."""
+    for name in ("scores.csv", "looks.json", "report.csv", "report.tex", "report.md"):
+        a, b = (
+            LEFT.sub("", MEASURED.sub("", (path / name).read_text().replace(str(path.parent.parent), "")))
+            for path in (one, other)
+        )
+        assert a == b, name
+
+
+def test_what_runs_ahead_of_a_look_changes_no_report_and_is_counted(go, idle) -> None:
+    folder, ahead = go(STUDY), idle(STUDY)
+    same(folder, ahead)
+    findings = reports.read(ahead)
+    assert findings.course is not None and findings.study.ahead is not None
+    made = len(list((ahead.parent.parent / "drawn").glob("*")))
+    assert made - findings.course.trainings == findings.study.ahead.trials > 0
+    assert made <= 12 * 4  # no seed beyond the last look, and none of a variant that was decided
+    (told,) = LEFT.findall((ahead / "report.md").read_text())
+    assert int(told) == findings.study.ahead.trials and not LEFT.search((folder / "report.md").read_text())
+    assert (
+        findings.study.ahead.trials
+        == sum(  # of each decided variant, the seeds of the look after its last
+            {3: 1, 4: 2, 6: 2, 8: 4, 12: 0}[path.looks[-1].seeds] for path in findings.course.paths
+        )
+        + {3: 1, 4: 2, 6: 2, 8: 4, 12: 0}[max(path.looks[-1].seeds for path in findings.course.paths)]
+    )
+
+
+@pytest.mark.parametrize("other", [1, 2, 3])
+def test_no_score_of_what_runs_ahead_has_a_part_in_a_look(idle, monkeypatch, other: int) -> None:
+    """Other draws for every seed that no first look has: the first look is the same, and so is what may run."""
+    once = idle(STUDY)
+    monkeypatch.setenv("UNTIL_OTHER", str(other))
+    again = idle(STUDY, store="again")
+    first, second = (next(iter(json.loads((path / "looks.json").read_text()).values())) for path in (once, again))
+    assert first["3"] == second["3"] and first["4"] != second["4"]
+    begun = [json.loads((path / "ahead.json").read_text()) for path in (once, again)]
+    assert (
+        {name for name in begun[0].values() if name.endswith("seed3")}
+        == {name for name in begun[1].values() if name.endswith("seed3")}
+        == {f"{kind}/seed3" for kind in ("base", *EFFECTS)}
+    )
+
+
+def test_a_study_killed_while_seeds_run_ahead_ends_with_the_same_report(go, idle, tmp_path, monkeypatch) -> None:
+    """By a seed of the next look, twice, and by one of the look itself."""
+    folder = go(STUDY)
+    for dies in ("none/3", "base/4", "small/5", ""):
+        monkeypatch.setenv("UNTIL_DIES", dies)
+        child = multiprocessing.get_context("fork").Process(target=idle, args=(STUDY,))
+        child.start()
+        child.join()
+        assert child.exitcode == (-signal.SIGKILL if dies else 0)
+    same(folder, tmp_path / "idle" / "studies" / "draws")
+
+
+@pytest.mark.parametrize("fails", ["none/3", "none/0,none/1,none/2"])
+def test_what_fails_or_succeeds_ahead_replaces_nothing(go, idle, monkeypatch, tmp_path, fails: str) -> None:
+    """A seed that fails ahead fails again in its look, and is replaced there; a variant whose own runs all fail holds
+    its look up, though a seed that ran ahead has scores."""
+    monkeypatch.setenv("UNTIL_FAILS", fails)
+    ended = []
+    for command in (go, idle):
+        with contextlib.nullcontext() if fails == "none/3" else pytest.raises(SystemExit):
+            command(STUDY)
+        ended.append((tmp_path if command is go else tmp_path / "idle") / "studies" / "draws")
+    same(*ended)
+    names = [[(t.name, t.status) for t in reports.read(folder).study.trials] for folder in ended]
+    assert names[0] == names[1]
 
 
 @pytest.mark.ray
@@ -258,6 +360,7 @@ def test_a_dry_run_says_what_it_is_expected_to_take(go, capsys) -> None:
         ({"seeds": range(5)}, ("--at-most", "9"), "belongs to --until decided"),
         ({}, ("--until", "decided", "--seeds", "5"), "give one of them"),
         ({}, ("--until", "never"), "'decided'"),
+        ({}, ("--speculate",), "in one process nothing is idle"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_runs(go, capsys, tmp_path, changes, flags, told) -> None:

@@ -27,6 +27,7 @@ class Reach:
     Attributes:
         level: alpha after the correction, as for the smallest p of the family.
         sd: standard deviation between seeds of one variant, in the metric's unit.
+        spread: the parts of the scores' spread, in the metric's unit; None where seeds are no sample.
         tracks: how many are counted as a sample beside the seeds.
         basis: where ``sd`` comes from.
         plan: smallest difference found with 80 % power, and rates in simulated studies of this design.
@@ -38,6 +39,7 @@ class Reach:
     family: int
     level: float
     sd: float
+    spread: Any
     tracks: int
     basis: str
     plan: Any
@@ -105,7 +107,7 @@ def reach(study: Study, store: Store, seeds: int, design: Any) -> Reach:
     level = study.alpha if correction == "none" else study.alpha / family
     possible, least = significant_p(correction, study.alpha, family), least_p(study.test, seeds)
     if study.test == "item_means":  # songs, not seeds, are the sample: how much they differ is known afterwards
-        return Reach(seeds, family, level, math.nan, 0, "", design.Planned(math.nan, 0, None), least, possible)
+        return Reach(seeds, family, level, math.nan, None, 0, "", design.Planned(math.nan, 0, None), least, possible)
     found, tracks, basis = spread(store, study.name, study.metric, study.target, design.spread_of) or (
         design.Spread(ASSUMED_SD if study.metric.endswith(("auc", "accuracy")) else ASSUMED_DECIBELS),
         0,
@@ -113,4 +115,4 @@ def reach(study: Study, store: Store, seeds: int, design: Any) -> Reach:
     )
     plan = design.planned(study.test, list(against.values()) or [1], seeds, tracks, found, study.alpha, level)
     sd = math.hypot(found.run, found.residual / max(tracks, 1) ** 0.5)
-    return Reach(seeds, family, level, sd, tracks, basis, plan, least, possible)
+    return Reach(seeds, family, level, sd, found, tracks, basis, plan, least, possible)

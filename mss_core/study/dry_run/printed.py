@@ -64,7 +64,9 @@ def _looks(study: Study, found: Reach, plan: Plan, hours: float, design: Any) ->
         return []
     blocks = list(Counter(r.name for name, r in study.references().items() if name != r.name).values())
     margin = study.margin / found.sd if study.margin and found.sd > 0 else None
-    rows, least = design.expected(blocks or [1], until.looks, found.level, until.spending, margin, study.test)
+    rows, least, floor = design.expected(
+        blocks or [1], until.looks, found.level, until.spending, margin, study.test, found.spread, found.tracks
+    )
     most = until.looks[-1]
     lines = [
         f"looks     after {', '.join(map(str, until.looks))} seeds ({until.spending}); the plan above is the worst "
@@ -78,10 +80,15 @@ def _looks(study: Study, found: Reach, plan: Plan, hours: float, design: Any) ->
             f"          {row.effect:g} SD: {row.seeds:.1f} seeds per variant, {row.trials:.0f} trials "
             f"({100 * share:.0f} %{price}); {100 * row.power:.0f} % are found significant"
         )
+    few = [
+        f"          and below {floor:.2g} SD ({floor * found.sd:.3g}) with no number of seeds, because there are "
+        f"{found.tracks} tracks: more tracks, not more seeds, are needed"
+    ]
     return [
         *lines,
         f"          differences below {least:g} SD ({least * found.sd:.3g}) cannot be decided reliably with {most} "
         "seeds: less than 80 % are found",
+        *(few if floor else []),
     ]
 
 

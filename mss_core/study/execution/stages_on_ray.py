@@ -30,7 +30,7 @@ from mss_core.study.execution.joining import (  # before ray: it sets what Ray r
     machines,
 )
 from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board
-from mss_core.study.execution.ready import Ready
+from mss_core.study.execution.ready import Later, Ready, held, together
 from mss_core.study.execution.resources import (
     ACCELERATOR,
     check_shares,
@@ -58,8 +58,11 @@ STOP = "stop"
 """A file of this name in a run's own folder asks its workers to write their checkpoints and end."""
 
 
-def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
+def execute(plan: Plan, store: Store, ctx: Context, board: Board, ahead: Plan | None = None) -> None:
     """Run every needed stage on the cluster; a failed one blocks only what needs it.
+
+    Stages of ``ahead`` start where nothing else ever will: on nodes that are up, in what all that is still to run
+    leaves free. When the plan's own stages have ended, those that train write a checkpoint and end, too.
 
     SIGTERM, SIGHUP and Ctrl-C let running trainings write their checkpoints first, then raise KeyboardInterrupt. Raises
     RuntimeError where nodes are missing or do not share the store, or where the cluster can never hold a stage (Tune
@@ -67,7 +70,8 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
     """
     with joined(store, ctx, board.out) as cluster:
         board.gpus = cluster.gpus
-        stages = {key: plan.stages[key] for key in plan.needed}
+        later = [key for key in ahead.needed if key not in board.state] if ahead else []
+        stages = {key: (plan if key in board.state else ahead or plan).stages[key] for key in (*plan.needed, *later)}
         requests = {key: resources(stage, cluster.gpus) for key, stage in stages.items()}
         check_fit({stages[key].name: request for key, request in requests.items()}, cluster.room)
         if cluster.gpus:
@@ -78,7 +82,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board) -> None:
             return requests[key] if cluster.gpus else resources(stages[key], gpus_up())
 
         scratch = cluster.scratch
-        searcher = GraphSearcher(plan, board, store, scratch)
+        searcher = GraphSearcher(plan, board, store, scratch, Later(stages, later, now, ray.cluster_resources))
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_Worker, stages=stages, root=str(store.root), ctx=ctx, folder=str(scratch)),
@@ -220,21 +224,23 @@ def stop_asked(file: Path, asked: threading.Event) -> Callable[[], bool]:
 
 
 class GraphSearcher(Searcher):
-    """Hands out stages whose inputs are in the store, those that hold up most first."""
+    """Hands out stages whose inputs are in the store, those that hold up most first, and what only may run last."""
 
-    def __init__(self, plan: Plan, board: Board, store: Store, logs: Path) -> None:
+    def __init__(self, plan: Plan, board: Board, store: Store, logs: Path, later: Later | None = None) -> None:
         super().__init__()
-        self.board, self.stages, self.store, self.logs = board, plan.stages, store, logs
-        below = descendants(plan.stages, plan.needed)
-        self.ready = Ready(plan.stages, plan.needed, below)
+        self.later = later or Later()
+        self.board, self.store, self.logs = board, store, logs
+        self.own, self.stages = plan.needed, {**plan.stages, **self.later.stages}
+        below = descendants(plan.stages, plan.needed) | descendants(self.stages, self.later.keys)
+        self.ready = Ready(self.stages, [*plan.needed, *self.later.keys], below, self.later.keys)
         self.running: dict[str, str] = {}
-        self.attempts: dict[str, int] = dict.fromkeys(plan.needed, 0)
+        self.attempts: dict[str, int] = dict.fromkeys([*plan.needed, *self.later.keys], 0)
         self.deaths: dict[str, int] = dict.fromkeys(plan.needed, 0)
         self.checkpoints: dict[str, int] = {}
         self.died = False
 
     def suggest(self, trial_id: str) -> Any:
-        key = self.ready.take(lambda key: self.board.state[key] != BLOCKED)
+        key = self.ready.take(lambda key: self.board.state.get(key) != BLOCKED, self._idle)
         if key is None:
             return None if self.running else Searcher.FINISHED  # what is still not ready is blocked
         self.running[trial_id] = key
@@ -253,6 +259,10 @@ class GraphSearcher(Searcher):
         key = self.running.pop(trial_id)
         if error:
             free_claim(self.store, self.stages[key], self.logs)
+        if key not in self.board.state:  # it only might have run: where it failed, the look that needs it says so
+            if not error and result and not result["failed"]:
+                self.ready.finish(key)
+            return
         if error and self._again(key):
             self.ready.again(key)
             self.board.set(key, WAITING)
@@ -271,6 +281,21 @@ class GraphSearcher(Searcher):
         else:
             self.ready.finish(key)
             self.board.set(key, DONE)
+        if self.running and not self._unfinished():
+            (self.logs / STOP).touch()
+
+    def _unfinished(self) -> list[str]:
+        return [key for key in self.own if self.board.state[key] in (WAITING, RUNNING)]
+
+    def _idle(self, key: str) -> bool:
+        """Whether there is room for a stage that only may run, beside the most that all others will take at once."""
+        unfinished = self._unfinished()
+        if not unfinished:
+            return False
+        request, there = self.later.request, self.later.there()
+        started = [request(other) for other in self.running.values() if other not in self.board.state]
+        taken = together([held(self.stages, unfinished, request), *started])
+        return all(there.get(name, 0.0) - taken.get(name, 0.0) >= amount for name, amount in request(key).items())
 
     def _again(self, key: str) -> bool:
         """Whether to start a stage again whose worker died: a spot machine may be lost often, if it got on between."""
@@ -306,7 +331,7 @@ class _Watch(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         key = self.searcher.running.get(trial.trial_id)
-        if key is not None and self.searcher.board.state[key] == WAITING:
+        if key is not None and self.searcher.board.state.get(key) == WAITING:
             self.searcher.board.set(key, RUNNING)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
@@ -338,7 +363,7 @@ def check_fit(requests: Mapping[str, Mapping[str, float]], room: list[dict[str, 
 
 def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
     """Ask the workers to write their checkpoints, and wait until they have let their claims go."""
-    running = [searcher.stages[key] for key in searcher.running.values() if searcher.board.state[key] == RUNNING]
+    running = [searcher.stages[key] for key in searcher.running.values() if searcher.board.state.get(key) != WAITING]
     with contextlib.suppress(OSError):
         (scratch / STOP).touch()
     with contextlib.suppress(OSError):  # nobody may be there to read it
