@@ -225,3 +225,41 @@ def test_arms_that_share_trainings_are_paired_by_default() -> None:
     assert (
         default("train {v} {seed}") == "crossed" == default("train") and analyse(scores, study).main.test == "crossed"
     )
+
+
+def test_one_variance_of_all_arms_is_that_of_dunnetts_test() -> None:
+    """scipy's Dunnett test pools over all arms, too; with one variant it is Student's t."""
+    rng = np.random.default_rng(4)
+    arms = {name: rng.normal(0, 1, many).tolist() for name, many in zip("abcr", (3, 5, 4, 6), strict=True)}
+    found = half_pooled.of_runs({name: (arms[name], arms["r"]) for name in "abc"}, test="pooled")
+    theirs = oracle.dunnett(*(arms[name] for name in "abc"), control=arms["r"], random_state=np.random.default_rng(0))
+    assert [found[name].statistic for name in "abc"] == pytest.approx(theirs.statistic.tolist())
+    assert {result.df for result in found.values()} == {3 + 5 + 4 + 6 - 4}
+    alone, student = half_pooled.of_runs({"a": (arms["a"], arms["r"])}, test="pooled")["a"], oracle.ttest_ind
+    assert alone.p == pytest.approx(student(arms["a"], arms["r"]).pvalue)
+    assert half_pooled.of_runs({"a": ([1.0, 1.0], [1.0, 1.0])}, test="pooled")["a"].p == 1
+
+
+def test_a_report_takes_one_variance_where_that_is_declared_and_names_who_contradicts() -> None:
+    rng = np.random.default_rng(8)
+    runs = {name: rng.normal(size=5) for name in ("a", "b", "reference")}
+    found = analysed(runs, test="pooled")
+    theirs = oracle.dunnett(runs["a"], runs["b"], control=runs["reference"])
+    assert [c.primary.statistic for c in found.main.contrasts] == pytest.approx(theirs.statistic.tolist())
+    assert not any(c.primary.note for c in found.main.contrasts)
+    assert "pooled" not in {result.test for c in analysed(runs).main.contrasts for result in c.tests}
+    runs["reference"] = 20 * runs["reference"]
+    noted = analysed(runs, test="pooled").main.contrasts
+    assert all("which this test takes to vary alike" in contrast.primary.note for contrast in noted)
+    runs["reference"], runs["b"] = runs["reference"] / 20, 20 * runs["b"]
+    notes = {c.variant: bool(c.primary.note) for c in analysed(runs, test="pooled").main.contrasts}
+    assert notes == {"a": False, "b": True}
+
+
+def test_what_one_variance_can_find_and_what_it_risks() -> None:
+    design, spread = Design("pooled", (5,) * 6, 5, 0, 0.05 / 6), Spread(0.2)
+    se, df = expected_errors(design, spread)
+    assert (se, df) == pytest.approx((0.2 * math.sqrt(2 / 5), 7 * 4))
+    found = calibration.simulate([design], spread, 0.05, 0.5, studies=4_000)
+    assert found.false_positives < 0.055 and found.worst > 0.15 and "reference differ three times" in found.worst_case
+    assert found.power == pytest.approx(power(0.5, se, df, 0.05 / 6), abs=0.02)
