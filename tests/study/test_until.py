@@ -220,10 +220,12 @@ def test_what_fails_or_succeeds_ahead_replaces_nothing(go, idle, monkeypatch, tm
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_ray_takes_the_same_looks_and_ends_with_the_same_scores(go, tmp_path) -> None:
-    """On a cluster of this machine's own, by a process of its own."""
+@pytest.mark.parametrize("flags", [[], ["--speculate"]])
+def test_ray_takes_the_same_looks_and_ends_with_the_same_scores(go, tmp_path, flags: list[str]) -> None:
+    """On a cluster of this machine's own, by a process of its own; also where what is idle runs ahead."""
     folder, store = go(STUDY, "--at-most", "6"), tmp_path / "ray"
-    script = f"from tests.study import test_until as t; t.run(t.STUDY, ['--at-most', '6', '--store', {str(store)!r}])"
+    words = ["--at-most", "6", "--store", str(store), *flags]
+    script = f"from tests.study import test_until as t; t.run(t.STUDY, {words!r})"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "MLFLOW_DISABLE_TELEMETRY": "true"}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=500

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,16 @@ from mss_core.source import files
 from mss_core.store import Store
 from mss_core.study.execution.progress import DONE, FAILED, Board
 from mss_core.study.plan import Plan
+from mss_core.training import Phase, TrainConfig
 from tests.chaos import work
-from tests.chaos.work import out_of_gpu_memory, process_number, process_number_training, wait_for
+from tests.chaos.work import (
+    out_of_gpu_memory,
+    prepare_numbers,
+    pretrain_small,
+    process_number,
+    process_number_training,
+    wait_for,
+)
 from tests.conftest import REPOSITORY
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.chaos]
@@ -62,7 +71,7 @@ def run(four_gpus: str, tmp_path: Path, monkeypatch):
     """Execute stages on that cluster; returns their board and store."""
     monkeypatch.setenv("RAY_ADDRESS", four_gpus)
 
-    def execute(roots: list[Stage]) -> tuple[Board, Store, str]:
+    def execute(roots: list[Stage], ahead: list[Stage] | None = None) -> tuple[Board, Store, str]:
         import ray
 
         from mss_core.study.execution import stages_on_ray
@@ -70,8 +79,10 @@ def run(four_gpus: str, tmp_path: Path, monkeypatch):
         stages = walk(roots)
         store = Store(tmp_path / "store")
         board = Board(stages, store, io.StringIO())
+        may = walk(ahead or [])
         try:
-            stages_on_ray.execute(Plan([], stages, set(), list(stages), {}), store, Context(), board)
+            further = Plan([], may, set(), list(may), {}) if ahead else None
+            stages_on_ray.execute(Plan([], stages, set(), list(stages), {}), store, Context(), board, further)
         finally:
             ray.shutdown()
         return board, store, board.out.getvalue()
@@ -92,6 +103,32 @@ def test_trainings_have_processes_of_their_own_and_inference_shares_warm_ones(ru
     assert len(trained) == 8 and len(inferred) <= 4 and not trained & inferred
     assert {gpu for rows in left.values() for _, gpu in rows} == {"0", "1", "2", "3"}
     assert not list((store.root / "ray").iterdir())
+
+
+def test_what_may_run_ahead_takes_idle_gpus_and_ends_with_a_checkpoint_when_the_rest_is_done(run, tmp_path) -> None:
+    """One stage holds a GPU until an endless training that only may run has begun; two more that may run have the rest
+    of the GPUs."""
+    endless = TrainConfig(phases=(Phase(lr=1e-3, epochs=1_000_000),), batch=16, epoch_steps=100)
+    training = Stage(pretrain_small, data=Stage(prepare_numbers), width=8, train=endless)
+    more = [Stage(wait_for, file=f"{tmp_path}/{'./' * number}go") for number in range(2)]
+    begun = tmp_path / "store" / "pretrain_small"
+
+    def release() -> None:
+        while not list(begun.glob(f"*.partial/{WORK}/step")) and not give_up.wait(0.3):
+            pass
+        (tmp_path / "go").touch()
+
+    give_up, watcher = threading.Event(), threading.Thread(target=release)
+    watcher.start()
+    try:
+        board, store, said = run([Stage(wait_for, file=f"{tmp_path}/././././././go")], [training, *more])
+    finally:
+        give_up.set()
+        watcher.join()
+    assert set(board.state.values()) == {DONE} and "[1/1]" in said and "FAILED" not in said
+    assert store.manifest(training) is None and store.checkpoint_time(training) > 0
+    assert store.claim(training).holder() is None and not list((store.root / "ray").iterdir())
+    assert store.manifest(Stage(prepare_numbers)) is not None  # what it reads was made ahead, too
 
 
 def test_all_that_is_ready_waits_where_an_autoscaler_can_see_it(run, four_gpus: str, tmp_path: Path) -> None:
