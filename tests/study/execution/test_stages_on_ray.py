@@ -127,7 +127,7 @@ def test_what_may_run_ahead_takes_idle_gpus_and_ends_with_a_checkpoint_when_the_
         watcher.join()
     assert set(board.state.values()) == {DONE} and "[1/1]" in said and "FAILED" not in said
     assert store.manifest(training) is None and store.checkpoint_time(training) > 0
-    assert store.claim(training).holder() is None and not list((store.root / "ray").iterdir())
+    assert not store.claim(training).holder() and not list((store.root / "ray").iterdir())
     assert store.manifest(Stage(prepare_numbers)) is not None  # what it reads was made ahead, too
 
 
