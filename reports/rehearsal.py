@@ -1,7 +1,8 @@
 """What a rehearsal found: whether the study's tables would be whole, and what the rehearsal has not tried."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -140,7 +141,7 @@ def _alone(findings: Findings, tables: Tables) -> Iterable[str]:
         if not ("published" in str(declared["kind"]) or "table" in declared):
             continue
         made = sections(real, tables, (declared,))
-        if not made:
+        if not made and not _elsewhere(declared, findings, aside):
             yield f"the paper's table that {findings.study.name} declares ({declared['kind']}) is not made"
         for table in (table for section in made for table in section.tables):
             columns = [index for index, head in enumerate(table.head) if head == "published" and index]
@@ -153,6 +154,14 @@ def _alone(findings: Findings, tables: Tables) -> Iterable[str]:
                 if not _filled(ours) and not known:
                     place = [cell.text for cell in row[: columns[0] - 1]]
                     yield f"{made[0].title}: nothing of ours beside {', '.join(place)}, {table.head[index - 1]}"
+
+
+def _elsewhere(declared: Mapping[str, Any], findings: Findings, aside: Collection[str]) -> bool:
+    """Whether a section shows a part of the study of which this run was told to leave every variant out."""
+    parts = [declared[key] for key in ("within", "where", "columns") if isinstance(declared.get(key), Mapping)]
+    place = {factor: level for part in parts for factor, level in part.items()}
+    shown = [v for v in findings.study.variants if all(v.levels.get(f) == level for f, level in place.items())]
+    return bool(shown) and all(variant.name in aside for variant in shown)
 
 
 def _filled(cell: Cell) -> bool:

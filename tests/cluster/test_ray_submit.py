@@ -16,6 +16,7 @@ import yaml
 
 from tests.cluster.lab import Lab, address, why_not
 from tests.conftest import REPOSITORY, tiny_flags
+from tests.data import published
 
 pytestmark = [
     pytest.mark.chaos,
@@ -80,20 +81,10 @@ def cluster(lab: Lab) -> Path:
     return file
 
 
-def submit(lab: Lab, cluster: Path, *flags: str):
-    return ray(
-        lab,
-        "submit",
-        "--no-config-cache",
-        str(cluster),
-        str(REPOSITORY / "studies" / "source_ablation.py"),
-        "--",
-        "--smoke",
-        "--seeds",
-        "1",
-        *FLAGS,
-        *flags,
-    )
+def submit(lab: Lab, cluster: Path, *flags: str, study: str = "source_ablation"):
+    small = ["--smoke", "--seeds", "1", *FLAGS] if study == "source_ablation" else []
+    file = REPOSITORY / "studies" / f"{study}.py"
+    return ray(lab, "submit", "--no-config-cache", str(cluster), str(file), "--", *small, *flags)
 
 
 def test_a_store_that_one_node_does_not_share_is_an_error(lab: Lab, cluster: Path) -> None:
@@ -128,6 +119,20 @@ def test_ray_job_submit_goes_on_with_the_same_store(lab: Lab, cluster: Path) -> 
     said = done.stdout + done.stderr
     assert done.returncode == 0, said[-4000:]
     assert f"{STAGES - before} stages executed, {before} found in the store" in said
+
+
+def test_ray_submit_rehearses_a_study_on_published_files(lab: Lab, cluster: Path) -> None:
+    """What a user types before the real study; the data lie where both nodes see them."""
+    data, store = published.musdb18hq(lab.folder / "musdb18hq"), lab.folder / "rehearsed"
+    done = submit(
+        lab, cluster, "--rehearse", "--store", str(store), "--data", f"musdb18hq={data}", "--lines", study="demo"
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and "demo-rehearsal: every table is whole" in said, said[-4000:]
+    hosts = {json.loads(path.read_text())["host"] for path in store.glob("*/*/manifest.json")}
+    assert hosts == {"node1", "node2"}
+    report = (store / "studies" / "demo-rehearsal" / "report.md").read_text(encoding="utf-8")
+    assert "A rehearsal, not a result" in report
 
 
 def test_an_mlflow_server_on_the_head_takes_what_other_hosts_send(lab: Lab, cluster: Path) -> None:

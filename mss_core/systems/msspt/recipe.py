@@ -210,11 +210,12 @@ class MSSPT:
             raise ValueError("'pretrain' would be trained for nothing: 'finetune' is left out (None)")
 
     def rehearsal(self) -> MSSPT:
-        """Clips of two segments that overlap by half, for the AST of one, which takes a second; tracks of four
-        segments of the separator, and of five where a mixture is of all sources, which takes seven of two tracks."""
+        """Clips of two segments that overlap by half; of one for the AST, which takes a second, and for genres, whose
+        clips are many. Tracks of four segments of the separator, and of five where a mixture is of all sources, which
+        takes seven of two tracks."""
         hops = 3 if len(self.sources) == 1 else 4
         seconds = self.mixing.segment_seconds + hops * self.mixing.hop_seconds
-        segments = 1.0 if self.tail["name"] == "ast_tail" else 1.5
+        segments = 1.0 if self.tail["name"] == "ast_tail" or self.task == "genre" else 1.5
         heard = segments * audio.samples_of(self.frames) / self.tagging.samplerate
         return replace(
             self,

@@ -95,12 +95,12 @@ class Transfer:
             )
 
     def rehearsal(self) -> Transfer:
-        """Segments of two seconds and songs of four, scored in windows of two: X-UMX at full width is dear. The U-Net
+        """Segments of two seconds and songs of three, scored in windows of two: X-UMX at full width is dear. The U-Net
         asks for songs of four segments of its own."""
         four = self.mixing.segment_seconds + 3 * self.mixing.hop_seconds
         training, test = (
             data if data.excerpt is None else replace(data, excerpt=seconds)
-            for data, seconds in ((self.training, four if self.separator == "unet" else 4.0), (self.test, 4.0))
+            for data, seconds in ((self.training, four if self.separator == "unet" else 3.0), (self.test, 3.0))
         )
         return replace(
             self,
