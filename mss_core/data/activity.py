@@ -9,6 +9,7 @@ import numpy as np
 from scipy import signal
 
 from mss_core.artefact import note, write_notes
+from mss_core.data.channels import down_mix
 from mss_core.data.files import reason
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.errors import BadFile
@@ -128,7 +129,7 @@ def track_confidences(packed: Packed, out: Path, ctx: Context, published: Mappin
             bad.append(f"{item.name} ({reason(error)})")
         (tracked if values is None else read).append(item.name)
         if values is None:
-            stems = {row: packed.read(item, row) for row in sounding}
+            stems = {row: down_mix(packed.read(item, row)) for row in sounding}
             values = confidence(stems, window_of(packed.samplerate)) if stems else {}
         found.update({f"{number - 1} {row}": value.astype(np.float32) for row, value in values.items()})
         if number % 20 == 0 or number == len(packed.items):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -97,6 +99,18 @@ class Sided:
     def read(self, item: PackedItem, row: str = "mixture", start: int = 0, length: int | None = None) -> np.ndarray:
         """float32 (channel, time) of one row; zeros beyond the item's end."""
         return np.stack([self.packed.read(item, f"{row}{end}", start, length) for end in SIDES[self.channels]])
+
+
+def open_sided(directory: Path) -> Packed:
+    """A packed set as stages read it that hear one channel or two: its rows are by source, and ``read`` gives (time,),
+    of two channels (channel, time)."""
+    packed = Packed(directory)
+    return cast(Packed, Sided(packed)) if packed.rows[0].endswith(SIDES[2][0]) else packed
+
+
+def down_mix(waveform: np.ndarray) -> np.ndarray:
+    """The mean over channels where there are any. Shape: (time,) or (channel, time) -> (time,)."""
+    return waveform if waveform.ndim == 1 else waveform.mean(0)
 
 
 def beside(where: Places, channels: int) -> Places:

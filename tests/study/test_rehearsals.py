@@ -37,6 +37,7 @@ QUICK: dict[str, tuple[str, ...]] = {
     ),
     "joint_start": (*ONE, "--only", "vocals, Glorot"),
     "open_unmix_comparison": (*ONE, "--only", "MUSDB18-HQ, IASS", "MUSDB18-HQ, ideal binary mask"),
+    "open_unmix_stereo": (*ONE, "--only", "Open-Unmix", "IASS", "ideal ratio mask"),
     "real_tagger": (*ONE, "--only", "drums, steered towards"),
     "separator_transfer": ONE,
     "soft_bins": (*ONE, "--only", "-60 dB", "expander"),  # the others are this recipe with other thresholds
@@ -59,6 +60,7 @@ SETS: dict[str, tuple[str, ...]] = {
     "activity_smoothing": ("mm",),
     "label_weight": ("mm",),
     "open_unmix_comparison": ("mm", "musdb18hq"),
+    "open_unmix_stereo": ("musdb18hq",),
     "median_filter": ("musdb18hq",),
     "blocks_ablation": ("musdb18hq",),
     "stem_quality": ("musdb18hq", "irmas"),

@@ -1,3 +1,13 @@
-from mss_core.systems.iass.recipe import EXCEPTIONS, IASS, MUSDB, OPEN_UNMIX, iass_mm, iass_musdb, smoke
+from mss_core.systems.iass.recipe import (
+    EXCEPTIONS,
+    IASS,
+    MUSDB,
+    OPEN_UNMIX,
+    STEREO,
+    iass_mm,
+    iass_musdb,
+    iass_musdb_stereo,
+    smoke,
+)
 
-__all__ = ["EXCEPTIONS", "IASS", "MUSDB", "OPEN_UNMIX", "iass_mm", "iass_musdb", "smoke"]
+__all__ = ["EXCEPTIONS", "IASS", "MUSDB", "OPEN_UNMIX", "STEREO", "iass_mm", "iass_musdb", "iass_musdb_stereo", "smoke"]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mss_core import models
 from mss_core.artefact import read_json
-from mss_core.data.packed import Packed
+from mss_core.data.channels import open_sided
 from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.metrics.separation import ideal_mask
@@ -27,7 +27,7 @@ def infer_target(
     *, data: Path, model: Path, target: str, transform: Transform, version: int = 1, out: Path, ctx: Context
 ) -> None:
     """Masks of the test tracks that hold the target and, where the classifier was trained, the activity of all."""
-    packed = Packed(data)
+    packed = open_sided(data)
     module = models.load(model).to(ctx.device)
     classified = bool(read_json(model, "best.json")["classified"])
     tracks = packed.split("test")
@@ -46,9 +46,10 @@ def infer_ideal(
 ) -> None:
     """Masks that need no training: ``"ibm"``, 1 where the target's amplitude is at least half of the mixture's, as
     SiSEC 2018's oracle script has it; ``"ibm_dominant"``, 1 where it exceeds that of the rest, which knows more;
-    ``"irm"``, the ideal ratio mask of amplitudes; ``"mixture"``, ones, the mixture as the estimate."""
+    ``"irm"``, the ideal ratio mask of amplitudes; ``"mixture"``, ones, the mixture as the estimate. Each channel has a
+    mask of its own."""
     choose("ideal mask", kind, IDEAL)
-    packed = Packed(data)
+    packed = open_sided(data)
     tracks = packed.split("test")
     for number, track in enumerate(tracks):
         if target not in track.silent:
@@ -60,7 +61,7 @@ def infer_ideal(
 
 
 def _ideal(reference: Tensor, mixture: Tensor, kind: str) -> Tensor:
-    """Shape: complex (frame, bin), twice -> (frame, bin)."""
+    """Shape: complex (..., frame, bin), twice -> (..., frame, bin)."""
     if kind == "mixture":
         return torch.ones_like(mixture.abs())
     if kind == "ibm":  # |S| / (eps + |X|) >= 0.5 [SiSEC 2018, oracle script IBM.py]

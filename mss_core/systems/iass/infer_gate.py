@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mss_core.data.activity import Confidences
-from mss_core.data.packed import Packed
+from mss_core.data.channels import open_sided
 from mss_core.graph import Context
 from mss_core.systems.iass.gate import Gate, gate_of
 from mss_core.systems.iass.masking import Masks, Transform
@@ -32,7 +32,7 @@ def infer_gate(
 
     Raises ValueError, naming the track, for a median filter longer than the track allows.
     """
-    packed, estimates = Packed(data), Masks(masks)
+    packed, estimates = open_sided(data), Masks(masks)
     labels = Confidences(activity, packed, label_threshold)
     tracks = packed.split("test")
     found = {}

@@ -1,8 +1,9 @@
 """Separation by masks on a centred magnitude spectrum: the transform, whole tracks through a network, masks kept on
 disk, and waveforms from them.
 
-A network is called as ``module(magnitude)`` with (batch, frame, bin) and returns its mask, of the same shape, and the
-logit of being active in each frame, (batch, frame), or None.
+A network is called as ``module(magnitude)`` with (batch, frame, bin), or (batch, channel, frame, bin) where it hears
+two channels, and returns its mask, of the same shape, and the logit of being active in each frame, (batch, frame), or
+None. What stands here is for either: ``...`` is nothing, or the channel.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Transform:
         return self.size // 2 + self.hop * np.arange(audio.frames_of(samples, self.size, self.hop))
 
     def track(self, waveform: np.ndarray, device: str = "cpu") -> Tensor:
-        """The complex spectrum of a whole track. Shape: (time,) -> (frame, bin)."""
+        """The complex spectrum of a whole track. Shape: (..., time) -> (..., frame, bin)."""
         return audio.centred_stft(torch.from_numpy(np.ascontiguousarray(waveform)).to(device), self.size, self.hop)
 
     def track_centres(self, samples: int) -> np.ndarray:
@@ -73,7 +74,7 @@ class Transform:
         return self.hop * np.arange(1 + samples // self.hop)
 
     def waveform(self, spectrum: Tensor, samples: int) -> np.ndarray:
-        """The waveform of a track's complex spectrum, float32 (time,)."""
+        """The waveform of a track's complex spectrum, float32 (..., time)."""
         return audio.centred_istft(spectrum, self.size, self.hop, samples).cpu().numpy()
 
 
@@ -83,30 +84,30 @@ def mask_track(module: nn.Module, magnitude: Tensor, block: int = 1024) -> tuple
     Frames go through in blocks with as many frames of context either side as they depend on (``module.context``), so
     the result is that of the whole track at once; a network whose frames depend on all others (None) sees it whole.
 
-    Shape: (frame, bin) -> float16 (frame, bin) and float32 (frame,) (None without a classifier).
+    Shape: (..., frame, bin) -> float16 (..., frame, bin) and float32 (frame,) (None without a classifier).
     """
-    frames, context = len(magnitude), module.context
+    frames, context = magnitude.shape[-2], module.context
     if context is None:
         block, context = frames, 0
     masks: list[np.ndarray] = []
     activity: list[np.ndarray] = []
     for start in range(0, frames, block):
         first, stop = max(0, start - context), min(frames, start + block)
-        mask, logit = module(magnitude[first : stop + context].unsqueeze(0))
+        mask, logit = module(magnitude[..., first : stop + context, :].unsqueeze(0))
         inside = slice(start - first, stop - first)
-        masks.append(mask[0, inside].float().cpu().numpy().astype(np.float16))
+        masks.append(mask[0, ..., inside, :].float().cpu().numpy().astype(np.float16))
         if logit is not None:
             activity.append(torch.sigmoid(logit[0, inside].float()).cpu().numpy())
-    return np.concatenate(masks), np.concatenate(activity) if activity else None
+    return np.concatenate(masks, axis=-2), np.concatenate(activity) if activity else None
 
 
 def apply_mask(mask: np.ndarray, gate: np.ndarray | None, spectrum: Tensor, wiener: int = 0) -> Tensor:
     """The target's spectrum: mask times gate times mixture, so with the mixture's phase.
 
     Args:
-        mask: (frame, bin), >= 0.
+        mask: (..., frame, bin), >= 0.
         gate: uint8 (frame,) of 0 and 1; None for no gate.
-        spectrum: complex (frame, bin), of the mixture.
+        spectrum: complex (..., frame, bin), of the mixture.
         wiener: times that target and remainder are re-estimated as the shares of the mixture that their powers give;
             two-source single-channel Wiener filtering, the paper's future work.
     """
@@ -126,8 +127,9 @@ def apply_mask(mask: np.ndarray, gate: np.ndarray | None, spectrum: Tensor, wien
 class Masks:
     """The masks and activity probabilities of one target's tracks.
 
-    ``tracks.json`` names each track and its files; ``<number>.mask.npy`` is float16 (frame, bin), left out for a track
-    in which the target is silent, ``<number>.activity.npy`` float32 (frame,), left out without a trained classifier.
+    ``tracks.json`` names each track and its files. ``<number>.mask.npy`` is float16 (..., frame, bin), left out for a
+    track in which the target is silent. ``<number>.activity.npy`` is float32 (frame,), left out without a trained
+    classifier.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 
 from mss_core import audio
 from mss_core.data.activity import track_confidences
-from mss_core.data.packed import Packed, pack
+from mss_core.data.channels import open_sided
+from mss_core.data.packed import pack
 from mss_core.data.sets import TrackSet, published_confidences, single_tracks
 from mss_core.graph import Context
 from mss_core.systems.iass.masking import Transform
@@ -20,7 +21,7 @@ def prepare_activity(*, data: Path, tracks: TrackSet, version: int = 2, out: Pat
     """Leaves the activation confidence of every source of every track: the published one where ``tracks``, the set
     that was packed, comes with it, else by MedleyDB's energy tracking. For a set that may, notes.json says which tracks
     have which."""
-    track_confidences(Packed(data), out, ctx, published_confidences(tracks, ctx.data))
+    track_confidences(open_sided(data), out, ctx, published_confidences(tracks, ctx.data))
 
 
 def prepare_accompaniment(*, data: TrackSet, segment: int, version: int = 2, out: Path, ctx: Context) -> None:
@@ -31,13 +32,15 @@ def prepare_accompaniment(*, data: TrackSet, segment: int, version: int = 2, out
 
 def prepare_statistics(*, data: Path, transform: Transform, version: int = 1, out: Path, ctx: Context) -> None:
     """Leaves statistics.npy, float64 (2, bin): mean and standard deviation of the training mixtures' magnitudes over
-    all their frames, which networks start their input scaling from."""
-    packed = Packed(data)
+    all their frames, which networks start their input scaling from. Of two channels their mean is taken, as Open-Unmix
+    does."""
+    packed = open_sided(data)
     tracks = packed.split("train")
 
     def magnitudes() -> Iterator[torch.Tensor]:
         for number, track in enumerate(tracks, start=1):
-            yield transform.track(packed.read(track), ctx.device).abs()
+            magnitude = transform.track(packed.read(track), ctx.device).abs()
+            yield magnitude if magnitude.ndim == 2 else magnitude.mean(0)
             if number % 20 == 0 or number == len(tracks):
                 ctx.report(step=number, total=len(tracks))
 

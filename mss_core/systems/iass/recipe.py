@@ -25,6 +25,7 @@ from mss_core.graph import Stage
 from mss_core.models import check, model
 from mss_core.recipe import override
 from mss_core.stages.prepare import prepare_tracks
+from mss_core.stages.prepare_channels import prepare_channels
 from mss_core.systems.iass.evaluate import evaluate_targets
 from mss_core.systems.iass.gate import Gate
 from mss_core.systems.iass.infer import IDEAL, infer_ideal, infer_target
@@ -64,8 +65,8 @@ OPEN_UNMIX: dict[str, Any] = {
     "exceptions": {},
     "gate.kind": "off",
 }
-"""Open-Unmix with its own protocol, as departures from :class:`IASS`; like all else here in mono, where the released
-system hears two channels."""
+"""Open-Unmix with its own protocol, as departures from :class:`IASS`; in mono, as all of the paper is, where STEREO is
+not added: the released system hears two channels."""
 MUSDB: dict[str, Any] = {
     "data.name": "musdb18hq",
     "data.sources": MUSDB_TARGETS,
@@ -76,6 +77,12 @@ MUSDB: dict[str, Any] = {
     "mixing.kind": "one of each",
 }
 """MUSDB18-HQ, in mono, as departures from :class:`IASS`, which is on MM."""
+
+
+STEREO_MUSIC = "mss_core.data.synthetic.stereo:survey"
+"""The embedded synthetic music in two channels, as the name of a track set."""
+STEREO: dict[str, Any] = {"channels": 2, "mixing.channel_swap": 0.5}
+"""Two channels, and Open-Unmix's exchange of them in training, as departures from a recipe on MUSDB18-HQ."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class IASS:
         gate: post-processing by activity.
         wiener: Wiener filter iterations after the gate; 0 for none, as in the paper.
         scoring: frames and aggregation of BSS Eval.
+        channels: 1, the down-mix, as in the paper; or 2, each with a mask of its own, from a network that hears both.
         groups: targets whose activities are scored as one, ``{"vocals": ("male singer", "female singer")}``.
     """
 
@@ -119,6 +127,7 @@ class IASS:
     scoring: Scoring = Scoring()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     voice: WeightSet | None = None
+    channels: int = 1
 
     def __post_init__(self) -> None:
         choose("method", self.method, METHODS)
@@ -138,6 +147,12 @@ class IASS:
                 f"'alpha' and 'wiener' are at least 0 and 'bandwidth' above it; got {self.alpha}, "
                 f"{self.wiener} and {self.bandwidth}"
             )
+        if self.channels not in (1, 2):
+            raise ValueError(f"'channels' is 1 or 2, not {self.channels}")
+        if self.channels == 2 and self.mixing.kind == "accompaniment":
+            raise ValueError("'channels' 2 needs mixing.kind 'one of each': tracks of accompaniment are packed in mono")
+        if self.channels == 1 and self.mixing.channel_swap:
+            raise ValueError("'mixing.channel_swap' needs 'channels' 2")
         if self.voice is not None:
             choose("source that 'voice' labels (of 'data.sources')", VOICE, self.data.sources)
         if self.gate.classified:
@@ -198,7 +213,11 @@ class IASS:
         """The stage graph. Every edge is a keyword argument."""
         segment = round(self.mixing.seconds * self.data.samplerate)
         whole = self._analysis()
-        tracks = Stage(prepare_tracks, data=self.data, segment=segment)
+        tracks = (
+            Stage(prepare_tracks, data=self.data, segment=segment)
+            if self.channels == 1
+            else Stage(prepare_channels, data=self.data, channels=self.channels, segment=segment)
+        )
         labels = Stage(prepare_activity, data=tracks, tracks=self.data)
         if self.voice is not None:
             labels = Stage(prepare_voice, data=tracks, activity=labels, voice=self.voice)
@@ -300,6 +319,11 @@ def iass_musdb() -> IASS:
     return override(IASS(), MUSDB)
 
 
+def iass_musdb_stereo() -> IASS:
+    """The same in stereo."""
+    return override(iass_musdb(), STEREO)
+
+
 def smoke(recipe: IASS) -> IASS:
     """The same recipe on the embedded synthetic music, small enough for minutes on two CPU cores.
 
@@ -313,7 +337,7 @@ def smoke(recipe: IASS) -> IASS:
     first = replace(recipe.train.phases[0], lr=3e-3, epochs=6, patience=None, plateau=None)
     return replace(
         recipe,
-        data=TrackSet("synthetic", sources=sources, size=100),
+        data=TrackSet(STEREO_MUSIC if recipe.channels == 2 else "synthetic", sources=sources, size=100),
         targets=tuple(target for target in recipe.targets if target in sources),
         transform=Transform(1024, 512, recipe.transform.centred),
         separator={**recipe.separator, **kept},

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from mss_core.artefact import Score, add_example, write_examples, write_scores
-from mss_core.data.packed import Packed
+from mss_core.data.channels import open_sided
 from mss_core.graph import Context
 from mss_core.metrics.aggregate import aggregate
 from mss_core.metrics.bss_eval import bss_eval
@@ -71,9 +71,10 @@ def score_target(
 
     Metrics: ``sdr``, ``isr``, ``sir``, ``sar`` over the seconds that BSS Eval keeps; ``sdr_all`` over every second in
     which the target sounds (a silent estimate has 0 dB); ``usdr``, one ratio per track, beside that of silence, of the
-    mixture and of the mixture times the best gain.
+    mixture and of the mixture times the best gain. Of two channels each score is over both at once, as museval's; a
+    picture shows their down-mix.
     """
-    packed, estimates = Packed(data), Masks(masks)
+    packed, estimates = open_sided(data), Masks(masks)
     gates = {} if gate is None else dict(np.load(gate / "gates.npz"))
     tracks = [(number, track) for number, track in enumerate(packed.split("test")) if target not in track.silent]
     rows: list[Score] = []
@@ -88,7 +89,8 @@ def score_target(
         estimate = transform.waveform(spectra, track.length)
         references = np.stack([reference, mixture - reference])
         both = np.stack([estimate, mixture if remainder == "mixture" else mixture - estimate])
-        found = bss_eval(references, both, packed.samplerate, window, hop, silent="drop", track=track.name)
+        last = [x.swapaxes(1, -1) if x.ndim == 3 else x for x in (references, both)]  # BSS Eval's: channels last
+        found = bss_eval(*last, packed.samplerate, window, hop, silent="drop", track=track.name)
         rows += [
             (track.name, target, metric, framewise, aggregate(getattr(found, metric)[0], over_frames))
             for metric in ("sdr", "isr", "sir", "sar")
@@ -126,38 +128,46 @@ def score_target(
 
 
 def _sounding(reference: np.ndarray, estimate: np.ndarray, starts: np.ndarray, size: int) -> np.ndarray:
-    """SDR in dB of every frame in which the reference is not all zero. Shape: (time,) -> (kept frame,)."""
-    frames = [(reference[start : start + size], estimate[start : start + size]) for start in starts]
-    return np.array([float(sdr(s, e)) for s, e in frames if s.any()])
+    """SDR in dB of every frame in which the reference is not all zero. Shape: (..., time) -> (kept frame,)."""
+    frames = [(reference[..., start : start + size], estimate[..., start : start + size]) for start in starts]
+    return np.array([float(sdr(s, e, _axes(s))) for s, e in frames if s.any()])
+
+
+def _axes(waveform: np.ndarray) -> int | tuple[int, int]:
+    """What one score spans: time, and the channels where there are any."""
+    return -1 if waveform.ndim == 1 else (-2, -1)
 
 
 def _whole(reference: np.ndarray, estimate: np.ndarray, mixture: np.ndarray) -> dict[str, float]:
-    gain = float(best_scalar(reference, mixture))
+    gain = float(best_scalar(reference, mixture, _axes(reference)))
     others = {
         "usdr": estimate,
         "usdr_mixture": mixture,
         "usdr_silence": np.zeros_like(mixture),
         "usdr_best_scalar": gain * mixture.astype(np.float64),
     }
-    return {metric: float(sdr(reference, other)) for metric, other in others.items()}
+    return {metric: float(sdr(reference, other, _axes(reference))) for metric, other in others.items()}
 
 
 def _counts(
     references: np.ndarray, estimates: np.ndarray, dropped: np.ndarray, starts: np.ndarray, size: int
 ) -> tuple[int, int, int, int]:
     """Frames; those left out; of these, where a reference is silent and where only an estimate is."""
-    silent = np.array([not references[:, start : start + size].any(1).all() for start in starts])
+    heard = references.any(1) if references.ndim == 3 else references
+    silent = np.array([not heard[:, start : start + size].any(1).all() for start in starts])
     return len(starts), int(dropped.sum()), int((dropped & silent).sum()), int((dropped & ~silent).sum())
 
 
 def _sounding_share(magnitude: torch.Tensor) -> float:
-    """Share of frames within 40 dB of the loudest. Shape: (frame, bin)."""
-    power = magnitude.square().sum(1)
+    """Share of frames within 40 dB of the loudest. Shape: (..., frame, bin)."""
+    power = magnitude.square().sum(-1)
+    power = power if power.ndim == 1 else power.sum(0)
     return float((power > 1e-4 * power.max()).float().mean())
 
 
 def _panel(path: Path, track: str, gate: np.ndarray | None, reference: torch.Tensor, estimate: torch.Tensor) -> None:
     """A small picture of both spectra, levels 0 to 255 for the top 80 dB of the reference: the maximum over blocks."""
+    reference, estimate = (x if x.ndim == 2 else x.mean(0) for x in (reference, estimate))
     top = float(reference.abs().max())
 
     def levels(spectrum: torch.Tensor) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from mss_core.artefact import Score, write_scores
 from mss_core.data.activity import Confidences
-from mss_core.data.packed import Packed
+from mss_core.data.channels import open_sided
 from mss_core.graph import Context
 from mss_core.metrics.classification import activity_auc, macro, merge_columns, roc_auc
 from mss_core.systems.iass.masking import Masks, Transform
@@ -42,7 +42,7 @@ def score_activity(
 
     ``groups`` joins sub-categories: a group is as active as its most active member, and replaces them.
     """
-    packed = Packed(data)
+    packed = open_sided(data)
     labels = Confidences(activity, packed, label_threshold)
     estimates = [Masks(path) for path in masks]
     truths, scores, energies = [], [], []
@@ -54,7 +54,8 @@ def score_activity(
         truth, names = merge_columns(truth, targets, groups)
         truths.append(truth)
         scores.append(merge_columns(score, targets, groups)[0])
-        power = transform.track(packed.read(track)).abs().square().sum(1).numpy().astype(np.float64)
+        power = transform.track(packed.read(track)).abs().square().sum(-1)
+        power = (power if power.ndim == 1 else power.sum(0)).numpy().astype(np.float64)
         energies.append(np.repeat(power[:, None], len(names), 1))
     trained = [
         np.stack([labels.labels(track, target, transform.track_centres(track.length)) for target in targets], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from mss_core import models, names
 from mss_core.artefact import write_trained
+from mss_core.augment import Augment, augmented
 from mss_core.data.activity import Confidences
-from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
+from mss_core.data.batches import Feed, Places, stacked, validation_segments, waveforms
+from mss_core.data.channels import Sided, beside, open_sided, sided
 from mss_core.data.mixing import AccompanimentMixer, RemixMixer, mix
 from mss_core.data.packed import Packed
-from mss_core.graph import Context
+from mss_core.graph import UNSAID, Context
 from mss_core.losses import LOSSES
 from mss_core.runtime import seeded
 from mss_core.systems.iass.masking import Transform
@@ -34,6 +36,8 @@ class Remix:
             others one by one; or a chunk of each source, each from a song of its own (MUSDB18). Or a mixer of another
             package, ``package.module:Class``, that takes what ``RemixMixer`` takes.
         low, high: gains.
+        channel_swap: probability, by part, of exchanging left and right (stereo only), 0.5 in Open-Unmix; None:
+            never.
         seconds: of a chunk.
         samples_per_track: chunks of each song that holds the target in an epoch.
         valid_segments: coherent segments scored at each validation, spread over the validation tracks.
@@ -47,6 +51,7 @@ class Remix:
     seconds: float = 6.0
     samples_per_track: int = 64
     valid_segments: int = 200
+    channel_swap: float | None = field(default=None, metadata=UNSAID)
 
     def __post_init__(self) -> None:
         names.check("kind of training mixture", self.kind, KINDS)
@@ -55,6 +60,8 @@ class Remix:
                 f"gains need 0 < low <= high, and 'seconds', 'samples_per_track' and 'valid_segments' "
                 f"must be positive; got {self}"
             )
+        if self.channel_swap is not None and not 0 <= self.channel_swap <= 1:
+            raise ValueError(f"'channel_swap' is a probability from 0 to 1 (or None), not {self.channel_swap}")
 
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
@@ -83,15 +90,22 @@ def train_target(
 
     The weights of the lowest validation MSE are kept whatever ``alpha`` is, so that trainings with and without labels
     are selected alike. ``pool`` holds the single tracks that stand in the accompaniment for the row ``"other"``; None
-    where the set has only that row. ``activity`` is None where ``alpha`` is 0: such a training sees no label.
+    where the set has only that row. ``activity`` is None where ``alpha`` is 0: such a training sees no label. A set of
+    two channels is heard in stereo: gains and places are those of a part, for both alike.
     """
-    packed = Packed(data)
+    packed = open_sided(data)
+    channels = packed.channels if isinstance(packed, Sided) else 1
     length = round(mixing.seconds * packed.samplerate)
     mixer = _mixer(packed, pool and Packed(pool), target, length, mixing, train.seed)
     labels = None if activity is None else Confidences(activity, packed, label_threshold)
     centres = transform.training_centres(length)
 
-    feed = Feed(mixer.packed, mixer.rows, length, lambda step: mixer.draw(step, train.batch), ctx)
+    def draw(step: int) -> tuple[Places, np.ndarray]:
+        where, gains = mixer.draw(step, train.batch)
+        return (beside(where, channels) if channels > 1 else where), gains
+
+    stored = packed.packed if isinstance(packed, Sided) else mixer.packed
+    feed = Feed(stored, sided(mixer.rows, channels), length, draw, ctx)
 
     def labels_at(starts: np.ndarray) -> Tensor | None:
         if labels is None:
@@ -100,12 +114,18 @@ def train_target(
 
     with seeded(train.seed, ctx.device):
         described = {**separator, "bins": transform.bins, "max_bin": transform.bins_below(bandwidth, packed.samplerate)}
+        if channels > 1:
+            described["channels"] = channels
         module = models.build(described)
         module.band.settle(*torch.from_numpy(np.load(statistics / "statistics.npy")).float())
 
         def batch(step: int) -> Batch:
             parts, gains = feed(step)
-            mixtures, targets = mix(mixer, mixer.voices(waveforms(parts)) * gains[..., None])
+            voices = mixer.voices(waveforms(parts))
+            voices = voices * gains[(..., *(None,) * (voices.ndim - 2))]
+            if mixing.channel_swap:
+                voices = augmented(voices, Augment(channel_swap=mixing.channel_swap), train.seed, step)
+            mixtures, targets = mix(mixer, voices)
             where, _ = mixer.draw(step, train.batch)  # the target is the first part
             return mixtures, targets[:, 0], labels_at(where.start[:, 0])
 

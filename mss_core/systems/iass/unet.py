@@ -71,6 +71,8 @@ class IassUNet(nn.Module):
             (16, 32, 48, 64) continues the series.
         classifier: channels of the convolutions that take the latent frequencies to one; empty for none.
         bn_momentum: torch's convention.
+        channels: 1 or 2: planes of the first convolution and of the last; frequencies of either go through one linear
+            layer. The paper hears one.
 
     Attributes:
         context: frames either side of one on which its mask and activity depend.
@@ -86,8 +88,10 @@ class IassUNet(nn.Module):
         widths: Sequence[int] = (16, 32, 48),
         classifier: Sequence[int] = (32, 16, 16),
         bn_momentum: float = 0.1,
+        channels: int = 1,
     ) -> None:
         super().__init__()
+        self.channels = channels
         self.sizes = [max_bin // 3**level for level in range(len(widths) + 1)]
         if not widths or self.sizes[-1] < 1:
             raise ValueError(
@@ -95,13 +99,14 @@ class IassUNet(nn.Module):
             )
         self.context = 4 * len(widths)
         self.band = Band(bins, max_bin)
-        self.encoder = nn.ModuleList(Encoder(i, o, bn_momentum) for i, o in zip((1, *widths[:-1]), widths, strict=True))
+        planes = zip((channels, *widths[:-1]), widths, strict=True)
+        self.encoder = nn.ModuleList(Encoder(i, o, bn_momentum) for i, o in planes)
         self.skips = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in widths[:-1])
         self.decoder = nn.ModuleList(
             Decoder(
                 widths[level],
                 widths[level - 1] if level else 0,
-                widths[level - 1] if level else 1,
+                widths[level - 1] if level else channels,
                 not level,
                 bn_momentum,
             )
@@ -113,9 +118,9 @@ class IassUNet(nn.Module):
     def forward(self, magnitude: Tensor) -> tuple[Tensor, Tensor | None]:
         """The mask, >= 0, and the logit of being active (None without a classifier).
 
-        Shape: (batch, frame, bin) -> (batch, frame, bin) and (batch, frame).
+        Shape: (batch, frame, bin), of two channels (batch, channel, frame, bin) -> unchanged, and (batch, frame).
         """
-        x = self.band.enter(magnitude).unsqueeze(1)  # (batch, 1, frame, frequency)
+        x = self.band.enter(magnitude if self.channels > 1 else magnitude.unsqueeze(1))  # (batch, plane, frame, bin)
         outputs = []
         for block in self.encoder:
             x = block(x)
@@ -124,7 +129,7 @@ class IassUNet(nn.Module):
         for level in reversed(range(len(self.decoder))):
             skip = self.skips[level - 1](outputs[level - 1]) if level else None
             x = self.decoder[level](x, skip, self.sizes[level])
-        return self.band.leave(self.linear(x.squeeze(1))), activity
+        return self.band.leave(self.linear(x if self.channels > 1 else x.squeeze(1))), activity
 
 
 def _classifier(inputs: int, frequencies: int, widths: Sequence[int], bn_momentum: float) -> nn.Sequential:

@@ -18,8 +18,8 @@ from mss_core import audio, models
 from mss_core.artefact import write_notes
 from mss_core.data import packaged, weights
 from mss_core.data.activity import CONFIDENCES, THRESHOLD, window_of
+from mss_core.data.channels import down_mix, open_sided
 from mss_core.data.config import WeightSet
-from mss_core.data.packed import Packed
 from mss_core.graph import Context
 
 RATE, CHUNK, CONTEXT, AFTER = 16_000, 512, 64, 64
@@ -76,7 +76,7 @@ def prepare_voice(*, data: Path, activity: Path, voice: WeightSet, version: int 
     notes.json has licence and checksum of the weights and, over all frames of tracks with vocals, how far the two
     agree at a confidence of 0.5. A track whose vocals are silent throughout is left as it is.
     """
-    packed = Packed(data)
+    packed = open_sided(data)
     path = packaged.files(voice.name, packaged.root(voice.name, ctx.data))[0]
     module = load(path, voice.name).to(ctx.device)
     with np.load(activity / CONFIDENCES) as arrays:
@@ -85,7 +85,8 @@ def prepare_voice(*, data: Path, activity: Path, voice: WeightSet, version: int 
     for number, item in enumerate(packed.items):
         key = f"{number} {VOICE}"
         if key in values:
-            heard = detected(module, packed.read(item, VOICE), packed.samplerate, len(values[key]), ctx.device)
+            wave = down_mix(packed.read(item, VOICE))
+            heard = detected(module, wave, packed.samplerate, len(values[key]), ctx.device)
             before.append(values[key] >= THRESHOLD)
             after.append(heard >= THRESHOLD)
             values[key] = heard.astype(np.float32)

@@ -20,8 +20,8 @@ from mss_core.data.sets import TrackSet
 from mss_core.errors import choose
 from mss_core.graph import Stage
 from mss_core.models import check
+from mss_core.stages.prepare_channels import prepare_channels
 from mss_core.stages.scoring import Scoring
-from mss_core.systems.separation.prepare import prepare_channels
 from mss_core.systems.separation.score import UNTRAINED, Inference, score_separation, score_untrained
 from mss_core.systems.separation.train import Mixtures, criterion, settled, train_separator
 from mss_core.training import Phase, TrainConfig
