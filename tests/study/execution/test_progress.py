@@ -199,3 +199,32 @@ def test_a_terminal_that_ssh_made_for_a_file_gets_lines(tmp_path: Path, size, li
     with os.fdopen(writer, "w") as out:
         assert Board({}, Store(tmp_path), out, lines=lines)._console.is_interactive is live
     os.close(reader)
+
+
+def test_what_a_stage_took_elsewhere_counts_by_its_ratio(board: Board, monkeypatch) -> None:
+    """A store without timings: the first run knows no kind that comes late, and told hours as they came."""
+    clock = [0.0]
+    monkeypatch.setattr("mss_core.study.execution.progress.time.monotonic", lambda: clock[0])
+    took = {key: 40.0 if stage.name == "train_tail" else 8.0 for key, stage in board.stages.items()}
+    assert Board(board.stages, board.store, board.out)._seconds_left() is None
+    known = Board(board.stages, board.store, board.out, expected={key: took[key] / 4 for key in took})
+    known.begun = 0.0
+    assert known._seconds_left() == pytest.approx(sum(took.values()) / 4)  # as on the other machine
+    for key in known.stages:  # four times slower here, one stage at a time
+        known.set(key, RUNNING)
+        clock[0] += took[key]
+        known.set(key, DONE)
+        left = known._seconds_left()
+        assert left is not None and left == pytest.approx(sum(took.values()) - clock[0]) and known.untimed == 0
+
+
+def test_the_main_job_has_a_timing_of_every_kind() -> None:
+    """Whoever types `make run` for the first time is told how long it takes."""
+    from mss_core.study.dry_run import reference
+    from mss_core.study.plan import make_plan
+    from studies.source_ablation import study
+
+    small = study.at_smoke_size()
+    trials = small.trials(small.seeds, True, {}, lambda recipe: recipe)
+    plan = make_plan(trials, Store(Path("none")), set_aside=False)
+    assert set(reference.expected(plan)) == set(plan.needed)
