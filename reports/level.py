@@ -32,8 +32,8 @@ def level_sentence(findings: Findings) -> str:
         if not few or main.test not in BY_SPREAD:
             return ""
         return (
-            f"With {count(runs, 'run')} in an arm the level of {100 * main.alpha:g} % holds where the arms' runs vary "
-            "alike, and not for certain otherwise."
+            f"{count(runs, 'run')} in an arm cannot show whether the arms' runs vary alike; where they do not, the level "
+            f"of {100 * main.alpha:g} % is not certain."
         )
     error = 2 * math.sqrt(found.level * (1 - found.level) / found.studies)
     digits = int(round(100 * found.false_positives) == round(100 * found.worst))
@@ -49,11 +49,10 @@ def level_sentence(findings: Findings) -> str:
             f"of this design without any effect), and is lost if {found.worst_case} ({worst})."
         )
     if few:
-        worse = f" (up to {worst} where one arm varies three times as much or a third)"
         return (
-            f"With {count(runs, 'run')} in an arm the level of {100 * found.level:g} % holds where the arms' runs vary "
-            f"alike ({rate} in simulated studies of this design without any effect), and not for certain otherwise"
-            f"{worse if found.worst > found.level else ''}."
+            f"{count(runs, 'run')} in an arm cannot show whether the arms' runs vary alike. In simulated studies of this "
+            f"design without any effect {rate} call something significant where they do, and up to {worst} where one arm "
+            f"varies three times as much or a third (wanted: at most {100 * found.level:g} %)."
         )
     return ""
 
