@@ -45,6 +45,7 @@ class Lock(JournalFileOpenLock):
                 size = disk.read(self.journal).rfind(b"\n") + 1
                 with disk.opened(self.journal, "r+b") as file:
                     file.truncate(size)
+                    disk.sync(file)
 
 
 def opened(path: Path) -> JournalFileBackend:
