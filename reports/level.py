@@ -32,8 +32,8 @@ def level_sentence(findings: Findings) -> str:
         if not few or main.test not in BY_SPREAD:
             return ""
         return (
-            f"{count(runs, 'run')} in an arm cannot show whether the arms' runs vary alike; where they do not, the level "
-            f"of {100 * main.alpha:g} % is not certain."
+            f"{count(runs, 'run')} in an arm cannot show whether the arms' runs vary alike; where they do not, the "
+            f"level of {100 * main.alpha:g} % is not certain."
         )
     error = 2 * math.sqrt(found.level * (1 - found.level) / found.studies)
     digits = int(round(100 * found.false_positives) == round(100 * found.worst))
@@ -50,9 +50,9 @@ def level_sentence(findings: Findings) -> str:
         )
     if few:
         return (
-            f"{count(runs, 'run')} in an arm cannot show whether the arms' runs vary alike. In simulated studies of this "
-            f"design without any effect {rate} call something significant where they do, and up to {worst} where one arm "
-            f"varies three times as much or a third (wanted: at most {100 * found.level:g} %)."
+            f"{count(runs, 'run')} in an arm cannot show whether the arms' runs vary alike. In simulated studies of "
+            f"this design without any effect {rate} call something significant where they do, and up to {worst} where "
+            f"one arm varies three times as much or a third (wanted: at most {100 * found.level:g} %)."
         )
     return ""
 
