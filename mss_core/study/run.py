@@ -334,7 +334,8 @@ def _board(plan: Plan, store: Store, lines: bool) -> Board:
     measured = cost.timings(store, dict.fromkeys(stage.name for stage in needed.values()))
     found = cost.estimates(plan, measured, lambda stage: "cpu") if measured else {}
     usual = {key: found[key].seconds for key in needed if key in found and found[key].basis != "unknown"}
-    return Board(needed, store, usual=usual, lines=lines, expected=reference.expected(plan))
+    expected = reference.expected(plan) if len(usual) < len(needed) else {}
+    return Board(needed, store, usual=usual, lines=lines, expected=expected)
 
 
 def _execute(plan: Plan, store: Store, ctx: Context, in_process: bool, board: Board, ahead: Plan | None = None) -> None:

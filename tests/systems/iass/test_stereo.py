@@ -133,7 +133,7 @@ def test_the_mixture_is_the_sum_of_its_stems_on_either_side(store: Store) -> Non
 
 
 def test_labels_and_scaling_are_of_both_channels(store: Store) -> None:
-    """One label a source, of its down-mix; the mean over channels of magnitudes scales each frequency."""
+    """One label per source, of its down-mix; the mean over channels of magnitudes scales each frequency."""
     recipe = tiny()
     tracks = open_sided(done(recipe, "prepare_channels", store))
     item = tracks.items[0]
