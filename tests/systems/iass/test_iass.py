@@ -244,8 +244,8 @@ def test_input_scaling_starts_from_the_training_mixtures(store: Store) -> None:
 
 
 def test_two_processes_train_what_one_does(store: Store, tmp_path: Path) -> None:
-    """A network with batch norm, one item per process, and labels; plain gradient descent, since Adam's first steps have
-    the size of the rate where a gradient is rounding alone."""
+    """A network with batch norm, one item per process, and labels; plain gradient descent, since Adam's first steps
+    have the size of the rate where a gradient is rounding alone."""
     (stage,) = named(tiny(train__phases__0__optimizer="sgd", train__phases__0__lr=1e-4), "train_target")
     for up in stage.inputs.values():
         done(up, store)
