@@ -38,6 +38,9 @@ PAUSES = (0.1, 0.5, 2.0)
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 """Errors that say that there is nothing; all others say nothing about that, and are raised."""
 
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""What file systems answer that have no hard links."""
+
 UNSYNCED = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 """What file systems answer that cannot force out a folder."""
 
@@ -242,6 +245,19 @@ def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], object], 
         raise
     if durable:
         force_out(path.parent)
+
+
+def link_or_move(path: Path, target: Path) -> None:
+    """Give a file a second name, or another one where the storage has no links. What has that name already stays."""
+    try:
+        patiently(link, path, target)
+    except FileExistsError:  # perhaps by this very call, whose answer was lost
+        return
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if not exists(target):
+            patiently(rename, path, target)
 
 
 def checksum(path: Path) -> str:

@@ -182,7 +182,7 @@ def test_what_another_package_made_under_our_key_is_not_ours(store: Store, outsi
     assert store.damage(ours) == (
         "it was made by nearest_paper.stages.evaluate, and this stage is mss_core.stages.evaluate.evaluate"
     )
-    plan = make_plan([Trial(None, 0, None, ours)], store, set_aside=False)  # type: ignore[arg-type]
+    plan = make_plan([Trial(None, 0, None, ours)], store, settle=False)  # type: ignore[arg-type]
     assert plan.needed == [ours.key] and "nearest_paper" in plan.damaged[ours.key]
     assert read(materialize(ours, store, Context())) == "logistic_paper"
     assert len(list(directory.parent.glob("*.damaged-*"))) == 1

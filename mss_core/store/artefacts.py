@@ -3,10 +3,11 @@
 An artefact is the directory ``<store>/<stage>/<key>/``. Its ``manifest.json`` is written last and lists every file
 with its checksum, and itself has one (``store/manifest.py``): a directory without a valid manifest is not an artefact,
 wherever a crash or an object store left it.
-A claim file keeps two workers from computing one key at a time. Work happens in ``<key>.<claim's owner>.partial/``:
-whoever takes a key over renames that directory to a name of its own, which keeps the checkpoint and leaves the earlier
-owner, should it still live, no path to write to. It may still hold files open: results are therefore written to new
-files, and scratch files that stay open while a stage works belong to one attempt only (``data/pieces.py``).
+A claim file keeps two workers from computing one key at a time. Work happens in ``<key>.<claim's owner>.partial/``, a
+folder that nobody had before. Whoever takes a key over renames what earlier attempts have left, so that an earlier
+owner, should it still live, has nothing to commit, and links their scratch files into its own folder: a machine that
+remembers a folder by an earlier name does not reach this one. It may still hold files open: scratch files that stay
+open while a stage works belong to one attempt only (``data/pieces.py``).
 """
 
 from __future__ import annotations
@@ -77,14 +78,15 @@ class Store:
         """
         return self.examine(stage)[1]
 
-    def examine(self, stage: Stage) -> tuple[dict[str, Any] | None, str | None]:
-        """The manifest of a committed artefact that is whole, or None and what is wrong with it."""
-        manifest = self.manifest(stage)
-        harm = "no valid manifest" if manifest is None else self._harm(stage, manifest)
+    def examine(self, stage: Stage, moved: Path | None = None) -> tuple[dict[str, Any] | None, str | None]:
+        """The manifest of a committed artefact that is whole, or None and what is wrong with it. ``moved`` is where it
+        lies, if not at its place."""
+        directory = moved or self.directory(stage)
+        manifest = read_manifest(directory, stage.key)
+        harm = "no valid manifest" if manifest is None else self._harm(stage, manifest, directory)
         return (manifest, None) if harm is None else (None, harm)
 
-    def _harm(self, stage: Stage, manifest: Mapping[str, Any]) -> str | None:
-        directory = self.directory(stage)
+    def _harm(self, stage: Stage, manifest: Mapping[str, Any], directory: Path) -> str | None:
         made_by, module = str(manifest.get("function", "")), module_of(stage.function)
         if package(made_by) != package(module):
             return f"it was made by {made_by or 'an unnamed function'}, and this stage is {module}.{stage.name}"
@@ -110,23 +112,27 @@ class Store:
                 held.update(disk.patiently(disk.names, self.root / name))
         return [stage for stage in stages if stage.key in held and self.present(stage)]
 
-    def get(self, stage: Stage) -> Path | None:
-        """The artefact's directory, verified; None where it is absent. A damaged one is set aside first."""
-        directory = self.directory(stage)
+    def get(self, stage: Stage, claim: Claim | None = None) -> Path | None:
+        """The artefact's directory, verified; None where it is absent or damaged. Whoever has the stage's ``claim``
+        sets a damaged one aside."""
         if not self.present(stage):
             return None
-        if self.damage(stage) is not None:
-            self.set_aside(stage)
-            return None
-        return directory
+        if self.damage(stage) is None:
+            return self.directory(stage)
+        if claim is not None:
+            self.set_aside(stage, claim)
+        return None
 
-    def set_aside(self, stage: Stage) -> Path:
-        """Move a damaged artefact out of the way, keeping it for whoever wants to look."""
+    def set_aside(self, stage: Stage, claim: Claim) -> None:
+        """Move a damaged artefact out of the way, keeping it for whoever wants to look. A whole one, which another
+        worker has made since the damage was seen, is moved back."""
         directory = self.directory(stage)
         target = directory.with_name(f"{stage.key}.damaged-{int(disk.wall() * 1e9):x}")
+        claim.check()
         with contextlib.suppress(FileNotFoundError):
             disk.rename(directory, target)
-        return target
+            if self.examine(stage, target)[1] is None:
+                _move_back(target, directory)
 
     def checkpoint_time(self, stage: Stage) -> int:
         """When the last checkpoint of unfinished work was written (ns, the storage's clock); 0 where there is none."""
@@ -137,39 +143,50 @@ class Store:
         return max(times)
 
     def begin(self, stage: Stage, claim: Claim | None = None) -> Path:
-        """The partial directory to work in, renamed from an earlier attempt's where there is one."""
-        directory, partial = self.directory(stage), self.partial(stage, claim)
-        left = self.partials(stage)
-        if not left:
+        """A new folder to work in, with the scratch files and the history of earlier attempts.
+
+        Only links are made of scratch files, and earlier folders go when all of that is on the disk: whoever dies
+        before has taken nothing away.
+        """
+        earlier = self._take_over(stage, claim)
+        partial = self.partial(stage, claim)
+        disk.make_folder(partial / WORK)
+        for folder in earlier:
+            _inherit(folder, partial)
+        if claim is not None:
+            claim.check()  # whoever slept meanwhile leaves the folders to who has the claim now
+        for folder in earlier:
+            _clear(folder)
+        return partial
+
+    def _take_over(self, stage: Stage, claim: Claim | None) -> list[Path]:
+        """What earlier attempts have left, the most worth first, under names that only this process knows. An owner
+        that lost its claim may be doing the same, late: what it took is looked for, too."""
+        directory, taken = self.directory(stage), list[Path]()
+        for _ in range(TAKEOVERS):
             with contextlib.suppress(FileNotFoundError):  # a machine may remember it from before a dead owner's work
                 disk.touch(directory.parent)
-            left = self.partials(stage)
-        if disk.is_folder(directory) and not self.present(stage):
-            disk.touch(directory)  # a machine may remember it from before it had its manifest; now it looks again
-            if not self.present(stage):
-                left.insert(0, directory)  # a move that was cut short: the work is all there, so go on from it
-        if claim is not None:
-            claim.check()  # whoever slept since it got its claim must not move the folder of who has it now
-        for earlier in left:
-            if earlier != partial and not disk.exists(partial):
-                with contextlib.suppress(FileNotFoundError):
-                    disk.rename(earlier, partial)
-                    disk.force_out(partial.parent)  # whoever made the folder may have died before that
-            elif earlier != partial:
-                _clear(earlier)
-        disk.make_folder(partial / WORK)
-        # Results are written anew. Files that an earlier owner may still hold open must not be the ones written to.
-        # What a file server keeps of those until they are closed (``.nfs...``) can be neither removed nor mistaken.
-        scratch = [path for path in disk.entries(partial / WORK) if path.suffix == ".tmp"]
-        for path in [*disk.entries(partial), *scratch]:
-            if path.name in (WORK, HISTORY) or path.name.startswith(".nfs"):
-                continue
-            folder = disk.is_folder(path, follow=False)
-            if not folder:
-                disk.remove(path)  # whoever had the folder before may remove it, too
-            elif _clear(path) and listing(path):
-                raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
-        return partial
+            left = [path for path in self.partials(stage) if path not in taken]
+            if disk.is_folder(directory) and not self.present(stage):
+                disk.touch(directory)  # a machine may remember it from before it had its manifest; now it looks again
+                if not self.present(stage):
+                    left.append(directory)  # a move that was cut short
+            if claim is not None:
+                claim.check()  # after the look at what is there: a later owner's folder is not among it
+            missed = False
+            for path in left:
+                aside = directory.with_name(f"{stage.key}.{disk.token()[:12]}.partial")
+                try:
+                    disk.rename(path, aside)
+                    if path == directory and disk.exists(aside / MANIFEST):
+                        _move_back(aside, directory)
+                    else:
+                        taken.append(aside)
+                except FileNotFoundError:
+                    missed = True
+            if not missed:
+                break
+        return sorted(taken, key=_worth, reverse=True)
 
     def commit(self, stage: Stage, facts: Mapping[str, Any], claim: Claim | None = None) -> Path:
         """Turn the partial directory into the artefact with one rename; its manifest is written last.
@@ -203,12 +220,12 @@ class Store:
         earlier = [path for path in self.partials(stage) if path != partial]
         if claim is not None:
             claim.check()  # after the look at what is there: a later owner's folder is not among it
-        self._publish(stage, partial)
+        self._publish(stage, partial, claim)
         disk.force_out(directory.parent)
         self.sweep(stage, [partial, *earlier])
         return directory
 
-    def _publish(self, stage: Stage, partial: Path) -> None:
+    def _publish(self, stage: Stage, partial: Path, claim: Claim | None) -> None:
         """Rename the partial directory. Success too is that a whole artefact is there already: another worker's, or
         one's own, of a rename whose answer was lost."""
         for last in (False, True):
@@ -216,7 +233,7 @@ class Store:
                 disk.rename(partial, self.directory(stage))
                 return
             except OSError as error:
-                if self.get(stage) is not None:
+                if self.get(stage, claim) is not None:
                     return
                 if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
@@ -293,10 +310,9 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
     with _logged_failure(stage, store, claim):
         disk.make_folder(store.root / stage.name)
         with claim:
-            found = store.get(stage)  # somebody may have finished it while we waited
+            found = store.get(stage, claim)  # somebody may have finished it while we waited
             if found is None:
                 partial = store.begin(stage, claim)
-                claim.check()  # who lost it before the folder was made must not write to what another has taken over
                 found = store.get(stage)  # or before its folder could be renamed: only now nobody else has one
             if found is not None:
                 left = store.partials(stage)
@@ -391,6 +407,36 @@ def _clear(path: Path) -> bool:
         disk.remove(path)
         return False
     return True
+
+
+def _inherit(earlier: Path, partial: Path) -> None:
+    """Link the scratch files of an earlier attempt, and copy its history, to which it may still write. What is there
+    already, of an attempt that is worth more, stays; another process may be removing these files, which it has."""
+    files = list[Path]()
+    with contextlib.suppress(FileNotFoundError):
+        if not disk.exists(partial / HISTORY):
+            disk.write_atomically(partial / HISTORY, disk.read(earlier / HISTORY))
+    with contextlib.suppress(FileNotFoundError):
+        files += disk.walk(earlier / WORK)
+    for path in files:
+        if path.suffix == ".tmp" or path.name.startswith(".nfs"):
+            continue
+        target = partial / path.relative_to(earlier)
+        if path.parent != earlier / WORK:
+            disk.make_folder(target.parent)
+        with contextlib.suppress(FileNotFoundError):
+            disk.link_or_move(path, target)
+    for folder in sorted({partial / path.parent.relative_to(earlier) for path in files}):
+        disk.force_out(folder)
+
+
+def _move_back(moved: Path, directory: Path) -> None:
+    """Undo a move, unless there is something else by now."""
+    try:
+        disk.patiently(disk.rename, moved, directory)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def _worth(partial: Path) -> tuple[float, int, float]:

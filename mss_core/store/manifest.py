@@ -37,8 +37,9 @@ def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**manifest, SELF: _seal(manifest)}
 
 
-def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """The manifest of the artefact in ``<store>/<stage>/<key>/``; None where there is none, or no valid one.
+def read_manifest(directory: Path, key: str = "") -> dict[str, Any] | None:
+    """The manifest of the artefact in ``<store>/<stage>/<key>/``; None where there is none, or no valid one. Its
+    ``key`` is given where the directory has another name.
 
     Raises OSError where the storage does not answer.
     """
@@ -50,7 +51,7 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, RecursionError):
         return None
-    return content if _is_valid(content, directory.name) else None
+    return content if _is_valid(content, key or directory.name) else None
 
 
 def damaged_file(directory: Path, manifest: Mapping[str, Any], known: dict[str, tuple[int, ...]]) -> str | None:

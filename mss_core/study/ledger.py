@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import hashlib
 import json
 from collections import Counter
@@ -26,8 +25,6 @@ NAME = "declarations.jsonl"
 TURNS = ".declarations"
 """Holds each line as a file of its own, named by its number, which only one driver can make: the ledger is written of
 these, and none is lost where a driver sleeps past its claim and another goes on."""
-
-NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 def record(
@@ -100,7 +97,7 @@ def _first(path: Path, content: bytes) -> bool:
         try:
             disk.patiently(disk.link, mine, path)
         except OSError as error:
-            if error.errno not in NO_LINKS:
+            if error.errno not in disk.NO_LINKS:
                 raise
             with disk.opened(path, "xb") as file:
                 file.write(content)

@@ -34,7 +34,7 @@ class Plan:
         stages: distinct stages, inputs before what reads them.
         done: keys the store holds, verified.
         needed: keys to execute, in that order.
-        damaged: keys whose artefact cannot be used and was set aside, with the reason.
+        damaged: keys whose artefact cannot be used, with the reason; whoever makes it anew sets it aside.
     """
 
     trials: Sequence[Trial]
@@ -68,14 +68,13 @@ class Plan:
 
 
 def make_plan(
-    trials: Sequence[Trial], store: Store, set_aside: bool = True, verified: Collection[str] = frozenset()
+    trials: Sequence[Trial], store: Store, settle: bool = True, verified: Collection[str] = frozenset()
 ) -> Plan:
     """Compare the trials' graph with the store.
 
     A stage is needed where it is missing and something needed reads it, or the study's tables do. A damaged artefact
-    is set aside (unless only a plan is wanted) and computed again, even where nothing needed reads it: it would be
-    taken for true otherwise. What is there is forced out, unless only a plan is wanted. Keys that were just
-    ``verified`` are taken to be in the store without a look.
+    is computed again, even where nothing needed reads it: it would be taken for true otherwise. What is there is forced
+    out, unless only a plan is wanted. Keys that were just ``verified`` are taken to be in the store without a look.
     """
     stages = walk(trial.root for trial in trials)
     done = {key for key in stages if key in verified}
@@ -84,8 +83,6 @@ def make_plan(
         key = stage.key
         reason = store.damage(stage)
         if reason is not None:
-            if set_aside:
-                store.set_aside(stage)
             damaged[key] = reason
         else:
             done.add(key)
@@ -102,7 +99,7 @@ def make_plan(
         want(stage)
     for key in damaged:
         want(stages[key])
-    if set_aside:
+    if settle:
         store.settle(stages[key] for key in done)
     return Plan(trials, stages, done, [key for key in stages if key in wanted], damaged)
 

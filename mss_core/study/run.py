@@ -140,7 +140,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             if told:
                 _say(told)
         declaration = to_json(study.declaration(seeds, small, settings))
-        before = make_plan([*trials, *others], store, set_aside=False)
+        before = make_plan([*trials, *others], store, settle=False)
         if options.strict:
             stale.refuse(stale.hits(before, store)[0])
         verified = before.done

@@ -17,7 +17,7 @@ from unittest import mock
 from mss_core import claim, disk
 from mss_core.claim import Claim
 from mss_core.data import pieces
-from mss_core.graph import Context
+from mss_core.graph import HISTORY, WORK, Context
 from mss_core.store import artefacts
 from mss_core.store.artefacts import Store
 from mss_core.study.search import journal
@@ -96,7 +96,7 @@ def an_artefact_that_is_there_is_a_failure() -> Iterator[None]:
     """F2: whoever commits second fails, and nobody looks again when its folder has its own name."""
     begin, get = Store.begin, Store.get
 
-    def publish(store: Store, stage: Any, partial: Path) -> None:
+    def publish(store: Store, stage: Any, partial: Path, held: Claim | None) -> None:
         disk.rename(partial, store.directory(stage))
 
     def begin_blindly(store: Store, stage: Any, held: Claim | None = None) -> Path:
@@ -104,10 +104,10 @@ def an_artefact_that_is_there_is_a_failure() -> Iterator[None]:
         store.blind = True  # type: ignore[attr-defined]
         return found
 
-    def get_once(store: Store, stage: Any) -> Path | None:
+    def get_once(store: Store, stage: Any, held: Claim | None = None) -> Path | None:
         if store.__dict__.pop("blind", False):
             return None
-        return get(store, stage)
+        return get(store, stage, held)
 
     with _patched(
         mock.patch.object(Store, "_publish", publish),
@@ -115,6 +115,20 @@ def an_artefact_that_is_there_is_a_failure() -> Iterator[None]:
         mock.patch.object(Store, "get", get_once),
     ):
         yield
+
+
+def begin_in_the_earlier_folder(store: Store, stage: Any, held: Claim) -> Path:
+    """The folder of an earlier attempt gets another name, and is worked in: who has it open reaches it."""
+    earlier, partial = store._take_over(stage, held), store.partial(stage, held)
+    if earlier:
+        disk.rename(earlier[0], partial)
+    disk.make_folder(partial / WORK)
+    for path in disk.entries(partial):
+        if path.name not in (WORK, HISTORY):
+            disk.remove(path)
+    for folder in earlier[1:]:
+        disk.remove(folder)
+    return partial
 
 
 def careless_write(path: Path, content: Any, durable: bool = True) -> None:
@@ -161,11 +175,14 @@ MUTATIONS: dict[str, Mutation] = {
     "every process counts as dead": without(claim, "alive", False),
     "journals have no lock": lambda: _patched(
         mock.patch.object(journal.Lock, "acquire", lambda lock: True),
+        mock.patch.object(journal.Lock, "check", lambda lock: None),
         mock.patch.object(journal.Lock, "release", lambda lock: None),
     ),
+    "a journal's lock is not looked at again": without(journal.Lock, "check"),
     "half a line of a journal is not cut off": without(journal.Lock, "_cut"),
     "what attempts leave is not swept": without(Store, "sweep"),
-    "earlier results are not removed": instead(artefacts, "_clear", lambda path: False),
+    "an earlier attempt's folder is worked in": instead(Store, "begin", begin_in_the_earlier_folder),
+    "a whole artefact that was set aside stays there": without(artefacts, "_move_back"),
     "artefacts are not verified": without(artefacts, "damaged_file"),
     "history is not forced out before a checkpoint": instead(Context, "before_checkpoint", Context.guard),
     "an artefact that was found is not forced out": without(Store, "settle"),

@@ -18,7 +18,7 @@ from mss_core.store import MANIFEST, StageFailed, command
 from mss_core.study import ledger
 from mss_core.study.search.journal import LOCK_SECONDS
 from tests.simulation import workload
-from tests.simulation.play import LIMIT, Play, Process
+from tests.simulation.play import LIMIT, Killed, Play, Process
 from tests.simulation.world import Inode, parts_of
 
 KEY = re.compile(r"[0-9a-f]{64}")
@@ -42,6 +42,8 @@ class Watch:
         self.committed: Counter[str] = Counter()
         self.finished: set[str] = set()
         self.flipped: dict[int, str] = {}
+        self.mistaken: dict[str, Process] = {}
+        self.given_back: set[int] = set()
         self.prune_began, self.beside = 0, False
         self.entries: list[dict[str, Any]] = []
         self.declarations: dict[str, list[str]] = {title: [] for title in workload.STUDIES}
@@ -73,8 +75,8 @@ class Watch:
         if KEY.fullmatch(new):
             self.commit(key, inode)
         elif name == key and ".damaged-" in new:
-            whole = tree(inode) == EXPECTED[key] and inode.number not in self.flipped
-            self.play.require(not whole, f"a whole artefact was set aside: {stage} {key[:8]}")
+            if tree(inode) == EXPECTED[key] and inode.number not in self.flipped:
+                self.mistaken[key] = self.play.current.process  # it must move it back, unless it dies
             self.gone(key, inode)
         elif new.endswith(".pruned"):
             alive = {process.number for process in self.play.processes if process.alive}
@@ -86,19 +88,23 @@ class Watch:
 
     def removed(self, path: str, inode: Inode) -> None:
         """A claim goes only by its owner's hand, or when that is dead or silent."""
-        if (".claim" in path or ".lock" in path) and not path.endswith(".tmp") and inode.links == 1:
+        if (".claim" in path or ".lock" in path) and not path.endswith(".tmp"):
             try:
                 holder = json.loads(bytes(inode.data))
             except ValueError:
                 return
             process, me = self.play.processes[holder["pid"] - 100], self.play.current.process
+            if process is me:
+                self.given_back.add(inode.number)
+            if inode.links > 1 or inode.number in self.given_back:
+                return
             seconds = LOCK_SECONDS if ".lock" in path else workload.CLAIM
             silent = self.play.clock + 1e9 - inode.mtime / 1e9 > 0.9 * seconds
             base = path[: path.rindex(".claim")] + ".claim" if ".claim." in path else ""
             if base and parts_of(base)[-1] in self.play.files.parent(base)[0].entries:
                 return  # it was put back, or its owner has a new one
             self.play.require(
-                process is me or not process.alive or silent or me.name in ("prune", "inspect"),
+                not process.alive or silent or me.name in ("prune", "inspect"),
                 f"{me.name} removed a live claim of {process.name}: {path}",
             )
 
@@ -120,6 +126,7 @@ class Watch:
         require(not self.committed[key], f"a second commit of {key[:8]}")
         require(task.claim_read > task.sealed_at, "a commit by one who did not look at its claim")
         self.committed[key] += 1
+        self.mistaken.pop(key, None)
         freeze(inode, key)
 
     def gone(self, key: str, inode: Inode) -> None:
@@ -157,15 +164,21 @@ class Watch:
                 self.finished.discard(name)
                 self.durable.pop(name, None)
 
-    def goes_on(self, out: Path, step: int) -> None:
+    def owns(self, out: Path) -> bool:
+        """Whether who works in a folder has the claim, and has not slept past it."""
         claim = self.play.files.parent(out)[0].entries.get(f"{out.name[:64]}.claim")
-        if claim is None or json.loads(bytes(claim.data) or b"{}").get("owner", "")[:12] != out.name.split(".")[1]:
-            return  # it has slept past its claim, and will see that
+        owner = json.loads(bytes(claim.data) or b"{}").get("owner", "") if claim is not None else ""
+        return owner[:12] == out.name.split(".")[1]
+
+    def goes_on(self, out: Path, step: int) -> None:
+        if not self.owns(out):
+            return
         before = self.durable.get(out.name[:64], 0)
         self.play.require(step >= before, f"a training starts at step {step}, and step {before} was on the disk")
 
     def saved(self, out: Path, step: int) -> None:
-        self.durable[out.name[:64]] = max(step, self.durable.get(out.name[:64], 0))
+        if self.owns(out):
+            self.durable[out.name[:64]] = max(step, self.durable.get(out.name[:64], 0))
 
     def done(self, key: str) -> None:
         """``run_stage`` has come back: whatever happens, the artefact is there."""
@@ -228,6 +241,8 @@ class Watch:
     def ended(self, process: Process, outcome: object) -> None:
         """A process is gone: whatever it was not able to say is an error of ours."""
         driver = process.name in workload.STUDIES
+        if isinstance(outcome, Killed):
+            self.mistaken = {key: who for key, who in self.mistaken.items() if who is not process}
         if isinstance(outcome, Exception) and not self.expected(outcome, driver or process.name == RIVAL):
             self.play.fail(f"{process.name} ended with {type(outcome).__name__}: {outcome}")
             self.play.error = outcome
@@ -261,6 +276,7 @@ class Watch:
 
     def inspect(self) -> None:
         require, play = self.play.require, self.play
+        require(not self.mistaken, f"a whole artefact was set aside: {sorted(self.mistaken)}")
         for attempt in ("clean", "pruned"):
             if attempt == "pruned" or not play.faults and not self.beside:
                 self.pruning()

@@ -330,6 +330,7 @@ class Files:
         """Keep what was forced out, and of the rest what chance leaves: a part of each file, the first changes of each
         folder's names."""
         alive: dict[int, Inode] = {}
+        self.silly.clear()
 
         def visit(inode: Inode) -> None:
             if inode.number in alive:
@@ -338,12 +339,12 @@ class Files:
             alive[inode.number] = inode
             inode.opens, inode.links = {}, 1
             if inode.folder:
-                found = dict(inode.synced)
+                found = {name: there for name, there in inode.synced.items() if not name.startswith(".nfs")}
                 for names in inode.pending[: chance.randint(0, len(inode.pending))]:
                     for name, there in names.items():
                         if there is None:
                             found.pop(name, None)
-                        else:
+                        elif not name.startswith(".nfs"):
                             found[name] = there
                 inode.entries, inode.synced, inode.pending = found, dict(found), []
                 for there in found.values():

@@ -140,6 +140,68 @@ def test_a_commit_without_the_claim_is_refused_even_if_the_claim_was_not_looked_
     assert store.manifest(stage) is None
 
 
+def test_who_still_reaches_its_folder_does_not_reach_a_later_owners(store: Store) -> None:
+    """As a machine does that remembers a folder of a file server by the name that it had: here by an open folder."""
+    stage = Stage(prepare_numbers, size=64)
+    first, second = store.claim(stage), store.claim(stage)
+    assert first.acquire()
+    mine = store.begin(stage, first)
+    (mine / WORK / "checkpoint.pt").write_text("step 1")
+    (mine / "history.jsonl").write_text('{"step": 1}\n')
+    handles = [os.open(mine, os.O_RDONLY), os.open(mine / WORK, os.O_RDONLY)]
+    appending = open(mine / "history.jsonl", "a")
+    first._move_away(lambda aside: True)
+    assert second.acquire()
+    theirs = store.begin(stage, second)
+    assert (theirs / WORK / "checkpoint.pt").read_text() == "step 1"
+    with appending:
+        appending.write("late")
+    for handle in handles:
+        with contextlib.suppress(FileNotFoundError):
+            os.close(os.open("late", os.O_CREAT | os.O_WRONLY, dir_fd=handle))
+        os.close(handle)
+    assert {path.name for path in theirs.rglob("*")} == {WORK, "history.jsonl", "checkpoint.pt"}
+    assert (theirs / "history.jsonl").read_text() == '{"step": 1}\n'
+    assert not mine.exists() and store.partials(stage) == [theirs]
+    second.release()
+
+
+def test_what_a_late_owner_takes_is_found_by_who_has_the_claim(store: Store, monkeypatch) -> None:
+    """It slept before it renamed the work of a dead one, and wakes between the other's look and rename."""
+    stage, rename = Stage(prepare_numbers, size=64), disk.rename
+    dead, late, claim = (store.claim(stage) for _ in range(3))
+    (store.begin(stage, held_by(dead)) / WORK / "checkpoint.pt").write_text("step 1")
+    partial, taken = store.partial(stage, dead), store.partial(stage, late)
+
+    def late_rename(path: Path, target: Path) -> None:
+        if path == partial and not taken.exists():
+            rename(path, taken)
+        rename(path, target)
+
+    monkeypatch.setattr(disk, "rename", late_rename)
+    assert (store.begin(stage, held_by(claim)) / WORK / "checkpoint.pt").read_text() == "step 1"
+
+
+def held_by(claim: Claim) -> Claim:
+    """A claim whose owner has it, whoever had it before."""
+    claim.path.unlink(missing_ok=True)
+    assert claim._create()
+    return claim
+
+
+def test_a_whole_artefact_is_not_set_aside(store: Store, monkeypatch) -> None:
+    """Made anew by another worker while this one slept, after it had seen the damage."""
+    stage, claim = Stage(prepare_numbers, size=32), store.claim(DATA)
+    with claim:
+        store.set_aside(DATA, claim)
+    assert store.get(DATA) and not list(store.directory(DATA).parent.glob("*.damaged-*"))
+    run_stage(stage, store, Context())
+    (store.directory(stage) / "numbers.npz").write_bytes(b"damaged")
+    assert store.get(stage) is None and store.present(stage)
+    with store.claim(stage) as claim:
+        assert store.get(stage, claim) is None and not store.present(stage)
+
+
 def test_the_work_of_a_dead_worker_is_gone_on_from(store: Store) -> None:
     stopped = iter([False] * 13)
     with pytest.raises(Stopped, match="stopped at step 14 of 20"):
@@ -369,15 +431,16 @@ def test_a_read_only_store_is_one_clear_line(tmp_path: Path) -> None:
     )
 
 
-def test_a_damaged_input_is_set_aside_and_named(store: Store) -> None:
+def test_a_damaged_input_is_named_and_set_aside_by_who_makes_it_anew(store: Store) -> None:
     """Found while the study runs: what was computed from it is not, and the same command computes both."""
     base = run_stage(TRAIN, store, Context())
     (base / "weights.pt").write_bytes(b"wrong")
     tuned = Stage(finetune_small, data=DATA, base=TRAIN, width=4, train=SHORT)
     with pytest.raises(StageFailed, match="its input <pretrain_small .*> is missing or damaged in the store"):
         run_stage(tuned, Store(store.root), Context())
-    assert len(list(base.parent.glob("*.damaged-*"))) == 1
+    assert base.is_dir()
     run_stage(TRAIN, store, Context())
+    assert len(list(base.parent.glob("*.damaged-*"))) == 1
     assert run_stage(tuned, store, Context()).is_dir()
 
 
@@ -628,7 +691,7 @@ def test_what_another_has_made_is_forced_out_before_it_is_relied_on(store: Store
     assert store.directory(DATA).parent in forced
     forced.clear()
     trials: Any = [SimpleNamespace(root=DATA)]
-    assert make_plan(trials, store, set_aside=False).done == {DATA.key} and not forced
+    assert make_plan(trials, store, settle=False).done == {DATA.key} and not forced
     assert make_plan(trials, store).done == {DATA.key} and forced == [store.directory(DATA).parent]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mss_core import disk
 from mss_core.data.config import TrackSet
 from mss_core.graph import Context, Stage, plain
 from mss_core.store import Store, materialize
@@ -62,12 +63,12 @@ def test_what_a_report_reads_is_made_again_and_what_was_trained_is_not(tmp_path:
     stages, store = graph(), Store(tmp_path)
     materialize(stages["last"], store, Context())
     for stage in stages.values():
-        store.set_aside(stage) if stage.name != "last" else None
+        disk.remove(store.directory(stage)) if stage.name != "last" else None
     plan = make_plan([Trial(Variant("one", {}, {}), 0, None, stages["last"])], store)
     # look is wanted, and it needs the model again; a model that only the root read would be left alone
     assert {stages_name(plan, key) for key in plan.needed} == {"measure", "prepare_nothing", "pretrain", "look"}
     materialize(stages["look"], store, Context())
-    store.set_aside(stages["pretrain"])
+    disk.remove(store.directory(stages["pretrain"]))
     assert make_plan([Trial(Variant("one", {}, {}), 0, None, stages["last"])], store).needed == []
 
 

@@ -38,7 +38,7 @@ def print_plan(
     )
     probed = show.measure(plan, store, context, options.probe, binder.absent, say) if options.probe else []
     if probed:
-        plan = make_plan(plan.trials, store, set_aside=False)  # data sets that the probe prepared are there now
+        plan = make_plan(plan.trials, store, settle=False)  # data sets that the probe prepared are there now
     cost = show.quote(plan, store, cpus, gpus, not options.in_process, probed)
     found = reach(study, store, seeds, design)
     if options.json:

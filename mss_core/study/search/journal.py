@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from mss_core import disk
-from mss_core.claim import Claim
+from mss_core.claim import Claim, ClaimLost
 
 LOCK_SECONDS = 30.0
 """A journal's lock that was not renewed for so long, by the clock of whoever waits, is taken over."""
@@ -35,6 +38,20 @@ class Lock(JournalFileOpenLock):
             self._claim.release()
             self._claim = None
 
+    def check(self) -> None:
+        """Raise ClaimLost where this process has slept, and another has the lock."""
+        assert self._claim is not None
+        self._claim.check()
+
+    @contextlib.contextmanager
+    def opened(self, mode: str) -> Iterator[Any]:
+        """The journal, open to change it. What others have written since this process got the lock would be lost: so
+        the lock is looked at once more when the file is open."""
+        with disk.opened(self.journal, mode) as file:
+            self.check()
+            yield file
+            disk.sync(file)
+
     def _cut(self) -> None:
         """Cut off the last line where a kill left half of it: the next one would be written behind it."""
         if disk.exists(self.journal):
@@ -43,22 +60,41 @@ class Lock(JournalFileOpenLock):
                 whole = file.read() in (b"", b"\n")
             if not whole:
                 size = disk.read(self.journal).rfind(b"\n") + 1
-                with disk.opened(self.journal, "r+b") as file:
+                with self.opened("r+b") as file:
                     file.truncate(size)
-                    disk.sync(file)
 
 
-def opened(path: Path) -> JournalFileBackend:
+class Journal(JournalFileBackend):
+    """A search's journal: Optuna's, but that whoever loses the lock before it writes gets the lock again."""
+
+    def __init__(self, path: Path) -> None:
+        self.lock = Lock(path)
+        super().__init__(str(path), lock_obj=self.lock)
+
+    def append_logs(self, logs: Sequence[Mapping[str, Any]]) -> None:
+        content = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        while not self._append(content):
+            pass
+
+    def _append(self, content: bytes) -> bool:
+        with contextlib.suppress(ClaimLost):
+            self.lock.acquire()
+            try:
+                with self.lock.opened("ab") as file:
+                    file.write(content)
+                return True
+            finally:
+                self.lock.release()
+        return False
+
+
+def opened(path: Path) -> Journal:
     """The journal at ``path``, made with its folder where it is new, mended where it is not."""
     disk.make_folder(path.parent)
     mend(path)
-    found = backend(path)  # which makes the file
+    found = Journal(path)  # which makes the file
     disk.force_out(path.parent)
     return found
-
-
-def backend(path: Path) -> JournalFileBackend:
-    return JournalFileBackend(str(path), lock_obj=Lock(path))
 
 
 def mend(path: Path) -> None:

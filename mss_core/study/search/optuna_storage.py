@@ -29,7 +29,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from mss_core.graph import digest, plain
-from mss_core.study.search.journal import backend, opened
+from mss_core.study.search.journal import Journal, opened
 
 Space = Callable[[Trial], dict[str, Any]]
 JOURNAL = "journal.log"
@@ -97,7 +97,7 @@ def open_storage(where: str) -> BaseStorage:
         except (SQLAlchemyError, StorageInternalError, ImportError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"MSS_SEARCH_STORAGE={where} is no database that can be opened ({reason})") from None
-    return JournalStorage(backend(Path(where)))
+    return JournalStorage(Journal(Path(where)))
 
 
 def shared(where: str) -> BaseStorage:

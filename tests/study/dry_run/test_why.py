@@ -61,7 +61,7 @@ def bound(music: Path, store: Store) -> TrackSet:
 
 
 def told(store: Store, call: Stage, music: Path) -> dict[str, str]:
-    plan = make_plan([Trial(Variant("a", {}, {}), 0, None, call)], store, set_aside=False)
+    plan = make_plan([Trial(Variant("a", {}, {}), 0, None, call)], store, settle=False)
     lines = why.lines(plan, store, {"stems": music})
     assert len(lines) == len(plan.needed)  # one line each
     return {name: reason for name, _, reason in (line.strip().partition(": ") for line in lines)}
@@ -165,7 +165,8 @@ def test_a_damaged_artefact(store: Store, music: Path) -> None:
     (store.directory(call) / "scores.csv").write_text("y")
     found = told(store, call, music)
     assert found == {"score": "its artefact is damaged: scores.csv has another checksum than its manifest"}
-    store.set_aside(call)
+    with store.claim(call) as claim:
+        store.set_aside(call, claim)
     assert told(store, call, music)["score"].startswith(
         f"its artefact was damaged, and lies aside as score/{call.key[:12]}....damaged-"
     )

@@ -226,5 +226,5 @@ def test_the_main_job_has_a_timing_of_every_kind() -> None:
 
     small = study.at_smoke_size()
     trials = small.trials(small.seeds, True, {}, lambda recipe: recipe)
-    plan = make_plan(trials, Store(Path("none")), set_aside=False)
+    plan = make_plan(trials, Store(Path("none")), settle=False)
     assert set(reference.expected(plan)) == set(plan.needed)

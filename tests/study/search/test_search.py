@@ -24,6 +24,7 @@ import pytest
 from optuna.trial import TrialState
 from scipy import stats
 
+from mss_core import disk
 from mss_core.claim import Claim, this_process
 from mss_core.graph import Context
 from mss_core.store import Store
@@ -327,6 +328,26 @@ def test_a_lock_is_judged_by_ones_own_clock_and_released_by_its_owner(tmp_path: 
     assert Claim(path).holder()["owner"] == other.owner
     other.release()
     assert not path.exists()
+
+
+def test_who_sleeps_past_a_journals_lock_loses_no_suggestion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wakes before it opens the journal, which another has the lock of and writes to: it waits for its turn."""
+    late, other = journal.opened(tmp_path / "j.log"), journal.opened(tmp_path / "j.log")
+    other.append_logs([{"number": 0}])
+    real, opened = disk.opened, list[str]()
+
+    def slow(path: Path, mode: str = "rb") -> Any:
+        if mode == "ab" and not opened:
+            opened.append(mode)
+            late.lock.path.unlink()
+            other.append_logs([{"number": 1}])
+            assert other.lock.acquire()
+            threading.Timer(0.5, other.lock.release).start()
+        return real(path, mode)
+
+    monkeypatch.setattr(disk, "opened", slow)
+    late.append_logs([{"number": 2}])
+    assert [entry["number"] for entry in late.read_logs(0)] == [0, 1, 2]
 
 
 def test_a_journal_is_mended_under_its_lock_and_a_broken_line_is_named(tmp_path: Path) -> None:

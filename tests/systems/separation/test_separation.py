@@ -13,7 +13,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from mss_core import models
+from mss_core import disk, models
 from mss_core.apply import WINDOWS, separate_waveform
 from mss_core.artefact import read_examples, read_scores
 from mss_core.augment import Augment
@@ -186,7 +186,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bytes(stereo: dict[str, Pat
     trained = root.arguments["model"]
     whole = (store.directory(trained) / "weights.pt").read_bytes()
     for name in ("train_separator", "score_separation"):
-        store.set_aside({stage.name: stage for stage in walk([root]).values()}[name])
+        disk.remove(store.directory({stage.name: stage for stage in walk([root]).values()}[name]))
     for steps in (4, 9):
         asked = iter(range(100))
         with pytest.raises(Stopped):
