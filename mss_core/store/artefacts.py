@@ -3,11 +3,10 @@
 An artefact is the directory ``<store>/<stage>/<key>/``. Its ``manifest.json`` is written last and lists every file
 with its checksum, and itself has one (``store/manifest.py``): a directory without a valid manifest is not an artefact,
 wherever a crash or an object store left it.
-A claim file keeps two workers from computing one key at a time. Work happens in ``<key>.<claim's owner>.partial/``, a
-folder that nobody had before. Whoever takes a key over renames what earlier attempts have left, so that an earlier
-owner, should it still live, has nothing to commit, and links their scratch files into its own folder: a machine that
-remembers a folder by an earlier name does not reach this one. It may still hold files open: scratch files that stay
-open while a stage works belong to one attempt only (``data/pieces.py``).
+A claim file keeps two workers from computing one key at a time. Work happens in ``<key>.<claim's owner>.partial/``;
+whoever takes a key over goes on from what earlier attempts have left, in a folder that they do not reach
+(``store/attempts.py``). They may still hold files open: scratch files that stay open while a stage works belong to one
+attempt only (``data/pieces.py``).
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from typing import Any
 from mss_core import disk, source
 from mss_core.claim import Claim, ClaimLost
 from mss_core.disk import PAUSES, passes
-from mss_core.graph import HISTORY, WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
-from mss_core.store import calls, helpers
-from mss_core.store.manifest import MANIFEST, damaged_file, read_manifest, sealed
+from mss_core.graph import WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
+from mss_core.store import attempts, calls, helpers
+from mss_core.store.manifest import MANIFEST, damaged_file, is_present, read_manifest, sealed
 from mss_core.store.verified import is_large, recall, remember
 
 TAKEOVERS = 3
@@ -56,14 +55,11 @@ class Store:
 
     def partial(self, stage: Stage, claim: Claim | None = None) -> Path:
         """Where the owner of ``claim`` works on a stage; without one, where whoever has the claim now does."""
-        return partial_folder(self.root, stage.name, stage.key, claim)
+        return attempts.partial_folder(self.root, stage.name, stage.key, claim)
 
     def partials(self, stage: Stage) -> list[Path]:
         """What attempts have left, the last one first."""
-        folder, found = self.root / stage.name, list[str]()
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            found = [n for n in disk.names(folder) if n.startswith(f"{stage.key}.") and n.endswith("partial")]
-        return sorted((folder / name for name in sorted(found)), key=_worth, reverse=True)
+        return attempts.left(self.directory(stage))
 
     def log(self, stage: Stage) -> Path:
         return self.root / stage.name / f"{stage.key}.log"
@@ -101,8 +97,7 @@ class Store:
 
     def present(self, stage: Stage) -> bool:
         """Whether there is something with the name of a stage's artefact and a manifest, whole or not."""
-        directory = self.directory(stage)
-        return disk.exists(directory / MANIFEST, follow=False) or disk.is_link(directory)
+        return is_present(self.directory(stage))
 
     def among(self, stages: Collection[Stage]) -> list[Stage]:
         """Those of many stages that are present: folders are listed once, and only what is listed is looked at."""
@@ -132,7 +127,7 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             disk.rename(directory, target)
             if self.examine(stage, target)[1] is None:
-                _move_back(target, directory)
+                attempts.move_back(target, directory)
 
     def checkpoint_time(self, stage: Stage) -> int:
         """When the last checkpoint of unfinished work was written (ns, the storage's clock); 0 where there is none."""
@@ -143,50 +138,10 @@ class Store:
         return max(times)
 
     def begin(self, stage: Stage, claim: Claim | None = None) -> Path:
-        """A new folder to work in, with the scratch files and the history of earlier attempts.
-
-        Only links are made of scratch files, and earlier folders go when all of that is on the disk: whoever dies
-        before has taken nothing away.
-        """
-        earlier = self._take_over(stage, claim)
+        """A new folder to work in, with the scratch files and the history of earlier attempts."""
         partial = self.partial(stage, claim)
-        disk.make_folder(partial / WORK)
-        for folder in earlier:
-            _inherit(folder, partial)
-        if claim is not None:
-            claim.check()  # whoever slept meanwhile leaves the folders to who has the claim now
-        for folder in earlier:
-            _clear(folder)
+        attempts.begin(self.directory(stage), partial, claim)
         return partial
-
-    def _take_over(self, stage: Stage, claim: Claim | None) -> list[Path]:
-        """What earlier attempts have left, the most worth first, under names that only this process knows. An owner
-        that lost its claim may be doing the same, late: what it took is looked for, too."""
-        directory, taken = self.directory(stage), list[Path]()
-        for _ in range(TAKEOVERS):
-            with contextlib.suppress(FileNotFoundError):  # a machine may remember it from before a dead owner's work
-                disk.touch(directory.parent)
-            left = [path for path in self.partials(stage) if path not in taken]
-            if disk.is_folder(directory) and not self.present(stage):
-                disk.touch(directory)  # a machine may remember it from before it had its manifest; now it looks again
-                if not self.present(stage):
-                    left.append(directory)  # a move that was cut short
-            if claim is not None:
-                claim.check()  # after the look at what is there: a later owner's folder is not among it
-            missed = False
-            for path in left:
-                aside = directory.with_name(f"{stage.key}.{disk.token()[:12]}.partial")
-                try:
-                    disk.rename(path, aside)
-                    if path == directory and disk.exists(aside / MANIFEST):
-                        _move_back(aside, directory)
-                    else:
-                        taken.append(aside)
-                except FileNotFoundError:
-                    missed = True
-            if not missed:
-                break
-        return sorted(taken, key=_worth, reverse=True)
 
     def commit(self, stage: Stage, facts: Mapping[str, Any], claim: Claim | None = None) -> Path:
         """Turn the partial directory into the artefact with one rename; its manifest is written last.
@@ -241,7 +196,7 @@ class Store:
     def sweep(self, stage: Stage, partials: Iterable[Path]) -> None:
         """Remove what attempts at a committed stage have left: its scratch folder, and ``partials``."""
         for left in (self.directory(stage) / WORK, *partials):
-            _clear(left)
+            attempts.clear(left)
 
     def settle(self, stages: Iterable[Stage]) -> None:
         """Force out the names of artefacts that were found: who committed one may have died before doing so, and a loss
@@ -251,12 +206,6 @@ class Store:
 
     def claim(self, stage: Stage) -> Claim:
         return Claim(self.root / stage.name / f"{stage.key}.claim", seconds=self.claim_seconds)
-
-
-def partial_folder(root: Path, name: str, key: str, claim: Claim | None = None) -> Path:
-    """``Store.partial`` of a stage that is known by name and key alone."""
-    owner = claim.owner if claim is not None else Claim(root / name / f"{key}.claim").holder().get("owner", "")
-    return root / name / ".".join(filter(None, [key, str(owner)[:12], "partial"]))
 
 
 def materialize(stage: Stage, store: Store, ctx: Context) -> Path:
@@ -399,61 +348,6 @@ def _in_short(error: Exception, root: Path) -> str:
         if getattr(error, "errno", None) == errno.ENOSPC or disk.free(root) < 2**16:
             return f"the disk of the store {root} is full ({type(error).__name__}: {first})"
     return f"{type(error).__name__}: {first}"
-
-
-def _clear(path: Path) -> bool:
-    """Remove what can be removed of a folder, and say whether something is left."""
-    with contextlib.suppress(OSError):
-        disk.remove(path)
-        return False
-    return True
-
-
-def _inherit(earlier: Path, partial: Path) -> None:
-    """Link the scratch files of an earlier attempt, and copy its history, to which it may still write. What is there
-    already, of an attempt that is worth more, stays; another process may be removing these files, which it has."""
-    files = list[Path]()
-    with contextlib.suppress(FileNotFoundError):
-        if not disk.exists(partial / HISTORY):
-            disk.write_atomically(partial / HISTORY, disk.read(earlier / HISTORY))
-    with contextlib.suppress(FileNotFoundError):
-        files += disk.walk(earlier / WORK)
-    for path in files:
-        if path.suffix == ".tmp" or path.name.startswith(".nfs"):
-            continue
-        target = partial / path.relative_to(earlier)
-        if path.parent != earlier / WORK:
-            disk.make_folder(target.parent)
-        with contextlib.suppress(FileNotFoundError):
-            disk.link_or_move(path, target)
-    for folder in sorted({partial / path.parent.relative_to(earlier) for path in files}):
-        disk.force_out(folder)
-
-
-def _move_back(moved: Path, directory: Path) -> None:
-    """Undo a move, unless there is something else by now."""
-    try:
-        disk.patiently(disk.rename, moved, directory)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-
-
-def _worth(partial: Path) -> tuple[float, int, float]:
-    """What to go on from first: the latest checkpoint, else the most that is in the scratch folder, else the latest."""
-    work = partial / WORK
-    kept = [status for path in disk.entries(work) if (status := _status(path)) is not None]
-    times = [status.st_mtime for path in (work, partial) if (status := _status(path)) is not None]
-    checkpoint = _status(work / "checkpoint.pt")
-    return checkpoint.st_mtime if checkpoint else 0.0, sum(status.st_size for status in kept), max(times, default=0.0)
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """Size and times of what is there; None where nothing is."""
-    try:
-        return disk.patiently(disk.status, path)
-    except FileNotFoundError:
-        return None
 
 
 def _now() -> str:

@@ -54,6 +54,11 @@ def read_manifest(directory: Path, key: str = "") -> dict[str, Any] | None:
     return content if _is_valid(content, key or directory.name) else None
 
 
+def is_present(directory: Path) -> bool:
+    """Whether there is something with the name of an artefact and a manifest, whole or not."""
+    return disk.exists(directory / MANIFEST, follow=False) or disk.is_link(directory)
+
+
 def damaged_file(directory: Path, manifest: Mapping[str, Any], known: dict[str, tuple[int, ...]]) -> str | None:
     """What is wrong with an artefact's files, or None. ``known`` are versions of files, by path, that were verified
     before; those that are verified now are added."""

@@ -18,7 +18,7 @@ from mss_core import claim, disk
 from mss_core.claim import Claim
 from mss_core.data import pieces
 from mss_core.graph import HISTORY, WORK, Context
-from mss_core.store import artefacts
+from mss_core.store import artefacts, attempts
 from mss_core.store.artefacts import Store
 from mss_core.study.search import journal
 from tests.simulation.world import Files
@@ -117,18 +117,16 @@ def an_artefact_that_is_there_is_a_failure() -> Iterator[None]:
         yield
 
 
-def begin_in_the_earlier_folder(store: Store, stage: Any, held: Claim) -> Path:
+def begin_in_the_earlier_folder(directory: Path, partial: Path, held: Claim) -> None:
     """The folder of an earlier attempt gets another name, and is worked in: who has it open reaches it."""
-    earlier, partial = store._take_over(stage, held), store.partial(stage, held)
+    earlier = attempts._take_over(directory, held)
     if earlier:
         disk.rename(earlier[0], partial)
     disk.make_folder(partial / WORK)
-    for path in disk.entries(partial):
+    for path in [*disk.entries(partial), *earlier[1:]]:
         if path.name not in (WORK, HISTORY):
             disk.remove(path)
-    for folder in earlier[1:]:
-        disk.remove(folder)
-    return partial
+    held.check()
 
 
 def careless_write(path: Path, content: Any, durable: bool = True) -> None:
@@ -181,13 +179,13 @@ MUTATIONS: dict[str, Mutation] = {
     "a journal's lock is not looked at again": without(journal.Lock, "check"),
     "half a line of a journal is not cut off": without(journal.Lock, "_cut"),
     "what attempts leave is not swept": without(Store, "sweep"),
-    "an earlier attempt's folder is worked in": instead(Store, "begin", begin_in_the_earlier_folder),
-    "a whole artefact that was set aside stays there": without(artefacts, "_move_back"),
+    "an earlier attempt's folder is worked in": instead(attempts, "begin", begin_in_the_earlier_folder),
+    "a whole artefact that was set aside stays there": without(attempts, "move_back"),
     "artefacts are not verified": without(artefacts, "damaged_file"),
     "history is not forced out before a checkpoint": instead(Context, "before_checkpoint", Context.guard),
     "an artefact that was found is not forced out": without(Store, "settle"),
     "a folder without manifest is believed": lambda: mock.patch.object(
-        artefacts, "disk", Instead(touch=lambda path: None)
+        attempts, "disk", Instead(touch=lambda path: None)
     ),
 }
 
