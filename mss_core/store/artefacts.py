@@ -225,7 +225,8 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
     """Run one stage whose inputs are in the store, under its claim, and commit it.
 
     Where another worker took the claim over meanwhile, waits for that one's result, or goes on from its checkpoint;
-    goes on from there too, a few times, where the storage had a transient error, and once where it refused a call.
+    goes on from there too, a few times, where the storage had a transient error, and once where it refused a call or an
+    input went while the stage read it.
     Raises StageFailed where the stage raises or the store cannot be written, Stopped where ``ctx`` asked for it.
     """
     taken, pauses, refused = 0, iter(PAUSES), iter(PAUSES[:1])
@@ -238,7 +239,7 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
                 raise
         except StageFailed as failure:
             pause = next(pauses, None) if passes(failure.__cause__) else None
-            if pause is None and _refused(failure.__cause__, store.root):
+            if pause is None and (_refused(failure.__cause__, store.root) or _went(failure.__cause__, store.root)):
                 pause = next(refused, None)
             if pause is None:
                 raise
@@ -252,6 +253,15 @@ def _refused(error: BaseException | None, root: Path) -> bool:
         return False
     elsewhere = isinstance(error.filename, str) and os.path.isabs(error.filename)
     return not elsewhere or Path(error.filename).is_relative_to(root)
+
+
+def _went(error: BaseException | None, root: Path) -> bool:
+    """Whether an artefact went while a stage read it: set aside or pruned, or moved back by who found it whole."""
+    name = error.filename if isinstance(error, FileNotFoundError) else None
+    if not isinstance(name, str) or not Path(name).is_relative_to(root):
+        return False
+    artefact = root.joinpath(*Path(name).relative_to(root).parts[:2])
+    return disk.exists(Path(name)) or not disk.exists(artefact)
 
 
 def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:

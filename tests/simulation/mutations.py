@@ -180,7 +180,6 @@ MUTATIONS: dict[str, Mutation] = {
     "half a line of a journal is not cut off": without(journal.Lock, "_cut"),
     "what attempts leave is not swept": without(Store, "sweep"),
     "an earlier attempt's folder is worked in": instead(attempts, "begin", begin_in_the_earlier_folder),
-    "a whole artefact that was set aside stays there": without(attempts, "move_back"),
     "artefacts are not verified": without(artefacts, "damaged_file"),
     "history is not forced out before a checkpoint": instead(Context, "before_checkpoint", Context.guard),
     "an artefact that was found is not forced out": without(Store, "settle"),

@@ -47,6 +47,9 @@ LASTING = {"full", "denied"}
 DELICATE = {"rename", "link", "unlink", "rmdir"}
 """Calls that more often than others meet a fault: most of what two processes can do to each other is in them."""
 
+WAKING = 58.0, 85.0
+"""Seconds after which one that sleeps wakes up just while another takes its claim over."""
+
 BAD_DAYS = 0.25
 """Of all schedules so many may meet four times as many faults as the others."""
 
@@ -265,8 +268,8 @@ class Play:
     def _argument(self, kind: str) -> Any:
         chance = self.chance
         return {
-            "pause": lambda: chance.choice((8.0, 70.0, 70.0, 200.0, 400.0)),
-            "slow": lambda: chance.choice((8.0, 70.0, 200.0)),
+            "pause": lambda: chance.choice((8.0, chance.uniform(*WAKING), chance.uniform(*WAKING), 200.0, 400.0)),
+            "slow": lambda: chance.choice((8.0, chance.uniform(*WAKING), 200.0)),
             "error": lambda: [chance.choice((errno.EIO, errno.ESTALE, errno.EINTR)), chance.random() < 0.4],
             "full": lambda: chance.choice((0.5, 30.0)),
             "denied": lambda: chance.choice((0.5, 30.0)),

@@ -202,6 +202,27 @@ def test_a_whole_artefact_is_not_set_aside(store: Store, monkeypatch) -> None:
         assert store.get(stage, claim) is None and not store.present(stage)
 
 
+def test_an_input_that_goes_while_it_is_read_is_asked_for_once_more(store: Store, monkeypatch) -> None:
+    """Set aside by one who slept since it saw damage, and moved back: no stage fails. One that stays away is named."""
+    TRIED[:] = ["moved back"]
+    assert run_stage(Stage(reading, data=DATA), store, Context()).is_dir() and not TRIED
+    TRIED[:] = ["gone"]
+    with pytest.raises(StageFailed, match="its input <prepare_numbers .*> is missing or damaged in the store"):
+        run_stage(Stage(reading, data=DATA, number=2), store, Context())
+
+
+def reading(*, data: Path, number: int = 1, out: Path, ctx: Context) -> None:
+    """Its input goes the first time it is read."""
+    away = data.parents[1] / "away"
+    if TRIED:
+        data.rename(away)
+        try:
+            (data / "numbers.npz").read_bytes()
+        finally:
+            away.rename(data) if TRIED.pop() == "moved back" else None
+    (out / "a.txt").write_text(str(len((data / "numbers.npz").read_bytes())))
+
+
 def test_the_work_of_a_dead_worker_is_gone_on_from(store: Store) -> None:
     stopped = iter([False] * 13)
     with pytest.raises(Stopped, match="stopped at step 14 of 20"):
