@@ -1,7 +1,8 @@
 """A data set at the size of a rehearsal: few items, in which every source and label is there, and some seconds of each.
 
-Of every split as many items are kept as it takes to have each source and label, in the test split twice. What is kept
-of a track are the seconds in which the quietest of its sources is loudest, so that none is silent by chance.
+Of every split as many items are kept as it takes to have each source and label, in the test split twice; of validation
+clips with one label each two, since what is asked of them is one loss. What is kept of a track are the seconds in which
+the quietest of its sources is loudest, so that none is silent by chance.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def excerpt(found: Survey, sources: Sequence[str], seconds: float) -> Survey:
         there = Counter(thing for of_item in things for thing in of_item)
         wanted = dict.fromkeys((*sources, *found.labels), NEEDED[split])
         rare += [f"{thing} ({split}: {there[thing]})" for thing, times in wanted.items() if there[thing] < times]
-        chosen |= {id(items[index]) for index in _few(things, {t: min(n, there[t]) for t, n in wanted.items()})}
+        most = FEWEST if split == "valid" and all(len(item.labels) == 1 for item in items) else len(items)
+        chosen |= {id(items[index]) for index in _few(things, {t: min(n, there[t]) for t, n in wanted.items()}, most)}
     items = tuple(
         replace(item, read=Excerpt(item.read, seconds), seconds=min(item.seconds, seconds))
         for item in found.items
@@ -54,12 +56,13 @@ def holds(item: Item, source: str) -> bool:
     return bool(rows.get(source)) if isinstance(rows, dict) else True
 
 
-def _few(things: Sequence[set[str]], wanted: dict[str, int]) -> list[int]:
-    """Which items have each thing as often as wanted, by greedy choice: first those that add most, the earlier of
-    equals. To them comes one that lacks what all of them have, where there is one: it takes another path."""
+def _few(things: Sequence[set[str]], wanted: dict[str, int], most: int) -> list[int]:
+    """Which items, at ``most`` so many, have each thing as often as wanted, by greedy choice: first those that add
+    most, the earlier of equals. To them comes one that lacks what all of them have, where there is one: it takes
+    another path."""
     lacking, rest = dict(wanted), list(range(len(things)))
     kept: list[int] = []
-    while rest and (len(kept) < FEWEST or any(lacking.values())):
+    while rest and (len(kept) < FEWEST or (len(kept) < most and any(lacking.values()))):
         best = max(rest, key=lambda index: sum(lacking.get(thing, 0) > 0 for thing in things[index]))
         kept.append(best)
         rest.remove(best)

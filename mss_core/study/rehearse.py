@@ -1,6 +1,6 @@
 """``--rehearse``: a study as it stands, on the smallest amount of the user's own data.
 
-Every variant's recipe is cut after its levels are applied, so that models, data sets, splits, sources, sample rates and
+Every recipe is cut after its levels are applied, so that models, data sets, splits, sources, sample rates and
 released weights stay what they are. What is cut are items and seconds of music (:mod:`mss_core.data.excerpts`), steps,
 batches and what is validated. A system's recipe may have a method ``rehearsal()`` for what only it knows. Cut values
 are other values, so no artefact of a rehearsal passes for one of the study; released weights that are only read are the
@@ -19,7 +19,7 @@ from mss_core.data.config import ClipSet, TrackSet
 from mss_core.graph import walk
 from mss_core.recipe import children
 from mss_core.study.plan import Binder, sets_of
-from mss_core.study.study import Study
+from mss_core.study.study import Study, Trial
 from mss_core.training import TrainConfig
 
 SECONDS = 8.0
@@ -32,11 +32,15 @@ SEEDS = 2
 """Replicates: two give a standard error, so that the statistics are rehearsed, too."""
 MANY = 40
 """A study of more stages than these has one: it rehearses its stages, and the statistics are those of the others."""
+LONG = 100
+"""In a study of more stages than these, variants that do nothing new show the scores of others
+(:mod:`mss_core.study.cover`)."""
 MARK = "A rehearsal, not a result: "
 
 
 def rehearsed(study: Study) -> Study:
-    """What ``--rehearse`` runs: all variants, cut, with two seeds if they are few, and a search of two suggestions."""
+    """What ``--rehearse`` runs: the variants, cut, with two seeds if they are few, and a search of two suggestions. Of
+    many, those that do something new."""
     search = study.search and replace(
         study.search, smoke_trials=2, space={stage: _held(space) for stage, space in study.search.space.items()}
     )
@@ -51,8 +55,15 @@ def rehearsed(study: Study) -> Study:
         controls=(),  # two steps train nothing that could be told from anything
         rehearsal=True,
     )
-    roots = [trial.root for trial in small.trials(small.seeds, True, {}, lambda recipe: recipe)]
-    return small if len(walk(roots)) <= MANY else replace(small, seeds=small.seeds[:1])
+    if _stages(small) <= MANY:
+        return small
+    one = replace(small, seeds=small.seeds[:1])
+    return replace(one, lends=_stages(one) > LONG)
+
+
+def _stages(study: Study) -> int:
+    trials = study.trials(study.seeds, True, {}, lambda recipe: recipe)
+    return len(walk(trial.root for trial in trials))
 
 
 def _held(space: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
@@ -119,13 +130,19 @@ def require_everything(
         raise ValueError("\n".join([f"{len(problems)} things are not as this study needs them:", *problems]))
 
 
-def untried(study: Study, seeds: Sequence[int], searched: bool) -> list[str]:
+def untried(study: Study, trials: Sequence[Trial], searched: bool) -> list[str]:
     """What a rehearsal does not try by its nature, one sentence each."""
     told = [
         "Of each data set a few items were read: python -m mss_core.data check NAME PATH "
         f"--study studies/{study.name}.py goes through all of them.",
         f"Trainings had {STEPS} steps of {BATCH} items: neither the memory of a full batch nor learning was tried.",
     ]
-    if len(seeds) == 1:
+    shown = dict.fromkeys(trial.variant.name for trial in trials if trial.shows)
+    if shown:
+        told.append(
+            "Each stage and each two stages that meet were tried, but not in every variant: the scores of others stand "
+            f"in the place of those of {'; '.join(shown)}. With --only a variant runs as it is."
+        )
+    if len({trial.seed for trial in trials}) == 1:
         told.append("One seed has no statistics: with --seeds 2 they are rehearsed, too.")
     return told if study.search is None or searched else [*told, "No search was rehearsed: add --search each_variant."]

@@ -267,7 +267,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     if options.rehearse:
         from reports.rehearsal import conclude
 
-        whole = conclude(found, tables, rehearse.untried(study, seeds, bool(arms)), _say)
+        whole = conclude(found, tables, rehearse.untried(study, trials, bool(arms)), _say)
     return failures(board, command, _say) or int(not whole)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from mss_core.errors import choose, nearest
 from mss_core.graph import Stage, digest, walk
 from mss_core.recipe import flatten, has, override, paths, paths_named
+from mss_core.study import cover
 from mss_core.study.designs import Factor, Variant, check_kinds, check_names, check_stages, one_at_a_time
 from mss_core.study.search.declare import Search
 from mss_core.study.settings import check as check_settings
@@ -28,12 +29,14 @@ SETTINGS = "settings"
 
 @dataclass(frozen=True)
 class Trial:
-    """A variant with a seed: one final model and its score table."""
+    """A variant with a seed: one final model and its score table. In a long rehearsal it may show another variant's,
+    whose name is ``shows`` and whose last stage is its ``root``."""
 
     variant: Variant
     seed: int
     recipe: Any
     root: Stage
+    shows: str = ""
 
     @property
     def name(self) -> str:
@@ -73,6 +76,7 @@ class Study:
         exclude: tracks, targets and trials (``"vocals/seed1"``) left out of the report by rule.
         search: hyperparameters searched before the trials are planned, where ``--search`` asks for it; a study
             without factors always does, and compares its recipe as given with its recipe as tuned.
+        lends: whether variants that do nothing new show the scores of others, as in a long rehearsal.
         chosen, searched: filled in after the search: the winning values of each variant, and what was declared of it.
         added: the levels that a command line has added, as typed after ``--factor``.
     """
@@ -94,6 +98,7 @@ class Study:
     smoke_levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     smoke_seeds: Sequence[int] | None = None
     rehearsal: bool = False
+    lends: bool = False
     cut: str = ""
     design: Callable[[Sequence[Factor]], list[Variant]] = one_at_a_time
     own_metrics: Mapping[str, Metric] = field(default_factory=dict)
@@ -275,6 +280,8 @@ class Study:
             resolved = self._resolve(variant, smoke, settings, bind)
             for seed, recipe in zip(seeds, self._seeded(resolved, seeds), strict=True):
                 trials.append(Trial(variant, seed, recipe, recipe.pipeline()))
+        if self.lends and only is None:
+            trials = cover.lent(trials, {name: reference.name for name, reference in self.references().items()})
         for control, variant in zip(self.controls, self.control_variants(), strict=True):
             if only is not None and variant.name not in only:
                 continue

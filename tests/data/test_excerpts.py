@@ -49,6 +49,15 @@ def test_every_label_is_kept_as_often_as_it_is_needed_and_there(seed: int) -> No
     assert {thing for note in rare for thing in note.items} == lacking
 
 
+def test_of_validation_clips_with_one_label_each_two_are_kept() -> None:
+    """A transformer hears sixteen genres twice a training, of which nothing is asked but a loss."""
+    labels = [(split, {label}) for split in SPLITS for label in (*LABELS, *LABELS)]
+    kept = [(item.split, *item.labels) for item in excerpt(clips(labels), (), 3.0).items]
+    assert Counter(split for split, _ in kept) == {"train": 5, "valid": 2, "test": 10}
+    assert len(set(kept)) == 12  # two labels of validation
+    assert not [note for note in excerpt(clips(labels), (), 3.0).notes if note.kind == "rare"]
+
+
 def test_a_song_that_lacks_a_source_is_among_the_few() -> None:
     """MedleyDB's songs lack rows, and what lacks one takes another path through the reader."""
 
