@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 from mss_core.graph import Stage, digest, module_of, walk
-
-if TYPE_CHECKING:
-    from mss_core.study.study import Trial
 
 Thing = TypeVar("Thing", bound=Hashable)
 
@@ -74,10 +71,10 @@ def lenders(
     return found
 
 
-def lent(trials: Sequence[Trial], references: Mapping[str, str]) -> list[Trial]:
-    """The trials of all variants, of which some have the last stage of another's with their seed."""
+def lent(trials: Sequence[Any], references: Mapping[str, str]) -> list[Any]:
+    """The trials (``study.Trial``) of all variants, of which some have the last stage of another's with their seed."""
     by_name = {(trial.variant.name, trial.seed): trial for trial in trials}
-    first: dict[str, Trial] = {}
+    first: dict[str, Any] = {}
     for trial in trials:
         first.setdefault(trial.variant.name, trial)
     found = lenders(
@@ -86,7 +83,7 @@ def lent(trials: Sequence[Trial], references: Mapping[str, str]) -> list[Trial]:
         {name: trial.variant.levels for name, trial in first.items()},
     )
 
-    def shown(trial: Trial) -> Trial:
+    def shown(trial: Any) -> Any:
         lender = found.get(trial.variant.name)
         return trial if lender is None else replace(trial, root=by_name[lender, trial.seed].root, shows=lender)
 

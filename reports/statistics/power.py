@@ -13,6 +13,8 @@ from reports.statistics.hypothesis_tests import noncentral_cdf
 
 OVER_ITEMS = ("crossed", "paired_crossed", "mixed", "bootstrap")
 POOLED = ("crossed", "half_pooled", "pooled", "mixed", "bootstrap")
+MOST = 1e4
+"""Standard errors: a difference of more is not looked for."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ def power(difference: float, se: float, df: float, alpha: float) -> float:
 
 
 def detectable(se: float, df: float, alpha: float, wanted: float = 0.8) -> float:
-    """The smallest difference found with `wanted` power; NaN without a standard error."""
+    """The smallest difference found with `wanted` power; NaN without a standard error, and where none of at most MOST
+    standard errors is found, as with a third of a degree of freedom."""
     from scipy.optimize import brentq
 
     if not (se > 0 and df > 0):
@@ -110,8 +113,10 @@ def detectable(se: float, df: float, alpha: float, wanted: float = 0.8) -> float
         return power(multiple, 1.0, df, alpha) - wanted
 
     high = 4.0
-    while short(high) < 0 and high < 1e4:
+    while short(high) < 0 and high < MOST:
         high *= 2
+    if short(high) < 0:
+        return float("nan")
     return float(brentq(short, 0.0, high, xtol=1e-6)) * se
 
 

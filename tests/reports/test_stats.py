@@ -154,6 +154,15 @@ def test_power_is_statsmodels(effect: float, runs: int, alpha: float) -> None:
     assert needed == runs + 1
 
 
+def test_what_no_difference_of_thousands_of_standard_errors_would_show_has_no_smallest() -> None:
+    """Two runs an arm can leave a third of a degree of freedom: a study ended without a report."""
+    assert power.power(power.MOST, 1.0, 1 / 3, 0.025) < 0.8
+    assert math.isnan(power.detectable(0.1, 1 / 3, 0.025))
+    for df in (1.0, 3.0):
+        least = power.detectable(0.1, df, 0.025)
+        assert power.power(least, 0.1, df, 0.025) == pytest.approx(0.8, abs=1e-6)
+
+
 def test_power_where_runs_do_not_help() -> None:
     # Variant-by-item variance alone gives a standard error of 0.1, which no number of runs lowers.
     design, spread = power.Design("crossed", (2,), 2, 50, 0.05), power.Spread(0.2, cell=0.5)
