@@ -28,9 +28,9 @@ def address(number: int) -> str:
     return f"10.77.0.{number}"
 
 
-def why_not() -> str:
+def why_not(needed: Sequence[str] = NEEDED) -> str:
     """Why there can be no such lab here; empty where there can."""
-    missing = [name for name in NEEDED if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
+    missing = [name for name in needed if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
     if missing:
         return f"needs {', '.join(missing)} (apt-get install openssh-server rsync iproute2 util-linux)"
     if os.geteuid():

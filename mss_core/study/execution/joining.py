@@ -117,14 +117,19 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
         # A folder of its own: two drivers on one store would overwrite each other's Tune state.
         scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
         scratch.mkdir(parents=True)
-        possible = nodes.possible_nodes(cluster) or autoscaled()
-        yield Cluster(scratch, [*(node["Resources"] for node in _alive()), *possible, *nodes.promised()])
+        room = [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster), *nodes.promised()]
+        if not started_here and not any(node.get("GPU") for node in room):
+            room += asked_for(out)
+        yield Cluster(scratch, room)
     finally:
         if started_here:
             ray.shutdown()
 
 
 # ---- before a study starts
+
+ANSWERED = 12.0
+"""Seconds after which an autoscaler, which looks at what is wanted each 5 s, has begun to start what it can."""
 
 UNTOLD = 10.0
 """Seconds that nodes take to answer without a word about it."""
@@ -134,19 +139,35 @@ def _alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
-def autoscaled() -> list[dict[str, float]]:
-    """Resources of the kinds of node that the cluster's autoscaler may start, as far as it has told Ray.
+def asked_for(out: Any) -> list[dict[str, float]]:
+    """A machine with a GPU, where Ray's newer autoscaler starts one when it is asked for one.
 
-    There is a file of them only where ``ray up`` made the cluster.
+    It tells nobody beforehand what it may start (on KubeRay, say). The question is withdrawn; a machine that it has led
+    to and that nothing uses goes when it has been idle.
     """
+    from ray.autoscaler.sdk import request_resources
+
     try:
-        config = ray._private.state.state.get_cluster_config()
-        groups = [] if config is None else list(config.node_group_configs)
+        from ray.autoscaler.v2.sdk import get_cluster_status
+
+        address = ray.get_runtime_context().gcs_address
+        status = get_cluster_status(address)
     except Exception:  # not an interface that Ray promises
         return []
-    return [
-        {str(name): float(amount) for name, amount in group.resources.items()} for group in groups if group.max_count
-    ]
+    if not int(status.stats.autoscaler_version or 0):
+        return []
+    print("asking the cluster's autoscaler for a GPU", file=out, flush=True)
+    before, until = {launch.ray_node_type_name for launch in status.pending_launches}, time.monotonic() + ANSWERED
+    request_resources(bundles=[{"GPU": 1}])
+    try:
+        while time.monotonic() < until:
+            launches = {launch.ray_node_type_name for launch in get_cluster_status(address).pending_launches}
+            if launches - before or gpus_up():
+                return [{"CPU": 1024.0, "GPU": 1.0}]
+            time.sleep(0.3)
+        return []
+    finally:
+        request_resources(bundles=[])
 
 
 def gpus_up() -> float:

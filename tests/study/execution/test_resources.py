@@ -13,7 +13,7 @@ import torch
 
 from mss_core import runtime
 from mss_core.graph import Stage, walk
-from mss_core.study.execution import joining, nodes, stages_on_ray
+from mss_core.study.execution import nodes, stages_on_ray
 from mss_core.study.execution.resources import (
     RESOURCES,
     VARIABLE,
@@ -248,21 +248,3 @@ def test_gpus_that_nobody_tells_ray_of_are_promised_in_a_variable(monkeypatch) -
     monkeypatch.setenv("MSS_GPUS", "many")
     with pytest.raises(ValueError, match="MSS_GPUS=many is not a number of GPUs"):
         nodes.promised()
-
-
-@pytest.mark.parametrize("told", ["a config", "nothing", "another interface"])
-def test_an_autoscaler_s_kinds_of_node_are_asked_of_ray(monkeypatch, told: str) -> None:
-    from ray.core.generated import autoscaler_pb2
-
-    config = autoscaler_pb2.ClusterConfig()
-    for count, gpus in ((0, 8), (3, 4)):
-        group = config.node_group_configs.add(max_count=count)
-        group.resources.update({"CPU": 8, "GPU": gpus})
-
-    def answer():
-        if told == "another interface":
-            raise AttributeError("get_cluster_config")
-        return config if told == "a config" else None
-
-    monkeypatch.setattr(joining.ray._private.state.state, "get_cluster_config", answer)
-    assert joining.autoscaled() == ([{"CPU": 8.0, "GPU": 4.0}] if told == "a config" else [])
