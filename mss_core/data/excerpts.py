@@ -1,8 +1,9 @@
 """A data set at the size of a rehearsal: few items, in which every source and label is there, and some seconds of each.
 
-Of every split as many items are kept as it takes to have each source and label, in the test split twice; of validation
-clips with one label each two, since what is asked of them is one loss. What is kept of a track are the seconds in which
-the quietest of its sources is loudest, so that none is silent by chance.
+Of every split as many items are kept as it takes to have each source and label, in the test split twice. Of clips with
+one label each, validation has two, since what is asked of them is one loss, and the test each label once and two of
+them twice. What is kept of a track are the seconds in which the quietest of its sources is loudest, so that none is
+silent by chance.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def excerpt(found: Survey, sources: Sequence[str], seconds: float) -> Survey:
         there = Counter(thing for of_item in things for thing in of_item)
         wanted = dict.fromkeys((*sources, *found.labels), NEEDED[split])
         rare += [f"{thing} ({split}: {there[thing]})" for thing, times in wanted.items() if there[thing] < times]
-        most = FEWEST if split == "valid" and all(len(item.labels) == 1 for item in items) else len(items)
+        most = len(items)
+        if split != "train" and all(len(item.labels) == 1 for item in items):
+            most = FEWEST if split == "valid" else len({item.labels for item in items}) + FEWEST
         chosen |= {id(items[index]) for index in _few(things, {t: min(n, there[t]) for t, n in wanted.items()}, most)}
     items = tuple(
         replace(item, read=Excerpt(item.read, seconds), seconds=min(item.seconds, seconds))
@@ -58,12 +61,13 @@ def holds(item: Item, source: str) -> bool:
 
 def _few(things: Sequence[set[str]], wanted: dict[str, int], most: int) -> list[int]:
     """Which items, at ``most`` so many, have each thing as often as wanted, by greedy choice: first those that add
-    most, the earlier of equals. To them comes one that lacks what all of them have, where there is one: it takes
-    another path."""
+    most, of equals those with what is lacked most, the earlier of equals. To them comes one that lacks what all of
+    them have, where there is one: it takes another path."""
     lacking, rest = dict(wanted), list(range(len(things)))
     kept: list[int] = []
     while rest and (len(kept) < FEWEST or (len(kept) < most and any(lacking.values()))):
-        best = max(rest, key=lambda index: sum(lacking.get(thing, 0) > 0 for thing in things[index]))
+        lacks = [[n for thing in found if (n := lacking.get(thing, 0)) > 0] for found in things]
+        best = max(rest, key=lambda index: (len(lacks[index]), sum(lacks[index])))
         kept.append(best)
         rest.remove(best)
         for thing in things[best]:

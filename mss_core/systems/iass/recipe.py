@@ -178,13 +178,14 @@ class IASS:
             )
 
     def rehearsal(self) -> IASS:
-        """Batches of two for every target, chunks of 1.5 s, and a gate that an untrained classifier opens."""
+        """Batches of two for every target, chunks of 1.5 s, and a gate that an untrained classifier opens. Tracks of
+        six seconds: in fewer a source may sound throughout, which leaves its activity without a score."""
         exceptions = {
             t: {n: 2 if n == "batch" else v for n, v in found.items()} for t, found in self.exceptions.items()
         }
         return replace(
             self,
-            data=self.data if self.data.excerpt is None else replace(self.data, excerpt=4.0),
+            data=self.data if self.data.excerpt is None else replace(self.data, excerpt=6.0),
             mixing=replace(self.mixing, seconds=min(1.5, self.mixing.seconds)),
             exceptions=exceptions,
             gate=replace(self.gate, threshold=min(self.gate.threshold, 0.2)),
