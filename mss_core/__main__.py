@@ -4,6 +4,7 @@
     mss run FILE [FLAGS]             a study: plan, execute, track, report (the same as python FILE)
     mss report STUDY | TABLE         a report again, or of a table of your own
     mss open STUDY                   the report in the browser
+    mss listen STUDY                 a listening test of its sounds as one page, and the ratings read back
     mss compare A B                  two studies side by side: settings, tables, a test
     mss index STORE                  the page of a store again: a card per study
     mss publish STORE SITE           a folder that any web server shows: that page, reports and tables
@@ -34,6 +35,7 @@ COMMANDS = {
     "report": "reports.__main__",
     "open": "reports.opening",
     "compare": "reports.compared",
+    "listen": "reports.listening.command",
     "index": "reports.overview.index",
     "publish": "reports.overview.publish",
     "store": "mss_core.store.command",

@@ -8,6 +8,7 @@ function transport(group) {
   const sampleRate = Number(figures[0].querySelector("audio").dataset.rate);
   const reference = labels.findIndex((label) => label.startsWith("reference"));
   const estimates = labels.map((label) => label.startsWith("estimate"));
+  const plain = "plain" in group.dataset; // sounds alone: no pictures, and nothing that tells one from another
   const state = { chosen: 0, at: 0, began: 0, playing: false, region: null, order: labels.map((_, k) => k), blind: false };
   let context = null, loading = null, sounds = [], errors = [], levels = [], gains = [], sources = [];
 
@@ -32,16 +33,17 @@ function transport(group) {
   const buttons = labels.map((_, k) => make("button", { type: "button" }));
   const told = labels.map(() => make("small"));
   const choices = make("div", { className: "choices" }, ...buttons.map((button, k) => make("span", {}, button, told[k])));
-  const loop = tick("loop", "Repeat; drag over a spectrogram to repeat a part of it");
+  const loop = tick("loop", plain ? "Repeat" : "Repeat; drag over a spectrogram to repeat a part of it");
   const level = tick("equal loudness", "Every sound at the RMS of the quietest that sounds; gains are shown");
   const error = tick("error", "In place of an estimate, what it differs by from the reference");
   const blind = tick("blind", "Shuffled and without names, until it is switched off");
-  const help = "Keys 1 to 9 switch, p plays. Drag over a spectrogram to repeat a part; Escape ends that.";
+  const help = `Keys 1 to 9 switch, p plays.${plain ? "" : " Drag over a spectrogram to repeat a part; Escape ends that."}`;
   bar.append(choices, make("span", { className: "meta", textContent: help }));
   group.before(bar);
   if (reference < 0 || !estimates.includes(true)) error.parentElement.remove();
+  if (plain) for (const box of [level, blind]) box.parentElement.remove();
 
-  const shots = figures.map((figure) => {
+  const shots = plain ? [] : figures.map((figure) => {
     const image = figure.querySelector("img"), head = make("div", { className: "head" }), part = make("div", { className: "part" });
     const shot = make("div", { className: "shot" });
     image.replaceWith(shot);
@@ -205,7 +207,7 @@ function transport(group) {
   });
   group.tabIndex = 0;
   group.classList.add("together");
-  group.transport = { play, stop, choose, move, position, load, state, turned,
+  group.transport = { play, stop, choose, close: () => context?.close(), move, position, load, state, turned,
     sounds: () => sounds, gains: () => gains.map((gain) => gain.gain.value) };
   show();
 }
