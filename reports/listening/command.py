@@ -10,6 +10,7 @@ the design and the test.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from reports import study_tables
@@ -71,9 +72,9 @@ def read_back(tables: Tables, files: Sequence[Path], home: Path, out: Path) -> i
     made = result.report(heard)
     out.mkdir(parents=True, exist_ok=True)
     texts = {"ratings.csv": table.to_csv(index=False), "html": html.to_html(made), "md": markdown.to_markdown(made)}
-    print(to_text(result.section(heard)))
-    for line in (*result.reach(heard), result.headline(heard)):
-        print(line)
+    shown = result.section(heard)
+    told = (*(table.caption for table in shown.tables), *shown.points, result.headline(heard))
+    print(to_text(replace(shown, paragraphs=told)))
     for name, text in texts.items():
         path = out / (f"{found.page}.{name}" if name == "ratings.csv" else f"{found.page}.result.{name}")
         replace_file(path, text)
