@@ -171,6 +171,11 @@ def reach(heard: Heard) -> list[str]:
             f"With {count(many, 'listener')} only large differences can be found: there is little to say how much "
             "listeners differ."
         )
+    least = max((2.0 ** (1 - size) for size in _shape(heard) if size > 1), default=0.0)
+    if heard.plan.test == "ab" and least >= heard.study.declaration.alpha / max(1, len(heard.contrasts)):
+        told.append(
+            f"With so few the least p that sign tests can reach is {p_value(least)}: nothing can be significant."
+        )
     told += [f"{name} is left out by post-screening (ITU-R BS.1534-3): {why}." for name, why in heard.left_out.items()]
     return told
 

@@ -38,7 +38,8 @@ const lacking = ({ conditions }) => conditions.filter(({ id }) => !(id in answer
 
 function begin() {
   const typed = part("listener").value.trim();
-  state.listener = typed || [...crypto.getRandomValues(new Uint8Array(4))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const drawn = [...crypto.getRandomValues(new Uint8Array(4))].map((byte) => byte.toString(16).padStart(2, "0"));
+  state.listener = typed || drawn.join("");
   state.seed = hashed(`${test.page}/${state.listener}`);
   state.began = new Date().toISOString();
   const random = drawing(state.seed);
@@ -46,7 +47,8 @@ function begin() {
   state.order = shuffled(letters, random);
   part("start").hidden = true;
   part("item").hidden = false;
-  part("told").textContent = `Listener ${state.listener}, seed ${state.seed}. The seed draws the order of the items and of the letters.`;
+  part("told").textContent =
+    `Listener ${state.listener}, seed ${state.seed}. The seed draws the order of the items and of the letters.`;
   show(0);
 }
 
@@ -57,7 +59,8 @@ function player(trial) {
     return make("figure", {}, audio, make("figcaption", { textContent: label }));
   };
   const sounds = [["Reference", trial.reference], ...trial.conditions.map(({ sound }, k) => [letter(k), sound])];
-  group = make("div", { className: "players", hidden: true }, ...sounds.map(([label, sound]) => figure(label, test.sounds[sound])));
+  const figures = sounds.map(([label, sound]) => figure(label, test.sounds[sound]));
+  group = make("div", { className: "players", hidden: true }, ...figures);
   group.dataset.plain = "";
   return group;
 }
@@ -98,7 +101,7 @@ function choice(trial) {
 
 function ready() {
   const missing = lacking(state.order[state.at]);
-  part("lacking").textContent = missing ? `${missing} of this item still to be judged, from 0 to 100.` : "";
+  part("lacking").textContent = missing ? `Still to be rated from 0 to 100: ${missing}.` : "";
   if (test.test === "ab" && missing) part("lacking").textContent = "Choose A or B.";
   part("next").disabled = missing > 0;
 }
@@ -108,20 +111,22 @@ function show(at) {
   group?.transport?.close();
   state.at = at;
   const trial = state.order[at];
-  part("item").querySelector("h2").textContent = `Item ${at + 1} of ${state.order.length}${trial.target ? `: ${trial.target}` : ""}`;
+  const heading = part("item").querySelector("h2");
+  heading.textContent = `Item ${at + 1} of ${state.order.length}${trial.target ? `: ${trial.target}` : ""}`;
   part("place").replaceChildren(player(trial), test.test === "ab" ? choice(trial) : scales(trial));
   transport(group);
   part("back").disabled = at === 0;
   part("next").textContent = at + 1 < state.order.length ? "Next" : "Finish";
   ready();
-  part("item").querySelector("h2").focus();
+  heading.focus();
 }
 
 function finish() {
   group.transport?.stop();
   const { study, test: kind, page } = test;
   const { listener, seed, began } = state;
-  const content = { format: "mss listen 1", study, test: kind, page, listener, seed, began, ended: new Date().toISOString(), ratings: answers };
+  const ended = new Date().toISOString();
+  const content = { format: "mss listen 1", study, test: kind, page, listener, seed, began, ended, ratings: answers };
   part("text").value = JSON.stringify(content, null, 1);
   part("item").hidden = true;
   part("end").hidden = false;
@@ -135,6 +140,14 @@ function download() {
   state.done = true;
 }
 
+// The player's keys, wherever the focus is but where digits are typed.
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (part("item").hidden || !group?.transport || event.target.matches("input[type=number]")) return;
+  const place = Number(event.key) - 1;
+  if (event.key === "p") part("place").querySelector(".transport button").click();
+  else if (place >= 0 && place < group.children.length) group.transport.choose(place);
+});
 part("start").querySelector("form").addEventListener("submit", (event) => { event.preventDefault(); begin(); });
 part("back").addEventListener("click", () => show(state.at - 1));
 part("next").addEventListener("click", () => state.at + 1 < state.order.length ? show(state.at + 1) : finish());

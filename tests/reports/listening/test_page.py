@@ -43,6 +43,8 @@ ACT = """
       await wait(0.15);
       found.played = [before, after, player.gains().map((gain) => Math.round(1000 * gain) / 1000)];
       player.stop();
+      document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "3", bubbles: true, cancelable: true }));
+      found.key = [document.activeElement.tagName, player.state.chosen];
     }
     const inputs = [...by("place").querySelectorAll(kind === "ab" ? "input[type=radio]" : "input[type=number]")];
     inputs.forEach((input, place) => {
@@ -197,6 +199,7 @@ def test_a_switch_keeps_the_position(seen: dict[str, Any]) -> None:
     (at, clock), (then, later), gains = seen["found"][0]["played"]
     assert then - at == pytest.approx(later - clock, abs=0.02) and at > 0.1
     assert gains == [0, 1, 0, 0, 0, 0]
+    assert seen["found"][0]["key"] == ["H2", 2]  # keys work where the page puts the focus
 
 
 def test_an_item_is_left_only_when_all_of_it_is_rated(seen: dict[str, Any]) -> None:

@@ -156,6 +156,7 @@ def test_pairs(tables: Tables, tmp_path: Path) -> None:
         "0 of 6",
         "0 of 3",
     ]
+    assert "the least p that sign tests can reach is .25: nothing can be" in " ".join(result.reach(found))
     assert result.headline(found) == "By preference, for 2 variants no difference could be heard beyond chance."
 
 
