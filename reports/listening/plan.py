@@ -215,8 +215,9 @@ def every_run(tables: Tables) -> list[Example]:
                 continue
             seen.add(key)
             for each in json.loads(place.read_text(encoding="utf-8")):
-                paths = {kind: f"{stage.directory}/{each['folder']}/{kind}.wav" for kind in KINDS}
-                found.append(Example(each["track"], each["target"], trial.variant, seed=trial.seed, **paths))
+                paths = {kind: f"{stage.directory}/{each.get('folder')}/{kind}.wav" for kind in KINDS}
+                told = str(each.get("track", "")), str(each.get("target", ""))
+                found.append(Example(*told, trial.variant, seed=trial.seed, **paths))
     return found
 
 

@@ -73,6 +73,13 @@ def test_error_rates(many: int, songs: int, runs: int, sds: tuple[float, float, 
     assert np.mean(p < 0.05) < 0.05 + 3 * 0.0035
 
 
+def test_signs_are_exact() -> None:
+    for trials in (1, 6, 13):
+        for ups in range(trials + 1):
+            assert listeners.binomial(ups, trials) == pytest.approx(scipy_stats.binomtest(ups, trials).pvalue)
+    assert listeners.binomial(0, 0) == 1.0
+
+
 def test_pairs_keep_their_level_where_pooled_pairs_do_not() -> None:
     table = drawn(300, (10, 8, 1), (1, 1, 0, 0.5), seed=3) > 0
     p = np.array([[listeners.preferred(each), listeners.binomial(int(each.sum()), each.size)] for each in table * 1.0])
