@@ -12,7 +12,7 @@ from reports.contract import Example, Study, nearest, to_json
 from reports.drawing import media
 from reports.inputs.directory import Tables
 from reports.listening.levels import ANCHORS, loudness, low_passed
-from reports.text import listing
+from reports.text import count, listing
 
 TESTS = ("mushra", "ab")
 MOST_CONDITIONS = 12
@@ -101,16 +101,18 @@ def make(
         ValueError: the study left no sounds that would do.
     """
     study = tables.study
-    names = _variants(study, only)
-    heard, left_out = _items(tables, names, runs, target)
+    blocks = _blocks(study, only)
+    found = [_items(tables, names, runs, target) for names in blocks]
+    left_out = [line for _, lines in found for line in lines]
     trials, sounds, references = [], {}, {}
-    for track, of, run, members in heard:
+    played = [(names, *item) for names, (items, _) in zip(blocks, found, strict=True) for item in items]
+    for names, track, of, run, members in played:
         loaded = _loaded(tables, members)
         if isinstance(loaded, str):
             left_out.append(f"{_item(track, of)}: {loaded}.")
             continue
         reference, estimates = loaded
-        for group in _groups(study, names, test):
+        for group in [names] if test == "mushra" else [[names[0], name] for name in names[1:]]:
             chosen = {("estimate", name): estimates[name] for name in group}
             if test == "mushra":
                 edges = {name: edge for name, edge in ANCHORS.items() if mid or name != "mid anchor"}
@@ -130,7 +132,8 @@ def make(
             ordered = tuple(sorted(conditions, key=lambda each: each.id))
             trials.append(Trial(number, track, of, run, ordered))
     if not trials:
-        raise ValueError(f"no sound of {study.title} is there for every variant: {' '.join(left_out) or 'none'}")
+        more = f" {len(left_out) - 1} more are left out." if len(left_out) > 1 else ""
+        raise ValueError(f"no sound of {study.title} is there for every variant: {left_out[0]}{more}")
     most = max(len(trial.conditions) for trial in trials)
     if most > MOST_CONDITIONS:
         raise ValueError(
@@ -147,8 +150,8 @@ def _question(test: str) -> str:
     return "How good is each sound, compared with the reference?"
 
 
-def _variants(study: Study, only: Sequence[str]) -> list[str]:
-    """The variants to hear: those named and what they are compared with; the reference of the study first."""
+def _blocks(study: Study, only: Sequence[str]) -> list[list[str]]:
+    """The variants to hear, those of one reference together and behind it: the ones named, or all that sound."""
     sounding = {example.variant for example in study.examples}
     known = [variant.name for variant in study.variants] or sorted(sounding)
     for name in only:
@@ -159,19 +162,15 @@ def _variants(study: Study, only: Sequence[str]) -> list[str]:
     if not sounding:
         raise ValueError(f"{study.title} left no sounds: none of its stages wrote examples (docs/listening.md)")
     chosen = [*only] or [name for name in known if name in sounding]
-    asked = dict.fromkeys([*(study.reference_of(name) for name in chosen), *chosen])
-    if lacking := [name for name in asked if name not in sounding]:
+    blocks: dict[str, list[str]] = {}
+    for name in chosen:
+        of = study.reference_of(name)
+        blocks.setdefault(of, [of]).extend([name] if name != of else [])
+    if lacking := [of for of, names in blocks.items() if len(names) > 1 and of not in sounding]:
         raise ValueError(f"{lacking[0]!r}, which others are compared with, left no sounds")
-    if len(asked) < 2:
-        raise ValueError(f"{listing(list(asked))} alone left sounds: there is nothing to compare it with")
-    return list(asked)
-
-
-def _groups(study: Study, names: Sequence[str], test: str) -> list[list[str]]:
-    """Which variants are judged together: all, or each with what it is compared with."""
-    if test == "mushra":
-        return [list(names)]
-    return [[name, study.reference_of(name)] for name in names if name != study.reference_of(name)]
+    if not (out := [names for names in blocks.values() if len(names) > 1]):
+        raise ValueError(f"{listing(list(blocks))} alone left sounds: there is nothing to compare it with")
+    return out
 
 
 def _items(
@@ -191,14 +190,15 @@ def _items(
     seeds = sorted(common, key=lambda seed: -1 if seed is None else seed)
     if runs > max(1, len(seeds)):
         raise ValueError(
-            f"--runs {runs}: sounds of every variant are there of {len(seeds)} (seeds {listing([*map(str, seeds)])})"
+            f"--runs {runs}: sounds of every variant are there of {count(len(seeds), 'run')}"
+            + (f" (seed{'s' * (len(seeds) > 1)} {listing([*map(str, seeds)])})" if seeds else "")
         )
     heard, left_out = [], []
     for run in range(runs):
         own = {name: found[name][seeds[run] if seeds else min(found[name], key=str)] for name in names if found[name]}
         for key in dict.fromkeys(key for items in own.values() for key in items):
             if lacking := [name for name in names if key not in own.get(name, {})]:
-                left_out.append(f"{_item(*key)}: no sound of {listing(lacking)}.")
+                left_out.append(f"{_item(*key)}: no sound of {listing(lacking, 4)}.")
             else:
                 heard.append((*key, run, {name: own[name][key] for name in names}))
     return heard, left_out

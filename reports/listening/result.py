@@ -47,7 +47,7 @@ class Heard:
     Attributes:
         ratings: those of `ratings.table` that count.
         left_out: listeners left out, with the reason.
-        songs: how many; runs: how many of each variant.
+        songs: how many in the contrast with fewest, and with most; runs: how many of each variant.
     """
 
     study: Study
@@ -55,7 +55,7 @@ class Heard:
     ratings: pd.DataFrame
     left_out: Mapping[str, str]
     contrasts: tuple[Contrast, ...]
-    songs: int
+    songs: tuple[int, int]
     runs: int
 
 
@@ -93,8 +93,8 @@ def test(tables: Tables, plan: Plan, ratings: pd.DataFrame) -> Heard:
         Contrast(*pair, tables_of[pair], results[pair], *values)
         for pair, *values in zip(pairs, p, corrected, naive, strict=True)
     ]
-    shape = contrasts[0].differences.shape if contrasts else (0, 0, 0)
-    return Heard(study, plan, kept, left_out, tuple(contrasts), shape[1], shape[2])
+    many = [contrast.differences.shape[1] for contrast in contrasts] or [0]
+    return Heard(study, plan, kept, left_out, tuple(contrasts), (min(many), max(many)), len({*run.values()}))
 
 
 def _differences(wide: pd.DataFrame, variant: str, reference: str) -> np.ndarray:
@@ -148,8 +148,9 @@ def _amount(heard: Heard, contrast: Contrast) -> str:
 def reach(heard: Heard) -> list[str]:
     """What the verdict is about, and what it is not."""
     many = heard.ratings["listener"].nunique()
-    first = f"{count(many, 'listener')}, {count(heard.songs, 'song')}, {count(heard.runs, 'run')} of each variant."
-    told = [first]
+    fewest, most = heard.songs
+    songs = count(most, "song") if fewest == most else f"{fewest} to {most} songs"
+    told = [f"{count(many, 'listener')}, {songs}, {count(heard.runs, 'run')} of each variant."]
     seeds = sorted({int(seed) for seed in heard.ratings["seed"].dropna()})
     if heard.runs == 1:
         which = f" (seed {listing([*map(str, seeds)])})" if seeds else ""
@@ -162,8 +163,9 @@ def reach(heard: Heard) -> list[str]:
             f"Listeners, songs and runs are crossed samples; equal seeds of two variants are a pair (seeds "
             f"{listing([*map(str, seeds)])}): the claim is about other runs, too."
         )
-    if heard.songs == 1:
-        told.append("One song was heard: the claim is about this song only.")
+    if fewest == 1:
+        where = "" if most == 1 else " for some variants"
+        told.append(f"One song was heard{where}: the claim is about this song only.")
     if many == 1:
         told.append("One listener cannot show how much listeners differ: nothing is tested.")
     elif many < FEW:
@@ -171,11 +173,10 @@ def reach(heard: Heard) -> list[str]:
             f"With {count(many, 'listener')} only large differences can be found: there is little to say how much "
             "listeners differ."
         )
-    least = max((2.0 ** (1 - size) for size in _shape(heard) if size > 1), default=0.0)
+    sizes = [size for contrast in heard.contrasts for size in contrast.differences.shape if size > 1]
+    least = max((2.0 ** (1 - size) for size in sizes), default=0.0)
     if heard.plan.test == "ab" and least >= heard.study.declaration.alpha / max(1, len(heard.contrasts)):
-        told.append(
-            f"With so few the least p that sign tests can reach is {p_value(least)}: nothing can be significant."
-        )
+        told.append(f"With so few the least p of a sign test is {p_value(least)}, which cannot be significant.")
     told += [f"{name} is left out by post-screening (ITU-R BS.1534-3): {why}." for name, why in heard.left_out.items()]
     return told
 
@@ -227,13 +228,14 @@ def rated(heard: Heard) -> Table:
 
 def preferred(heard: Heard) -> Table:
     """Pairs: one row per pair of variants."""
-    factors = [f for f, size in zip(listeners.FACTORS, _shape(heard), strict=True) if size > 1]
+    sizes = [contrast.differences.shape for contrast in heard.contrasts]
+    factors = [f for axis, f in enumerate(listeners.FACTORS) if any(size[axis] > 1 for size in sizes)]
     head = ("variant", "against", "preferred", *(f"{f}s for it" for f in factors), "p", "p corr.", "naive p")
     rows = []
     for c in heard.contrasts:
         found = listeners.signs((c.differences + 1) / 2)
         share = (c.differences.mean() + 1) / 2
-        signs = [Cell(f"{found[f][0]} of {found[f][1]}", float(found[f][0])) for f in factors]
+        signs = [Cell("{} of {}".format(*found[f]), found[f][0]) if f in found else Cell("–", NAN) for f in factors]
         rows.append((Cell(c.variant), Cell(c.reference), Cell(f"{100 * share:.0f} %", float(share)), *signs, *_ps(c)))
     caption = (
         f"Share of pairs in which the variant was preferred. p is the larger of the exact sign tests over "
@@ -254,10 +256,6 @@ def _ps(contrast: Contrast) -> list[Cell]:
 
 def _variants(heard: Heard) -> list[str]:
     return [*dict.fromkeys(name for c in heard.contrasts for name in (c.reference, c.variant))]
-
-
-def _shape(heard: Heard) -> tuple[int, ...]:
-    return heard.contrasts[0].differences.shape if heard.contrasts else (0, 0, 0)
 
 
 def section(heard: Heard) -> Section:

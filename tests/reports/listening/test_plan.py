@@ -115,6 +115,18 @@ def test_several_runs_are_heard_each_on_every_song(tables: Tables) -> None:
     assert [sorted(each.variant for each in trial.conditions) for trial in pairs.trials] == [["noisy", "plain"]] * 3
 
 
+def test_each_block_of_a_study_is_heard_by_itself(tables: Tables) -> None:
+    """A variant is judged beside what it is compared with."""
+    declared = replace(tables.study.declaration, references={"plain": "plain", "louder": "louder", "noisy": "louder"})
+    blocks = Tables(tables.directory, tables.store)
+    blocks.__dict__["study"] = replace(tables.study, declaration=declared)
+    for test, many in (("mushra", 4), ("ab", 2)):
+        made = plan.make(blocks, test).plan
+        assert {tuple(sorted(each.variant for each in trial.conditions)) for trial in made.trials} == {
+            (*[""] * (many - 2), "louder", "noisy")
+        }
+
+
 def test_a_song_that_one_variant_lacks_is_left_out_by_name(tables: Tables) -> None:
     gone = [e for e in tables.study.examples if (e.track, e.variant) != ("song 1", "noisy")]
     study = replace(tables.study, examples=tuple(gone))
@@ -130,7 +142,7 @@ def test_a_song_that_one_variant_lacks_is_left_out_by_name(tables: Tables) -> No
     [
         (["--only", "noisey"], "--only: no variant 'noisey'; did you mean 'noisy'?"),
         (["--only", "plain"], "plain alone left sounds: there is nothing to compare it with"),
-        (["--runs", "3"], "--runs 3: sounds of every variant are there of 2 (seeds 0 and 1)"),
+        (["--runs", "3"], "--runs 3: sounds of every variant are there of 2 runs (seeds 0 and 1)"),
         (["--runs", "0"], "--runs is 0; it must be 1 or more"),
         (["--target", "vocal"], "--target: no sound of 'vocal'; did you mean 'vocals'?"),
         (["--test", "abx"], "no --test 'abx'; did you mean 'ab'?"),

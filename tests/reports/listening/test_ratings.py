@@ -134,7 +134,7 @@ def test_songs_of_one_group_are_one(tables: Tables, tmp_path: Path) -> None:
     )
     grouped.__dict__["scores"] = replace(tables.scores, frame=frame)
     found = heard(grouped, plan.make(tables).plan, tmp_path, ada=said(ADA), bob=said(BOB))
-    assert found.songs == 2 and found.contrasts[0].differences[..., 0].tolist() == [[25, 10], [30, 30]]
+    assert found.songs == (2, 2) and found.contrasts[0].differences[..., 0].tolist() == [[25, 10], [30, 30]]
 
 
 def test_pairs(tables: Tables, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_pairs(tables: Tables, tmp_path: Path) -> None:
         "0 of 6",
         "0 of 3",
     ]
-    assert "the least p that sign tests can reach is .25: nothing can be" in " ".join(result.reach(found))
+    assert "the least p of a sign test is .25, which cannot be" in " ".join(result.reach(found))
     assert result.headline(found) == "By preference, for 2 variants no difference could be heard beyond chance."
 
 
