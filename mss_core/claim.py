@@ -143,7 +143,7 @@ class Claim:
         """Rename the claim away and delete it, or put it back if it is not the one that was meant."""
         aside = self.path.with_name(f"{self.path.name}.{self.owner}")
         try:
-            patiently(disk.rename, self.path, aside)
+            disk.move(self.path, aside)
         except FileNotFoundError:
             return False
         right = meant(aside)

@@ -218,6 +218,19 @@ def patiently(call: Callable[..., T], *arguments: Any) -> T:
     return call(*arguments)
 
 
+def move(path: Path, target: Path) -> None:
+    """Rename something to a name that nobody else uses, patiently: a rename whose answer was lost is not done again, to
+    what another process may have put in its place."""
+
+    def go_on() -> None:
+        if not (asked and exists(target)):
+            asked.append(target)
+            rename(path, target)
+
+    asked: list[Path] = []
+    patiently(go_on)
+
+
 def read(path: Path) -> bytes:
     with opened(path) as file:
         return file.read()

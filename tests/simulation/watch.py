@@ -88,6 +88,8 @@ class Watch:
 
     def removed(self, path: str, inode: Inode) -> None:
         """A claim goes only by its owner's hand, or when that is dead or silent."""
+        if path.startswith("/store/drivers/") and path.endswith(f"-{self.play.current.process.number}-{path[-13:]}"):
+            self.drivers.pop(self.play.current.process.number, None)  # it runs its study no more
         if (".claim" in path or ".lock" in path) and not path.endswith(".tmp"):
             try:
                 holder = json.loads(bytes(inode.data))
@@ -100,7 +102,8 @@ class Watch:
                 return
             seconds = LOCK_SECONDS if ".lock" in path else workload.CLAIM
             silent = self.play.clock + 1e9 - inode.mtime / 1e9 > 0.9 * seconds
-            base = path[: path.rindex(".claim")] + ".claim" if ".claim." in path else ""
+            kind = ".lock" if ".lock" in path else ".claim"
+            base = path[: path.rindex(kind)] + kind if f"{kind}." in path else ""
             if base and parts_of(base)[-1] in self.play.files.parent(base)[0].entries:
                 return  # it was put back, or its owner has a new one
             self.play.require(

@@ -189,6 +189,23 @@ def held_by(claim: Claim) -> Claim:
     return claim
 
 
+def test_a_rename_whose_answer_was_lost_is_not_done_again(tmp_path: Path, monkeypatch) -> None:
+    """By then another may have put its own file there, as the next owner of a claim does."""
+    path, aside, rename = tmp_path / "a.claim", tmp_path / "a.claim.me", disk.rename
+    path.write_text("mine")
+
+    def unheard(source: Path, target: Path) -> None:
+        rename(source, target)
+        if source == path:
+            path.write_text("the other's")
+            raise OSError(errno.EIO, "no answer")
+
+    monkeypatch.setattr(disk, "rename", unheard)
+    monkeypatch.setattr(disk, "sleep", lambda seconds: None)
+    disk.move(path, aside)
+    assert (path.read_text(), aside.read_text()) == ("the other's", "mine")
+
+
 def test_a_whole_artefact_is_not_set_aside(store: Store, monkeypatch) -> None:
     """Made anew by another worker while this one slept, after it had seen the damage."""
     stage, claim = Stage(prepare_numbers, size=32), store.claim(DATA)
