@@ -73,6 +73,7 @@ def analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None = Non
         tag_areas={name: each for one in several for name, each in one.tag_areas.items()},
         separation=_apart(row for one in several for row in one.separation),
         conventions=(),
+        scores=without(scores, study.declaration.exclude),
     )
 
 
@@ -182,6 +183,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         systems=together.all_systems(main, whole, clusters),
         effects=together.factor_effects(study, main, whole, clusters, areas),
         conventions=by_convention(scores, (main, *others)),
+        scores=scores,
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from reports.contract import Study
 from reports.contrasts import Comparability
+from reports.inputs.tables import Scores
 from reports.statistics import factorial
 from reports.statistics.calibration import Calibration
 from reports.statistics.conventions import Convention
@@ -363,6 +364,7 @@ class Findings:
             where there is one alone.
         controls: arms whose truth is known; None where none was declared.
         tag_areas: variant -> AUC of each tag beside the reference's; empty without predictions.
+        scores: the table that all this was taken from, without what was declared to be left out.
     """
 
     study: Study
@@ -381,6 +383,7 @@ class Findings:
     effects: tuple[factorial.Effect, ...] = ()
     controls: Controls | None = None
     conventions: tuple[Convention, ...] = ()
+    scores: Scores | None = None
 
     @property
     def main(self) -> Comparison:

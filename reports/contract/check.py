@@ -220,6 +220,7 @@ KINDS = {
     "listen": "reports.sections.listen",
     "curves": "reports.sections.curves",
     "design": "reports.sections.design",
+    "explore": "reports.sections.explore",
     "limits": "reports.sections.limits",
     "reproduce": "reports.sections.reproduce",
     "attenuation": "reports.sections.attenuation",

@@ -31,6 +31,7 @@ FIRST: tuple[Mapping[str, Any], ...] = (
     *({"kind": kind} for kind in ("looks", "result", "controls", "systems", "tests", "published")),
 )
 LAST: tuple[Mapping[str, Any], ...] = (
+    {"kind": "explore"},
     {"kind": "runs"},
     {"kind": "items", "by": "tag"},
     {"kind": "items", "by": "track"},
@@ -136,7 +137,8 @@ class Section:
 
     Attributes:
         kind: `fold` for a part that a page shows folded, `open` for one that can be folded; `warn`, `pair` and
-            `players` are ways to set it apart; empty for none.
+            `players` are ways to set it apart; `explore` is for a page alone; empty for none.
+        data: of `explore`, what the page's script reads (reports/explored.py); empty for none.
         short: what the page's navigation calls it; empty for its title.
     """
 
@@ -148,6 +150,7 @@ class Section:
     parts: "tuple[Section, ...]" = ()
     kind: str = ""
     short: str = ""
+    data: str = ""
 
     @property
     def anchor(self) -> str:
@@ -194,8 +197,8 @@ def order(declared: tuple[Mapping[str, Any], ...]) -> list[Mapping[str, Any]]:
 
     >>> [part["kind"] for part in order(({"kind": "sweep"}, {"kind": "tests"}, {"kind": "items", "leave_out": True}))]
     ... # doctest: +NORMALIZE_WHITESPACE
-    ['looks', 'result', 'controls', 'systems', 'published', 'sweep', 'tests', 'runs', 'separation', 'listen', 'curves',
-     'design', 'limits', 'reproduce']
+    ['looks', 'result', 'controls', 'systems', 'published', 'sweep', 'tests', 'explore', 'runs', 'separation', 'listen',
+     'curves', 'design', 'limits', 'reproduce']
     """
     named = {part.get("kind") for part in declared}
     usual = [[part for part in parts if part["kind"] not in named] for parts in (FIRST, LAST)]

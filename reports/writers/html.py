@@ -43,10 +43,18 @@ def template(name: str) -> jinja2.Template:
     return env.get_template(name)
 
 
+@cache
+def exploring() -> str:
+    """The script of the panel that takes the primary comparison again."""
+    files = ("numbers", "tests", "compare", "words", "panel")
+    text = "".join((HERE / "explore" / f"{name}.js").read_text(encoding="utf-8") for name in files)
+    return f"(() => {{\n{text}}})();\n"
+
+
 def to_html(report: Report) -> str:
     """The whole page."""
     css, *scripts = ((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "report.js", "players.js"))
-    js = "".join(scripts)
+    js = "".join([*scripts, exploring() if any(section.data for section in report.sections) else ""])
     return each_sound_once(template("report.html").render(report=report, css=css, js=js)) + "\n"
 
 

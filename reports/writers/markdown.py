@@ -21,7 +21,7 @@ def to_markdown(report: Report) -> str:
     """Heading, what is said first, every section."""
     parts = [f"# {literal(report.title)}", *map(literal, (report.question, report.lead, *report.about))]
     parts.append(points(report.warnings))
-    parts += [block for section in report.sections for block in blocks(section)]
+    parts += [block for section in report.sections if section.kind != "explore" for block in blocks(section)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
