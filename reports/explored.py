@@ -9,6 +9,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -36,14 +37,14 @@ def refusal(findings: Findings) -> str:
     """Why a page cannot take the comparison again; empty where it can."""
     if findings.course is not None:
         return "What holds over several looks is not computed again on a page: each look had other seeds."
-    if findings.scores is None or not _pairs(findings.study):
+    if findings.scores is None or not _pairs(_of_main(findings)):
         return "There is no contrast to take again."
     return ""
 
 
 def document(findings: Findings) -> dict[str, Any]:
     """The scores and the declaration, as the page's script reads them."""
-    study, main = controls.without(findings.study), findings.main
+    study, main = _of_main(findings), findings.main
     assert findings.scores is not None
     declaration = study.declaration
     names, against = [v.name for v in study.variants], _pairs(study)
@@ -52,12 +53,13 @@ def document(findings: Findings) -> dict[str, Any]:
     metrics, rows = list(frame["metric"].unique()), {}
     values: dict[str, list] = {"variant": names, "metric": metrics}
     for column in ("seed", "track", "target"):
-        values[column] = sorted(frame[column].unique().tolist())
+        found = frame[column].unique().tolist()
+        values[column] = sorted(found) if column == "seed" else found
     for column, known in values.items():
         place = {name: k for k, name in enumerate(known)}
         rows[column] = [place[name] for name in frame[column].tolist()]
     differ = {name: base for name, base in against.items() if base != name}
-    declared = declaration.references or against
+    declared, instead = declaration.references or against, _instead(study, main)
     return {
         "variants": names,
         "against": [names.index(against[name]) for name in names],
@@ -67,11 +69,12 @@ def document(findings: Findings) -> dict[str, Any]:
         ],
         "own": [_own(study, name, against[name]) for name in names],
         "reference": main.against,
+        "label": "" if instead["text"] else main.test_label,
         "alpha": main.alpha,
         "family": max(1, sum(other != name for name, other in declared.items())),
         "shared": share_trainings(study),
         "test": declaration.test if declaration.test in COMPUTED else "",
-        "instead": _instead(study, main),
+        "instead": instead,
         "declared": {"metric": main.style.name, "target": main.target, "correction": main.correction},
         "corrections": dict(CORRECTIONS),
         "metrics": [_metric(frame, name, study, main) for name in metrics],
@@ -85,6 +88,15 @@ def packed(made: Mapping[str, Any]) -> str:
     """A document as base64 of its deflated JSON: letters, digits, and none that HTML knows."""
     text = json.dumps(made, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _of_main(findings: Findings) -> Study:
+    """The study as its question has it; of one with several primary metrics, the variants that have the first."""
+    study, main = controls.without(findings.study), findings.main
+    if sum(each.primary for each in findings.comparisons) < 2:
+        return study
+    kept = tuple(study.variant(row.variant) for row in main.rows)
+    return replace(study, variants=kept, declaration=replace(study.declaration, reference=main.reference))
 
 
 def _pairs(study: Study) -> dict[str, str]:

@@ -24,4 +24,6 @@ def section(findings: Findings, options: Mapping[str, Any], tables: Tables) -> S
     if len(data) > explored.LARGEST:
         many = f"{len(data) / 1e6:.1f} MB"
         why, data = f"The scores ({many} packed) are too many to be held by a page: report.json has them all.", ""
-    return Section(TITLE, (why or ABOUT,), kind="explore", data=data)
+    several = [each.style.label for each in findings.comparisons if each.primary]
+    only = f"It holds the variants that are compared on the first primary metric: {several[0]}."
+    return Section(TITLE, (why or ABOUT, *([only] if data and len(several) > 1 else [])), kind="explore", data=data)

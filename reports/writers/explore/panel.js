@@ -56,8 +56,9 @@ function chooser(data, changed) {
 }
 
 // What a choice changes of the declaration, in words.
-function departures(data, choice) {
-  const { declared } = data, told = [], same = (a, b) => a === b || (MACRO.includes(a) && MACRO.includes(b));
+function departures(data, found) {
+  const { declared } = data, { choice } = found, told = [];
+  const same = (a, b) => a === b || (MACRO.includes(a) && MACRO.includes(b));
   const named = (name) => data.metrics.find((each) => each.name === name).label;
   if (choice.metric !== declared.metric) told.push(`${named(choice.metric)} in place of ${named(declared.metric)}`);
   if (!same(choice.target, declared.target)) told.push(`target ${choice.target || "mean over targets"}`);
@@ -67,6 +68,8 @@ function departures(data, choice) {
   const s = choice.seeds.length > 1 ? "s" : "";
   if (choice.seeds.length) told.push(`without seed${s} ${few(choice.seeds.map(String))}`);
   if (choice.tracks.length) told.push(`without ${few(choice.tracks)}`);
+  const tested = found.contrasts.some(({ p }) => !Number.isNaN(p));
+  if (tested && data.label && found.label !== data.label) told.push(`${found.label} in place of ${data.label}`);
   return told;
 }
 
@@ -91,7 +94,7 @@ async function panel(place) {
   said.setAttribute("role", "status");
   notes.className = "points";
   const show = () => {
-    const choice = chosen.choice(), told = departures(data, choice), found = explore(data, choice);
+    const choice = chosen.choice(), found = explore(data, choice), told = departures(data, found);
     const metric = data.metrics.find(({ name }) => name === choice.metric);
     const style = styleOf(metric, found.rows.flatMap(({ scores }) => scores));
     if (told.length) seen.add(JSON.stringify(choice));

@@ -87,20 +87,21 @@ function headline(data, found, style) {
   return `${where}, ${many} ${one ? "does not differ" : "differs"} significantly from ${data.reference} (${family}).`;
 }
 
-// The columns of reports/sections/result.py that can be made again.
+// The columns of reports/sections/result.py that can be made again; a narrow screen shows the first.
 function tableOf(data, found, style) {
   const { correction } = found.choice, confidence = `${+(100 * (1 - found.alpha)).toPrecision(6)}\u00a0%`;
   const kind = { none: "", bonferroni: "simultaneous " }[correction] ?? `${data.corrections[correction]} `;
-  const head = ["variant", "runs", "mean ± SE", "difference", `${confidence} ${kind}CI`, "test", "p", "p corrected"];
+  const head = ["variant", "difference", `${confidence} ${kind}CI`, "p corrected", "mean ± SE", "test", "p", "runs"];
   const rows = found.rows.map((row) => {
-    const first = [row.variant, String(row.runs), meanError(style, row)];
-    const each = found.contrasts.find(({ variant }) => variant === row.variant);
-    if (!each || each.refused) return [...first, each ? "refused" : "reference", "", "", "", ""];
+    const each = found.contrasts.find(({ variant }) => variant === row.variant), own = meanError(style, row);
+    const runs = String(row.runs), untested = each ? "refused" : "reference";
+    if (!each || each.refused) return [row.variant, untested, "", "", own, "", "", runs];
     const t = Number.isNaN(each.t ?? NaN) ? MISSING : `t(${each.df.toFixed(1)}) = ${number(each.t, 2)}`;
     const stars = "*".repeat([0.05, 0.01, 0.001].filter((limit) => each.corrected < limit).length);
     const interval = style.interval(each.wideLow, each.wideHigh, each.reference);
     const corrected = `${pValue(each.corrected)} ${stars}`.trim();
-    return [...first, style.difference(each.difference), interval, t, pValue(each.p), corrected];
+    const shown = [style.difference(each.difference), interval, corrected, own, t, pValue(each.p), runs];
+    return [row.variant, ...shown];
   });
   return { head, rows };
 }
