@@ -11,8 +11,8 @@ from reports.sections import Section
 OPTIONS: dict[str, str] = {}
 TITLE = "Explore"
 ABOUT = (
-    "Another metric or target, without some songs or seeds, or with another correction: what is chosen here was not "
-    "declared before the runs. A star that only some choices show is a hint, to be tested in a study of its own. The "
+    "Another metric or target, without some songs or seeds, or with another correction: what is chosen here "
+    "comes after the runs. A star that only some choices show is a hint, to be tested in a study of its own. The "
     "result above stays as it is declared."
 )
 

@@ -185,7 +185,11 @@ def test_batches_are_of_both_channels_of_the_parts_that_mono_has(store: Store, t
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_scores_are_museval_s_of_stereo_estimates(name: str, store: Store) -> None:
-    """Computed from the masks by hand and scored by the released implementation."""
+    """Computed from the masks by hand and scored by the released implementation.
+
+    A band-limited reference makes ISR ill-conditioned: museval's own moves by 0.1 dB where the last bit of the
+    references changes. No score can agree closer than that.
+    """
     recipe = tiny(*NETWORKS[name], **{"gate.kind": "off"})
     root = materialize(recipe.pipeline(), store, Context())
     scores = read_scores(root).set_index(["track", "target", "metric"]).score
@@ -200,9 +204,13 @@ def test_scores_are_museval_s_of_stereo_estimates(name: str, store: Store) -> No
         estimate = torch.istft(spectrum * mask, 256, 128, window=window, length=track.length).numpy()
         both = np.stack([reference, mixture - reference]), np.stack([estimate, mixture - estimate])
         theirs = museval_bss_eval(*(x.transpose(0, 2, 1) for x in both), RATE, 1.0, 1.0)
+        bits = 1 + 2.0**-24 * np.random.default_rng(0).standard_normal(both[0].shape)
+        alike = museval_bss_eval(*(x.transpose(0, 2, 1) for x in (both[0] * bits, both[1])), RATE, 1.0, 1.0)
         for metric in ("sdr", "isr", "sir", "sar"):
-            expected = float(np.nanmedian(getattr(theirs, metric)[0]))
-            assert scores[track.name, "vocals", metric] == pytest.approx(expected, abs=2e-3), metric
+            expected, other = (float(np.nanmedian(getattr(scored, metric)[0])) for scored in (theirs, alike))
+            assert scores[track.name, "vocals", metric] == pytest.approx(
+                expected, abs=max(2e-3, abs(other - expected))
+            ), metric
         error = ((reference - estimate).astype(np.float64) ** 2).sum()
         whole = 10 * np.log10((reference.astype(np.float64) ** 2).sum() / error)
         assert scores[track.name, "vocals", "usdr"] == pytest.approx(whole, abs=1e-3)
