@@ -118,7 +118,8 @@ def _sh(*words: str) -> None:
 
 
 def _private(folder: Path) -> None:
-    """Own /root (with the running Python's installation, where that is under it), /tmp and /dev/shm.
+    """Own /root (with the running Python's installation, where that is under it), /tmp (with the lab's folder and this
+    checkout, where they are in it) and /dev/shm.
 
     Ray's sockets and SSH's lie in /tmp by the address of a machine, so that two labs would reach each other's.
     """
@@ -134,10 +135,11 @@ def _private(folder: Path) -> None:
     lab, temporary = folder.parent, folder / "tmp"
     temporary.mkdir()
     temporary.chmod(0o1777)
-    if lab.is_relative_to("/tmp"):
-        inside = temporary / lab.relative_to("/tmp")
-        inside.mkdir(parents=True)
-        _sh("mount", "--bind", str(lab), str(inside))
+    for outside in {lab, Path(__file__).parents[2]}:
+        if outside.is_relative_to("/tmp"):
+            inside = temporary / outside.relative_to("/tmp")
+            inside.mkdir(parents=True)
+            _sh("mount", "--bind", str(outside), str(inside))
     _sh("mount", "--rbind", str(temporary), "/tmp")
     _sh("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", "/dev/shm")
 
