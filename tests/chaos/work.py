@@ -137,7 +137,7 @@ def _sleep(seconds: float) -> None:
     begun = time.time()
     time.sleep(seconds)
     if trace:
-        (Path(trace) / f"{begun:.3f}").write_text(f"{begun} {time.time()}")
+        (Path(trace) / f"{begun:.3f}-{os.getpid()}").write_text(f"{begun} {time.time()}")
 
 
 def _numbers(data: Path) -> tuple[torch.Tensor, torch.Tensor]:
