@@ -270,7 +270,7 @@ def link_or_move(path: Path, target: Path) -> None:
         if error.errno not in NO_LINKS:
             raise
         if not exists(target):
-            patiently(rename, path, target)
+            move(path, target)
 
 
 def checksum(path: Path) -> str:

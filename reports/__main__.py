@@ -21,7 +21,7 @@ import pandas as pd
 from reports import FORMATS, index, read, study_tables, summary, write
 from reports.ablation import analyse
 from reports.contract import CORRECTIONS, SPELLINGS, TESTS, check_metric
-from reports.contract.flags import Flags
+from reports.contract.flags import Flags, exit_status
 from reports.export import contrast_objects
 from reports.findings import Findings
 from reports.inputs import museval
@@ -160,51 +160,48 @@ def of_one_method(path: Path) -> bool:
 def main(argv: list[str] | None = None) -> int:
     """Render or print; returns the exit status."""
     args = parser().parse_args(argv)
-    try:
-        table = Path(args.study)
-        named = table.suffix.lower() in (".csv", ".tsv", ".tab", ".txt", ".parquet")
-        if named or (table.is_file() and not (args.store / "studies" / args.study).is_dir()):
-            if not table.is_file():
-                raise ValueError(f"there is no table {table}")
-            home, found = table.parent, of_table(table, args)
-            tables = Tables(None, home)
-            formats: tuple[str, ...] = ()
-        elif table.is_dir() and museval.holds_museval(table):
-            home, found = table, of_folder(table, args)
-            tables = Tables(None, home)
-            formats = ()
+    return exit_status(lambda: carry_out(args))
+
+
+def carry_out(args: argparse.Namespace) -> None:
+    """Render or print. Raises ValueError for a mistake."""
+    table = Path(args.study)
+    named = table.suffix.lower() in (".csv", ".tsv", ".tab", ".txt", ".parquet")
+    if named or (table.is_file() and not (args.store / "studies" / args.study).is_dir()):
+        if not table.is_file():
+            raise ValueError(f"there is no table {table}")
+        home, found = table.parent, of_table(table, args)
+        tables = Tables(None, home)
+        formats: tuple[str, ...] = ()
+    elif table.is_dir() and museval.holds_museval(table):
+        home, found = table, of_folder(table, args)
+        tables = Tables(None, home)
+        formats = ()
+    else:
+        home = study_directory(args.study, args.store)
+        tables = study_tables(home)
+        found, formats = read(tables), tuple(FORMATS)
+    contrasts = [c for comparison in found.comparisons for c in contrast_objects(comparison)]
+    if args.json:
+        text = json.dumps(contrasts, indent=1, ensure_ascii=False, allow_nan=False)
+        if args.json == "-":
+            print(text)
         else:
-            home = study_directory(args.study, args.store)
-            tables = study_tables(home)
-            found, formats = read(tables), tuple(FORMATS)
-        contrasts = [c for comparison in found.comparisons for c in contrast_objects(comparison)]
-        if args.json:
-            text = json.dumps(contrasts, indent=1, ensure_ascii=False, allow_nan=False)
-            if args.json == "-":
-                print(text)
-            else:
-                Path(args.json).write_text(text + "\n", encoding="utf-8")
-        if args.format is not None:
-            formats = tuple(args.format.split(",")) if args.format else ()
-        elif args.json or (args.out and not formats):
-            formats = tuple(FORMATS) if args.out else ()
-        out = args.out or home
-        if formats:
-            out.mkdir(parents=True, exist_ok=True)
-            paths = write(found, tables, out, formats)
-            if out == home and tables.directory is not None and home.parent.name == "studies":
-                index(home.parent.parent)
-        if args.json != "-":
-            print(summary(found))
-            for path in paths.values() if formats else ():
-                print(path)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+            Path(args.json).write_text(text + "\n", encoding="utf-8")
+    if args.format is not None:
+        formats = tuple(args.format.split(",")) if args.format else ()
+    elif args.json or (args.out and not formats):
+        formats = tuple(FORMATS) if args.out else ()
+    out = args.out or home
+    if formats:
+        out.mkdir(parents=True, exist_ok=True)
+        paths = write(found, tables, out, formats)
+        if out == home and tables.directory is not None and home.parent.name == "studies":
+            index(home.parent.parent)
+    if args.json != "-":
+        print(summary(found))
+        for path in paths.values() if formats else ():
+            print(path)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ is not tested: nothing differs but the name. Nothing of this was declared before
 """
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import pandas as pd
 from reports import FORMATS, prose, study_tables
 from reports.ablation import analyse
 from reports.contract import Declaration, Study, Variant, check_metric, check_target
-from reports.contract.flags import Flags
+from reports.contract.flags import Flags, exit_status
 from reports.contrasts import ABSENT, differing
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import STORE, Tables, study_directory
@@ -324,22 +323,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", help="the target of it (default: as A declares)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write the comparison there as HTML and Markdown")
     given = parser.parse_args(arguments)
-    try:
-        places = [study_directory(name, given.store) for name in (given.a, given.b)]
-        if places[0].resolve() == places[1].resolve():
-            raise ValueError(f"A and B are the same study: {places[0]}")
-        found = compare(study_tables(places[0]), study_tables(places[1]), given.metric, given.target)
-        print(to_text(found))
-        if given.out is not None:
-            for path in write(found, given.out):
-                print(path)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: carry_out(given))
+
+
+def carry_out(given: argparse.Namespace) -> None:
+    """Print and write the comparison. Raises ValueError for a mistake."""
+    places = [study_directory(name, given.store) for name in (given.a, given.b)]
+    if places[0].resolve() == places[1].resolve():
+        raise ValueError(f"A and B are the same study: {places[0]}")
+    found = compare(study_tables(places[0]), study_tables(places[1]), given.metric, given.target)
+    print(to_text(found))
+    if given.out is not None:
+        for path in write(found, given.out):
+            print(path)
 
 
 def write(found: Compared, out: Path) -> list[Path]:

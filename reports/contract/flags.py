@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from reports.contract.names import nearest
+
+
+def exit_status(call: Callable[[], object]) -> int:
+    """Do what a command does: 0, or 2 and one line about a mistake (ValueError) or about what a file system answers."""
+    try:
+        call()
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 class Flags(argparse.ArgumentParser):

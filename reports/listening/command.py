@@ -8,13 +8,12 @@ the design and the test.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from reports import study_tables
-from reports.contract.flags import Flags
+from reports.contract.flags import Flags, exit_status
 from reports.inputs.directory import STORE, Tables, study_directory
 from reports.listening import page, plan, ratings, result
 from reports.text import count
@@ -39,30 +38,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ratings", nargs="+", type=Path, metavar="FILE", help="downloads of listeners, read back")
     parser.add_argument("--out", type=Path, help="where to (default: listening/ in the study's directory)")
     given = parser.parse_args(arguments)
-    try:
-        home = study_directory(given.study, given.store)
-        tables, out = study_tables(home), given.out or home / "listening"
-        if given.ratings:
-            return read_back(tables, given.ratings, home / "listening", out)
-        made = plan.make(
-            *(tables, given.test, given.only, given.runs, given.target, given.mid_anchor, given.question, given.seed)
-        )
-        for path in page.write(made, out):
-            print(path)
-        sounds = max(len(trial.conditions) for trial in made.plan.trials)
-        print(f"{count(len(made.plan.trials), 'item')} of {sounds} sounds; the plan is not for listeners")
-        for line in made.left_out:
-            print(f"left out: {line}")
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: carry_out(given))
 
 
-def read_back(tables: Tables, files: Sequence[Path], home: Path, out: Path) -> int:
+def carry_out(given: argparse.Namespace) -> None:
+    """Write the page, or read ratings back. Raises ValueError for a mistake."""
+    home = study_directory(given.study, given.store)
+    tables, out = study_tables(home), given.out or home / "listening"
+    if given.ratings:
+        return read_back(tables, given.ratings, home / "listening", out)
+    made = plan.make(
+        *(tables, given.test, given.only, given.runs, given.target, given.mid_anchor, given.question, given.seed)
+    )
+    for path in page.write(made, out):
+        print(path)
+    sounds = max(len(trial.conditions) for trial in made.plan.trials)
+    print(f"{count(len(made.plan.trials), 'item')} of {sounds} sounds; the plan is not for listeners")
+    for line in made.left_out:
+        print(f"left out: {line}")
+
+
+def read_back(tables: Tables, files: Sequence[Path], home: Path, out: Path) -> None:
     """Read downloads, print the test and write it below `out`; plans lie there or in `home`."""
     from reports.writers.terminal import to_text
 
@@ -79,4 +75,3 @@ def read_back(tables: Tables, files: Sequence[Path], home: Path, out: Path) -> i
         path = out / (f"{found.page}.{name}" if name == "ratings.csv" else f"{found.page}.result.{name}")
         replace_file(path, text)
         print(path)
-    return 0

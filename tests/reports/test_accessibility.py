@@ -6,19 +6,15 @@ axe-core is no dependency: `pip install axe-core-python`, or name a copy of axe.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import re
-import subprocess
-from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import reports
+from tests.reports.browser import CHROMIUM, left
 from tests.reports.store import NULL, WIN, add
-from tests.reports.test_browser import CHROMIUM, FLAGS
 
 WIDTHS = (390, 1280, 1920)
 SERIOUS = ("serious", "critical")
@@ -69,17 +65,7 @@ window.addEventListener("message", ({ data }) => {
     outer = folder / "outer.html"  # a window is never narrower than 500 pixels, a frame may be
     frame = f'<iframe src="inner.html" style="width: {width}px; height: 1000px; border: 0"></iframe>'
     outer.write_text(f"<!doctype html><body><script>{listen}</script>{frame}</body>", encoding="utf-8")
-    words = [f"--user-data-dir={folder / 'profile'}", "--window-size=2000,1100", "--virtual-time-budget=30000"]
-    finished = subprocess.run(
-        [str(CHROMIUM), *FLAGS, *words, "--dump-dom", outer.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=True,
-    )
-    found = re.search(r'<pre id="probe">(.*?)</pre>', finished.stdout, re.DOTALL)
-    assert found, finished.stderr[-500:]
-    seen = json.loads(unescape(found[1]))
+    seen = left(outer, 2000, seconds=30, height=1100)
     assert seen["width"] == width
     return [one for one in seen["found"] if one["impact"] in SERIOUS]
 

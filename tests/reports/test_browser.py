@@ -2,29 +2,14 @@
 phone width fits.
 """
 
-import json
-import re
-import shutil
-import subprocess
-from html import unescape
 from pathlib import Path
 
 import pytest
 
 import reports
+from tests.reports.browser import CHROMIUM, left
 from tests.reports.store import NULL, WIN, add
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-]
 # What a reader would do, done by a script that leaves its findings in the page.
 PROBE = """
 <script>
@@ -70,24 +55,7 @@ def test_in_a_browser(rendered: dict[str, Path], tmp_path: Path, width: int) -> 
     page = rendered["html"].read_text()
     page = page.replace("<head>", "<head>" + PROBE).replace("</body>", ACT + "</body>")
     (tmp_path / "page.html").write_text(page)
-    finished = subprocess.run(
-        [
-            CHROMIUM,
-            *FLAGS,
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},900",
-            "--virtual-time-budget=8000",
-            "--dump-dom",
-            (tmp_path / "page.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = re.search(r'<pre id="probe">(.*?)</pre>', finished.stdout)
-    assert found, finished.stderr[-500:]
-    seen = json.loads(unescape(found[1]))
+    seen = left(tmp_path / "page.html", width, seconds=8)
     assert seen["problems"] == [] and seen["external"] == []
     for up, down in seen["sorted"].values():
         numbers = [float(value) for value in up if value]
@@ -122,15 +90,7 @@ window.addEventListener("load", () => {
 """
     page = reports.index(tmp_path).read_text().replace("<head>", "<head>" + PROBE).replace("</body>", act + "</body>")
     (tmp_path / "page.html").write_text(page)
-    words = [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--virtual-time-budget=4000"]
-    finished = subprocess.run(
-        [CHROMIUM, *FLAGS, *words, "--dump-dom", (tmp_path / "page.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    seen = json.loads(unescape(re.search(r'<pre id="probe">(.*?)</pre>', finished.stdout)[1]))
+    seen = left(tmp_path / "page.html", width, seconds=4)
     assert seen["problems"] == [] and seen["external"] == []
     assert seen["width"][0] <= seen["width"][1]
     assert len(seen["plots"]) == 2 and min(seen["plots"]) > 300

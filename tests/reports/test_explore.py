@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 from dataclasses import replace
-from html import unescape
 from itertools import cycle, product
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,7 @@ from reports.findings import Comparison, Findings
 from reports.inputs.tables import without
 from reports.sections import result
 from reports.writers.html import exploring
-from tests.reports.test_browser import CHROMIUM, FLAGS
+from tests.reports.browser import CHROMIUM, left
 from tests.reports.test_edges import study
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
@@ -54,17 +51,7 @@ def seen(page: str, act: str, folder: Path, width: int = 1280) -> Any:
     """What a script, an asynchronous function, finds in a page once it is loaded."""
     page = page.replace("<head>", "<head>" + PROBE).replace("</body>", ACT % act + "</body>")
     (folder / "page.html").write_text(page, encoding="utf-8")
-    words = [f"--user-data-dir={folder / 'profile'}", f"--window-size={width},900", "--virtual-time-budget=60000"]
-    finished = subprocess.run(
-        [str(CHROMIUM), *FLAGS, *words, "--dump-dom", (folder / "page.html").as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=True,
-    )
-    left = re.search(r'<pre id="probe">(.*?)</pre>', finished.stdout, re.DOTALL)
-    assert left, finished.stderr[-500:]
-    return json.loads(unescape(left[1]))
+    return left(folder / "page.html", width, seconds=60)
 
 
 # ---- the distributions

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import io
 import re
-import subprocess
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.reports.test_browser import CHROMIUM, FLAGS
+from tests.reports.browser import CHROMIUM, debugged
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 ACT = """
@@ -102,20 +101,8 @@ async def acted(port: int, page: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(rendered: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    profile = tmp_path_factory.mktemp("profile")
-    browser = subprocess.Popen(
-        [CHROMIUM, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert browser.stderr is not None
-        listening = next(line for line in browser.stderr if "DevTools listening on" in line)
-        port = int(listening.rpartition(":")[2].partition("/")[0])
+    with debugged(tmp_path_factory.mktemp("profile")) as port:
         return asyncio.run(acted(port, rendered["html"].as_uri()))
-    finally:
-        browser.kill()
-        browser.wait()
 
 
 @pytest.fixture(scope="module")

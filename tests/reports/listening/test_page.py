@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import pytest
 
 from reports.inputs.directory import Tables
 from reports.listening import page, plan, ratings, result
+from tests.reports.browser import CHROMIUM, debugged
 from tests.reports.listening.test_ratings import ADA, BOB, said
-from tests.reports.test_browser import CHROMIUM, FLAGS
+from tests.reports.test_accessibility import AXE, WIDTHS, violations
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 ACT = """
@@ -132,19 +132,8 @@ def seen(tables: Tables, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     choice = marks_of(pairs, lambda trial, each: int(each == trial.conditions[0]))
     sessions = [(where["mushra"], name, marks_of(rated, said(gains)), "mushra") for name, gains in TWO.items()]
     sessions.append((where["ab"], "", choice, "ab"))
-    browser = subprocess.Popen(
-        [CHROMIUM, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={folder / 'profile'}", "about:blank"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert browser.stderr is not None
-        listening = next(line for line in browser.stderr if "DevTools listening on" in line)
-        port = int(listening.rpartition(":")[2].partition("/")[0])
+    with debugged(folder / "profile") as port:
         found = asyncio.run(driven(port, sessions, folder))
-    finally:
-        browser.kill()
-        browser.wait()
     return {"found": found, "folder": folder, "rated": rated, "pairs": pairs, "choice": choice}
 
 
@@ -223,3 +212,19 @@ def test_a_choice_of_two(seen: dict[str, Any], tables: Tables) -> None:
     file = seen["folder"] / f"listening-{made.page}-{content['listener']}.json"
     _, sheets = ratings.read([file], made.study, page.plans(seen["folder"]))
     assert ratings.table(made, sheets)["rating"].sum() == len(made.trials)
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe-core on this machine: pip install axe-core-python")
+@pytest.mark.parametrize("kind", plan.TESTS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_people_who_do_not_see_or_use_a_mouse_can_listen(tables: Tables, tmp_path: Path, kind: str, width: int) -> None:
+    """Before the test and in the middle of it."""
+    made = page.write(plan.make(tables, kind), tmp_path)[0]
+    begun = tmp_path / "begun.html"
+    start = """<script>window.addEventListener("load", () => {
+  document.getElementById("listener").value = "ada";
+  document.querySelector("#start button").click();
+});</script></body>"""
+    begun.write_text(made.read_text(encoding="utf-8").replace("</body>", start), encoding="utf-8")
+    for each in (made, begun):
+        assert violations(each, tmp_path, width) == []
