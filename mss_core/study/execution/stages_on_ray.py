@@ -7,11 +7,9 @@ Tune's own experiment state is not used to resume; the store is (a restart plans
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +21,7 @@ from mss_core.claim import this_process
 from mss_core.graph import Context, Stage, Stopped
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study import interrupts
-from mss_core.study.execution import nodes
+from mss_core.study.execution import apart, on_worker
 from mss_core.study.execution.joining import (  # before ray: it sets what Ray reads when it is imported
     gpus_up,
     joined,
@@ -54,9 +52,6 @@ from ray.tune.search import Searcher  # isort: skip
 RETRIES = 2
 """How often a stage whose worker died is started again without having written a checkpoint since the last time."""
 
-STOP = "stop"
-"""A file of this name in a run's own folder asks its workers to write their checkpoints and end."""
-
 
 def execute(plan: Plan, store: Store, ctx: Context, board: Board, ahead: Plan | None = None) -> None:
     """Run every needed stage on the cluster; a failed one blocks only what needs it.
@@ -86,7 +81,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board, ahead: Plan | 
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_Worker, stages=stages, root=str(store.root), ctx=ctx, folder=str(scratch)),
-                lambda config: _request(config, stages[config["key"]], now(config["key"])),
+                lambda config: tune.PlacementGroupFactory([dict(now(config["key"]))]),
             ),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
@@ -112,18 +107,13 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board, ahead: Plan | 
             cluster.clean()
 
 
-def _request(config: Mapping[str, Any], stage: Stage, amounts: Mapping[str, float]) -> tune.PlacementGroupFactory:
-    """Tune reuses a process for trials of equal requests: a training's has a name of its own, so it shares none."""
-    own = "" if warm(stage) else f"{config['stage']} {config['key'][:12]} {config['attempt']}"
-    return tune.PlacementGroupFactory([dict(amounts)], name=own)
-
-
 # ---- on a worker
 
 
 class _Worker(tune.Trainable):
     """What a worker does: one stage per trial. A stage that raises is reported, not retried: it would raise again.
 
+    Stages that may follow one another in a process do so in this one, each other has its own.
     Of Tune's two interfaces this is the one that runs in its process's main thread, where a signal can be handled.
     """
 
@@ -132,37 +122,23 @@ class _Worker(tune.Trainable):
 
         runtime.prepare_process()
         self.stages: Mapping[str, Stage] = given["stages"]
-        self.ctx: Context = given["ctx"]
-        self.store, self.run_folder = Store(given["root"]), Path(given["folder"])
-        self.stop_asked = stop_asked(self.run_folder / STOP, threading.Event())
+        self.given: tuple[Context, str, str] = given["ctx"], given["root"], given["folder"]
+        self.asked = threading.Event()
+        self.apart = apart.Apart(self.asked, ray.cloudpickle.dumps)
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked.set()
+        self.apart.terminate()
 
     def step(self) -> dict[str, Any]:
-        from mss_core import runtime
-
-        stage = self.stages[self.config["key"]]
-        if not nodes.appears(self.run_folder):  # a node that joined after the others were probed
-            return {"failed": f"node {socket.gethostname()} does not see the store {self.store.root}", "done": True}
-        if fingerprint(stage) != self.config["source"]:  # and one whose code was changed since
-            return {
-                "failed": f"node {socket.gethostname()} has other code of {stage.name} than this study was started "
-                f"with; {nodes.SYNCHRONISE}",
-                "done": True,
-            }
-        here = on_this_node(self.ctx, stage, self.config["gpu_memory"], self.config["processes"], self.stop_asked)
-        worker_file(self.run_folder, stage).write_text(json.dumps(this_process()))
-        result: dict[str, Any] = {"failed": "", "done": True}
-        begun = time.monotonic()
-        try:
-            run_stage(stage, self.store, here)
-        except StageFailed as failure:
-            result |= {
-                "failed": failure.message,
-                "log": str(failure.log),
-                "out_of_memory": runtime.is_out_of_memory(failure.__cause__),
-            }
-        except Stopped as stopped:
-            raise SystemExit(str(stopped)) from None  # like a worker that died, and with its last checkpoint
-        runtime.release_memory(time.monotonic() - begun)
+        stage, shares = self.stages[self.config["key"]], (self.config["gpu_memory"], self.config["processes"])
+        given = on_worker.Given(*self.given, stage, self.config["source"], *shares, len(ray.get_gpu_ids()))
+        if self.asked.is_set():
+            raise SystemExit("it was asked to end before a stage began")
+        result = on_worker.run(given, self.asked) if warm(stage) else self.apart.call(on_worker.run_apart, given)
+        if result.pop("stopped", False):
+            raise SystemExit(result["failed"])  # like a worker that died, and with its last checkpoint
         return result
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -170,54 +146,10 @@ class _Worker(tune.Trainable):
         return True
 
 
-def worker_file(folder: Path, stage: Stage) -> Path:
-    """Where a worker of this run leaves which process it is, for whoever learns of its death."""
-    return folder / f"{stage.key}.worker"
-
-
 def free_claim(store: Store, stage: Stage, folder: Path) -> None:
     """Give back the claim of a worker of this run that Ray knows to be dead, so that nobody waits for it to age."""
     with contextlib.suppress(OSError, ValueError):
-        store.claim(stage).free(json.loads(worker_file(folder, stage).read_text()))
-
-
-def fingerprint(stage: Stage) -> str:
-    """Of the source that a stage reaches in this process; empty where it cannot be read."""
-    reached = source.of(stage)
-    return reached.fingerprint if reached else ""
-
-
-def on_this_node(ctx: Context, stage: Stage, share: float, stated: int | None, stop: Callable[[], bool]) -> Context:
-    """The driver's context as it is on a worker: the devices that Ray gave it, and this machine's facts. ``share`` and
-    ``stated`` are what the driver says of memory and processes."""
-    from mss_core import runtime
-
-    device = runtime.device() if ray.get_gpu_ids() else "cpu"
-    runtime.limit_memory(device, share)
-    return dataclasses.replace(
-        ctx,
-        device=device,
-        device_name=runtime.device_name(device),
-        environment={**ctx.environment, **(machine() if ctx.environment else {})},
-        processes=processes(stage, stated, len(ray.get_gpu_ids()) if device != "cpu" else 0),
-        stop=stop,
-    )
-
-
-def stop_asked(file: Path, asked: threading.Event) -> Callable[[], bool]:
-    """Whether this process has had SIGTERM, or a run's stop file is there (looked for once a second)."""
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
-    looked = 0.0
-
-    def stop() -> bool:
-        nonlocal looked
-        if not asked.is_set() and time.monotonic() - looked > 1.0:
-            looked = time.monotonic()
-            if file.exists():
-                asked.set()
-        return asked.is_set()
-
-    return stop
+        store.claim(stage).free(json.loads(on_worker.worker_file(folder, stage).read_text()))
 
 
 # ---- in the driver
@@ -234,7 +166,6 @@ class GraphSearcher(Searcher):
         below = descendants(plan.stages, plan.needed) | descendants(self.stages, self.later.keys)
         self.ready = Ready(self.stages, [*plan.needed, *self.later.keys], below, self.later.keys)
         self.running: dict[str, str] = {}
-        self.attempts: dict[str, int] = dict.fromkeys([*plan.needed, *self.later.keys], 0)
         self.deaths: dict[str, int] = dict.fromkeys(plan.needed, 0)
         self.checkpoints: dict[str, int] = {}
         self.died = False
@@ -244,15 +175,12 @@ class GraphSearcher(Searcher):
         if key is None:
             return None if self.running else Searcher.FINISHED  # what is still not ready is blocked
         self.running[trial_id] = key
-        self.attempts[key] += 1
         stage = self.stages[key]
         return {
             "key": key,
-            "stage": stage.name,
-            "attempt": self.attempts[key],
             "gpu_memory": memory_share(stage),
             "processes": stated_processes(stage),
-            "source": fingerprint(stage),
+            "source": on_worker.fingerprint(stage),
         }
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
@@ -282,7 +210,7 @@ class GraphSearcher(Searcher):
             self.ready.finish(key)
             self.board.set(key, DONE)
         if self.running and not self._unfinished():
-            (self.logs / STOP).touch()
+            (self.logs / on_worker.STOP).touch()
 
     def _unfinished(self) -> list[str]:
         return [key for key in self.own if self.board.state[key] in (WAITING, RUNNING)]
@@ -365,7 +293,7 @@ def _stop(searcher: GraphSearcher, store: Store, scratch: Path) -> None:
     """Ask the workers to write their checkpoints, and wait until they have let their claims go."""
     running = [searcher.stages[key] for key in searcher.running.values() if searcher.board.state.get(key) != WAITING]
     with contextlib.suppress(OSError):
-        (scratch / STOP).touch()
+        (scratch / on_worker.STOP).touch()
     with contextlib.suppress(OSError):  # nobody may be there to read it
         print(f"\nstopping: {len(running)} running stages write their checkpoints", file=searcher.board.out, flush=True)
     deadline = time.monotonic() + seconds("MSS_STOP_SECONDS")

@@ -9,6 +9,7 @@ forget their rungs on a restart. Here a suggestion is drawn when a worker is fre
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from typing import Any
 from mss_core.graph import Context, Stopped
 from mss_core.store import Store
 from mss_core.study import interrupts
-from mss_core.study.execution import joining, stages_on_ray  # before ray: it sets what Ray reads when it is imported
+from mss_core.study.execution import joining, on_worker, stages_on_ray  # before ray: it sets what Ray reads when it is imported
 from mss_core.study.execution.resources import check_shares, memory_share, resources, stated_processes
 from mss_core.study.search import scheduler
 from mss_core.study.variables import seconds
@@ -79,7 +80,9 @@ class _Worker:
         runtime.prepare_process()
         self.arms, self.places, self.given, root, self.ctx, scratch = given
         self.store = Store(root)
-        self.stop_asked = stages_on_ray.stop_asked(Path(scratch) / stages_on_ray.STOP, threading.Event())
+        asked = threading.Event()
+        signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+        self.stop_asked = on_worker.stop_asked(Path(scratch) / on_worker.STOP, asked)
 
     def start(self) -> None:
         """Answers when the process stands."""
@@ -89,7 +92,7 @@ class _Worker:
 
         arm = self.arms[job.arm]
         stage, share, stated = self.given[job.arm]
-        here = stages_on_ray.on_this_node(self.ctx, stage, share, stated, self.stop_asked)
+        here = on_worker.on_this_node(self.ctx, stage, share, stated, len(ray.get_gpu_ids()), self.stop_asked)
         try:
             outcome = scheduler.perform(arm, job, self.store, here, self.places[job.arm])
         except Stopped as stopped:
@@ -136,7 +139,7 @@ class _Crew:
         """Ask the workers to write their checkpoints, and wait until they have."""
         training = [answer for answer, (_, job) in self.busy.items() if job is not None]
         with contextlib.suppress(OSError):
-            (scratch / stages_on_ray.STOP).touch()
+            (scratch / on_worker.STOP).touch()
         with contextlib.suppress(OSError):  # nobody may be there to read it
             print(f"\nstopping: {len(training)} running trainings write their checkpoints", file=sys.stderr, flush=True)
         ray.wait(training, num_returns=len(training), timeout=seconds("MSS_STOP_SECONDS"))
