@@ -1,7 +1,7 @@
 """A process of its own for each training, at the price of a fork.
 
-Its parent is a process that has loaded torch and what stages share, and does nothing else: no thread, no CUDA, no random
-number (Python's fork server). So a fork of it is as good as a new process, and there at once.
+Its parent is a process that has loaded torch and what stages share, and does nothing else: it computes nothing, touches
+no GPU and draws no number (Python's fork server). So a fork of it is as good as a new process, and there at once.
 """
 
 from __future__ import annotations

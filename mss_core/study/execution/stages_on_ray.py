@@ -12,14 +12,12 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core import source
-from mss_core.claim import this_process
-from mss_core.graph import Context, Stage, Stopped
-from mss_core.store import StageFailed, Store, run_stage
+from mss_core.graph import Context, Stage
+from mss_core.store import Store
 from mss_core.study import interrupts
 from mss_core.study.execution import apart, on_worker
 from mss_core.study.execution.joining import (  # before ray: it sets what Ray reads when it is imported
@@ -34,13 +32,11 @@ from mss_core.study.execution.resources import (
     check_shares,
     memory_share,
     out_of_memory,
-    processes,
     resources,
     stated_processes,
     warm,
     where_to_change,
 )
-from mss_core.study.origin import machine
 from mss_core.study.plan import Plan, descendants
 from mss_core.study.variables import seconds
 

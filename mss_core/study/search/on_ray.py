@@ -20,7 +20,7 @@ from typing import Any
 from mss_core.graph import Context, Stopped
 from mss_core.store import Store
 from mss_core.study import interrupts
-from mss_core.study.execution import joining, on_worker, stages_on_ray  # before ray: it sets what Ray reads when it is imported
+from mss_core.study.execution import joining, on_worker, stages_on_ray  # before ray, which reads what they set
 from mss_core.study.execution.resources import check_shares, memory_share, resources, stated_processes
 from mss_core.study.search import scheduler
 from mss_core.study.variables import seconds
