@@ -19,8 +19,13 @@ from collections.abc import Callable, Iterator
 from multiprocessing import connection, forkserver
 from typing import Any
 
+import numpy as np
+
 LOADED = ("torch", "torchaudio", "pandas", "mss_core.training", "mss_core.study.execution.on_worker", __name__)
 """What the parent imports. None of it may start a thread, touch a GPU or draw a number when it is imported."""
+
+PATIENCE = 10.0
+"""Seconds that a process has to end after its answer; a thread that a stage left behind may keep it."""
 
 
 class Died(RuntimeError):
@@ -65,7 +70,10 @@ class Apart:
                 raise Died(_ending(process.exitcode)) from None
             finally:
                 self._running = None
-            process.join()
+            process.join(PATIENCE)
+            if process.is_alive():
+                process.kill()
+                process.join()
         if not returned:
             raise RuntimeError(value)
         return value
@@ -79,6 +87,7 @@ class Apart:
 def _answer(sending: connection.Connection, call: bytes) -> None:
     """In the new process: carry out the call and tell what came of it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    np.random.seed()  # of all global generators this one is not seeded anew by a fork
     try:
         function, arguments = pickle.loads(call)
         answer = True, function(*arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import time
 from pathlib import Path
 
 import cloudpickle
+import numpy as np
 import pytest
 
 from mss_core import disk
+from mss_core.study.execution import apart as module
 from mss_core.study.execution.apart import Apart, Died
 from tests.conftest import REPOSITORY
 
@@ -35,18 +38,23 @@ def facts(number: int) -> dict[str, object]:
     import torch
 
     LEFT.append(number)
-    drawn = float(torch.rand(1))
-    torch.manual_seed(number)
-    os.environ["LEFT"] = str(number)
-    return {
+    found = {
         "pid": os.getpid(),
         "left": list(LEFT),
-        "environment": os.environ.pop("LEFT_BEFORE", None),
-        "drawn": drawn,
+        "environment": os.environ.get("LEFT", ""),
+        "drawn": (random.random(), np.random.random()),
+        "torch": torch.rand(1).item(),
         "cuda": torch.cuda.is_initialized(),
         "ray": "ray" in sys.modules,
-        "script": sys.modules["__main__"].__name__,
     }
+    os.environ["LEFT"] = str(number)
+    torch.manual_seed(number)
+    return found
+
+
+def leave_a_thread() -> str:
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return "answered"
 
 
 def kill_itself() -> None:
@@ -72,9 +80,17 @@ def written(file: Path) -> int:
 def test_nothing_that_a_process_leaves_reaches_the_next(apart: Apart) -> None:
     first, second = apart.call(facts, 1), apart.call(facts, 2)
     assert first["pid"] != second["pid"] and os.getpid() not in (first["pid"], second["pid"])
-    assert first["left"] == [1] and second["left"] == [2]
-    assert {each["cuda"] for each in (first, second)} == {False}
-    assert {each["ray"] for each in (first, second)} == {False}
+    assert first["left"] == [1] and second["left"] == [2] and second["environment"] == ""
+    for each in (first, second):
+        assert not each["cuda"] and not each["ray"]
+    assert first["torch"] == second["torch"]  # as in any new process
+    assert not set(first["drawn"]) & set(second["drawn"])  # as in any two new processes
+
+
+def test_a_thread_that_was_left_behind_holds_nobody_up(apart: Apart, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    begun = time.monotonic()
+    assert apart.call(leave_a_thread) == "answered" and time.monotonic() - begun < 60
 
 
 def test_a_function_without_a_module_is_carried_over(apart: Apart) -> None:
