@@ -11,13 +11,15 @@ first process ends.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 NEEDED = ("unshare", "nsenter", "ip", "ssh", "ssh-keygen", "sshd", "rsync", "mount")
 UNSHARE = ["unshare", "-n", "-m", "-p", "-u", "-f", "--mount-proc"]
@@ -76,16 +78,25 @@ class Lab:
                 if f"node\0{self.folder}\0{number}\0" in Path(f"/proc/{inner}/cmdline").read_text():
                     os.kill(inner, 9)
 
+    def plug(self, number: int) -> None:
+        """Start a machine again that was unplugged: its disk is as it was."""
+        up = self.folder / f"sshd{number}"
+        up.unlink()
+        (self.folder / f"plug{number}").touch()
+        deadline = time.monotonic() + 60
+        while not up.exists():
+            assert time.monotonic() < deadline, f"machine {number} did not come back"
+            time.sleep(0.1)
+
+    def inside(self, words: Sequence[str], **more: str) -> dict[str, Any]:
+        """What subprocess is to be called with for a command on the laptop."""
+        environment = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": "/root", "LANG": "C.UTF-8", **more}
+        enter = ["nsenter", "-t", str(self.first), "-n", "-m", "-p", "-u", f"--wd={os.getcwd()}"]
+        return {"args": [*enter, *words], "env": environment, "text": True}
+
     def run(self, words: Sequence[str], seconds: float, **more: str) -> subprocess.CompletedProcess:
         """Run a command on the laptop."""
-        environment = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": "/root", "LANG": "C.UTF-8", **more}
-        return subprocess.run(
-            ["nsenter", "-t", str(self.first), "-n", "-m", "-p", "-u", f"--wd={os.getcwd()}", *words],
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            env=environment,
-        )
+        return subprocess.run(**self.inside(words, **more), capture_output=True, timeout=seconds)
 
     def on(self, number: int, command: str, seconds: float = 120) -> subprocess.CompletedProcess:
         """Run a shell line on a machine, over SSH, as in a terminal there."""
@@ -125,31 +136,33 @@ def _private(folder: Path) -> None:
     """
     _sh("mount", "--make-rprivate", "/")
     home = folder / "root"
-    home.mkdir(parents=True)
+    home.mkdir(parents=True, exist_ok=True)
     python = Path(sys.base_prefix)
     if python.is_relative_to("/root"):
         inside = home / python.relative_to("/root")
-        inside.mkdir(parents=True)
+        inside.mkdir(parents=True, exist_ok=True)
         _sh("mount", "--bind", str(python), str(inside))
     _sh("mount", "--rbind", str(home), "/root")
     lab, temporary = folder.parent, folder / "tmp"
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)
     temporary.chmod(0o1777)
     for outside in {lab, Path(__file__).parents[2]}:
         if outside.is_relative_to("/tmp"):
             inside = temporary / outside.relative_to("/tmp")
-            inside.mkdir(parents=True)
+            inside.mkdir(parents=True, exist_ok=True)
             _sh("mount", "--bind", str(outside), str(inside))
     _sh("mount", "--rbind", str(temporary), "/tmp")
     _sh("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", "/dev/shm")
 
 
-def _reap() -> None:
+def _reap(look: Callable[[], None] = lambda: None) -> None:
+    """For ever, as a first process must; ``look`` is called now and then."""
     while True:
-        try:
-            os.wait()
-        except ChildProcessError:
-            time.sleep(1)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        look()
+        time.sleep(0.2)
 
 
 def laptop(folder: Path, nodes: int) -> None:
@@ -160,21 +173,31 @@ def laptop(folder: Path, nodes: int) -> None:
     _sh("ip", "address", "add", f"{LAPTOP}/24", "dev", "br0")
     _sh("ip", "link", "set", "br0", "up")
     for number in range(1, nodes + 1):
-        outer = subprocess.Popen(
-            [*UNSHARE, sys.executable, "-m", "tests.cluster.lab", "node", str(folder), str(number)]
-        )
-        while not (folder / f"up{number}").exists():  # it is in its namespaces
-            assert outer.poll() is None
-            time.sleep(0.05)
-        inside = str(_child(outer.pid))
-        _sh("ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", inside)
-        _sh("ip", "link", "set", f"v{number}", "master", "br0", "up")
+        machine(folder, number)
     _private(folder / "laptop")
     for number in range(1, nodes + 1):
         while not (folder / f"sshd{number}").exists():
             time.sleep(0.05)
     print("ready", flush=True)
-    _reap()
+
+    def look() -> None:
+        for file in folder.glob("plug*"):
+            file.unlink()
+            machine(folder, int(file.name.removeprefix("plug")))
+
+    _reap(look)
+
+
+def machine(folder: Path, number: int) -> None:
+    """On the laptop: start a machine and connect it."""
+    (folder / f"up{number}").unlink(missing_ok=True)
+    outer = subprocess.Popen([*UNSHARE, sys.executable, "-m", "tests.cluster.lab", "node", str(folder), str(number)])
+    while not (folder / f"up{number}").exists():  # it is in its namespaces
+        assert outer.poll() is None
+        time.sleep(0.05)
+    inside = str(_child(outer.pid))
+    _sh("ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", inside)
+    _sh("ip", "link", "set", f"v{number}", "master", "br0", "up")
 
 
 def node(folder: Path, number: int) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from mss_core.graph import WORK
 from tests.cluster.lab import Lab, address, why_not
 from tests.conftest import REPOSITORY, tiny_flags
 from tests.data import published
@@ -53,15 +57,16 @@ def cluster_file(folder: Path, nodes: int) -> Path:
     return path
 
 
+LAPTOP = {
+    "RAY_UP_enable_autoscaler_v2": "0",
+    "PYTHONPATH": str(REPOSITORY),
+    "PATH": f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin",
+    "RAY_AUTH_MODE": "token",
+}
+
+
 def ray(lab: Lab, *words: str, seconds: float = 900):
-    return lab.run(
-        [str(BIN / "ray"), *words],
-        seconds,
-        RAY_UP_enable_autoscaler_v2="0",
-        PYTHONPATH=str(REPOSITORY),
-        PATH=f"{BIN}:{os.environ['PATH']}:/usr/sbin:/sbin",
-        RAY_AUTH_MODE="token",
-    )
+    return lab.run([str(BIN / "ray"), *words], seconds, **LAPTOP)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +88,14 @@ def cluster(lab: Lab) -> Path:
     return file
 
 
-def submit(lab: Lab, cluster: Path, *flags: str, study: str = "source_ablation"):
+def submission(cluster: Path, *flags: str, study: str = "source_ablation", file: Path | None = None) -> list[str]:
     small = ["--smoke", "--seeds", "1", *FLAGS] if study == "source_ablation" else []
-    file = REPOSITORY / "studies" / f"{study}.py"
-    return ray(lab, "submit", "--no-config-cache", str(cluster), str(file), "--", *small, *flags)
+    file = file or REPOSITORY / "studies" / f"{study}.py"
+    return ["submit", "--no-config-cache", str(cluster), str(file), "--", *small, *flags]
+
+
+def submit(lab: Lab, cluster: Path, *flags: str, **which: Any):
+    return ray(lab, *submission(cluster, *flags, **which))
 
 
 def test_a_store_that_one_node_does_not_share_is_an_error(lab: Lab, cluster: Path) -> None:
@@ -171,8 +180,56 @@ print(len(runs), client.get_run(runs[0].info.run_id).data.metrics["from_node_2"]
     assert lab.on(2, f"python {script}").stdout.split() == [f"{1 + TRIALS}", "1.0"]  # the study, too
 
 
+def test_one_node_with_other_code_is_refused_by_name(lab: Lab, cluster: Path) -> None:
+    """Before a stage runs."""
+    store = lab.folder / "refused"
+    lab.on(2, 'cp ~/mss/mss_core/losses.py ~/kept; printf "\\nOTHER = 1\\n" >> ~/mss/mss_core/losses.py')
+    done = submit(lab, cluster, "--store", str(store))
+    lab.on(2, "cp ~/kept ~/mss/mss_core/losses.py")
+    said = done.stdout + done.stderr
+    assert done.returncode and "it has other code: mss_core/losses.py differs" in said and "node node2" in said, said
+    assert not list(store.glob("*/*/manifest.json"))
+
+
+def test_a_study_that_was_changed_on_the_laptop_alone_is_refused(lab: Lab, cluster: Path) -> None:
+    changed = lab.folder / "source_ablation.py"
+    changed.write_text((REPOSITORY / "studies" / "source_ablation.py").read_text() + "\nCHANGED = True\n")
+    done = submit(lab, cluster, "--store", str(lab.folder / "refused"), file=changed)
+    said = done.stdout + done.stderr
+    assert done.returncode and "of the checkout on this machine; copy the checkout first" in said, said[-2000:]
+    assert not list((lab.folder / "refused").glob("*/*/manifest.json"))
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "a lost connection"])
+def test_a_study_that_loses_who_submitted_it_writes_its_checkpoints(lab: Lab, cluster: Path, how: str) -> None:
+    store = lab.folder / how.replace(" ", "")
+    words = submission(cluster, "--store", str(store), "--lines")
+    words[words.index("pretrain.phases.0.epochs=2")] = "pretrain.phases.0.epochs=4000"
+    call = lab.inside([str(BIN / "ray"), *words], **LAPTOP)
+    with subprocess.Popen(
+        **call, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as study:
+        until(lambda: list(store.glob(f"pretrain/*.partial/{WORK}/step")), study)
+        if how == "Ctrl-C":
+            os.killpg(study.pid, signal.SIGINT)
+        else:
+            lab.run(["pkill", "-9", "-x", "ssh"], 60)
+        until(lambda: not list(store.glob("*/*.claim")))
+        os.killpg(study.pid, signal.SIGKILL)
+    trained = list(store.glob("pretrain/*.partial"))
+    assert trained and all((partial / WORK / "checkpoint.pt").exists() for partial in trained)
+
+
+def until(happened: Callable[[], object], study: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 240
+    while not happened():
+        assert time.monotonic() < deadline
+        assert study is None or study.poll() is None, study.stdout and study.stdout.read()[-3000:]
+        time.sleep(0.2)
+
+
 def test_a_study_waits_for_nodes_and_then_says_which_are_missing(lab: Lab, cluster: Path) -> None:
-    """Last, because the worker's machine does not come back."""
+    """The worker's machine is gone from here on."""
     lab.unplug(2)
     time.sleep(60)  # Ray takes its time to declare a node dead
     done = lab.on(
@@ -185,3 +242,25 @@ def test_a_study_waits_for_nodes_and_then_says_which_are_missing(lab: Lab, clust
     cause = "nothing answers at its SSH port"
     said = done.stderr
     assert f"1 of 2 nodes have joined the cluster (10.77.0.1; not 10.77.0.2 ({cause}))" in said, said[-2000:]
+
+
+def synchronise(lab: Lab, cluster: Path):
+    return lab.run(["bash", str(REPOSITORY / "tools" / "cluster.sh"), "sync", str(cluster)], 600, **LAPTOP)
+
+
+def test_a_machine_that_comes_back_with_another_version_of_ray_is_told_so(lab: Lab, cluster: Path) -> None:
+    lab.plug(2)
+    lab.on(2, 'printf "import ray\\nray.__version__ = str(2)\\n" > ~/mss/sitecustomize.py')
+    done = synchronise(lab, cluster)
+    lab.on(2, "rm ~/mss/sitecustomize.py")
+    said = done.stdout + done.stderr
+    assert "not to 10.77.0.2" in said and "Version mismatch" in said, said[-3000:]
+
+
+def test_a_machine_that_comes_back_joins(lab: Lab, cluster: Path) -> None:
+    done = synchronise(lab, cluster)
+    assert done.returncode == 0 and "copied to 1 nodes" in done.stdout + done.stderr, done.stdout + done.stderr
+    store = lab.folder / "again"
+    done = submit(lab, cluster, "--store", str(store))
+    assert done.returncode == 0 and f"{STAGES} stages executed" in done.stdout + done.stderr, done.stdout[-3000:]
+    assert {json.loads(path.read_text())["host"] for path in store.glob("*/*/manifest.json")} == {"node1", "node2"}
