@@ -1,11 +1,12 @@
-"""The crossed mixed model of seeds x items by REML, from sums of squares instead of from all
-scores.
+"""The crossed mixed model of seeds x items by REML, from sums of squares instead of from all scores.
 
-The model is crossed.py's, with one variance for all runs. With every run scored on every item the
-likelihood splits
-into strata: the spread between runs, the residual, and the scatter of the two arms' item means.
-    Equal numbers of runs
+The model is crossed.py's, with one variance for all runs. With every run scored on every item the likelihood splits
+into strata: the spread between runs, the residual, and the scatter of the two arms' item means. Equal numbers of runs
 give the estimates in closed form; unequal ones leave four variances to fit.
+
+A Wald z takes the estimated variances for the true ones, so with few runs it errs too often. In 2,000 studies without
+an effect (30 items) its p was below 0.05 in 11 % with 3 runs per arm, 9 % with 5 and 7 % with 10; that of crossed.py
+in 4, 6 and 5 %. So it is computed only where a study declares it.
 """
 
 import math
