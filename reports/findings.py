@@ -236,7 +236,6 @@ class FactorVariance:
     """Share of the variance of run scores that a factor (or seeds) accounts for."""
 
     name: str
-    sum_of_squares: float
     df: int
     eta_squared: float
     omega_squared: float

@@ -16,7 +16,6 @@ from mss_core.errors import BadFile
 from mss_core.graph import Context
 
 WINDOW = 4096
-HOP = WINDOW // 2
 THRESHOLD = 0.5
 """A source is active where its confidence is at least this [Hung and Lerch 2020]."""
 

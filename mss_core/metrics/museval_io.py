@@ -5,7 +5,6 @@ A file holds one track: {"targets": [{"name", "frames": [{"time", "duration", "m
 NaN, which is no JSON by the book, but is what museval writes and Python reads.
 """
 
-import dataclasses
 import functools
 import importlib.util
 import json
@@ -22,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from mss_core.metrics.bss_eval import BssEval, bss_eval
+from mss_core.metrics.bss_eval import BssEval
 
 ORDER = ("SDR", "SIR", "SAR", "ISR")
 
@@ -39,73 +38,6 @@ def museval_bss_eval(
     scores = module.bss_eval(np.asarray(references), np.asarray(estimates), window=frames[0], hop=frames[1])[:4]
     start = np.arange(scores[0].shape[1]) * (0 if math.isinf(frames[1]) else frames[1] / rate)
     return BssEval(*scores, start, window, hop, math.nan)
-
-
-@dataclasses.dataclass(frozen=True)
-class Agreement:
-    """Ours beside museval's.
-
-    Attributes:
-        ours, theirs: the scores.
-        same_frames: whether NaN are the same frames.
-        difference: metric -> largest difference in dB where museval's is below 100 dB; above, it
-            is rounding.
-        sensitivity: metric -> how far museval's own scores move if the references are scaled by
-            1 + 1e-9, which changes no ratio by more than 1e-7 dB by itself. Found only where the
-            difference is above 1e-6 dB or the system ill-conditioned, and empty elsewhere.
-    """
-
-    ours: BssEval
-    theirs: BssEval
-    same_frames: bool
-    difference: dict[str, float]
-    sensitivity: dict[str, float]
-
-    @property
-    def verdict(self) -> str:
-        """ "equal" to 1e-6 dB, "ill-conditioned" (museval does not agree with itself), or
-        "different"."""
-        if self.same_frames and max(self.difference.values()) <= 1e-6:
-            return "equal"
-        excused = self.ours.ill_conditioned or all(
-            self.difference[m] <= 10 * self.sensitivity[m] for m in ("SIR", "SAR", "ISR")
-        )
-        return "ill-conditioned" if excused and self.same_frames else "different"
-
-    def __str__(self) -> str:
-        words = [f"{self.verdict}, condition {self.ours.condition:.1e}"]
-        own = [f", museval's own sensitivity {v:.1e}" for v in self.sensitivity.values()]
-        for m, sensitivity in zip(ORDER, own or [""] * len(ORDER), strict=True):
-            ours, theirs = (np.nanmedian(getattr(x, m.lower())) for x in (self.ours, self.theirs))
-            words.append(f"{m} {ours:.6f} museval {theirs:.6f} (difference {self.difference[m]:.1e}{sensitivity})")
-        return "; ".join(words)
-
-
-def compare(
-    references: ArrayLike, estimates: ArrayLike, rate: float, window: float = 1.0, hop: float = 1.0
-) -> Agreement:
-    """Both implementations on the same track, and where that is telling museval on references
-    scaled by 1 + 1e-9."""
-    ours = bss_eval(references, estimates, rate, window, hop)
-    theirs = museval_bss_eval(references, estimates, rate, window, hop)
-    difference = _differences(ours, theirs)
-    sensitivity = {}
-    if ours.ill_conditioned or max(difference.values()) > 1e-6:
-        scaled = np.asarray(references) * (1 + 1e-9)
-        again = museval_bss_eval(scaled, estimates, rate, window, hop)
-        sensitivity = _differences(again, theirs)
-    same = all(np.array_equal(np.isnan(getattr(ours, m.lower())), np.isnan(getattr(theirs, m.lower()))) for m in ORDER)
-    return Agreement(ours, theirs, same, difference, sensitivity)
-
-
-def _differences(a: BssEval, b: BssEval) -> dict[str, float]:
-    out = {}
-    for m in ORDER:
-        x, y = getattr(a, m.lower()), getattr(b, m.lower())
-        low = np.isfinite(x) & np.isfinite(y) & (y < 100)
-        sure = (y >= 100) & ~(x >= 99)  # beyond rounding there, but not here
-        out[m] = math.inf if sure.any() else float(np.abs(x[low] - y[low]).max(initial=0.0))
-    return out
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import stats as scipy_stats
 
-from reports.statistics.hypothesis_tests import NAN, Result, from_se, not_possible, variance
+from reports.statistics.hypothesis_tests import NAN
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
@@ -22,19 +22,12 @@ def auc(truth: np.ndarray, score: np.ndarray) -> float:
     return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
-def placements(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """DeLong's structural components, one per item: the share of the other class that it is ranked right against.
-
-    Ties count half. The mean over positives, and over negatives, is the AUC [DeLong et al. 1988; Sun and Xu 2014].
-    Shape: (item,).
-    """
-    return placements_by_cell(truth, score, np.zeros(len(score), np.intp))
-
-
 def placements_by_cell(truth: np.ndarray, score: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """:func:`placements` within each cell, of all cells at once.
+    """DeLong's structural components, one per item: the share of the other class of its cell that it is ranked right
+    against.
 
-    An item's rank among all items of its cell, less its rank among those of its own class, counts the other class below
+    Ties count half. The mean over a cell's positives, and over its negatives, is its AUC [DeLong et al. 1988]. An
+    item's rank among all items of its cell, less its rank among those of its own class, counts the other class below
     it [Sun and Xu 2014, equation 8].
 
     Args:
@@ -61,18 +54,6 @@ def _midranks(score: np.ndarray, group: np.ndarray) -> np.ndarray:
     out = np.empty(len(order))
     out[order] = np.repeat(ties + (many + 1) / 2, many) - begun
     return out
-
-
-def delong(truth: np.ndarray, a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> Result:
-    """DeLong's test of two AUCs on the same items: sampling of items only, the two models taken as given."""
-    positive = truth.astype(bool)
-    n1, n0 = int(positive.sum()), int((~positive).sum())
-    if min(n1, n0) < 2:
-        why = "needs two positive and two negative examples"
-        return not_possible("delong", "DeLong z", (1, 1), len(truth), why)
-    d = placements(truth, a) - placements(truth, b)
-    se = math.sqrt(variance(d[positive].tolist()) / n1 + variance(d[~positive].tolist()) / n0)
-    return from_se("delong", "DeLong z", float(d[positive].mean()), se, math.inf, (1, 1), alpha=alpha, items=len(truth))
 
 
 def hanley_mcneil(area: float, positives: int, negatives: int) -> float:

@@ -40,13 +40,6 @@ def align(
     return x[:, whole], y[:, whole], groups.shares(items[whole], sizes), [str(name) for name in left_out]
 
 
-def crossed(
-    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track", sizes: Mapping[str, int] | None = None
-) -> Result:
-    """The seeds x items t of one variant that shares its reference with no other."""
-    return family({"": (a, b)}, alpha, item, {"": sizes})[""]
-
-
 def family(
     arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     alpha: float = 0.05,

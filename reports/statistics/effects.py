@@ -98,12 +98,10 @@ def _mean_of_runs(rows: pd.DataFrame) -> float:
 
 
 def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, ...]:
-    """Sums of squares of run scores by factor, each after all others (type II), with eta and
-    omega squared.
+    """Shares of the variance of run scores by factor, each after all others (sums of squares of type II).
 
-    Runs are the observations and the spread between runs of one variant is the error. Where the
-    variants are not a factorial, each factor is measured by how much worse the additive model
-    fits without it.
+    Runs are the observations and the spread between runs of one variant is the error. Where the variants are not a
+    factorial, each factor is measured by how much worse the additive model fits without it.
     """
     factors = [f.name for f in study.declaration.factors] or ["variant"]
     levels = {v.name: v.levels for v in study.variants}
@@ -129,18 +127,18 @@ def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, 
         found.append(_share(name, without - additive, without_df - additive_df, error, error_df, total))
     if additive_df > error_df:
         found.append(_share("interactions", additive - error, additive_df - error_df, error, error_df, total))
-    found.append(FactorVariance("seeds (within a variant)", error, error_df, error / total, NAN, NAN))
+    found.append(FactorVariance("seeds (within a variant)", error_df, error / total, NAN, NAN))
     return tuple(found)
 
 
 def _share(name: str, squares: float, df: int, error: float, error_df: int, total: float) -> FactorVariance:
     squares = max(0.0, squares)
     if df < 1 or error_df < 1 or error <= 0:
-        return FactorVariance(name, squares, df, squares / total, NAN, NAN)
+        return FactorVariance(name, df, squares / total, NAN, NAN)
     mean_error = error / error_df
     f = squares / df / mean_error
     omega = (squares - df * mean_error) / (total + mean_error)
-    return FactorVariance(name, squares, df, squares / total, max(0.0, omega), float(scipy_stats.f.sf(f, df, error_df)))
+    return FactorVariance(name, df, squares / total, max(0.0, omega), float(scipy_stats.f.sf(f, df, error_df)))
 
 
 def _dummies(labels: list[str]) -> np.ndarray:

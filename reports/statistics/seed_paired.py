@@ -55,13 +55,6 @@ def family(
     return {name: out[name] for name in arms}
 
 
-def paired_crossed(
-    a: pd.DataFrame, b: pd.DataFrame, alpha: float = 0.05, item: str = "track", sizes: Mapping[str, int] | None = None
-) -> Result:
-    """The test of one variant that shares its reference with no other."""
-    return family({"": (a, b)}, alpha, item, {"": sizes})[""]
-
-
 def _tested(
     block: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], label: str, alpha: float
 ) -> dict[str, Result]:

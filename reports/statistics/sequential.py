@@ -314,13 +314,6 @@ def _e_critical(alpha: float, df: np.ndarray, information: np.ndarray) -> np.nda
         return np.where(ratio < grown, np.sqrt(np.maximum(square, 0)), np.inf)
 
 
-def e_value(t: np.ndarray | float, df: np.ndarray | float, runs: float, others: float) -> np.ndarray:
-    """The e-value of a t statistic with so many runs in its arms: evidence against no effect, 1 for none."""
-    grown, square = 1 + _information(runs, others) * PRIOR, np.square(t) / df
-    power = (np.asarray(df) + 1) / 2
-    return np.asarray(np.exp(power * (np.log1p(square) - np.log1p(square / grown)) - np.log(grown) / 2))
-
-
 def overall_p(bounds: Boundary, look: int, p: float, level: float) -> float:
     """The p over all looks of a contrast that stopped at a look: below alpha just where it is significant.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mss_core import audio
-from mss_core.data.activity import HOP, active, confidence, read_confidence, salient
+from mss_core.data.activity import WINDOW, active, confidence, read_confidence, salient
 
 
 def test_a_source_is_active_while_it_sounds() -> None:
@@ -16,7 +16,7 @@ def test_a_source_is_active_while_it_sounds() -> None:
     tone = 0.3 * np.sin(2 * np.pi * 220 * time)
     gated = tone * ((time > 3) & (time < 7))
     found = confidence({"always": tone, "gated": gated, "never": 0 * tone})
-    frames = {name: np.arange(len(values)) * HOP / 44_100 for name, values in found.items()}["gated"]
+    frames = {name: np.arange(len(values)) * (WINDOW // 2) / 44_100 for name, values in found.items()}["gated"]
     assert all(0 <= values.min() and values.max() <= 1 for values in found.values())
     assert active(found["always"])[10:-10].all() and not active(found["never"]).any()
     expected = (frames > 3) & (frames < 7)

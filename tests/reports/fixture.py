@@ -5,6 +5,7 @@ writes one to look at.
 import hashlib
 import json
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from reports.contract import hashes
 from reports.findings import Findings
 from reports.sections import Section, sections
 from reports.statistics.auc import auc
+from reports.statistics.hypothesis_tests import Result
 
 TAGS = ("guitar", "vocals", "drums", "techno", "piano", "quiet")
 EFFECTS = {
@@ -308,6 +310,29 @@ def declared_sections(home: Path, findings: Findings | None = None) -> list[Sect
     """What a study directory's report has beside the usual."""
     findings = findings or reports.read(home)
     return list(sections(findings, reports.study_tables(home), findings.study.declaration.sections))
+
+
+def alone(family: Callable[..., dict[str, Result]]) -> Callable[..., Result]:
+    """A test of all variants that share a reference, as the test of one variant that shares its with no other."""
+
+    def test(a: pd.DataFrame, b: pd.DataFrame, sizes: Mapping[str, int] | None = None) -> Result:
+        return family({"": (a, b)}, sizes={"": sizes})[""]
+
+    return test
+
+
+def delong(truth: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Difference of two AUCs of the same items and its standard error, by their definition [DeLong et al. 1988]."""
+
+    def psi(score: np.ndarray) -> np.ndarray:
+        x, y = score[truth == 1][:, None], score[truth == 0][None]
+        return (x > y) + 0.5 * (x == y)
+
+    pa, pb = psi(a), psi(b)
+    m, n = pa.shape
+    contrast = np.array([1, -1])
+    variance = contrast @ (np.cov(pa.mean(1), pb.mean(1)) / m + np.cov(pa.mean(0), pb.mean(0)) / n) @ contrast
+    return float(pa.mean() - pb.mean()), float(np.sqrt(max(0.0, variance)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from reports.contract import Trial
 from reports.inputs.study import with_declaration
 from reports.inputs.tables import Scores, bare_study
 from reports.statistics import auc, crossed, seed_paired, tagging
+from tests.reports.fixture import delong
 
 COLUMNS = ["variant", "seed", "track", "target", "metric", "aggregation", "score"]
 
@@ -63,10 +64,10 @@ def test_pseudo_values_average_to_the_area_and_scatter_as_delong_s_variance(seed
     arms = {name: arm.sort_values("item") for name, arm in table.groupby("variant")}
     for name, arm in arms.items():
         assert found[name].mean() == pytest.approx(roc_auc_score(arm["truth"], arm["score"]))
-    direct = auc.delong(arms["v1"]["truth"].to_numpy(), *(arms[name]["score"].to_numpy() for name in ("v1", "v0")))
+    _, se = delong(arms["v1"]["truth"].to_numpy(), *(arms[name]["score"].to_numpy() for name in ("v1", "v0")))
     clips = len(found["v0"])
     scatter = np.var(found["v1"] - found["v0"], ddof=1) / clips
-    assert scatter == pytest.approx(direct.se**2 * clips / (clips - 1))
+    assert scatter == pytest.approx(se**2 * clips / (clips - 1))
 
 
 def test_the_tests_are_those_of_tracks_on_pseudo_values() -> None:

@@ -10,6 +10,9 @@ from scipy import stats as oracle
 from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
 from reports.statistics import crossed, half_pooled, mixed, seed_paired
+from tests.reports.fixture import alone
+
+over_tracks = alone(crossed.family)
 
 
 def arms(
@@ -56,7 +59,7 @@ def test_mean_squares_are_those_of_an_anova(seed: int) -> None:
     assert found.item[0] * 5 / 2 == pytest.approx(cell)
     # Var(difference) = 2/(seeds items) (run MS + cell MS - residual MS) for equal numbers of seeds.
     scale = 2 / (5 * 8)
-    result = crossed.crossed(a, b)
+    result = over_tracks(a, b)
     total = max(scale * (run + cell - residual), scale * residual)
     t = (a.to_numpy().mean() - b.to_numpy().mean()) / math.sqrt(total)
     assert result.statistic == pytest.approx(t)
@@ -72,7 +75,7 @@ def test_the_seed_paired_test_is_the_anova_of_the_differences(seed: int) -> None
     d = (a - b).stack().rename_axis(["seed", "item"]).rename("d").reset_index()
     square = sm.stats.anova_lm(ols("d ~ C(seed) + C(item)", d).fit())["mean_sq"]
     total = max(square.iloc[0] + square.iloc[1] - square.iloc[2], square.iloc[2]) / (5 * 9)
-    found = seed_paired.paired_crossed(a, b)
+    found = alone(seed_paired.family)(a, b)
     assert found.se == pytest.approx(math.sqrt(total))
     assert found.difference == pytest.approx(d["d"].mean())
 
@@ -84,7 +87,7 @@ def test_without_items_effects_its_error_is_that_of_welch_on_runs(seed: int) -> 
     noise = rng.normal(0, 1e-6, (2, 4, 10))
     a, b = (pd.DataFrame(run[k] + noise[k]) for k in (0, 1))
     theirs = oracle.ttest_ind(a.mean(axis=1), b.mean(axis=1), equal_var=False)
-    ours = crossed.crossed(a, b)
+    ours = over_tracks(a, b)
     assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-4)
     assert theirs.df - 1e-3 <= ours.df <= 6 + 1e-3  # between Welch's and Student's
 
@@ -181,14 +184,14 @@ def test_bootstrap_by_explicit_resampling() -> None:
 def test_items_without_a_score_are_left_out_by_name() -> None:
     a, b = arms(1, items=10)
     b.loc[2, "t04"] = np.nan
-    found = crossed.crossed(a, b)
+    found = over_tracks(a, b)
     assert found.items == 9 and "t04" in found.note
-    assert found.p == crossed.crossed(a.drop(columns="t04"), b.drop(columns="t04")).p
+    assert found.p == over_tracks(a.drop(columns="t04"), b.drop(columns="t04")).p
 
 
 def test_one_seed_says_why() -> None:
     a, b = arms(1, n=(1, 5))
-    for test in (crossed.crossed, mixed.mixed):
+    for test in (over_tracks, mixed.mixed):
         found = test(a, b)
         assert math.isnan(found.p) and "two runs in each arm" in found.note
 
@@ -197,7 +200,7 @@ def test_it_is_honest_where_the_naive_test_is_not() -> None:
     p = {"crossed": [], "naive": []}
     for seed in range(400):
         a, b = arms(seed, run_sd=0.3, cell_sd=0.25, items=50)
-        p["crossed"].append(crossed.crossed(a, b).p)
+        p["crossed"].append(over_tracks(a, b).p)
         p["naive"].append(crossed.naive(a, b).p)
     rates = {name: float(np.mean(np.array(values) < 0.05)) for name, values in p.items()}
     # 400 studies: the standard error of a 5 % rate is 1.1 points.

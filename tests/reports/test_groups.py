@@ -10,6 +10,7 @@ from scipy.linalg import fractional_matrix_power
 
 from reports.inputs.tables import read_scores
 from reports.statistics import crossed, groups, seed_paired, tagging
+from tests.reports.fixture import alone
 
 UNEQUAL = {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
 
@@ -51,7 +52,7 @@ def test_groups_of_equal_size_are_tested_as_their_means() -> None:
     a, b = (table.T.groupby(of).mean().T for table in (x, y))
     ours = (groups.collapse(x, of), groups.collapse(y, of))
     sizes = groups.sizes(list(of), of)
-    for test in (crossed.crossed, seed_paired.paired_crossed, crossed.item_means):
+    for test in (alone(crossed.family), alone(seed_paired.family), crossed.item_means):
         plain, grouped = test(a, b), test(*ours, sizes=sizes)
         assert (grouped.difference, grouped.se, grouped.df) == pytest.approx((plain.difference, plain.se, plain.df))
     means = (a - b).mean()

@@ -18,6 +18,7 @@ from reports.contract import Declaration, Factor, Study, Variant
 from reports.inputs.tables import Scores, bare_study
 from reports.statistics import crossed, factorial, seed_paired, systems
 from reports.statistics.improvement import improvement
+from tests.reports.fixture import alone
 
 # ---- many systems
 
@@ -134,12 +135,12 @@ def test_a_sum_of_two_arms_is_their_contrast(seed: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = (pd.DataFrame(rng.normal(0, 1, (4, 9))) for _ in range(2))
     arms, weights = {"a": a.to_numpy(), "b": b.to_numpy()}, {"a": 1.0, "b": -1.0}
-    for test, alone in (
-        ("crossed", crossed.crossed),
-        ("paired_crossed", seed_paired.paired_crossed),
+    for test, on_two in (
+        ("crossed", alone(crossed.family)),
+        ("paired_crossed", alone(seed_paired.family)),
         ("item_means", crossed.item_means),
     ):
-        ours, theirs = factorial.linear(arms, weights, test, 0.05, None), alone(a, b)
+        ours, theirs = factorial.linear(arms, weights, test, 0.05, None), on_two(a, b)
         assert (ours.difference, ours.se, ours.df) == pytest.approx((theirs.difference, theirs.se, theirs.df))
 
 

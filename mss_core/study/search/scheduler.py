@@ -433,8 +433,3 @@ def execute(conductor: Conductor, store: Store, ctx: Context) -> None:
 def encode(job: Job) -> str:
     """A job as text."""
     return json.dumps(dataclasses.asdict(job))
-
-
-def decode(text: str) -> Job:
-    """A job from its text."""
-    return Job(**json.loads(text))

@@ -10,8 +10,8 @@ from scipy import stats as scipy_stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from reports.statistics import listeners
-from reports.statistics.seed_paired import paired_crossed
+from reports.statistics import listeners, seed_paired
+from tests.reports.fixture import alone
 
 
 def drawn(many: int, shape: tuple[int, int, int], sds: tuple[float, float, float, float], seed: int = 0) -> np.ndarray:
@@ -44,7 +44,7 @@ def test_mean_squares_are_those_of_an_analysis_of_variance(shape: tuple[int, int
 def test_of_two_factors_it_is_the_test_of_tracks_and_paired_seeds() -> None:
     table = drawn(1, (6, 9, 1), (5, 5, 0, 3))[0] + 2
     a, b = pd.DataFrame(table[..., 0]), pd.DataFrame(np.zeros((6, 9)))
-    one, other = listeners.crossed(table), paired_crossed(a, b)
+    one, other = listeners.crossed(table), alone(seed_paired.family)(a, b)
     assert (one.difference, one.se, one.p) == pytest.approx((other.difference, other.se, other.p), rel=1e-9)
 
 

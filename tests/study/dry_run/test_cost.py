@@ -26,8 +26,8 @@ from mss_core.study.plan import Plan, make_plan
 from mss_core.training import Phase
 from reports import design
 from reports.contract import least_p
-from reports.statistics.auc import delong
 from tests.conftest import REPOSITORY, tiny_flags
+from tests.reports.fixture import delong
 from tests.study.test_designs import STUDY, bind
 
 
@@ -230,7 +230,7 @@ def test_power_counts_clips(tmp_path) -> None:
     assert few.tracks == 30 and few.sd < 0.05
     # One contrast's standard error with seeds without number is DeLong's of two models, and z(.975) + z(.8) is 2.8.
     level = scipy_stats.norm.isf(few.level / 2) + scipy_stats.norm.isf(0.2)
-    assert many.detectable == pytest.approx(level * delong(truth, a, b).se, rel=0.15)
+    assert many.detectable == pytest.approx(level * delong(truth, a, b)[1], rel=0.15)
 
 
 @pytest.mark.parametrize(
