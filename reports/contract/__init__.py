@@ -5,17 +5,7 @@ report reads and checks the same ones, so both know one set of names and refuse 
 the reference of the file.
 """
 
-from reports.contract.check import (
-    PAPERS,
-    check,
-    check_metric,
-    check_table,
-    check_target,
-    paper_package,
-    printed_paper,
-    read_declaration,
-    section_module,
-)
+from reports.contract.check import check, check_metric, check_target, read_declaration
 from reports.contract.names import (
     ALIKE,
     COLUMNS,
@@ -32,6 +22,7 @@ from reports.contract.names import (
     significant_p,
     target_word,
 )
+from reports.contract.sections import PAPERS, check_table, paper_package, printed_paper, section_module
 from reports.contract.values import (
     EXPECTED,
     Ahead,

@@ -1,11 +1,11 @@
 """A report as a list of sections: the values that writers render, and which sections a report has, in which order.
 
 `USUAL` are the sections of every report. A study declares others, `{"kind": name, **options}`; the name is one of
-`KINDS` (reports/contract/check.py), or, with a dot, a module of any package (`my_paper.report`). They stand as
+`KINDS` (reports/contract/sections.py), or, with a dot, a module of any package (`my_paper.report`). They stand as
 declared, after the result, the tests and the published figures. A usual section that is declared as well stands where
 the declaration has it; with `{"kind": name, "leave_out": True}` it is left out. The module has
 
-    OPTIONS = {"option": "what it holds"}, as reports/contract/check.py says; with it options are checked before a run
+    OPTIONS = {"option": "what it holds"}, see reports/contract/sections.py; with it options are checked before a run
     section(findings, options, tables) -> Section | None
 
 with `tables` (reports/inputs/directory.py), the study's scores, predictions, curves and searches, each read once, and
