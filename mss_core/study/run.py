@@ -328,11 +328,11 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
 
 def _board(plan: Plan, store: Store, lines: bool) -> Board:
     """The display of what a plan needs, with what stages like these took in the store, or elsewhere."""
-    from mss_core.study.dry_run import cost, reference
+    from mss_core.study.dry_run import reference, timings
 
     needed = {key: plan.stages[key] for key in plan.needed}
-    measured = cost.timings(store, dict.fromkeys(stage.name for stage in needed.values()))
-    found = cost.estimates(plan, measured, lambda stage: "cpu") if measured else {}
+    measured = timings.timings(store, dict.fromkeys(stage.name for stage in needed.values()))
+    found = timings.estimates(plan, measured, lambda stage: "cpu") if measured else {}
     usual = {key: found[key].seconds for key in needed if key in found and found[key].basis != "unknown"}
     expected = reference.expected(plan) if len(usual) < len(needed) else {}
     return Board(needed, store, usual=usual, lines=lines, expected=expected)

@@ -18,7 +18,7 @@ from typing import Any
 from mss_core import runtime
 from mss_core.graph import WORK, Context, Stage, plain, read_history
 from mss_core.store import Store, run_stage
-from mss_core.study.dry_run.cost import Timing, length, timing, timings
+from mss_core.study.dry_run.timings import Timing, length, timing, timings
 from mss_core.study.facts import reads_data, trains
 from mss_core.study.plan import Plan
 from mss_core.training import TrainConfig

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mss_core import disk
 from mss_core.store import Store
-from mss_core.study.dry_run.cost import Timing, estimates, timings
+from mss_core.study.dry_run.timings import Timing, estimates, timings
 from mss_core.study.plan import Plan
 
 FILE = Path(__file__).with_name("reference.json")

@@ -11,8 +11,9 @@ from mss_core.graph import Context, Stage, walk
 from mss_core.recipe import has, value_at
 from mss_core.store import Store
 from mss_core.store.command import size_of
-from mss_core.study.dry_run.cost import Price, Timing, estimates, price, timings
+from mss_core.study.dry_run.cost import Price, price
 from mss_core.study.dry_run.power import Reach
+from mss_core.study.dry_run.timings import Timing, estimates, timings
 from mss_core.study.execution.resources import resources
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study

@@ -19,9 +19,10 @@ from sklearn.metrics import roc_auc_score
 from mss_core.graph import Stage
 from mss_core.store import Store
 from mss_core.study import run
-from mss_core.study.dry_run.cost import OWN, START, WARM, estimates, makespan, price, timings
+from mss_core.study.dry_run.cost import OWN, START, WARM, makespan, price
 from mss_core.study.dry_run.power import reach
 from mss_core.study.dry_run.show import _reach, brief, spans
+from mss_core.study.dry_run.timings import estimates, timings
 from mss_core.study.plan import Plan, make_plan
 from mss_core.training import Phase
 from reports import design
