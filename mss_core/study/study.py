@@ -58,6 +58,7 @@ class Study:
         reference: levels of the variant that all others are compared with.
         within: factors that split the study into blocks: each variant is compared with the reference variant of its own
             block (equal levels of these factors); the correction counts the contrasts of all blocks.
+        own_tracks: factors whose levels are scored on test tracks of their own.
         sections: what the report shows beside the usual, ``{"kind": a section of reports, or a dotted module,
             **options}``.
         metric, target: the primary score, e.g. ``"roc_auc"`` averaged over tags, ``"macro"``.
@@ -322,7 +323,14 @@ class Study:
         )
 
     def declaration(self, seeds: Sequence[int], smoke: bool, settings: Mapping[str, Any]) -> Declaration:
-        """All that was fixed before the run."""
+        """All that was fixed before the run.
+
+        A study repeats the fields of a declaration that a study file sets, and holds no ``Declaration``. What must be
+        set here may be absent from the study.json of an older version, and defaults differ with that. A study takes any
+        sequence, and a factor with its own kinds. A held declaration would be a second level in every study file and
+        every ``replace``, or a constructor of ``**fields`` that type checkers and editors cannot see into.
+        tests/study/test_contract.py holds the two together, name by name.
+        """
         baseline = self.smoke(self.baseline) if smoke else self.baseline
         declared = {
             **{each.name: getattr(self, each.name) for each in fields(Declaration) if hasattr(self, each.name)},

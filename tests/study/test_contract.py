@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,23 @@ def test_a_metric_of_ones_own_is_accepted_with_its_unit_and_direction(tmp_path: 
     assert refusal(declared) == "" and not declared.direction()
     read = contract.read_declaration(json.loads(json.dumps(contract.to_json(declared.declaration([0], False, {})))))
     assert read.own_metrics == own and read.higher_is_better is False
+
+
+def test_a_study_repeats_a_declaration_and_names_where_it_departs() -> None:
+    """A field that is added to one of the two is refused here until it is said what it is to the other."""
+
+    def default(each: Field) -> Any:
+        return each.default if each.default_factory is MISSING else each.default_factory()
+
+    ours, theirs = ({each.name: default(each) for each in fields(kind)} for kind in (Study, contract.Declaration))
+    assert theirs.keys() - ours.keys() == {"shared", "references", "until", "settings"}  # found by Study.declaration
+    assert ours.keys() - theirs.keys() == {"name", "question", "chosen", "searched"} | {
+        *("smoke", "smoke_levels", "smoke_seeds", "rehearsal", "lends")
+    }
+    required = {name for name, value in ours.items() if value is MISSING}
+    assert required & theirs.keys() == {"baseline", "factors", "reference", "metric", "seeded"}
+    differ = {name for name in theirs.keys() & ours.keys() - required if ours[name] != theirs[name]}
+    assert differ == {"seeds", "design", "target", "search"}
 
 
 def test_a_declaration_is_the_same_after_json() -> None:
