@@ -141,12 +141,15 @@ def test_what_an_earlier_release_took_is_named_with_its_key(tmp_path) -> None:
 
 
 def test_ours_pass(tmp_path) -> None:
-    """What the writers of this package write is what is asked for."""
+    """What the writers of this package write is what is asked for, and not where another metric is."""
     artefact.write_scores(tmp_path, [("one", "vocals", "accuracy", "", 1.0), ("two", "vocals", "accuracy", "", 0.0)])
     artefact.write_notes(tmp_path, [artefact.note("skipped", "No sound.", ["a"])])
     artefact.write_groups(tmp_path, {"one": "album"})
     stage = Stage(judged, content="")
-    left.check(left.Asked(frozenset([stage.key]), ("level",), ("accuracy",)), stage, tmp_path)
+    asked = left.Asked(frozenset([stage.key]), ("level",), ("accuracy",))
+    left.check(asked, stage, tmp_path)  # raises nothing
+    with pytest.raises(ValueError, match="'sdr'"):
+        left.check(dataclasses.replace(asked, metrics=("sdr",)), stage, tmp_path)
 
 
 def search(*, level: int = 0, seed: int = 0, out, ctx) -> None: ...
