@@ -31,7 +31,8 @@ from mss_core.data.ms21_annotation import (
     read_table,
     statistics,
 )
-from mss_core.data.ms21_build import Rules, _splits, main, mix, stem_of
+from mss_core.data.ms21_build import _splits, main
+from mss_core.data.ms21_mix import Rules, mix, stem_of
 from mss_core.data.sets import TrackSet, survey
 
 

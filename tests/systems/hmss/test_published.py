@@ -12,7 +12,8 @@ import pytest
 
 from mss_core.data import hierarchy
 from mss_core.data.loaders import slakh
-from mss_core.data.ms21_build import INSTRUMENTS, main
+from mss_core.data.ms21_build import main
+from mss_core.data.ms21_mix import INSTRUMENTS
 from mss_core.data.packed import Packed
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context, Stage
