@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -39,11 +38,12 @@ class Apart:
 
     Args:
         asked: set once this process has been asked to end; each process gets SIGTERM from then on.
-        pickled: makes bytes of a call. Ray's also carries functions of a script, which no other process can import.
+        carrier: makes bytes of a call, and a call of these bytes (``dumps``, ``loads``): cloudpickle, which carries
+            functions of a script that no other process can import, too.
     """
 
-    def __init__(self, asked: threading.Event, pickled: Callable[[Any], bytes] = pickle.dumps) -> None:
-        self._asked, self._pickled = asked, pickled
+    def __init__(self, asked: threading.Event, carrier: Any) -> None:
+        self._asked, self._carrier = asked, carrier
         self._running: multiprocessing.process.BaseProcess | None = None
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(LOADED))
@@ -56,7 +56,8 @@ class Apart:
         Raises Died where its process was killed, RuntimeError with its traceback where it raised.
         """
         receiving, sending = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_answer, args=(sending, self._pickled((function, arguments))))
+        carried = self._carrier.loads, self._carrier.dumps((function, arguments))
+        process = self._context.Process(target=_answer, args=(sending, *carried))
         with receiving:
             with _without_script(), sending:
                 process.start()
@@ -84,12 +85,12 @@ class Apart:
             self._running.terminate()
 
 
-def _answer(sending: connection.Connection, call: bytes) -> None:
+def _answer(sending: connection.Connection, loads: Callable[[bytes], Any], call: bytes) -> None:
     """In the new process: carry out the call and tell what came of it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     np.random.seed()  # of all global generators this one is not seeded anew by a fork
     try:
-        function, arguments = pickle.loads(call)
+        function, arguments = loads(call)
         answer = True, function(*arguments)
     except Exception:
         answer = False, traceback.format_exc()

@@ -120,7 +120,7 @@ class _Worker(tune.Trainable):
         self.stages: Mapping[str, Stage] = given["stages"]
         self.given: tuple[Context, str, str] = given["ctx"], given["root"], given["folder"]
         self.asked = threading.Event()
-        self.apart = apart.Apart(self.asked, ray.cloudpickle.dumps)
+        self.apart = apart.Apart(self.asked, ray.cloudpickle)
         signal.signal(signal.SIGTERM, self._ask)
 
     def _ask(self, number: int, frame: Any) -> None:

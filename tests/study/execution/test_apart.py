@@ -30,7 +30,7 @@ def asked() -> threading.Event:
 
 @pytest.fixture(scope="module")
 def apart(asked: threading.Event) -> Apart:
-    return Apart(asked, cloudpickle.dumps)
+    return Apart(asked, cloudpickle)
 
 
 def facts(number: int) -> dict[str, object]:
@@ -141,8 +141,8 @@ def test_it_ends_with_who_asked_for_it(tmp_path: Path) -> None:
     """Killed in a way that it cannot tell anybody of."""
     file = tmp_path / "pid"
     code = (
-        "import sys, threading; from mss_core.study.execution.apart import Apart; "
-        "from tests.study.execution.test_apart import sleep; Apart(threading.Event()).call(sleep, sys.argv[1])"
+        "import sys, threading, cloudpickle; from mss_core.study.execution.apart import Apart; "
+        "from tests.study.execution.test_apart import sleep; Apart(threading.Event(), cloudpickle).call(sleep, sys.argv[1])"
     )
     caller = subprocess.Popen([sys.executable, "-c", code, str(file)], cwd=REPOSITORY)
     pid = written(file)
