@@ -25,6 +25,7 @@ from typing import Any
 
 from mss_core import disk
 from mss_core.claim import Claim
+from mss_core.energy import Meter, Part
 
 HISTORY = "history.jsonl"
 WORK = ".work"
@@ -224,10 +225,11 @@ class Stopped(Exception):
 
 
 class Clock:
-    """Seconds spent on a stage over all its attempts, as far as each one reported."""
+    """Seconds spent on a stage over all its attempts, as far as each one reported; with a ``meter`` energy, too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.meter: Meter | None = None
         try:
             self.before = float(disk.read(path))
         except (FileNotFoundError, ValueError):
@@ -239,6 +241,8 @@ class Clock:
 
     def save(self) -> None:
         disk.write_atomically(self.path, repr(self.total()).encode(), durable=False)
+        if self.meter is not None:
+            self.meter.save()
 
 
 @dataclasses.dataclass
@@ -261,6 +265,8 @@ class Context:
             says how many where there are several. ``ranks`` connects them (``mss_core.ranks.Ranks``).
         accept: called with a stage and the folder it has left, before that is committed; it raises ValueError for what
             must not be in the store.
+        part: what the stage holds of its machine, which the manifest then says with the energy that was counted; None:
+            nothing is counted.
     """
 
     device: str = "cpu"
@@ -279,6 +285,7 @@ class Context:
     clock: Clock | None = None
     processes: int = 1
     ranks: Any = None
+    part: Part | None = None
 
     @property
     def work(self) -> Path:

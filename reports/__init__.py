@@ -49,18 +49,21 @@ def write(
     findings: "Findings", tables: "Tables", out: Path, formats: tuple[str, ...] = tuple(FORMATS)
 ) -> dict[str, Path]:
     """Write findings in the formats asked for below `out`, with what the tables they were made from hold beside."""
-    from reports import export
+    from reports import cost, export
     from reports.sections import report
+    from reports.sections.cost import per_run
     from reports.sections.result import matrix
     from reports.writers import data, html, latex, markdown
     from reports.writers.files import replace_file
 
     made = report(findings, tables)
+    title = findings.study.title
+    priced = [(per_run(findings), f"{title}-cost")] if cost.is_known(findings.study) else []
     texts: dict[str, Callable[[], str]] = {
         "html": lambda: html.to_html(made),
         "md": lambda: markdown.to_markdown(made),
         "csv": lambda: data.to_csv(export.rows(findings)),
-        "tex": lambda: latex.to_latex(matrix(findings), findings.study.title),
+        "tex": lambda: "\n".join(latex.to_latex(*each) for each in [(matrix(findings), title), *priced]),
         "json": lambda: data.to_json(export.document(findings)),
     }
     paths = {}

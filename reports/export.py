@@ -5,14 +5,39 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from reports import prose
+from reports import cost, prose
 from reports.findings import Comparison, Findings
 
 
 def rows(findings: Findings) -> list[dict[str, Any]]:
-    """Every comparison's `table_rows`; those of a rehearsal say so in a column of their own."""
+    """Every comparison's `table_rows`, and what a run of the variant costs; those of a rehearsal say so in a column of
+    their own."""
     mark = {"rehearsal": "not a result"} if findings.study.rehearsal else {}
-    return [{**mark, **row} for comparison in findings.comparisons for row in table_rows(comparison)]
+    costs = cost_columns(findings)
+    none = dict.fromkeys(next(iter(costs.values()), ()))
+    return [
+        {**mark, **row, **costs.get(row["variant"], none)}
+        for comparison in findings.comparisons
+        for row in table_rows(comparison)
+    ]
+
+
+def cost_columns(findings: Findings) -> dict[str, dict[str, Any]]:
+    """By variant, each measure of its cost per run, mean and interval; none of a measure that no stage has."""
+    costs = cost.of_variants(findings.study) if cost.is_known(findings.study) else ()
+    measures = cost.shown(costs)
+    found = {}
+    for each in costs:
+        columns: dict[str, Any] = {}
+        for measure in measures:
+            over = cost.over_runs([measure.of(run) for run in each.runs.values()], findings.main.alpha)
+            columns |= {
+                f"{measure.name}_per_run": _plain(over.mean),
+                f"{measure.name}_low": _plain(over.low),
+                f"{measure.name}_high": _plain(over.high),
+            }
+        found[each.variant] = columns
+    return found
 
 
 def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -116,6 +141,7 @@ def document(findings: Findings) -> dict[str, Any]:
         "sentences": prose.sentences(findings),
         "contrasts": [c for comparison in findings.comparisons for c in contrast_objects(comparison)],
         "findings": _plain(findings),
+        "costs": cost_columns(findings),
     }
 
 

@@ -140,6 +140,21 @@ def number(value: float, digits: int = 2, signed: bool = False) -> str:
     return ("−" if value < 0 else "+" if signed else "") + text
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """A number above 0 with so many digits that count, and no power of ten where five zeros say it; a dash for NaN.
+
+    >>> significant(0.0012345), significant(1234.5), significant(12.0), significant(0.0), significant(1.5e-9)
+    ('0.00123', '1,234', '12.0', '0', '1.50e-9')
+    """
+    if math.isnan(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    if value < 1e-6:
+        return scientific(value, digits - 1)
+    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(value)))}f}"
+
+
 def scientific(value: float, digits: int = 2, signed: bool = False) -> str:
     """A number with a power of ten; a dash for NaN.
 

@@ -15,13 +15,14 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "names": {"errors"},
     "disk": set(),
+    "energy": {"disk"},
     "claim": {"disk"},
     "runtime": set(),
-    "graph": {"claim", "disk", "runtime"},
+    "graph": {"claim", "disk", "energy", "runtime"},
     "recipe": {"errors", "graph"},
     "source": {"disk", "graph"},
     "ranks": set(),
-    "store": {"claim", "disk", "errors", "folders", "graph", "ranks", "runtime", "source"},
+    "store": {"claim", "disk", "energy", "errors", "folders", "graph", "ranks", "runtime", "source"},
     "folders": {"errors"},
     "mp3": {"errors"},
     "audio": {"errors", "mp3"},
@@ -36,10 +37,11 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"artefact", "audio", "disk", "errors", "folders", "names", "graph", "runtime"},
     "classifiers": {"apply", "audio", "augment", "data", "graph", "losses", "training"},
 }
-TOOLBOX = set(ALLOWED) - {"claim", "ranks", "recipe", "source", "store"}
+TOOLBOX = set(ALLOWED) - {"claim", "energy", "ranks", "recipe", "source", "store"}
 ALLOWED["stages"] = TOOLBOX
 ALLOWED["systems"] = TOOLBOX | {"recipe", "stages"}
 ALLOWED["study"] = {"artefact", "claim", "data", "disk", "errors", "folders", "graph", "recipe", "runtime"} | {
+    "energy",
     "source",
     "store",
     "training",

@@ -22,7 +22,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core import disk, source
+from mss_core import disk, energy, source
 from mss_core.claim import Claim, ClaimLost
 from mss_core.disk import PAUSES, passes
 from mss_core.graph import WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
@@ -286,12 +286,13 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
                 here.rewind(-1)
             arguments = {name: resolve(value, store) for name, value in stage.arguments.items()}
             reached = source.of(stage)  # as it is now: it may be edited while the stage runs
-            with ctx.kernels(), helpers.beside(stage, store.root, here) as shared:
+            with _metered(here), ctx.kernels(), helpers.beside(stage, store.root, here) as shared:
                 stage.function(**arguments, out=partial, ctx=shared)
             if ctx.accept is not None:
                 ctx.accept(stage, partial)
             facts: dict[str, Any] = {
                 "seconds": round(clock.total(), 3),
+                **({"cost": clock.meter.said()} if clock.meter is not None else {}),
                 "finished": _now(),
                 "device": ctx.device,
                 "device_name": ctx.device_name,
@@ -304,6 +305,19 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             done = store.commit(stage, facts, claim)
             disk.remove(store.log(stage))
             return done
+
+
+@contextlib.contextmanager
+def _metered(ctx: Context) -> Iterator[None]:
+    """A stage's clock has a meter, where the context says what the stage holds of its machine."""
+    if ctx.part is None or ctx.clock is None:
+        yield
+        return
+    found = energy.counters(ctx.device, ctx.processes)
+    fresh = not ctx.clock.before
+    ctx.clock.meter = energy.Meter(ctx.work / "energy", ctx.part, found, ctx.processes, fresh)
+    with contextlib.closing(ctx.clock.meter):
+        yield
 
 
 def _said(ctx: Context) -> dict[str, Any]:

@@ -253,6 +253,9 @@ def show(root: Path, start: str) -> int:
         f"  {facts.get('finished')}, {facts.get('seconds')} s on {facts.get('device')} ({facts.get('device_name')}), "
         f"{_code(facts)}"
     )
+    if cost := facts.get("cost"):
+        taken = f"{cost['joules']} J by {cost['counter']}, share {cost['share']:g}" if "joules" in cost else ""
+        print(f"  held {cost['devices']:g} of {facts.get('device')}; {taken or 'no energy: ' + cost['unmeasured']}")
     print(f"  function {facts['function']}")
     for path, value in _flat(facts["arguments"]):
         print(f"    {path} = {json.dumps(value)}")

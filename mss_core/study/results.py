@@ -246,6 +246,7 @@ def _stage(stage: Stage, manifest: Mapping[str, Any] | None, store: Store, error
         kernels=str(made.get("kernels", "")),
         processes=int(made.get("processes", 0)),
         kept=_kept(stage, store) if manifest else None,
+        cost=contract.from_json(contract.Cost, facts["cost"], "cost") if facts.get("cost") else None,
     )
 
 

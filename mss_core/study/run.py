@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from mss_core import disk
 from mss_core.claim import Claim
+from mss_core.energy import Part
 from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store
@@ -370,6 +371,7 @@ def _context(
         deterministic=not options.free_kernels,
         checkpoint_seconds=seconds("MSS_CHECKPOINT_SECONDS"),
         accept=functools.partial(left.check, asked or left.Asked()),
+        part=Part(),
     )
 
 

@@ -37,6 +37,7 @@ KINDS = {
     "separation": "reports.sections.separation",
     "listen": "reports.sections.listen",
     "curves": "reports.sections.curves",
+    "cost": "reports.sections.cost",
     "design": "reports.sections.design",
     "explore": "reports.sections.explore",
     "limits": "reports.sections.limits",

@@ -161,8 +161,27 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a stage held of its machine, and the energy that was counted meanwhile.
+
+    Attributes:
+        devices: GPUs, or cores of a CPU; a fraction of a GPU that stages share.
+        joules: given to the stage; None where nothing was counted, and `unmeasured` says why.
+        counter: which counted: `NVML` (the card alone) or `RAPL` (packages of the CPU and their memory).
+        share: the part of what the counter counted that was given to the stage.
+    """
+
+    devices: float = 1.0
+    joules: float | None = None
+    counter: str = ""
+    share: float = 1.0
+    unmeasured: str = ""
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One stage call that ran, or was found in the store; `directory` is relative to the store, `finished` ISO time."""
+    """One stage call that ran, or was found in the store; `directory` is relative to the store, `finished` ISO time.
+    `cost` is None where nobody recorded it, as before there was one."""
 
     name: str = field(default="", metadata={"json": "stage"})
     status: str = ""
@@ -175,6 +194,7 @@ class Stage:
     finished: str = ""
     directory: str = ""
     kept: Kept | None = None
+    cost: Cost | None = field(default=None, metadata={"unsaid": True})
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 COLOURS = 8
+Scale = Callable[[float], float]
+"""From a value to a place on the drawing."""
 
 
 def drawing(width: float, height: float, parts: Sequence[str], title: str, left: float = 0.0) -> str:

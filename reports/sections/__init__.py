@@ -38,6 +38,7 @@ LAST: tuple[Mapping[str, Any], ...] = (
     {"kind": "separation"},
     {"kind": "listen"},
     {"kind": "curves"},
+    {"kind": "cost"},
     {"kind": "design"},
     {"kind": "limits"},
     {"kind": "reproduce"},
@@ -198,7 +199,7 @@ def order(declared: tuple[Mapping[str, Any], ...]) -> list[Mapping[str, Any]]:
     >>> [part["kind"] for part in order(({"kind": "sweep"}, {"kind": "tests"}, {"kind": "items", "leave_out": True}))]
     ... # doctest: +NORMALIZE_WHITESPACE
     ['looks', 'result', 'controls', 'systems', 'published', 'sweep', 'tests', 'explore', 'runs', 'separation', 'listen',
-     'curves', 'design', 'limits', 'reproduce']
+     'curves', 'cost', 'design', 'limits', 'reproduce']
     """
     named = {part.get("kind") for part in declared}
     usual = [[part for part in parts if part["kind"] not in named] for parts in (FIRST, LAST)]

@@ -180,6 +180,12 @@ def machines() -> dict[str, str]:
     return {node["NodeID"]: f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})" for node in _alive()}
 
 
+def cores() -> float:
+    """Cores of this node, as the cluster counts them: all that its stages can ask for at a time."""
+    here = ray.get_runtime_context().get_node_id()
+    return next((float(node["Resources"].get("CPU", 1)) for node in _alive() if node["NodeID"] == here), 1.0)
+
+
 def addresses() -> tuple[str, list[str]]:
     """The address of this node, and those of the other living nodes of the cluster that it belongs to."""
     connect()

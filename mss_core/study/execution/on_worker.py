@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mss_core.claim import this_process
 from mss_core.graph import Context, Stage, Stopped
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.execution import nodes
-from mss_core.study.execution.resources import processes
+from mss_core.study.execution.resources import part, processes
 from mss_core.study.origin import machine
 
 STOP = "stop"
@@ -36,6 +36,8 @@ class Given:
         share: of a GPU's memory that the stage may use.
         stated: processes that are asked for by name.
         gpus: that Ray gave to the worker.
+        request: cores and GPUs that Ray was asked for (``CPU``, ``GPU``), which may be a part of one.
+        cores: of the node.
     """
 
     ctx: Context
@@ -46,6 +48,8 @@ class Given:
     share: float
     stated: int | None
     gpus: int
+    request: Mapping[str, float]
+    cores: float
 
 
 def run_apart(given: Given) -> dict[str, Any]:
@@ -69,6 +73,7 @@ def run(given: Given, asked: threading.Event) -> dict[str, Any]:
             f"{nodes.SYNCHRONISE}"
         }
     here = on_this_node(given.ctx, stage, given.share, given.stated, given.gpus, stop_asked(folder / STOP, asked))
+    here = dataclasses.replace(here, part=part(given.request, here.device, given.cores))
     worker_file(folder, stage).write_text(json.dumps(this_process()))
     begun = time.monotonic()
     try:
@@ -94,7 +99,7 @@ def on_this_node(
     ctx: Context, stage: Stage, share: float, stated: int | None, gpus: int, stop: Callable[[], bool]
 ) -> Context:
     """The driver's context as it is on a worker to which Ray gave so many GPUs, with this machine's facts. ``share``
-    and ``stated`` are what the driver says of memory and processes."""
+    and ``stated`` are what the driver says of memory and processes. Energy is not counted in it."""
     device = runtime.device() if gpus else "cpu"
     runtime.limit_memory(device, share)
     return dataclasses.replace(
@@ -104,6 +109,7 @@ def on_this_node(
         environment={**ctx.environment, **(machine() if ctx.environment else {})},
         processes=processes(stage, stated, gpus if device != "cpu" else 0),
         stop=stop,
+        part=None,
     )
 
 

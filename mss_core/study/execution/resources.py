@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core import runtime
+from mss_core.energy import Part
 from mss_core.errors import choose
 from mss_core.graph import OURS, Stage, module_of, package
 from mss_core.study.facts import trains
@@ -123,6 +124,21 @@ def processes_here(stage: Stage, device: str) -> int:
     """How many processes share a stage on this machine's GPUs, or on its CPU."""
     gpus = min(asked(stage).get("gpu", 0), runtime.gpus()) if device.startswith("cuda") else 0
     return processes(stage, stated_processes(stage), gpus)
+
+
+def part(request: Mapping[str, float], device: str, cores: float) -> Part:
+    """What a stage on a cluster holds of its node, and its share of what the node's counters count.
+
+    Args:
+        request: ``CPU`` and ``GPU`` as Ray was asked for them.
+        device: that the stage runs on.
+        cores: of the node; what all its stages ask for at a time is no more.
+    """
+    if device.startswith("cuda"):
+        gpus = request.get("GPU") or 1.0
+        return Part(gpus, min(1.0, gpus))
+    cpus = request.get("CPU") or 1.0
+    return Part(cpus, min(1.0, cpus / max(cores, 1.0)))
 
 
 def warm(stage: Stage) -> bool:

@@ -21,6 +21,7 @@ from mss_core.store import Store
 from mss_core.study import interrupts
 from mss_core.study.execution import apart, on_worker
 from mss_core.study.execution.joining import (  # before ray: it sets what Ray reads when it is imported
+    cores,
     gpus_up,
     joined,
     machines,
@@ -119,7 +120,7 @@ class _Worker(tune.Trainable):
         runtime.prepare_process()
         self.stages: Mapping[str, Stage] = given["stages"]
         self.given: tuple[Context, str, str] = given["ctx"], given["root"], given["folder"]
-        self.asked = threading.Event()
+        self.asked, self.cores = threading.Event(), cores()
         self.apart = apart.Apart(self.asked, ray.cloudpickle)
         signal.signal(signal.SIGTERM, self._ask)
 
@@ -129,7 +130,8 @@ class _Worker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         stage, shares = self.stages[self.config["key"]], (self.config["gpu_memory"], self.config["processes"])
-        given = on_worker.Given(*self.given, stage, self.config["source"], *shares, len(ray.get_gpu_ids()))
+        asked_for = self.config["request"], self.cores
+        given = on_worker.Given(*self.given, stage, self.config["source"], *shares, len(ray.get_gpu_ids()), *asked_for)
         if self.asked.is_set():
             raise SystemExit("it was asked to end before a stage began")
         result = on_worker.run(given, self.asked) if warm(stage) else self.apart.call(on_worker.run_apart, given)
@@ -177,6 +179,7 @@ class GraphSearcher(Searcher):
             "gpu_memory": memory_share(stage),
             "processes": stated_processes(stage),
             "source": on_worker.fingerprint(stage),
+            "request": {name: amount for name, amount in self.later.request(key).items() if name in ("CPU", "GPU")},
         }
 
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
