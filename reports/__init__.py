@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 FORMATS = {"html": "report.html", "md": "report.md", "csv": "report.csv", "tex": "report.tex", "json": "report.json"}
 
+COSTS = {"csv": "report-cost.csv", "tex": "report-cost.tex"}
+"""What of a report tells measured times and energy, which no second run has again: beside the tables, not in them."""
+
 
 def study_tables(directory: Path) -> "Tables":
     """What a study directory (study.json, scores.csv, and what else there is) holds, read when it is asked for."""
@@ -48,7 +51,8 @@ def render(directory: Path, formats: tuple[str, ...] = tuple(FORMATS)) -> dict[s
 def write(
     findings: "Findings", tables: "Tables", out: Path, formats: tuple[str, ...] = tuple(FORMATS)
 ) -> dict[str, Path]:
-    """Write findings in the formats asked for below `out`, with what the tables they were made from hold beside."""
+    """Write findings in the formats asked for below `out`, with what the tables they were made from hold beside; those
+    of `COSTS` have a file of costs, too, where stages are known to have taken time."""
     from reports import cost, export
     from reports.sections import report
     from reports.sections.cost import per_run
@@ -57,13 +61,11 @@ def write(
     from reports.writers.files import replace_file
 
     made = report(findings, tables)
-    title = findings.study.title
-    priced = [(per_run(findings), f"{title}-cost")] if cost.is_known(findings.study) else []
     texts: dict[str, Callable[[], str]] = {
         "html": lambda: html.to_html(made),
         "md": lambda: markdown.to_markdown(made),
         "csv": lambda: data.to_csv(export.rows(findings)),
-        "tex": lambda: "\n".join(latex.to_latex(*each) for each in [(matrix(findings), title), *priced]),
+        "tex": lambda: latex.to_latex(matrix(findings), findings.study.title),
         "json": lambda: data.to_json(export.document(findings)),
     }
     paths = {}
@@ -72,6 +74,12 @@ def write(
             raise ValueError(f"unknown format {name!r}; choose from {', '.join(FORMATS)}")
         paths[name] = out / FORMATS[name]
         replace_file(paths[name], texts[name]())
+    costs: dict[str, Callable[[], str]] = {
+        "csv": lambda: data.to_csv(export.cost_rows(findings)),
+        "tex": lambda: latex.to_latex(per_run(findings), f"{findings.study.title}-cost"),
+    }
+    for name in COSTS.keys() & set(formats) if cost.is_known(findings.study) else ():
+        replace_file(out / COSTS[name], costs[name]())
     return paths
 
 

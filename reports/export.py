@@ -10,34 +10,31 @@ from reports.findings import Comparison, Findings
 
 
 def rows(findings: Findings) -> list[dict[str, Any]]:
-    """Every comparison's `table_rows`, and what a run of the variant costs; those of a rehearsal say so in a column of
-    their own."""
+    """Every comparison's `table_rows`; those of a rehearsal say so in a column of their own."""
     mark = {"rehearsal": "not a result"} if findings.study.rehearsal else {}
-    costs = cost_columns(findings)
-    none = dict.fromkeys(next(iter(costs.values()), ()))
-    return [
-        {**mark, **row, **costs.get(row["variant"], none)}
-        for comparison in findings.comparisons
-        for row in table_rows(comparison)
-    ]
+    return [{**mark, **row} for comparison in findings.comparisons for row in table_rows(comparison)]
 
 
-def cost_columns(findings: Findings) -> dict[str, dict[str, Any]]:
-    """By variant, each measure of its cost per run, mean and interval; none of a measure that no stage has."""
+def cost_rows(findings: Findings) -> list[dict[str, Any]]:
+    """One dict per variant: how many runs ended; by each measure what one cost (mean and interval over them), what all
+    took (each stage once), and the part of that which no other variant needs. Numbers are unrounded, None where there
+    is none. Those of a rehearsal say so. Empty where no stage is known to have taken time."""
     costs = cost.of_variants(findings.study) if cost.is_known(findings.study) else ()
-    measures = cost.shown(costs)
-    found = {}
+    mark = {"rehearsal": "not a result"} if findings.study.rehearsal else {}
+    rows = []
     for each in costs:
-        columns: dict[str, Any] = {}
-        for measure in measures:
+        row: dict[str, Any] = {**mark, "variant": each.variant, "runs": len(each.runs)}
+        for measure in cost.shown(costs):
             over = cost.over_runs([measure.of(run) for run in each.runs.values()], findings.main.alpha)
-            columns |= {
-                f"{measure.name}_per_run": _plain(over.mean),
-                f"{measure.name}_low": _plain(over.low),
-                f"{measure.name}_high": _plain(over.high),
+            row |= {
+                f"{measure.name}_per_run": over.mean,
+                f"{measure.name}_low": over.low,
+                f"{measure.name}_high": over.high,
+                f"{measure.name}_all": measure.of(each.whole),
+                f"{measure.name}_own": measure.of(each.own),
             }
-        found[each.variant] = columns
-    return found
+        rows.append(_plain(row))
+    return rows
 
 
 def table_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -141,7 +138,7 @@ def document(findings: Findings) -> dict[str, Any]:
         "sentences": prose.sentences(findings),
         "contrasts": [c for comparison in findings.comparisons for c in contrast_objects(comparison)],
         "findings": _plain(findings),
-        "costs": cost_columns(findings),
+        "costs": cost_rows(findings),
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mss_core import disk, energy
@@ -32,6 +32,7 @@ def zone(root: Path, name: str, called: str, energy: int, most: int = 10_000_000
 # ---- counters
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 999), min_size=1, max_size=30),
     st.integers(1000, 2000),
@@ -136,6 +137,7 @@ def test_a_card_without_a_counter_of_its_own_says_why(nvml: Nvml, said: str) -> 
 # ---- shares
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([1, 2, 4, 8]), min_size=1, max_size=8), st.integers(1, 64))
 def test_stages_that_fit_a_node_are_given_no_more_than_was_counted(cpus: list[int], cores: int) -> None:
     if sum(cpus) <= cores:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports import FORMATS
+from reports import COSTS, FORMATS
 from reports.contract.flags import Flags
 from reports.overview.page import NAME, folders, page, write
 from reports.text import count
@@ -24,7 +24,7 @@ TABLES = (
     *("study.json", "scores.csv", "predictions.parquet", "curves.csv"),
     *("search.json", "search.csv", "looks.json", "declarations.jsonl"),
 )
-PUBLISHED = (*FORMATS.values(), *TABLES)
+PUBLISHED = (*FORMATS.values(), *COSTS.values(), *TABLES)
 
 
 def publish(store: Path, site: Path) -> Path:

@@ -29,7 +29,9 @@ from tests.conftest import REPOSITORY
 
 EFFECTS = {"true": 1.0, "none": 0.0, "small": 0.25}
 SD = 0.15
-MEASURED = re.compile(r"(?<=time spent: )\d+ s|--speculate|--in-process")
+MEASURED = re.compile(
+    r"(?<=time spent: )\d+ s|--speculate|--in-process|(?<=## Cost beside effect\n).*?(?=\n## )", re.DOTALL
+)
 LEFT = re.compile(r" (\d+) trials? ran ahead of a look and (?:was|were) left \(\d+ s of stages\): no score counts\.")
 STAGE_RESOURCES = {"drawn": {"warm": 1}}
 

@@ -65,7 +65,10 @@ ROOM = 800
 FACTS: Mapping[str, Any] = {"seconds": 0.0, "device": None, "device_name": None}
 """What is told of a stage's manifest, and what stands for it where it is absent."""
 
-FILES = ("report.html", "report.md", "report.csv", "report.tex", "report.json", "scores.csv", "study.json")
+FILES = (
+    *("report.html", "report.md", "report.csv", "report.tex", "report.json", "report-cost.csv", "report-cost.tex"),
+    *("scores.csv", "study.json"),
+)
 """Files of a study's folder that its parent run shows."""
 
 

@@ -103,6 +103,10 @@ def test_trainings_have_processes_of_their_own_and_inference_shares_warm_ones(ru
     assert len(trained) == 8 and len(inferred) <= 4 and not trained & inferred
     assert {gpu for rows in left.values() for _, gpu in rows} == {"0", "1", "2", "3"}
     assert not list((store.root / "ray").iterdir())
+    for manifest in map(store.manifest, roots):  # they run on one of the node's eight cores
+        assert manifest is not None
+        cost = manifest["cost"]
+        assert cost["devices"] == 1.0 and ("unmeasured" in cost or (cost["counter"], cost["share"]) == ("RAPL", 1 / 8))
 
 
 def test_what_may_run_ahead_takes_idle_gpus_and_ends_with_a_checkpoint_when_the_rest_is_done(run, tmp_path) -> None:
