@@ -76,7 +76,7 @@ def _words(findings: Findings, planes: Sequence[Sequence[cost.Point]], measure: 
     told = []
     if study.no_result:
         told.append(f"{study.no_result} These are its costs, not those of the study.")
-    told += [COUNTED, " ".join(cost.energy_sentences(stages))]
+    told += filter(None, [COUNTED, " ".join(cost.energy_sentences(stages))])
     placed = {point.variant for points in planes for point in points}
     absent = [each.variant for each in cost.of_variants(study) if each.variant not in placed]
     controls = {control.name for control in study.controls}
