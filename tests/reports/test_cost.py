@@ -314,6 +314,14 @@ def test_a_variant_without_an_effect_is_named(place: Path) -> None:
     assert rows(found.tables[0])["big"][3] == "20.0"
 
 
+def test_stages_of_runs_that_have_not_ended_cost_nobody(place: Path) -> None:
+    raw = json.loads((place / "study.json").read_text())
+    raw["trials"] = [trial | {"status": "failed"} for trial in raw["trials"]]
+    (place / "study.json").write_text(json.dumps(raw))
+    paths = reports.render(place)
+    assert "Cost beside" not in paths["html"].read_text() and not list(place.glob("report-cost.*"))
+
+
 def test_the_front_is_said_and_is_that_of_the_means(place: Path) -> None:
     _, found = made_of(place)
     told = " ".join(found.paragraphs)
