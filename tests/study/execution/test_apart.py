@@ -142,7 +142,8 @@ def test_it_ends_with_who_asked_for_it(tmp_path: Path) -> None:
     file = tmp_path / "pid"
     code = (
         "import sys, threading, cloudpickle; from mss_core.study.execution.apart import Apart; "
-        "from tests.study.execution.test_apart import sleep; Apart(threading.Event(), cloudpickle).call(sleep, sys.argv[1])"
+        "from tests.study.execution.test_apart import sleep; "
+        "Apart(threading.Event(), cloudpickle).call(sleep, sys.argv[1])"
     )
     caller = subprocess.Popen([sys.executable, "-c", code, str(file)], cwd=REPOSITORY)
     pid = written(file)

@@ -91,7 +91,8 @@ def test_a_searcher_hands_out_what_may_run_only_where_nothing_else_will(tmp_path
     """Two places: of a look one stage and one that waits for it, so one place stays idle; then the look is over."""
     from mss_core.store import Store
     from mss_core.study.execution.progress import FAILED, RUNNING, Board
-    from mss_core.study.execution.stages_on_ray import STOP, GraphSearcher
+    from mss_core.study.execution.on_worker import STOP
+    from mss_core.study.execution.stages_on_ray import GraphSearcher
     from mss_core.study.plan import Plan
 
     own = Stage(make, number=0)
