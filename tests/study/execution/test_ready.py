@@ -90,8 +90,8 @@ def test_what_waits_for_another_stage_takes_its_place() -> None:
 def test_a_searcher_hands_out_what_may_run_only_where_nothing_else_will(tmp_path: Path) -> None:
     """Two places: of a look one stage and one that waits for it, so one place stays idle; then the look is over."""
     from mss_core.store import Store
-    from mss_core.study.execution.progress import FAILED, RUNNING, Board
     from mss_core.study.execution.on_worker import STOP
+    from mss_core.study.execution.progress import FAILED, RUNNING, Board
     from mss_core.study.execution.stages_on_ray import GraphSearcher
     from mss_core.study.plan import Plan
 
