@@ -60,6 +60,7 @@ ONLY_IN = {
         "mss_core/study/search/journal.py",
         "search_spaces",
     },
+    "obstore": {"mss_core/store/remote/objects.py"},
     "mlflow": {"mss_core/study/tracking/"},
     "torchaudio": {"mss_core/audio.py", "mss_core/models/released.py"},
     "museval": {"mss_core/metrics"},

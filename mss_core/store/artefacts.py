@@ -43,10 +43,14 @@ class StageFailed(Exception):
 
 
 class Store:
-    """A directory of artefacts addressed by content; see the module's docstring for its rules."""
+    """A directory of artefacts addressed by content; see the module's docstring for its rules.
+
+    ``place`` is what ``store.remote.opened`` makes the same store of elsewhere.
+    """
 
     def __init__(self, root: Path | str, claim_seconds: float = 60.0) -> None:
         self.root = Path(root).absolute()
+        self.place = str(self.root)
         self.claim_seconds = claim_seconds
         self._verified: dict[str, tuple[int, ...]] = {}
 
@@ -83,9 +87,9 @@ class Store:
         return (manifest, None) if harm is None else (None, harm)
 
     def _harm(self, stage: Stage, manifest: Mapping[str, Any], directory: Path) -> str | None:
-        made_by, module = str(manifest.get("function", "")), module_of(stage.function)
-        if package(made_by) != package(module):
-            return f"it was made by {made_by or 'an unnamed function'}, and this stage is {module}.{stage.name}"
+        strange = self.stranger(stage, manifest)
+        if strange:
+            return strange
         large = is_large(manifest) and not all(str(directory / name) in self._verified for name in manifest["files"])
         if large:
             self._verified.update(recall(directory, manifest))
@@ -94,6 +98,13 @@ class Store:
         if large and harm is None and before != self._verified:
             remember(directory, manifest, self._verified)
         return harm
+
+    def stranger(self, stage: Stage, manifest: Mapping[str, Any]) -> str | None:
+        """A sentence where a function of another package made an artefact; None where one of this did."""
+        made_by, module = str(manifest.get("function", "")), module_of(stage.function)
+        if package(made_by) == package(module):
+            return None
+        return f"it was made by {made_by or 'an unnamed function'}, and this stage is {module}.{stage.name}"
 
     def present(self, stage: Stage) -> bool:
         """Whether there is something with the name of a stage's artefact and a manifest, whole or not."""
@@ -207,6 +218,14 @@ class Store:
     def claim(self, stage: Stage) -> Claim:
         return Claim(self.root / stage.name / f"{stage.key}.claim", seconds=self.claim_seconds)
 
+    def named_claim(self, name: str) -> Claim:
+        """A claim on something else than a stage, such as a study's tables."""
+        return Claim(self.root / name, seconds=self.claim_seconds)
+
+    def run(self, stage: Stage, ctx: Context) -> Path | None:
+        """Where a store runs a stage in a way of its own (``store.remote``), the artefact's directory; here None."""
+        return None
+
 
 def materialize(stage: Stage, store: Store, ctx: Context) -> Path:
     """The directory of ``stage``'s artefact, computing it and whatever it needs where the store lacks it.
@@ -229,6 +248,9 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
     input went while the stage read it.
     Raises StageFailed where the stage raises or the store cannot be written, Stopped where ``ctx`` asked for it.
     """
+    joined = store.run(stage, ctx)
+    if joined is not None:
+        return joined
     taken, pauses, refused = 0, iter(PAUSES), iter(PAUSES[:1])
     while True:
         try:

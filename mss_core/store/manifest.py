@@ -44,14 +44,20 @@ def read_manifest(directory: Path, key: str = "") -> dict[str, Any] | None:
     Raises OSError where the storage does not answer.
     """
     try:
-        content = json.loads(patiently(disk.read, directory / MANIFEST))
+        return parsed(patiently(disk.read, directory / MANIFEST), key or directory.name)
     except OSError as error:
         if error.errno not in BROKEN:
             raise
         return None
+
+
+def parsed(text: bytes, key: str) -> dict[str, Any] | None:
+    """What a manifest says; None where it is no valid one of the artefact ``key``."""
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return content if _is_valid(content, key or directory.name) else None
+    return content if _is_valid(content, key) else None
 
 
 def is_present(directory: Path) -> bool:

@@ -6,13 +6,30 @@ import os
 
 from mss_core import folders
 
+OBJECTS = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory", "file")
+"""The schemes of object stores' URLs."""
 
-def check_place(place: str) -> None:
-    """Raise ValueError for what cannot be a store: no name, a file, a place below a file."""
+
+def is_url(place: str) -> bool:
+    """Whether a place is an object store's, and no folder."""
+    scheme, slashes, _ = place.partition("://")
+    return bool(slashes) and scheme in OBJECTS
+
+
+def check_place(place: str, objects: bool = False) -> None:
+    """Raise ValueError for what cannot be a store: no name, a file, a place below a file. An object store's URL can be
+    one where ``objects`` are asked for."""
     if not place.strip():
         raise ValueError("--store (or MSS_STORE) names no folder: it is empty")
     if not place.isprintable():  # bytes that are no UTF-8 are not, either
         raise ValueError(f"--store {place!r} cannot be the name of a folder")
+    if is_url(place):
+        if not objects:
+            raise ValueError(
+                f"--store {place}: this works on a folder, such as a machine's copy of an object store; a study says "
+                "at its start where that lies"
+            )
+        return
     path = folders.place(place).absolute()
     for above in (path, *path.parents):
         if above.is_dir():

@@ -119,7 +119,7 @@ def check(options: argparse.Namespace) -> None:
         raise ValueError(f"--probe takes a number of seconds above 0, not {options.probe:g}")
     if options.tracking_uri is not None and not options.tracking_uri.strip():
         raise ValueError("--tracking-uri names no server: it is empty")
-    check_place(options.store)
+    check_place(options.store, objects=True)
     if options.nodes is not None and options.nodes < 1:
         raise ValueError(f"--nodes takes a number of machines of at least 1, not {options.nodes}")
     variables.check()

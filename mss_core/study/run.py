@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mss_core import disk
-from mss_core.claim import Claim
 from mss_core.energy import Part
 from mss_core.folders import place
 from mss_core.graph import Context, walk
-from mss_core.store import Store
+from mss_core.store import Store, remote
 from mss_core.store.drivers import Driver
 from mss_core.study import codes, flags, interrupts, left, looks, rehearse, selection, stale, variables
 from mss_core.study.ending import MAKE_ROOM, failures, next_steps
@@ -120,7 +119,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
     study = phase.wanted(study, options.search, small, settings, looks.with_spares(study, seeds))
     named = selection.only(study, options.only)
-    store = Store(place(options.store))
+    store = remote.opened(options.store, probed=not options.dry_run)
     binder = Binder(flags.data_roots(options.data), store, lenient=options.dry_run, say=_say, rehash=options.rehash)
     if not options.dry_run and not options.smoke:
         study.trials(seeds, small, settings, lambda recipe: recipe)  # mistakes in the command come first
@@ -131,6 +130,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     arms = phase.plan_arms(study, small, settings, binder, store) if study.search else {}
     title = (phase.tuned(study, arms, store) if arms else study).title(small, given)
     results_folder = store.root / "studies" / title
+    remote.fetch(store, title)
     looks.check(study, results_folder)
     gone = looks.replaced(results_folder)
     driver = None if options.dry_run else held.enter_context(_alone(title, store))
@@ -307,7 +307,7 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
     """
     try:
         disk.make_folder(store.root)
-        claim = Claim(store.root / f".{title}.claim", seconds=store.claim_seconds)
+        claim = store.named_claim(f".{title}.claim")
         if not claim.acquire_or_refuse():
             holder = claim.holder()
             raise RuntimeError(
@@ -321,7 +321,8 @@ def _alone(title: str, store: Store) -> Iterator[Driver]:
     driver = Driver(store.root, claim)
     try:
         driver.start()
-        yield driver
+        with remote.mirrored(store, title, claim, _say):
+            yield driver
     finally:
         driver.stop()
         claim.release()

@@ -14,7 +14,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 
 from mss_core.graph import Context  # noqa: E402
 from mss_core.source import files  # noqa: E402
-from mss_core.store import Store  # noqa: E402
-from mss_core.study.execution import nodes  # noqa: E402
+from mss_core.store import Store, remote  # noqa: E402
+from mss_core.study.execution import nodes, on_worker  # noqa: E402
 from mss_core.study.variables import seconds  # noqa: E402
 
 
@@ -113,14 +113,19 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
         cluster = {} if started_here else nodes.cluster_file()
         _wait_for_nodes(cluster, out)
         if not started_here:  # this machine's own cluster sees what this process sees
-            check_store(store.root, ctx.data, files.table(ctx.environment.get("packages", ())), out)
+            code = files.table(ctx.environment.get("packages", ()))
+            if isinstance(store, remote.Joined):
+                check_objects(store, ctx.data, code, out)
+            else:
+                check_store(store.root, ctx.data, code, out)
         # A folder of its own: two drivers on one store would overwrite each other's Tune state.
         scratch = store.root / "ray" / f"{socket.gethostname()}-{os.getpid()}-{time.time_ns():x}"
         scratch.mkdir(parents=True)
         room = [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster), *nodes.promised()]
         if not started_here and not any(node.get("GPU") for node in room):
             room += asked_for(out)
-        yield Cluster(scratch, room)
+        with remote.relayed(store, scratch, on_worker.STOP):
+            yield Cluster(scratch, room)
     finally:
         if started_here:
             ray.shutdown()
@@ -220,14 +225,36 @@ def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str], o
     busy, so a node has as long for it as for joining. A node that died, of which Ray had not yet known, runs nothing
     and is passed over.
     """
-    limit = seconds("MSS_NODES_SECONDS")
     mark = nodes.leave_mark(root)
+    alive, problems = _answers(nodes.answer_mark, lambda node: (root, mark, node, data, code), out)
+    for node in nodes.read_answers(root, mark, [node for node in alive if alive[node] not in problems]):
+        problems[alive[node]] = f"{root} is another folder there"
+    if problems:
+        raise RuntimeError(nodes.unshared(root, problems))
+
+
+def check_objects(store: remote.Joined, data: Mapping[str, Path], code: Mapping[str, str], out: Any) -> None:
+    """As ``check_store``, where the nodes are to reach an object store."""
+    mark = remote.leave_mark(store.objects)
+    try:
+        _, problems = _answers(nodes.answer_object, lambda node: (store.place, mark, data, code), out)
+    finally:
+        store.objects.delete(mark)
+    if problems:
+        raise RuntimeError(nodes.unreached(store.place, problems))
+
+
+def _answers(
+    answer: Callable[..., str], arguments: Callable[[str], tuple[Any, ...]], out: Any
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What each living node answers: all that live, by their number, and what is wrong, by machine."""
+    limit = seconds("MSS_NODES_SECONDS")
     alive = machines()
     # Bound here, so that nodes need nothing that this process does not have.
-    probe = ray.remote(num_cpus=0)(nodes.answer_mark)
+    probe = ray.remote(num_cpus=0)(answer)
     asked = {
         probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
-            root, mark, node, data, code
+            *arguments(node)
         ): node
         for node in alive
     }
@@ -236,7 +263,7 @@ def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str], o
         names = ", ".join(sorted(alive[asked[each]] for each in silent))
         print(f"waiting for nodes to answer: {names}", file=out, flush=True)
         ray.wait(silent, num_returns=len(silent), timeout=max(0.0, limit - UNTOLD))
-    problems = {}
+    problems = dict[str, str]()
     for reference, node in asked.items():
         try:
             problem = ray.get(reference, timeout=0)
@@ -249,7 +276,4 @@ def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str], o
             problem = f"it cannot run this project ({str(error).strip().splitlines()[-1]})"
         if problem:
             problems[alive[node]] = problem
-    for node in nodes.read_answers(root, mark, [node for node in alive if alive[node] not in problems]):
-        problems[alive[node]] = f"{root} is another folder there"
-    if problems:
-        raise RuntimeError(nodes.unshared(root, problems))
+    return alive, problems

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from mss_core.source import files
+from mss_core.store import remote
 
 CLUSTER_FILE = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves the cluster file on the head."""
@@ -229,10 +230,9 @@ def leave_mark(root: Path) -> str:
 def answer_mark(root: Path, mark: str, answer: str, data: Mapping[str, Path], code: Mapping[str, str]) -> str:
     """On a node: read the mark, write an answer beside it; compare its code with the driver's table of files. Returns
     what is wrong, or nothing."""
-    other = code and files.other_code(files.table({Path(name).parts[0].removesuffix(".py") for name in code}), code)
-    if other:
-        return f"{other}; {SYNCHRONISE}"
-    absent = [f"data set {name!r} ({path})" for name, path in data.items() if not path.is_dir()]
+    wrong, absent = _differs(data, code)
+    if wrong:
+        return wrong
     folder = root / MARKS
     if not folder.is_dir():
         return f"there is no such folder as {root}" if not root.is_dir() else f"{root} is another folder there"
@@ -242,7 +242,20 @@ def answer_mark(root: Path, mark: str, answer: str, data: Mapping[str, Path], co
         (folder / f"{mark}.{answer}").write_text(socket.gethostname(), encoding="utf-8")
     except OSError as error:
         return f"{root} cannot be written to there ({error.strerror or error})"
-    return f"it does not have {', '.join(absent)}" if absent else ""
+    return absent
+
+
+def answer_object(url: str, mark: str, data: Mapping[str, Path], code: Mapping[str, str]) -> str:
+    """On a node: as ``answer_mark``, where the mark is in an object store."""
+    wrong, absent = _differs(data, code)
+    return wrong or remote.find_mark(url, mark) or absent
+
+
+def _differs(data: Mapping[str, Path], code: Mapping[str, str]) -> tuple[str, str]:
+    """What is wrong here with the code, and with the data sets."""
+    other = code and files.other_code(files.table({Path(name).parts[0].removesuffix(".py") for name in code}), code)
+    absent = [f"data set {name!r} ({path})" for name, path in data.items() if not path.is_dir()]
+    return f"{other}; {SYNCHRONISE}" if other else "", f"it does not have {', '.join(absent)}" if absent else ""
 
 
 def read_answers(root: Path, mark: str, answers: Iterable[str]) -> list[str]:
@@ -262,6 +275,13 @@ def appears(path: Path, seconds: float = 5.0) -> bool:
             return False
         time.sleep(0.2)
     return True
+
+
+def unreached(url: str, problems: Mapping[str, str]) -> str:
+    """What to say where nodes have other code, or do not reach the object store or lack data."""
+    lines = "\n  ".join(f"node {node}: {problem}" for node, problem in sorted(problems.items()))
+    wanted = f"every node must have this process's code, reach {url}, and have the data sets under the same paths"
+    return f"{wanted}:\n  {lines}"
 
 
 def unshared(root: Path, problems: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from mss_core import runtime, source
 from mss_core.claim import this_process
 from mss_core.graph import Context, Stage, Stopped
-from mss_core.store import StageFailed, Store, run_stage
+from mss_core.store import StageFailed, Store, remote, run_stage
 from mss_core.study.execution import nodes
 from mss_core.study.execution.resources import part, processes
 from mss_core.study.origin import machine
@@ -30,7 +30,7 @@ class Given:
 
     Attributes:
         ctx: the driver's.
-        root: of the store.
+        root: of the store, or an object store's URL.
         folder: the run's own.
         source: fingerprint of what the stage reaches, as the driver reads it.
         share: of a GPU's memory that the stage may use.
@@ -63,7 +63,13 @@ def run_apart(given: Given) -> dict[str, Any]:
 def run(given: Given, asked: threading.Event) -> dict[str, Any]:
     """Run a stage in this process. Returns what became of it: what it failed by, where it did, and ``stopped`` where it
     was asked to end."""
-    stage, folder, store = given.stage, Path(given.folder), Store(given.root)
+    store = remote.opened(given.root)
+    with remote.run_folder(store, Path(given.folder), STOP) as folder:
+        return _run(given, store, folder, asked)
+
+
+def _run(given: Given, store: Store, folder: Path, asked: threading.Event) -> dict[str, Any]:
+    stage = given.stage
     result: dict[str, Any] = {"failed": "", "done": True}
     if not nodes.appears(folder):  # a node that joined after the others were probed
         return result | {"failed": f"node {socket.gethostname()} does not see the store {store.root}"}

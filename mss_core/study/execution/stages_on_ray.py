@@ -77,7 +77,7 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board, ahead: Plan | 
         searcher = GraphSearcher(plan, board, store, scratch, Later(stages, later, now, ray.cluster_resources))
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(_Worker, stages=stages, root=str(store.root), ctx=ctx, folder=str(scratch)),
+                tune.with_parameters(_Worker, stages=stages, root=store.place, ctx=ctx, folder=str(scratch)),
                 lambda config: tune.PlacementGroupFactory([dict(now(config["key"]))]),
             ),
             tune_config=tune.TuneConfig(

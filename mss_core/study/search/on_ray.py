@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.graph import Context, Stopped
-from mss_core.store import Store
+from mss_core.store import Store, remote
 from mss_core.study import interrupts
 from mss_core.study.execution import joining, on_worker, stages_on_ray  # before ray, which reads what they set
 from mss_core.study.execution.resources import check_shares, memory_share, resources, stated_processes
@@ -51,7 +51,7 @@ def execute(conductor: scheduler.Conductor, store: Store, ctx: Context) -> None:
                 list(conductor.arms),
                 [conductor.where(arm) for arm in conductor.arms],
                 [(stage, memory_share(stage), stated_processes(stage)) for stage in judged],
-                str(store.root),
+                store.place,
                 ctx,
                 str(cluster.scratch),
             )
@@ -79,10 +79,14 @@ class _Worker:
 
         runtime.prepare_process()
         self.arms, self.places, self.given, root, self.ctx, scratch = given
-        self.store = Store(root)
+        self.store = remote.opened(root)
+        self.held = contextlib.ExitStack()
         asked = threading.Event()
         signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
-        self.stop_asked = on_worker.stop_asked(Path(scratch) / on_worker.STOP, asked)
+        self.stop_asked = on_worker.stop_asked(
+            self.held.enter_context(remote.run_folder(self.store, Path(scratch), on_worker.STOP)) / on_worker.STOP,
+            asked,
+        )
 
     def start(self) -> None:
         """Answers when the process stands."""
