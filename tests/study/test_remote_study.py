@@ -128,7 +128,7 @@ def test_one_driver_per_study(server: Server, tmp_path: Path) -> None:
 def test_a_search_is_found_by_another_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setitem(sys.modules, "mss_core.study.tracking.tracker", None)
     tables = []
     for machine in ("first", "second"):
         monkeypatch.setenv("MSS_COPIES", str(tmp_path / machine))
