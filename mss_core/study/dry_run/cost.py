@@ -17,7 +17,7 @@ from mss_core.study.plan import Plan, descendants
 
 T = TypeVar("T")
 
-START, OWN, WARM = 15.0, 5.0, 0.5
+START, OWN, WARM = 15.0, 1.0, 0.5
 """Seconds until Ray runs its first stage; that a stage with a process of its own takes more; that one in a warm process
 does. The last two are rounded from the overhead in benchmarks/README.md."""
 
