@@ -190,6 +190,7 @@ class Meter:
         self.joules, self.names = 0.0, [counter.name for counter in self._counters]
         self._last: list[float] = []
         self._lock = threading.Lock()
+        self._kept: dict[str, Any] = {}
         self._before(fresh)
         self.look()
         self._end = disk.every(POLL, self.look) if self._counters else lambda: None
@@ -226,7 +227,9 @@ class Meter:
         """Keep the sum for a later attempt."""
         self.look()
         kept = {"unmeasured": self.why} if self.why else {"joules": self.joules, "counters": sorted(set(self.names))}
-        disk.write_atomically(self.path, json.dumps(kept).encode(), durable=False)
+        if kept != self._kept:
+            disk.write_atomically(self.path, json.dumps(kept).encode(), durable=False)
+            self._kept = kept
 
     def close(self) -> None:
         """Look no more."""

@@ -13,6 +13,7 @@ from scipy import stats
 
 from reports.contract import Cost, Stage, Study
 from reports.findings import Comparison, Findings
+from reports.statistics.hypothesis_tests import variance
 from reports.text import count, listing
 
 JOULES = 3.6e6
@@ -163,8 +164,7 @@ def over_runs(values: Sequence[float], alpha: float) -> Estimate:
     mean = math.fsum(values) / len(values) if values else math.nan
     if len(values) < 2 or math.isnan(mean):
         return Estimate(mean, math.nan, math.nan)
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    half = float(stats.t.ppf(1 - alpha / 2, len(values) - 1)) * spread / math.sqrt(len(values))
+    half = float(stats.t.ppf(1 - alpha / 2, len(values) - 1)) * math.sqrt(variance(values) / len(values))
     return Estimate(mean, max(0.0, mean - half), mean + half)
 
 

@@ -224,6 +224,16 @@ def test_a_stage_is_measured_in_all_its_attempts_or_not(
     assert cost_of(store, stage) == {"devices": 1, "unmeasured": "an earlier attempt at this stage was not measured"}
 
 
+def test_where_nothing_is_counted_that_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage's clock saves with each of its checks; a file per check would be a cost without a use."""
+    written: list[Path] = []
+    monkeypatch.setattr(disk, "write_atomically", lambda path, *rest, **options: written.append(path))
+    meter = Meter(tmp_path / "energy", Part(), ([], "this machine shows no RAPL counter"))
+    meter.save()
+    meter.save()
+    assert written == [tmp_path / "energy"]
+
+
 def test_a_counter_that_stops_answering_ends_the_measurement(tmp_path: Path) -> None:
     answers = iter([1.0, 2.0])
 

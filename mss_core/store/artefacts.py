@@ -222,9 +222,23 @@ class Store:
         """A claim on something else than a stage, such as a study's tables."""
         return Claim(self.root / name, seconds=self.claim_seconds)
 
-    def run(self, stage: Stage, ctx: Context) -> Path | None:
-        """Where a store runs a stage in a way of its own (``store.remote``), the artefact's directory; here None."""
-        return None
+    def run(self, stage: Stage, ctx: Context) -> Path:
+        """As ``run_stage`` says; a store whose artefacts lie elsewhere has a way of its own."""
+        taken, pauses, refused = 0, iter(PAUSES), iter(PAUSES[:1])
+        while True:
+            try:
+                return _attempt(stage, self, ctx)
+            except ClaimLost:
+                taken += 1
+                if taken == TAKEOVERS:
+                    raise
+            except StageFailed as failure:
+                pause = next(pauses, None) if passes(failure.__cause__) else None
+                if pause is None and (_refused(failure.__cause__, self.root) or _went(failure.__cause__, self.root)):
+                    pause = next(refused, None)
+                if pause is None:
+                    raise
+                disk.sleep(pause)
 
 
 def materialize(stage: Stage, store: Store, ctx: Context) -> Path:
@@ -248,24 +262,7 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
     input went while the stage read it.
     Raises StageFailed where the stage raises or the store cannot be written, Stopped where ``ctx`` asked for it.
     """
-    joined = store.run(stage, ctx)
-    if joined is not None:
-        return joined
-    taken, pauses, refused = 0, iter(PAUSES), iter(PAUSES[:1])
-    while True:
-        try:
-            return _attempt(stage, store, ctx)
-        except ClaimLost:
-            taken += 1
-            if taken == TAKEOVERS:
-                raise
-        except StageFailed as failure:
-            pause = next(pauses, None) if passes(failure.__cause__) else None
-            if pause is None and (_refused(failure.__cause__, store.root) or _went(failure.__cause__, store.root)):
-                pause = next(refused, None)
-            if pause is None:
-                raise
-            disk.sleep(pause)
+    return store.run(stage, ctx)
 
 
 def _refused(error: BaseException | None, root: Path) -> bool:

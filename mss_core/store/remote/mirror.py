@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ class _Mirror:
                     continue
                 disk.make_folder(path.parent)
                 disk.write_atomically(path, found.content)
-                self._note(name, path, found.stamp)
+                self._note(name, disk.status(path), found.stamp)
         self._save()
 
     def try_push(self, claim: Claim) -> bool:
@@ -117,10 +118,9 @@ class _Mirror:
                 return
             else:
                 raise ClaimLost(f"another driver has written {name}")
-        self.seen[name] = {"stamp": dict(stamp), "size": status.st_size, "time": status.st_mtime_ns}
+        self._note(name, status, stamp)
 
-    def _note(self, name: str, path: Path, stamp: Stamp) -> None:
-        status = disk.status(path)
+    def _note(self, name: str, status: os.stat_result, stamp: Stamp) -> None:
         self.seen[name] = {"stamp": dict(stamp), "size": status.st_size, "time": status.st_mtime_ns}
 
     def _save(self) -> None:

@@ -1,7 +1,8 @@
 """A process of its own for each training, at the price of a fork.
 
 Its parent is a process that has loaded torch and what stages share, and does nothing else: it computes nothing, touches
-no GPU and draws no number (Python's fork server). So a fork of it is as good as a new process, and there at once.
+no GPU and draws no number (Python's fork server). So a fork of it is as good as a new process, and there at once. The
+parent starts with the first call: a worker that trains nothing has none.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Iterator
-from multiprocessing import connection, forkserver
+from multiprocessing import connection
 from typing import Any
 
 import numpy as np
 
 LOADED = ("torch", "torchaudio", "pandas", "mss_core.training", "mss_core.study.execution.on_worker", __name__)
-"""What the parent imports. None of it may start a thread, touch a GPU or draw a number when it is imported."""
+"""What the parent imports. None of it may touch a GPU or draw a number when it is imported."""
 
 PATIENCE = 10.0
 """Seconds that a process has to end after its answer; a thread that a stage left behind may keep it."""
@@ -47,8 +48,6 @@ class Apart:
         self._running: multiprocessing.process.BaseProcess | None = None
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(LOADED))
-        with _path_told(), _without_script():
-            forkserver.ensure_running()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What the function returns.
@@ -59,7 +58,7 @@ class Apart:
         carried = self._carrier.loads, self._carrier.dumps((function, arguments))
         process = self._context.Process(target=_answer, args=(sending, *carried))
         with receiving:
-            with _without_script(), sending:
+            with _path_told(), _without_script(), sending:
                 process.start()
             self._running = process
             if self._asked.is_set():

@@ -30,7 +30,6 @@ class Given:
 
     Attributes:
         ctx: the driver's.
-        root: of the store, or an object store's URL.
         folder: the run's own.
         source: fingerprint of what the stage reaches, as the driver reads it.
         share: of a GPU's memory that the stage may use.
@@ -41,7 +40,6 @@ class Given:
     """
 
     ctx: Context
-    root: str
     folder: str
     stage: Stage
     source: str
@@ -52,18 +50,17 @@ class Given:
     cores: float
 
 
-def run_apart(given: Given) -> dict[str, Any]:
-    """``run`` in a process that has been made for it."""
+def run_apart(given: Given, root: str) -> dict[str, Any]:
+    """``run`` in a process that has been made for it; ``root`` is the store's folder or URL."""
     runtime.prepare_process()
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
-    return run(given, asked)
+    return run(given, remote.opened(root), asked)
 
 
-def run(given: Given, asked: threading.Event) -> dict[str, Any]:
+def run(given: Given, store: Store, asked: threading.Event) -> dict[str, Any]:
     """Run a stage in this process. Returns what became of it: what it failed by, where it did, and ``stopped`` where it
     was asked to end."""
-    store = remote.opened(given.root)
     with remote.run_folder(store, Path(given.folder), STOP) as folder:
         return _run(given, store, folder, asked)
 

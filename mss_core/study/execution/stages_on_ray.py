@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.graph import Context, Stage
-from mss_core.store import Store
+from mss_core.store import Store, remote
 from mss_core.study import interrupts
 from mss_core.study.execution import apart, on_worker
 from mss_core.study.execution.joining import (  # before ray: it sets what Ray reads when it is imported
@@ -119,7 +119,8 @@ class _Worker(tune.Trainable):
 
         runtime.prepare_process()
         self.stages: Mapping[str, Stage] = given["stages"]
-        self.given: tuple[Context, str, str] = given["ctx"], given["root"], given["folder"]
+        self.ctx, self.root, self.folder = given["ctx"], given["root"], given["folder"]
+        self.store = remote.opened(self.root)
         self.asked, self.cores = threading.Event(), cores()
         self.apart = apart.Apart(self.asked, ray.cloudpickle)
         signal.signal(signal.SIGTERM, self._ask)
@@ -129,12 +130,24 @@ class _Worker(tune.Trainable):
         self.apart.terminate()
 
     def step(self) -> dict[str, Any]:
-        stage, shares = self.stages[self.config["key"]], (self.config["gpu_memory"], self.config["processes"])
-        asked_for = self.config["request"], self.cores
-        given = on_worker.Given(*self.given, stage, self.config["source"], *shares, len(ray.get_gpu_ids()), *asked_for)
+        stage = self.stages[self.config["key"]]
+        given = on_worker.Given(
+            ctx=self.ctx,
+            folder=self.folder,
+            stage=stage,
+            source=self.config["source"],
+            share=self.config["gpu_memory"],
+            stated=self.config["processes"],
+            gpus=len(ray.get_gpu_ids()),
+            request=self.config["request"],
+            cores=self.cores,
+        )
         if self.asked.is_set():
             raise SystemExit("it was asked to end before a stage began")
-        result = on_worker.run(given, self.asked) if warm(stage) else self.apart.call(on_worker.run_apart, given)
+        if warm(stage):
+            result = on_worker.run(given, self.store, self.asked)
+        else:
+            result = self.apart.call(on_worker.run_apart, given, self.root)
         if result.pop("stopped", False):
             raise SystemExit(result["failed"])  # like a worker that died, and with its last checkpoint
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import signal
@@ -75,6 +76,20 @@ def written(file: Path) -> int:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return int(file.read_text())
+
+
+def test_nothing_is_started_before_a_process_is_needed() -> None:
+    """A worker that trains nothing does not load torch a second time; what the parent loads is there to be loaded."""
+    code = (
+        "import threading, cloudpickle; from multiprocessing import forkserver; "
+        "from mss_core.study.execution.apart import Apart; apart = Apart(threading.Event(), cloudpickle); "
+        "before = forkserver._forkserver._forkserver_pid; apart.call(max, 1, 2); "
+        "print(before, forkserver._forkserver._forkserver_pid is not None)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["None", "True"]
+    for name in module.LOADED:
+        importlib.import_module(name)
 
 
 def test_nothing_that_a_process_leaves_reaches_the_next(apart: Apart) -> None:
