@@ -83,12 +83,14 @@ def write(now: Table) -> None:
 # ---- a change that means the same
 
 
-def smallest(name: str) -> Stage:
-    """A call of a stage of which all that comes before it is cut as far as it can be: of a smoke recipe, or where none
-    has it, of one that reads a data set of which tests/data/trees.py has a small tree."""
+@functools.cache
+def smallest() -> Mapping[str, Stage]:
+    """By name, a call of each stage of which all that comes before it is cut as far as it can be: of a smoke recipe, or
+    where none has it, of one that reads a data set of which tests/data/trees.py has a small tree."""
     from mss_core.graph import walk
     from mss_core.study import rehearse
 
+    found: dict[str, Stage] = {}
     for smoke in (True, False):
         for study_name in golden.STUDIES:
             study = golden.study(study_name)
@@ -96,9 +98,8 @@ def smallest(name: str) -> Stage:
             for variant in study.variants():
                 recipe = rehearse.cut(study.recipe(variant, 0, smoke, {}, lambda recipe: recipe))
                 for stage in walk([recipe.pipeline()]).values():
-                    if stage.name == name:
-                        return stage
-    raise ValueError(f"no study has a stage {name!r}")
+                    found.setdefault(stage.name, stage)
+    return found
 
 
 def content(stage: Stage, store: Path) -> dict[str, str]:
@@ -106,8 +107,10 @@ def content(stage: Stage, store: Path) -> dict[str, str]:
     from mss_core.data.config import read_by
     from tests.data import trees
 
-    names = {config.name for config in read_by(stage)} - {"synthetic"}
-    data = {name: getattr(trees, name)(store / "data" / name) for name in sorted(names)}
+    data = {name: store / "data" / name for name in sorted({config.name for config in read_by(stage)} - {"synthetic"})}
+    for name, folder in data.items():
+        if not folder.exists():
+            getattr(trees, name)(folder)
     folder = materialize(stage, Store(store / "store"), Context(data=data))
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return {name: file["sha256"] for name, file in manifest["files"].items()}
@@ -133,14 +136,14 @@ def committed() -> Iterator[tuple[str, Path]]:
         yield commit, Path(folder)
 
 
-@functools.cache
-def computed(name: str, root: Path) -> dict[str, str]:
-    """The content of the smallest artefact of a stage by the source in a folder, in a process of its own."""
-    words = [sys.executable, "-m", "tests.sources", "content", name]
+def computed(root: Path, *names: str) -> dict[str, dict[str, str]]:
+    """The content of the smallest artefact of each stage by the source in a folder, in a process of its own."""
+    words = [sys.executable, "-m", "tests.sources", "content", *names]
     done = subprocess.run(words, cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True)
     if done.returncode:
-        raise ValueError(f"{name} cannot be computed in {root}:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+        raise ValueError(f"{', '.join(names)} cannot be computed in {root}:\n{done.stderr}")
+    lines = done.stdout.splitlines()[-len(names) :]
+    return {name: json.loads(line) for name, line in zip(names, lines, strict=True)}
 
 
 def entry(name: str, why: str, before: Table, now: Table, shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +164,7 @@ def same(name: str, why: str) -> None:
     if not unexplained({name: before[name]}, {name: now[name]}):
         raise ValueError(f"the source of {name} has not changed, or its version was raised")
     with committed() as (commit, folder):
-        old, new = computed(name, folder), computed(name, ROOT)
+        old, new = computed(folder, name)[name], computed(ROOT, name)[name]
     if old != new:
         files = sorted(file for file in old.keys() | new.keys() if old.get(file) != new.get(file))
         raise ValueError(f"{name} does not mean the same: {', '.join(files)} differ; raise its version")
@@ -174,7 +177,8 @@ def same(name: str, why: str) -> None:
 def main(words: list[str]) -> None:
     if words[:1] == ["content"]:
         with tempfile.TemporaryDirectory() as store:
-            print(json.dumps(content(smallest(words[1]), Path(store))))
+            for name in words[1:]:
+                print(json.dumps(content(smallest()[name], Path(store))))
         return
     if words[:1] == ["same"]:
         same(*words[1:])
