@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from mss_core.store.remote import Objects
 from mss_core.study import run
 from tests.store.s3 import Server
 from tests.store.test_remote import until
-from tests.study import toy
+from tests.study import remote_study, toy
 
 ROOT = Path(__file__).resolve().parents[2]
 URL = "s3://bucket/studies of ours"
@@ -63,19 +64,25 @@ def log(tmp_path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def folders(tmp_path: Path, *names: str) -> dict[str, bytes]:
-    """The scores of studies of these names on a store that is a folder."""
-    for name in names:
-        ended(begun(tmp_path / "posix", str(tmp_path / "folder"), name))
-    return {name: (tmp_path / "folder" / "studies" / name / "scores.csv").read_bytes() for name in names}
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The scores of a study, by its name, on a store that is a folder, by a run in this process."""
+    root, names = tmp_path_factory.mktemp("folder"), ("one", "two", "remote")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "mss_core.study.tracking.tracker", None)
+        patch.setenv("REMOTE_LOG", str(root / "log"))
+        for name in names:
+            run(replace(remote_study.study, name=name), ["--in-process", "--lines", "--store", str(root)])
+    return {name: (root / "studies" / name / "scores.csv").read_bytes() for name in names}
 
 
 def scores(server: Server, name: str) -> bytes:
     return server.bucket.objects[f"bucket/studies of ours/studies/{name}/scores.csv"]
 
 
-def test_two_drivers_race_and_their_scores_are_those_of_a_folder(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "posix").mkdir()
+def test_two_drivers_race_and_their_scores_are_those_of_a_folder(
+    server: Server, tmp_path: Path, folders: dict[str, bytes]
+) -> None:
     slow = {"REMOTE_SECONDS": "0.05"}
     drivers = [begun(tmp_path, URL, name, name, **slow) for name in ("one", "two")]
     told = [ended(driver) for driver in drivers]
@@ -84,13 +91,12 @@ def test_two_drivers_race_and_their_scores_are_those_of_a_folder(server: Server,
     assert made.pop("prepare") == 1 and made.pop("score") == 6  # a stage of each of six trials
     assert made == Counter(f"train seed {seed} from 0" for seed in range(3) for _ in range(2))
     assert set(server.bucket.created("/manifests/").values()) == {1}
-    expected = folders(tmp_path, "one", "two")
     for name in ("one", "two"):
-        assert scores(server, name) == expected[name]
+        assert scores(server, name) == folders[name]
         assert f"bucket/studies of ours/studies/{name}/report.html" in server.bucket.objects
     again = ended(begun(tmp_path, URL, "one", "three"))  # a machine that has nothing yet
     assert "0 stages executed, 13 found in the store" in again
-    assert scores(server, "one") == expected["one"]
+    assert scores(server, "one") == folders["one"]
     large = [path for path in (tmp_path / "three").rglob("data.bin")]
     assert not large  # what no report reads is not fetched
     ledger = [json.loads(line) for line in _study_file(server, "one", "declarations.jsonl").splitlines()]
@@ -101,8 +107,9 @@ def _study_file(server: Server, name: str, file: str) -> str:
     return server.bucket.objects[f"bucket/studies of ours/studies/{name}/{file}"].decode()
 
 
-def test_a_driver_that_is_killed_is_gone_on_from_on_another_machine(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "posix").mkdir()
+def test_a_driver_that_is_killed_is_gone_on_from_on_another_machine(
+    server: Server, tmp_path: Path, folders: dict[str, bytes]
+) -> None:
     killed = begun(tmp_path, URL, machine="first", REMOTE_SECONDS="0.2", MSS_CHECKPOINT_SECONDS="1")
     until(lambda: sum(line.startswith("first train") for line in log(tmp_path)) == 3, 240)
     time.sleep(1.5)
@@ -112,7 +119,7 @@ def test_a_driver_that_is_killed_is_gone_on_from_on_another_machine(server: Serv
     begins = [line.partition(" train ")[2] for line in log(tmp_path) if line.startswith("second train")]
     assert 3 <= len(begins) <= 4
     assert set(server.bucket.created("/manifests/").values()) == {1}
-    assert scores(server, "remote") == folders(tmp_path, "remote")["remote"]
+    assert scores(server, "remote") == folders["remote"]
 
 
 def test_one_driver_per_study(server: Server, tmp_path: Path) -> None:
@@ -180,8 +187,7 @@ cluster.shutdown()
 @pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.chaos
-def test_a_cluster_runs_a_study_on_an_object_store(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "posix").mkdir()
+def test_a_cluster_runs_a_study_on_an_object_store(server: Server, tmp_path: Path, folders: dict[str, bytes]) -> None:
     with nodes(tmp_path, "head", "other") as address:  # of one machine: which of the two runs a stage is Ray's choice
         told = ended(begun(tmp_path, URL, machine="head", how="--nodes=2", RAY_ADDRESS=address))
         assert "FAILED" not in told
@@ -189,7 +195,7 @@ def test_a_cluster_runs_a_study_on_an_object_store(server: Server, tmp_path: Pat
         assert "does not answer" in ended(begun(tmp_path, URL, machine="head", how="--nodes=2", RAY_ADDRESS=address), 2)
         server.bucket.down = False
     assert len(log(tmp_path)) == 13 and set(server.bucket.created("/manifests/").values()) == {1}
-    assert scores(server, "remote") == folders(tmp_path, "remote")["remote"]
+    assert scores(server, "remote") == folders["remote"]
     assert not server.bucket.under("bucket/studies of ours/nodes/") and not server.bucket.under(
         "bucket/studies of ours/runs/"
     )
