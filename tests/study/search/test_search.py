@@ -698,19 +698,9 @@ def test_a_database_instead_of_journals(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_ray_carries_out_the_same_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "local")
-    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
-    (arm,) = carry_out(toy.study(toy.asha()), here).values()
-    arms = arms_of(toy.study(toy.asha()), there)
-    phase.carry_out(arms, there, False, Context(), lambda text: None)
-    assert rows_of(arm, there) == rows_of(arm, here)
-    assert rungs_of(arm, there) == rungs_of(arm, here)
-
-
-@pytest.mark.slow
-@pytest.mark.ray
-def test_a_worker_that_is_killed_costs_no_suggestion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_carries_out_the_same_search_also_where_a_worker_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "local")
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     (arm,) = carry_out(toy.study(toy.asha()), here).values()
@@ -720,6 +710,7 @@ def test_a_worker_that_is_killed_costs_no_suggestion(tmp_path: Path, monkeypatch
     phase.carry_out(arms_of(toy.study(toy.asha()), there), there, False, Context(), lambda text: None)
     assert not order.exists()
     assert rows_of(arm, there) == rows_of(arm, here)
+    assert rungs_of(arm, there) == rungs_of(arm, here)
 
 
 @pytest.mark.slow
