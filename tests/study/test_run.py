@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,9 +39,37 @@ def run(*flags: str, expect: int = 0, **more: str) -> subprocess.CompletedProces
     return done
 
 
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture) -> Callable[..., subprocess.CompletedProcess]:
+    """The command in this process, which has imported torch and MLflow already."""
+
+    def run_here(*flags: str, expect: int = 0) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        status = 0
+        try:
+            run_study(STUDY_VALUE, list(flags))
+        except SystemExit as end:
+            status = int(end.code or 0)
+        done = subprocess.CompletedProcess(flags, status, *capsys.readouterr())
+        assert status == expect, done.stderr[-3000:] + done.stdout[-1000:]
+        return done
+
+    return run_here
+
+
+Here = Callable[..., subprocess.CompletedProcess]
+
+
 def folder(store: Path) -> Path:
     (found,) = (store / "studies").iterdir()
     return found
+
+
+def scores(store: Path, *variants: str) -> list[str]:
+    """The lines of a study's scores, of these variants or of all."""
+    head, *lines = (folder(store) / "scores.csv").read_text(encoding="utf-8").splitlines()
+    place = head.split(",").index("variant")
+    return [head, *(line for line in lines if not variants or line.split(",")[place] in variants)]
 
 
 def committed(store: Path) -> dict[str, int]:
@@ -60,11 +89,11 @@ def finished(tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_plan_says_what_a_run_executes(finished: Path, tmp_path: Path) -> None:
-    plan = json.loads(run(*tiny_flags(tmp_path, "--dry-run", "--json")).stdout)
+def test_the_plan_says_what_a_run_executes(finished: Path, tmp_path: Path, here: Here) -> None:
+    plan = json.loads(here(*tiny_flags(tmp_path, "--dry-run", "--json")).stdout)
     assert plan["totals"] == {"trials": 10, "calls": 61, "distinct": 42, "done": 0, "to_run": 42}
     assert {name: row["to_run"] for name, row in plan["stages"].items()} == committed(finished)
-    again = json.loads(run(*tiny_flags(finished, "--dry-run", "--json")).stdout)
+    again = json.loads(here(*tiny_flags(finished, "--dry-run", "--json")).stdout)
     assert again["totals"]["to_run"] == 0 and again["totals"]["done"] == 42
 
 
@@ -72,19 +101,19 @@ def test_the_plan_says_what_a_run_executes(finished: Path, tmp_path: Path) -> No
 def test_tables_report_and_tracking_of_a_finished_study(finished: Path) -> None:
     from mlflow.tracking import MlflowClient
 
-    here = folder(finished)
-    scores = pd.read_csv(here / "scores.csv", keep_default_na=False)
+    home = folder(finished)
+    table = pd.read_csv(home / "scores.csv", keep_default_na=False)
     sources = {"no U-Net", "random init", "bass", "drums", "other", "vocals", "multiple"}
-    assert set(scores.variant) == sources | {"placebo", "planted loss"}
-    macro = scores[(scores.metric == "roc_auc") & (scores.target == "macro")]
+    assert set(table.variant) == sources | {"placebo", "planted loss"}
+    macro = table[(table.metric == "roc_auc") & (table.target == "macro")]
     assert len(macro) == 10 and macro.score.astype(float).between(0, 1).all()
-    study = json.loads((here / "study.json").read_text())
+    study = json.loads((home / "study.json").read_text())
     assert [trial["status"] for trial in study["trials"]] == ["done"] * 10
     assert {stage["device"] for stage in study["stages"].values()} <= {"cpu", "cuda"}
     assert study["examples"] and all((finished / e["estimate"]).exists() for e in study["examples"])
-    assert (here / "report.html").stat().st_size > 10_000
+    assert (home / "report.html").stat().st_size > 10_000
     client = MlflowClient(f"sqlite:///{finished / 'mlflow.db'}")
-    (experiment,) = [e for e in client.search_experiments() if e.name == here.name]
+    (experiment,) = [e for e in client.search_experiments() if e.name == home.name]
     runs = client.search_runs([experiment.experiment_id])
     assert len(runs) == 11 and {r.info.status for r in runs} == {"FINISHED"}
     (vocals,) = [r for r in runs if r.info.run_name == "vocals/seed0"]
@@ -110,12 +139,14 @@ def test_a_second_run_executes_nothing_and_changes_nothing(finished: Path) -> No
 
 @pytest.mark.slow
 def test_neither_ray_nor_mlflow_is_needed_in_process(finished: Path, tmp_path: Path) -> None:
+    """A row without a separator and one with all that a separator brings."""
     for name in ("ray", "mlflow"):
         (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('no {name}', name='{name}')")
     path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
-    done = run(*tiny_flags(tmp_path / "store", "--in-process"), PYTHONPATH=path)
+    rows = ("no U-Net", "vocals")
+    done = run(*tiny_flags(tmp_path / "store", "--in-process", "--only", *rows), PYTHONPATH=path)
     assert "mlflow is not installed: this run is not tracked" in done.stderr
-    assert (folder(tmp_path / "store") / "scores.csv").read_bytes() == (folder(finished) / "scores.csv").read_bytes()
+    assert scores(tmp_path / "store") == scores(finished, *rows) and len(scores(finished, *rows)) > 20
     done = run(*tiny_flags(tmp_path / "other"), PYTHONPATH=path, expect=2)
     assert "mlflow is not installed" in done.stderr
 
@@ -124,10 +155,12 @@ def test_neither_ray_nor_mlflow_is_needed_in_process(finished: Path, tmp_path: P
 @pytest.mark.ray
 @pytest.mark.timeout(1200)
 def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Path) -> None:
-    """SIGKILL in the middle of a training, then the same command: nothing repeated, equal tables, clean MLflow."""
+    """SIGKILL in the middle of a training, then the same command: nothing repeated, equal tables, clean MLflow. Of rows
+    without a separator, with one and with several."""
     from mlflow.tracking import MlflowClient
 
-    flags = tiny_flags(tmp_path)
+    rows = ("no U-Net", "vocals", "multiple")
+    flags = tiny_flags(tmp_path, "--only", *rows)
     victim = subprocess.Popen(
         command(*flags),
         env=environment(MSS_CHECKPOINT_SECONDS="0"),
@@ -146,34 +179,36 @@ def test_ray_gives_the_same_scores_also_when_killed(finished: Path, tmp_path: Pa
     kept = {path: path.stat().st_mtime_ns for path in before}
     assert kept == before
     assert "found in the store" in done.stderr
-    for name in ("scores.csv",):
-        assert (folder(tmp_path) / name).read_bytes() == (folder(finished) / name).read_bytes()
-    assert committed(tmp_path) == committed(finished)
+    assert scores(tmp_path) == scores(finished, *rows)
+    made, all_made = (
+        {path.relative_to(x).parent for path in x.glob("*/*/manifest.json")} for x in (tmp_path, finished)
+    )
+    assert made < all_made and len(made) == 15
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 11
+    assert sorted(r.info.run_name for r in runs) == sorted({r.info.run_name for r in runs}) and len(runs) == 4
     assert {r.info.status for r in runs} == {"FINISHED"}
 
 
 @pytest.mark.slow
-def test_damage_is_computed_again_and_gives_the_same_table(finished: Path) -> None:
+def test_damage_is_computed_again_and_gives_the_same_table(finished: Path, here: Here) -> None:
     before = (folder(finished) / "scores.csv").read_bytes()
     weights = next(finished.glob("finetune/*/weights.pt"))
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    done = run(*tiny_flags(finished, "--in-process"))
+    done = here(*tiny_flags(finished, "--in-process"))
     assert "damaged, set aside and computed again: finetune" in done.stderr and "1 stages executed" in done.stderr
     assert (folder(finished) / "scores.csv").read_bytes() == before
 
 
 @pytest.mark.slow
-def test_another_seed_gives_another_table(finished: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_another_table(finished: Path, here: Here) -> None:
     flags = tiny_flags(finished, "--in-process")
     flags[flags.index("--seeds") + 1] = "2"
-    run(*flags)
-    scores = pd.read_csv(folder(finished) / "scores.csv", keep_default_na=False)
-    macro = scores[(scores.metric == "roc_auc") & (scores.target == "macro")]
+    here(*flags)
+    table = pd.read_csv(folder(finished) / "scores.csv", keep_default_na=False)
+    macro = table[(table.metric == "roc_auc") & (table.target == "macro")]
     by_seed = macro.pivot(index="variant", columns="seed", values="score")
     assert set(by_seed) == {0, 1, FRESH, FRESH + 1}  # the placebo has twice as many
     assert by_seed.shape[0] == 9 and not by_seed[0].equals(by_seed[1])  # few clips: some scores coincide
@@ -276,8 +311,8 @@ def test_a_search_that_a_study_does_not_declare_is_one_clear_line(tmp_path: Path
     assert said == "error: --search each_variant: study 'source_ablation' declares no search\n"
 
 
-def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:
-    plan = json.loads(run("--dry-run", "--json", "--store", str(tmp_path)).stdout)
+def test_a_dry_run_needs_no_data(tmp_path: Path, here: Here) -> None:
+    plan = json.loads(here("--dry-run", "--json", "--store", str(tmp_path)).stdout)
     assert set(plan["absent_data"]) == {"musdb18", "mtat", "fma_medium_minus_small", "imagenet"}
     assert (
         plan["totals"]["distinct"] == 436 + 3 * 5 * 3
@@ -285,14 +320,14 @@ def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_failing_stage_blocks_only_what_needs_it(stems_tree: Path, tmp_path: Path) -> None:
+def test_a_failing_stage_blocks_only_what_needs_it(stems_tree: Path, tmp_path: Path, here: Here) -> None:
     """Separators with too little music to mix leave the other rows standing; report and exit code say so."""
     for track in ("b", "c", "d"):
         shutil.rmtree(stems_tree / "train" / track)
     flags = tiny_flags(
         tmp_path / "store", "--in-process", "--set", "separation.name=stems", "--data", f"stems={stems_tree}"
     )
-    done = run(*flags, expect=1)
+    done = here(*flags, expect=1)
     assert "5 stages failed, 20 more could not start" in done.stderr
     assert "a training mixture needs 4 segments of 6 s; the training tracks hold 1" in done.stderr
     assert "try again with the same command" in done.stderr
