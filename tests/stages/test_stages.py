@@ -221,7 +221,7 @@ def test_each_classifier_overfits_one_batch(described, task: str) -> None:
     spectra = magnitudes(torch.cat([0.3 * torch.sin(2 * torch.pi * f * time)[None] for f in (300.0, 3000.0)]))
     labels = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     module = models.build(described)
-    first, last = overfit(module, lambda: LOSSES[task](module(spectra), labels).mean(), 120, 1e-2)
+    first, last = overfit(module, lambda: LOSSES[task](module(spectra), labels).mean(), 120, 2e-2)
     assert last < 0.1 * first
 
 
@@ -246,14 +246,14 @@ def songs_cut_in_two(shared_data: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["vocals", "drums", "bass", "other"])
-def test_the_separation_loss_falls_on_real_songs(songs_cut_in_two: Path, tmp_path: Path, source: str) -> None:
+def test_the_separation_loss_falls_on_real_songs(songs_cut_in_two: Path, store: Store, source: str) -> None:
     """After a few steps on most of each song, its held-out part is separated better than by the fresh network."""
-    store, ctx = Store(tmp_path), Context(data={"stems": songs_cut_in_two})
+    ctx = Context(data={"stems": songs_cut_in_two})
     recipe = override(
         smoke(msspt_cnn(SOURCES[source])),
         {
             "separation": TrackSet("stems"),
-            "pretrain.phases.0.epochs": 5,
+            "pretrain.phases.0.epochs": 3,
             "pretrain.epoch_steps": 20,
             "pretrain.batch": 2,
             "pretrain.select": "last",
