@@ -36,7 +36,7 @@ QUICK: dict[str, tuple[str, ...]] = {
         "four stems, other, mixed",
     ),
     "joint_start": (*ONE, "--only", "vocals, Glorot"),
-    "open_unmix_comparison": (*ONE, "--only", "MUSDB18-HQ, IASS", "MUSDB18-HQ, ideal binary mask"),
+    "open_unmix_comparison": (*ONE, "--only", "MUSDB18-HQ, ideal binary mask"),  # IASS: the two around it
     "open_unmix_stereo": (*ONE, "--only", "Open-Unmix", "IASS", "ideal ratio mask"),
     "real_tagger": (*ONE, "--only", "drums, steered towards"),
     "separator_transfer": ONE,
