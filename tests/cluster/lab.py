@@ -12,12 +12,13 @@ first process ends.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,19 @@ def why_not(needed: Sequence[str] = NEEDED) -> str:
 
 
 class Lab:
-    """A laptop and some machines, as long as the block lasts."""
+    """A laptop and some machines, as long as the block lasts. With a size (as ``mount`` takes it) the folder ``disk``
+    of the lab is a disk that small, which all machines see."""
 
-    def __init__(self, folder: Path, nodes: int) -> None:
-        self.folder, self.nodes = folder, nodes
+    def __init__(self, folder: Path, nodes: int, disk: str = "") -> None:
+        self.folder, self.nodes, self.disk = folder, nodes, disk
 
     def __enter__(self) -> Lab:
         self.folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "host")], check=True)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "id")], check=True)
         self.outer = subprocess.Popen(
-            [*UNSHARE, sys.executable, "-m", "tests.cluster.lab", "laptop", str(self.folder), str(self.nodes)],
+            [*UNSHARE, sys.executable, "-m", "tests.cluster.lab", "laptop", str(self.folder), str(self.nodes)]
+            + ([self.disk] if self.disk else []),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -93,6 +96,17 @@ class Lab:
         environment = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": "/root", "LANG": "C.UTF-8", **more}
         enter = ["nsenter", "-t", str(self.first), "-n", "-m", "-p", "-u", f"--wd={os.getcwd()}"]
         return {"args": [*enter, *words], "env": environment, "text": True}
+
+    @contextlib.contextmanager
+    def network(self) -> Iterator[None]:
+        """Sockets that are made in this block are the laptop's: what is served on them the machines reach."""
+        library = ctypes.CDLL(None, use_errno=True)
+        with open("/proc/thread-self/ns/net") as own, open(f"/proc/{self.first}/ns/net") as other:
+            assert library.setns(other.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+            try:
+                yield
+            finally:
+                assert library.setns(own.fileno(), 0) == 0
 
     def run(self, words: Sequence[str], seconds: float, **more: str) -> subprocess.CompletedProcess:
         """Run a command on the laptop."""
@@ -150,7 +164,7 @@ def _private(folder: Path) -> None:
         if outside.is_relative_to("/tmp"):
             inside = temporary / outside.relative_to("/tmp")
             inside.mkdir(parents=True, exist_ok=True)
-            _sh("mount", "--bind", str(outside), str(inside))
+            _sh("mount", "--rbind", str(outside), str(inside))
     _sh("mount", "--rbind", str(temporary), "/tmp")
     _sh("mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", "/dev/shm")
 
@@ -165,8 +179,11 @@ def _reap(look: Callable[[], None] = lambda: None) -> None:
         time.sleep(0.2)
 
 
-def laptop(folder: Path, nodes: int) -> None:
+def laptop(folder: Path, nodes: int, size: str = "") -> None:
     """The first process of the outside machine: builds the network and the machines, then lives until killed."""
+    if size:
+        (folder / "disk").mkdir()
+        _sh("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder / "disk"))
     _sh("hostname", "laptop")
     _sh("ip", "link", "set", "lo", "up")
     _sh("ip", "link", "add", "br0", "type", "bridge")
@@ -237,4 +254,4 @@ PermitRootLogin yes
 
 
 if __name__ == "__main__":
-    {"laptop": laptop, "node": node}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]))
+    {"laptop": laptop, "node": node}[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
