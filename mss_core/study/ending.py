@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mss_core import disk
+from mss_core.folders import place
 from mss_core.study.execution.progress import BLOCKED, FAILED, Board
 from mss_core.study.origin import command as typed
 from mss_core.study.origin import shown
@@ -21,8 +24,17 @@ def disk_is_full(error: str) -> bool:
     return " is full (" in error
 
 
-def failures(board: Board, command: str, say: Callable[[str], None]) -> int:
-    """Name the stages that failed, and the command that tries them again; 1 where there are some, else 0."""
+def no_room(error: Exception, store: str) -> bool:
+    """Whether the disk of a store has no room: libraries name that in words of their own."""
+    try:
+        return getattr(error, "errno", None) == errno.ENOSPC or disk.free(place(store)) < 2**16
+    except (OSError, ValueError):
+        return False
+
+
+def failures(board: Board, command: str, say: Callable[[str], None], full: bool = False) -> int:
+    """Name the stages that failed, and the command that tries them again; 1 where there are some, else 0. ``full`` says
+    that a disk was, which an error of a stage may say too."""
     failed = [key for key, state in board.state.items() if state == FAILED]
     if not failed:
         return 0
@@ -30,7 +42,7 @@ def failures(board: Board, command: str, say: Callable[[str], None]) -> int:
     say(f"\n{len(failed)} stages failed, {blocked} more could not start:")
     for key in failed:
         say(f"  {board.stages[key].name} {key[:12]}: {board.errors[key]}")
-    if any(disk_is_full(board.errors[key]) for key in failed):
+    if full or any(disk_is_full(board.errors[key]) for key in failed):
         say(MAKE_ROOM)
     logged = [key for key in failed if board.store.log(board.stages[key]).exists()]
     if logged:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import functools
 import gc
 import os
@@ -20,12 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from mss_core import disk
 from mss_core.energy import Part
-from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store, remote
 from mss_core.store.drivers import Driver
 from mss_core.study import codes, flags, interrupts, left, looks, rehearse, selection, stale, variables
-from mss_core.study.ending import MAKE_ROOM, failures, next_steps
+from mss_core.study.ending import MAKE_ROOM, failures, next_steps, no_room
 from mss_core.study.execution.progress import FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
@@ -62,7 +60,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
-        if getattr(error, "errno", None) == errno.ENOSPC or _is_full(options.store):
+        if no_room(error, options.store):
             print(MAKE_ROOM, file=sys.stderr)
             status = 1
     except KeyboardInterrupt:
@@ -83,14 +81,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
-
-
-def _is_full(store: str) -> bool:
-    """Whether the disk of a store has no room: libraries name that in words of their own."""
-    try:
-        return disk.free(place(store)) < 2**16
-    except (OSError, ValueError):
-        return False
 
 
 def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: contextlib.ExitStack) -> int:
@@ -248,6 +238,11 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         if tracker is not None:
             tracker.finish(folder, board.errors)
         interrupted = False
+    except OSError as error:
+        if not no_room(error, options.store) or FAILED not in board.state.values():
+            raise
+        _say(f"no report: {error}")
+        return failures(board, command, _say, full=True)
     finally:
         if tracker is not None:
             tracker.close(interrupted)

@@ -63,16 +63,16 @@ def etag(content: bytes) -> str:
 class Server:
     """A context manager: ``url`` is where it answers, ``bucket`` what it holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
         self.bucket = Bucket()
         bucket = self.bucket
 
         class Handler(_Handler):
             held = bucket
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
         self.server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.url = f"http://{address}:{self.server.server_address[1]}"
 
     def __enter__(self) -> Server:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
@@ -77,7 +78,8 @@ def _run(given: Given, store: Store, folder: Path, asked: threading.Event) -> di
         }
     here = on_this_node(given.ctx, stage, given.share, given.stated, given.gpus, stop_asked(folder / STOP, asked))
     here = dataclasses.replace(here, part=part(given.request, here.device, given.cores))
-    worker_file(folder, stage).write_text(json.dumps(this_process()))
+    with contextlib.suppress(OSError):  # a full disk: the stage says so, in words of the store
+        worker_file(folder, stage).write_text(json.dumps(this_process()))
     begun = time.monotonic()
     try:
         run_stage(stage, store, here)

@@ -100,6 +100,9 @@ def execute(plan: Plan, store: Store, ctx: Context, board: Board, ahead: Plan | 
             except KeyboardInterrupt:
                 _stop(searcher, store, scratch)
                 raise
+            except Exception:  # a table of Tune's own, of files that a full disk may have cut short
+                if not searcher.over():
+                    raise
         if not searcher.died:
             cluster.clean()
 
@@ -223,6 +226,10 @@ class GraphSearcher(Searcher):
             self.board.set(key, DONE)
         if self.running and not self._unfinished():
             (self.logs / on_worker.STOP).touch()
+
+    def over(self) -> bool:
+        """Whether every stage of the plan has ended: nothing that happens later changes what became of one."""
+        return not self.running and not self._unfinished()
 
     def _unfinished(self) -> list[str]:
         return [key for key in self.own if self.board.state[key] in (WAITING, RUNNING)]
