@@ -38,11 +38,23 @@ def slurm(running: Slurm) -> Iterator[Slurm]:
 
 
 def submitted(slurm: Slurm, store: Path, pause: str = "0.025") -> str:
-    """A job that trains; its number."""
+    """A job that trains; its number. Ray gives a node 30 s to start, which a busy machine may need longer for."""
     told = {"PYTHONPATH": str(REPOSITORY), "MSS_CHECKPOINT_SECONDS": "2", "CHAOS_PAUSE": pause}
-    job = slurm.submit(str(STUDY), "--store", str(store), **told)
-    slurm.until(lambda: list(store.glob(f"pretrain_small/*.partial/{WORK}/checkpoint.pt")), job=job)
-    return job
+    for _ in range(3):
+        job = slurm.submit(str(STUDY), "--store", str(store), **told)
+
+        def trains() -> bool:
+            return bool(list(store.glob(f"pretrain_small/*.partial/{WORK}/checkpoint.pt")))
+
+        def failed(job: str = job) -> bool:
+            return "Ray ended on node" in slurm.log(job)
+
+        slurm.until(lambda failed=failed: trains() or failed(), job=job)
+        if trains():
+            return job
+        assert "timed out during startup" in slurm.log(job), slurm.log(job)
+        slurm.clear()
+    raise AssertionError("Ray did not start")
 
 
 def ray_is_over(slurm: Slurm) -> None:
@@ -63,9 +75,9 @@ def test_the_time_limit_checkpoints_and_requeues_and_the_job_ends_with_the_score
     begun = {path.parents[1].name for path in store.glob(f"*/*.partial/{WORK}/checkpoint.pt")}
     assert begun, log
     slurm("scontrol", "update", f"JobId={job}", "TimeLimit=60", "StartTime=now")  # Slurm would wait two minutes
-    slurm.until(lambda: slurm.fact(job, "JobState") == "COMPLETED", 600, job)
+    slurm.until(lambda: slurm.fact(job, "JobState") not in ("PENDING", "RUNNING", "COMPLETING"), 900, job)
     log = slurm.log(job)
-    assert slurm.fact(job, "ExitCode") == "0:0" and "goes on" in log, log
+    assert slurm.fact(job, "JobState") == "COMPLETED" and slurm.fact(job, "ExitCode") == "0:0" and "goes on" in log, log
     manifests = [json.loads(path.read_text()) for path in store.glob("*/*/manifest.json")]
     assert len(manifests) == STAGES and {manifest["host"] for manifest in manifests} == {"node1", "node2"}
     command = [sys.executable, str(STUDY), "--in-process", "--store", str(alone)]
@@ -80,15 +92,19 @@ def started(slurm: Slurm, job: str) -> float:
 
 
 def test_scancel_cancels(slurm: Slurm) -> None:
-    """The checkpoints are written, Ray ends on all nodes, and the job does not come back."""
+    """The checkpoints are written, Ray ends on all nodes, and the job does not come back.
+
+    Slurm signals the steps with the script: trainings learn of it from a SIGTERM of theirs, as Ray may be gone.
+    """
     store = slurm.folder / "cancelled"
     job = submitted(slurm, store, pause="0.1")
     slurm("scancel", job)
     slurm.until(lambda: slurm.fact(job, "JobState") == "CANCELLED", job=job)
     ray_is_over(slurm)
     log = slurm.log(job)
-    assert "running stages write their checkpoints" in log and "putting job" not in log, log
+    assert "the job is cancelled" in log and "putting job" not in log and "would wait for that node" not in log, log
     assert slurm.fact(job, "Restarts") == "0" and not list(store.glob("*/*.claim"))
+    assert list(store.glob(f"pretrain_small/*.partial/{WORK}/checkpoint.pt"))
     assert not list(slurm.home.glob(".mss-slurm-*"))
 
 
