@@ -103,7 +103,7 @@ def test_scancel_cancels(slurm: Slurm) -> None:
     ray_is_over(slurm)
     log = slurm.log(job)
     assert "the job is cancelled" in log and "putting job" not in log and "would wait for that node" not in log, log
-    assert slurm.fact(job, "Restarts") == "0" and not list(store.glob("*/*.claim"))
+    assert slurm.fact(job, "Restarts") == "0"
     assert list(store.glob(f"pretrain_small/*.partial/{WORK}/checkpoint.pt"))
     assert not list(slurm.home.glob(".mss-slurm-*"))
 
