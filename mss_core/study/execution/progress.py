@@ -17,6 +17,7 @@ from rich.text import Text
 
 from mss_core.graph import WORK, Stage, read_history, walk
 from mss_core.store import Store
+from mss_core.study.execution.durations import Durations
 from mss_core.study.execution.resources import resources
 from mss_core.study.facts import called, trains
 from mss_core.training import TrainConfig
@@ -35,9 +36,8 @@ class Board:
 
     Attributes:
         gpus: of the cluster, where whoever executes knows them.
-        usual: by key, the seconds that stages like it took in the store.
-        expected: by key, the seconds that it took on another machine: they count by their ratio to what this run's
-            stages take.
+        durations: what its stages will take, by those that took ``usual`` seconds in the store or ``expected`` seconds
+            on another machine.
         most: stages that have run at once.
         lines: as in a log file, on a terminal too: what SSH writes to may be a file on another machine.
         lost: machines that were lost while the study ran.
@@ -54,7 +54,7 @@ class Board:
         expected: Mapping[str, float] | None = None,
     ) -> None:
         self.stages, self.store, self.out = stages, store, out
-        self.usual, self.expected = usual or {}, expected or {}
+        self.durations = Durations(usual, expected)
         self.most = self.untimed = 0
         self.state = dict.fromkeys(stages, WAITING)
         self.counts = Counter({WAITING: len(stages)})
@@ -65,7 +65,6 @@ class Board:
         self.errors: dict[str, str] = {}
         self.started: dict[str, float] = {}
         self.seconds: dict[str, list[float]] = {}
-        self._spent = self._expected = 0.0  # of the stages that are done: here, and on that other machine
         self._first: dict[str, tuple[float, float]] = {}  # seconds and step of a running stage when first looked at
         self.gpus = 0.0
         self.lost = 0
@@ -88,9 +87,7 @@ class Board:
             elif state == DONE:
                 spent = time.monotonic() - self.started.get(key, time.monotonic())
                 self.seconds.setdefault(self.stages[key].name, []).append(spent)
-                if key in self.expected:
-                    self._spent += spent
-                    self._expected += self.expected[key]
+                self.durations.ended(self.stages[key], spent)
             if error:
                 self.errors[key] = error
         if state in (DONE, FAILED):
@@ -220,12 +217,11 @@ class Board:
         return max([sum(known) / max(1, self.most), *chain.values()])
 
     def _left_of(self, key: str, state: str) -> float | None:
-        """By the mean of its kind in this run, else by stages like it in the store, else by another machine's scaled to
-        this one, else by its own pace."""
-        times = self.seconds.get(self.stages[key].name)
-        usual = sum(times) / len(times) if times else self.usual.get(key)
-        if usual is None and key in self.expected:
-            usual = self.expected[key] * (self._spent / self._expected if self._expected else 1.0)
+        """By what is foretold of it, else by the mean of its kind in this run, else by its own pace."""
+        name = self.stages[key].name
+        usual = self.durations.of(self.stages[key])
+        if usual is None and (times := self.seconds.get(name)):
+            usual = sum(times) / len(times)
         spent = time.monotonic() - self.started[key] if state == RUNNING and key in self.started else 0.0
         if state == RUNNING and (usual is None or spent > usual):
             pace = self._pace(key, spent)
