@@ -203,13 +203,15 @@ def arm_section(found: Searches, arm: Arm) -> Section:
     if shares:
         tables.append(
             Table(
-                ("setting", "share of variance", "95 % interval"),
+                ("setting", "share of variance", "95 % of resamplings"),
                 tuple(
                     (path, f"{100 * middle:.0f} %", f"{100 * low:.0f} to {100 * high:.0f} %")
                     for path, (middle, low, high) in shares.items()
                 ),
-                "What mattered: functional ANOVA, main effects over the whole space; the interval is over resampled "
-                f"suggestions, {arm.count('complete')} of them.",
+                "What mattered: functional ANOVA, main effects over the whole space, from "
+                f"{count(arm.count('complete'), 'suggestion')}. The range is over resampled suggestions and is no "
+                "confidence interval: of simulated searches with 60 suggestions it held the true share in about 8 of "
+                "10. The order of the settings is surer than their shares.",
                 (False, True, True),
             )
         )
@@ -273,7 +275,9 @@ def arm_section(found: Searches, arm: Arm) -> Section:
         ),
     ]
     if shares:
-        figures.append(Figure(draw.importance(shares, names), caption="Importance with its 95 % interval."))
+        figures.append(
+            Figure(draw.importance(shares, names), caption="Importance, and the middle 95 % of resamplings.")
+        )
     drawn = draw.expected([arm], band=True)
     if drawn:
         figures.append(Figure(drawn, caption="Expected best value against budget, ± one standard deviation."))

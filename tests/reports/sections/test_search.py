@@ -187,6 +187,7 @@ def test_sections_say_what_the_tables_hold(tmp_path):
     best = min(t.values[0] for t in arms[0].trials if t.state == "complete")
     again = [t.values[0] for t in arms[0].trainings if t.trial == arms[0].winner and t.rerun is not None]
     assert f"{np.mean(again):.2f} ± {np.std(again, ddof=1) / math.sqrt(2):.2f} (2)" in text  # range of about 2
+    assert "| 95 % of resamplings |" in text and "is no confidence interval" in text  # it holds the truth in 8 of 10
     assert f"| 30 | 2 | 1 | 0 | {28 * 9 + 2 * 3 + 4 * 9} | {30 * 9 + 4 * 9} |" in text
     assert f" {best:.2f} |" in text
     ends = (" complete |", " pruned |", " diverged |")
