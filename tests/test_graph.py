@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import hashlib
 import importlib
 import json
@@ -13,13 +14,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mss_core import disk
 from mss_core.claim import Claim, ClaimLost
-from mss_core.graph import Context, Stage, digest, module_of, plain, read_history, walk
+from mss_core.graph import UNSAID, Context, Stage, digest, module_of, plain, read_history, walk
 from mss_core.store import MANIFEST, StageFailed, Store, materialize, run_stage
 from mss_core.study.plan import make_plan
 from mss_core.study.study import Trial
@@ -83,7 +85,19 @@ class Holder:
     table: object = None
 
 
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+@dataclasses.dataclass
+class Unsaid:
+    z: object
+    a: object = dataclasses.field(default=None, metadata=UNSAID)
+
+
+class Word(enum.StrEnum):
+    LAST = "last é"
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SUBCLASSES = FLOATS.map(np.float64) | st.sampled_from([Word.LAST, enum.IntEnum("Count", {"TWO": 2}).TWO])
+LEAVES = st.none() | st.booleans() | st.integers() | FLOATS | st.text() | SUBCLASSES
 TREES = st.recursive(
     LEAVES,
     lambda parts: (
@@ -91,6 +105,7 @@ TREES = st.recursive(
         | st.lists(parts).map(tuple)
         | st.dictionaries(st.text() | st.integers(), parts)
         | st.builds(Holder, parts, parts)
+        | st.builds(Unsaid, parts, parts)
     ),
 )
 

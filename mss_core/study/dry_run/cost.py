@@ -126,52 +126,52 @@ def makespan(
     """
     if not plan.needed:
         return 0.0
-    needed, below = set(plan.needed), descendants(plan.stages, plan.needed)
-    waits = {key: {up.key for up in plan.stages[key].inputs.values()} & needed for key in plan.needed}
-    readers: dict[str, list[str]] = defaultdict(list)
-    for key, upstream in waits.items():
-        for each in upstream:
-            readers[each].append(key)
     if room is None:
         return sum(seconds.values())
-    free = dict(room)
-    warmed = _of_kinds((plan.stages[key] for key in plan.needed), warm)
-    alike = {
-        key: frozenset(requests[key].items()) for key in plan.needed
-    }  # stages that ask for the same wait in one row
-    ready: dict[frozenset[tuple[str, float]], list[tuple[int, int, str]]] = defaultdict(list)
-    order = {key: number for number, key in enumerate(plan.needed)}
-    for key in plan.needed:
-        if not waits[key]:
-            heapq.heappush(ready[alike[key]], (-below[key], order[key], key))
-    now, running = START, list[tuple[float, int, str]]()
+    keys, below = plan.needed, descendants(plan.stages, plan.needed)
+    place = {key: number for number, key in enumerate(keys)}
+    readers: list[list[int]] = [[] for _ in keys]
+    waits = [0] * len(keys)
+    for number, key in enumerate(keys):
+        for up in {place[up.key] for up in plan.stages[key].inputs.values() if up.key in place}:
+            readers[up].append(number)
+            waits[number] += 1
+    warmed = _of_kinds((plan.stages[key] for key in keys), warm)
+    takes = [seconds[key] + (WARM if warmed[key] else OWN) for key in keys]
+    asks = [tuple(sorted(requests[key].items())) for key in keys]  # stages that ask for the same wait in one row
+    rank = [(-below[key], number) for number, key in enumerate(keys)]
+    ready: dict[tuple[tuple[str, float], ...], list[tuple[int, int]]] = {request: [] for request in asks}
+    for number, upstream in enumerate(waits):
+        if not upstream:
+            heapq.heappush(ready[asks[number]], rank[number])
+    free = {unit: 0.0 for request in ready for unit, _ in request} | dict(room)
+    now, running = START, list[tuple[float, int]]()
     while running or any(ready.values()):
         while True:
             fits = [
                 queue
                 for request, queue in ready.items()
-                if queue and all(free.get(unit, 0) + 1e-9 >= amount for unit, amount in request)
+                if queue and all([free[unit] + 1e-9 >= amount for unit, amount in request])
             ]
             if not fits:
                 break
-            _, number, key = heapq.heappop(min(fits))
-            for unit, amount in alike[key]:
+            _, number = heapq.heappop(min(fits))
+            for unit, amount in asks[number]:
                 free[unit] -= amount
-            overhead = WARM if warmed[key] else OWN
-            heapq.heappush(running, (now + seconds[key] + overhead, number, key))
+            heapq.heappush(running, (now + takes[number], number))
         if not running:
-            waiting = next(queue[0][2] for queue in ready.values() if queue)
+            waiting = keys[next(queue[0][1] for queue in ready.values() if queue)]
             raise ValueError(
                 f"stage {plan.stages[waiting].name!r} asks for {dict(requests[waiting])}; the priced cluster has "
                 f"{dict(room)}"
             )
-        now, _, done = heapq.heappop(running)
-        for unit, amount in alike[done]:
+        now, done = heapq.heappop(running)
+        for unit, amount in asks[done]:
             free[unit] += amount
-        for key in readers[done]:
-            waits[key].discard(done)
-            if not waits[key]:
-                heapq.heappush(ready[alike[key]], (-below[key], order[key], key))
+        for number in readers[done]:
+            waits[number] -= 1
+            if not waits[number]:
+                heapq.heappush(ready[asks[number]], rank[number])
     return now
 
 
