@@ -15,6 +15,8 @@ import torch
 THREADS = 1
 """CPU threads of every stage. Fixed, because the order of a sum, and so its last bits, depend on it."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
 
 def device() -> str:
     """``"cuda"`` where this process may use a CUDA device, else ``"cpu"``."""
@@ -49,7 +51,8 @@ def room(device: str) -> int:
 
 def prepare_process() -> None:
     """Fix what numbers depend on beside a stage's arguments: CPU threads, no reduced precision behind its back, and
-    cuBLAS's workspace, which it reads once per process."""
+    cuBLAS's workspace, which it reads once per process. Keep freed memory, too."""
+    keep_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(THREADS)
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -86,6 +89,19 @@ def limit_memory(device: str, share: float) -> None:
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether a GPU had too little memory (not the host)."""
     return isinstance(error, torch.OutOfMemoryError)
+
+
+def keep_memory() -> None:
+    """Let the C library keep memory that is freed, and hand it out again; ``release_memory`` gives it back.
+
+    By default glibc gives large arrays back at once, and the next ones cost a page fault per 4 kB: a fifth of a
+    training step of a small network on a CPU (``benchmarks/small_steps.py``).
+    """
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            library = ctypes.CDLL("libc.so.6")
+            library.mallopt(_M_MMAP_MAX, 0)
+            library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def release_memory(taken: float) -> None:

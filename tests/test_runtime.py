@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from mss_core.graph import Context, Stage
 from mss_core.runtime import kernels
 from mss_core.store import Store, materialize
+from tests.conftest import REPOSITORY
 
 
 def note(out: Path, ctx: Any) -> None:
@@ -46,3 +49,29 @@ def test_what_was_set_before_is_set_again_after_an_error(monkeypatch: pytest.Mon
         assert torch.is_deterministic_algorithms_warn_only_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the C library is another")
+def test_memory_that_is_freed_is_handed_out_again_until_it_is_released() -> None:
+    code = """
+import resource, numpy
+from mss_core import runtime
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        numpy.ones(10_000_000)  # 80 MB, 20,000 pages
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+runtime.keep_memory()
+numpy.ones(10_000_000)
+found, before = faults(), held()
+runtime.release_memory(60.0)
+print(found, before - held())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    found, released = map(int, ran.stdout.split())
+    assert found < 1000 and released > 70e6
