@@ -253,12 +253,12 @@ def test_the_separation_loss_falls_on_real_songs(songs_cut_in_two: Path, store: 
         smoke(msspt_cnn(SOURCES[source])),
         {
             "separation": TrackSet("stems"),
-            "pretrain.phases.0.epochs": 3,
+            "pretrain.phases.0.epochs": 5,
             "pretrain.epoch_steps": 20,
             "pretrain.batch": 2,
             "pretrain.select": "last",
             "mixing.valid_segments": 2,
-            "separator.widths": (4, 4, 8, 8, 8, 8),
+            "separator.widths": (8, 8, 8, 8, 8, 8),
         },
     )
     assert recipe.pretrain is not None
