@@ -55,16 +55,6 @@ def _unsaid(kind: type) -> frozenset[str]:
     return frozenset(field.name for field in dataclasses.fields(kind) if field.metadata.get("unsaid"))
 
 
-@functools.cache
-def _sorted_fields(kind: type) -> tuple[tuple[str, str, bool], ...] | None:
-    """The fields of a dataclass by name: each with its JSON and a colon, and whether it has the metadata UNSAID; None
-    for any other type."""
-    names = field_names(kind)
-    if names is None or issubclass(kind, str | int | float | tuple | list | dict):
-        return None
-    return tuple((name, f"{_leaf(name)}:", name in _unsaid(kind)) for name in sorted(names))  # type: ignore[arg-type]
-
-
 def plain(value: Any) -> Any:
     """``value`` as JSON types only; equal numbers give equal text (1.0 becomes 1).
 
@@ -104,38 +94,27 @@ def digest(value: Any) -> str:
 
 def _canonical(value: Any) -> str:
     """The JSON of ``value``. Of a value that cannot change it is made once: trials share most of their arguments."""
-    kind = type(value)
-    if kind in LEAVES:
+    if type(value) in LEAVES:
         return _leaf(value)
-    if isinstance(value, Stage):
-        return f'{{"$stage":"{value.key}"}}'
     known = _TEXTS.get(id(value))
     if known is not None:
         return known[1]
-    fields = _sorted_fields(kind)  # type: ignore[arg-type]
-    if fields is not None:
-        below = [getattr(value, name) for name, _, _ in fields]
-        named = zip(fields, below, strict=True)
-        text = _object([start + _canonical(v) for (_, start, unsaid), v in named if v is not None or not unsaid])
-    elif isinstance(value, tuple | list):
-        below = list(value)
-        text = f"[{','.join([_canonical(part) for part in below])}]"
-    elif isinstance(value, dict):
-        parts = {str(name): part for name, part in value.items()}
-        return _object([f"{_leaf(name)}:{_canonical(parts[name])}" for name in sorted(parts)])
+    parts = _one_level(value)
+    if isinstance(parts, dict):
+        below: Iterable[Any] = parts.values()
+        text = "{" + ",".join([f"{_leaf(name)}:{_canonical(parts[name])}" for name in sorted(parts)]) + "}"
+    elif isinstance(parts, list):
+        below = parts
+        text = "[" + ",".join([_canonical(part) for part in parts]) + "]"
     else:
-        return _leaf(_one_level(value))
-    if _keeps_its_parts(kind) and all(  # type: ignore[arg-type]
+        return _leaf(parts)
+    if _keeps_its_parts(type(value)) and all(  # type: ignore[arg-type]
         [type(part) in LEAVES or id(part) in _TEXTS for part in below]
     ):
         if len(_TEXTS) >= MOST_TEXTS:
             _TEXTS.clear()
         _TEXTS[id(value)] = value, text
     return text
-
-
-def _object(members: list[str]) -> str:
-    return f"{{{','.join(members)}}}"
 
 
 @functools.lru_cache(maxsize=MOST_TEXTS, typed=True)
@@ -163,11 +142,11 @@ class Stage:
         for name in arguments:
             if name not in defaults:
                 raise TypeError(f"{function.__name__}() takes no argument {name!r}; it takes {', '.join(defaults)}")
-        self.function = function
-        self.arguments: dict[str, Any] = {**defaults, **arguments}
-        for name, value in self.arguments.items():
-            if value is inspect.Parameter.empty:
+        for name, default in defaults.items():
+            if default is inspect.Parameter.empty and name not in arguments:
                 raise TypeError(f"{function.__name__}() needs the argument {name!r}")
+        self.function = function
+        self.arguments: dict[str, Any] = {name: arguments.get(name, default) for name, default in defaults.items()}
         self.inputs = _upstream(self.arguments)
         module = module_of(function)
         called = self.name if package(module) == OURS else f"{module}:{function.__qualname__}"
