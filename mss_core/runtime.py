@@ -94,8 +94,8 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 def keep_memory() -> None:
     """Let the C library keep memory that is freed, and hand it out again; ``release_memory`` gives it back.
 
-    By default glibc gives large arrays back at once, and the next ones cost a page fault per 4 kB: a fifth of a
-    training step of a small network on a CPU (``benchmarks/small_steps.py``).
+    By default glibc gives large arrays back at once, and the next ones cost a page fault per 4 kB: a third of a
+    training step of the embedded default's U-Net (``benchmarks/small_steps.py``).
     """
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
