@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import signal
 from mss_core.artefact import note, write_notes
 from mss_core.data.channels import down_mix
 from mss_core.data.files import reason
+from mss_core.data.items import Reader
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.errors import BadFile
 from mss_core.graph import Context
@@ -18,9 +19,6 @@ from mss_core.graph import Context
 WINDOW = 4096
 THRESHOLD = 0.5
 """A source is active where its confidence is at least this [Hung and Lerch 2020]."""
-
-Reader = Callable[[], tuple[np.ndarray, dict[str, np.ndarray]]]
-"""Reads the published confidences of a track: times (s), and values by source."""
 
 
 def confidence(stems: Mapping[str, np.ndarray], window: int = WINDOW) -> dict[str, np.ndarray]:
@@ -56,24 +54,6 @@ def _envelope(wave: np.ndarray, window: int) -> np.ndarray:
 def active(values: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     """uint8 1 where a confidence reaches the threshold."""
     return (values >= threshold).astype(np.uint8)
-
-
-def read_confidence(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Times (s) and confidences by stem of a MedleyDB ``_ACTIVATION_CONF.lab``."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    names = lines[0].split(",") if lines else []
-    if names[:1] != ["time"] or len(names) < 2:
-        raise BadFile(f"{path}: not an activation confidence file (its first line must be time,S01,...)")
-    try:
-        table = np.array([[float(word) for word in line.split(",")] for line in lines[1:]])
-        times, values = table[:, 0], {name: table[:, column] for column, name in enumerate(names[1:], start=1)}
-    except (ValueError, IndexError):
-        raise BadFile(f"{path}: a line does not hold {len(names)} numbers") from None
-    if not (np.diff(times) > 0).all() or not all(
-        (0 <= value).all() and (value <= 1).all() for value in values.values()
-    ):
-        raise BadFile(f"{path}: times do not rise, or confidences lie outside [0, 1]")
-    return times, values
 
 
 def salient(waveform: np.ndarray, length: int, hop: int, threshold_db: float = -30.0) -> np.ndarray:

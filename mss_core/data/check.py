@@ -17,13 +17,13 @@ from mss_core.data.doubts import SILENCE, require_labels, twins
 from mss_core.data.excerpts import holds
 from mss_core.data.files import cores, facts, headers, progress, reason
 from mss_core.data.fingerprints import Fingerprints, fingerprint
-from mss_core.data.items import AUDIO, REMARKS, SPLITS, Item, Survey
+from mss_core.data.items import REMARKS, SPLITS, Item, Survey
 from mss_core.data.levels import FAINT, FULL_SCALE, KEPT, faint, level, power_of
 from mss_core.data.loaders import stem_mp4, stems
 from mss_core.data.packed import in_order, memory, odd_rows, peak, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
 from mss_core.errors import BadFile, choose, nearest
-from mss_core.folders import walk
+from mss_core.folders import AUDIO, walk
 
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3
 DISAGREE = 10.0

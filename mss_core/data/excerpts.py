@@ -15,8 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from mss_core.data.activity import Reader
-from mss_core.data.items import SPLITS, Item, Note, Sound, Survey
+from mss_core.data.items import SPLITS, Item, Note, Reader, Sound, Survey
 
 NEEDED = {"train": 1, "valid": 1, "test": 2}
 """Items of each source and label by split: DeLong's test needs two positive clips, a paired test two tracks."""

@@ -8,10 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mss_core.folders import AUDIO
-
-__all__ = ["AUDIO", "SPLITS", "Item", "Note", "Sound", "Survey", "hold_out", "leaks", "require_splits", "skipped"]
-
 SPLITS = ("train", "valid", "test")
 DRAWS = 200
 REMARKS = ("unread", "labels", "coverage", "lengths")
@@ -69,6 +65,10 @@ class Item:
     files: tuple[Path, ...] = ()
     artist: str = ""
     seconds: float = 0.0
+
+
+Reader = Callable[[], tuple[np.ndarray, dict[str, np.ndarray]]]
+"""Reads the published confidences of a track: times (s), and values by source."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ import numpy as np
 
 from mss_core import audio
 from mss_core.data import doubts, weights
-from mss_core.data.activity import Reader
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.excerpts import Excerpt, excerpt, moved
-from mss_core.data.items import Item, Note, Sound, Survey, leaks
+from mss_core.data.items import Item, Note, Reader, Sound, Survey, leaks
 from mss_core.data.loaders import clips, fma, irmas, medleydb, moisesdb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
 from mss_core.data.loudness import ms21_gain, sounding_rms
 from mss_core.data.synthetic import loader as synthetic

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mss_core import audio
-from mss_core.data.activity import WINDOW, active, confidence, read_confidence, salient
+from mss_core.data.activity import WINDOW, active, confidence, salient
+from mss_core.data.loaders.medleydb import read_confidence
 
 
 def test_a_source_is_active_while_it_sounds() -> None:

@@ -23,11 +23,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mss_core.data.activity import Reader, read_confidence
 from mss_core.data.config import TrackSet
 from mss_core.data.doubts import sounds
 from mss_core.data.files import Track, facts, once, read_lines, track_items
-from mss_core.data.items import SPLITS, Note, Survey, hold_out, require_splits
+from mss_core.data.items import SPLITS, Note, Reader, Survey, hold_out, require_splits
 from mss_core.disk import checksum
 from mss_core.errors import BadFile, choose, nearest
 from mss_core.folders import find, plain, walk
@@ -87,6 +86,24 @@ def _confidences(path: Path, metadata: Path, sources: tuple[str, ...]) -> tuple[
     if lacking:
         raise BadFile(f"{path}: no stem {', '.join(lacking)}, which {metadata.name} has")
     return times, {source: np.max([found[key] for key in stems], axis=0) for source, stems in rows.items()}
+
+
+def read_confidence(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Times (s) and confidences by stem of a MedleyDB ``_ACTIVATION_CONF.lab``."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    names = lines[0].split(",") if lines else []
+    if names[:1] != ["time"] or len(names) < 2:
+        raise BadFile(f"{path}: not an activation confidence file (its first line must be time,S01,...)")
+    try:
+        table = np.array([[float(word) for word in line.split(",")] for line in lines[1:]])
+        times, values = table[:, 0], {name: table[:, column] for column, name in enumerate(names[1:], start=1)}
+    except (ValueError, IndexError):
+        raise BadFile(f"{path}: a line does not hold {len(names)} numbers") from None
+    if not (np.diff(times) > 0).all() or not all(
+        (0 <= value).all() and (value <= 1).all() for value in values.values()
+    ):
+        raise BadFile(f"{path}: times do not rise, or confidences lie outside [0, 1]")
+    return times, values
 
 
 def single_tracks(config: TrackSet, root: Path) -> dict[str, dict[str, tuple[Path, tuple[str, ...]]]]:

@@ -184,7 +184,7 @@ def test_medleydb_instrument_names_exist(metadata: Path) -> None:
 
 def test_medleydb_confidences(metadata: Path) -> None:
     path = metadata / "medleydb" / "Activation_Confidence" / "v2.MusicDelta_80sRock_ACTIVATION_CONF.lab"
-    times, values = activity.read_confidence(path)
+    times, values = medleydb.read_confidence(path)
     assert list(values) == ["S01", "S02", "S03", "S04"]
     assert times[1] == pytest.approx(activity.WINDOW / 2 / 44_100, abs=1e-4)
     assert all(0 <= v.min() and v.max() <= 1 for v in values.values()) and activity.active(values["S04"]).mean() > 0.3
