@@ -198,6 +198,11 @@ def added(waveforms: Iterable[np.ndarray]) -> np.ndarray:
     return sum(waveforms[1:], waveforms[0])
 
 
+def down_mix(waveform: np.ndarray) -> np.ndarray:
+    """The mean over channels where there are any. Shape: (time,) or (channel, time) -> (time,)."""
+    return waveform if waveform.ndim == 1 else waveform.mean(0)
+
+
 def resample(waveform: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     """``waveform`` (..., time) at another sample rate (windowed sinc, torchaudio's default)."""
     if rate == new_rate:

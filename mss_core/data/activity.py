@@ -9,7 +9,7 @@ import numpy as np
 from scipy import signal
 
 from mss_core.artefact import note, write_notes
-from mss_core.data.channels import down_mix
+from mss_core.audio import down_mix
 from mss_core.data.files import reason
 from mss_core.data.items import Reader
 from mss_core.data.packed import Packed, PackedItem

@@ -108,11 +108,6 @@ def open_sided(directory: Path) -> Packed:
     return cast(Packed, Sided(packed)) if packed.rows[0].endswith(SIDES[2][0]) else packed
 
 
-def down_mix(waveform: np.ndarray) -> np.ndarray:
-    """The mean over channels where there are any. Shape: (time,) or (channel, time) -> (time,)."""
-    return waveform if waveform.ndim == 1 else waveform.mean(0)
-
-
 def beside(where: Places, channels: int) -> Places:
     """Places (*places) in rows by source -> places (*places, channel) in the rows that :func:`sided` names."""
     row = where.row[..., None] * channels + np.arange(channels)

@@ -18,7 +18,7 @@ from mss_core import audio, models
 from mss_core.artefact import write_notes
 from mss_core.data import packaged, weights
 from mss_core.data.activity import CONFIDENCES, THRESHOLD, window_of
-from mss_core.data.channels import down_mix, open_sided
+from mss_core.data.channels import open_sided
 from mss_core.data.config import WeightSet
 from mss_core.graph import Context
 
@@ -85,7 +85,7 @@ def prepare_voice(*, data: Path, activity: Path, voice: WeightSet, version: int 
     for number, item in enumerate(packed.items):
         key = f"{number} {VOICE}"
         if key in values:
-            wave = down_mix(packed.read(item, VOICE))
+            wave = audio.down_mix(packed.read(item, VOICE))
             heard = detected(module, wave, packed.samplerate, len(values[key]), ctx.device)
             before.append(values[key] >= THRESHOLD)
             after.append(heard >= THRESHOLD)
