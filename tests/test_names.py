@@ -17,7 +17,7 @@ from mss_core.recipe import override
 from mss_core.stages.prepare import prepare_tracks
 from mss_core.stages.pretrain import Mixing, pretrain
 from mss_core.store import Store, materialize
-from mss_core.study.plan import ABSENT, Binder
+from mss_core.study.binding import ABSENT, Binder
 from mss_core.systems import aemic, hmss, iass, msspt
 from mss_core.training import Phase, TrainConfig
 
@@ -103,12 +103,12 @@ def test_a_reader_by_name_reads_what_data_names_and_its_content_is_in_the_key(tm
         survey(config, {})
     assert len(survey(config, {name: folder}).items) == 4
     store = Store(tmp_path / "store")
-    first = Binder({name: folder}, store)(config)
+    first = Binder({name: folder}, store.root)(config)
     (folder / "3.txt").write_text("another song")
-    second = Binder({name: folder}, store)(config)
+    second = Binder({name: folder}, store.root)(config)
     keys = {Stage(prepare_tracks, data=bound, segment=16_000).key for bound in (config, first, second)}
     assert len(keys) == 3 and first.fingerprint != second.fingerprint
-    lenient = Binder({}, store, lenient=True)
+    lenient = Binder({}, store.root, lenient=True)
     assert lenient(config).fingerprint == ABSENT and name in lenient.absent
     assert (
         len(
@@ -123,7 +123,7 @@ def test_a_reader_by_name_reads_what_data_names_and_its_content_is_in_the_key(tm
 def test_a_reader_that_makes_its_music_needs_no_folder(tmp_path: Path) -> None:
     name = f"{HERE}:hum"
     assert not needs_folder(name) and needs_folder(f"{HERE}:hum_of_files") and not needs_folder("synthetic")
-    assert Binder({}, Store(tmp_path), lenient=True)(TrackSet(name)).fingerprint not in ("", ABSENT)
+    assert Binder({}, tmp_path, lenient=True)(TrackSet(name)).fingerprint not in ("", ABSENT)
     assert TrackSet(name, split="mine", subset="all").split == "mine"  # the reader's to judge
     with pytest.raises(ValueError, match="tests.parts has no 'hmu'; did you mean 'hum'"):
         TrackSet(f"{HERE}:hmu")

@@ -15,7 +15,7 @@ from mss_core.errors import Flags, nearest
 from mss_core.folders import place
 from mss_core.store.place import check_place
 from mss_core.study import variables
-from mss_core.study.plan import Binder, data_paths
+from mss_core.study.binding import Binder, data_paths
 from mss_core.study.search.declare import overlap
 from mss_core.study.study import Study, Trial
 from mss_core.study.until import Until, extended

@@ -18,7 +18,7 @@ from typing import Any
 from mss_core.data.config import ClipSet, TrackSet
 from mss_core.graph import walk
 from mss_core.recipe import children
-from mss_core.study.plan import Binder, sets_of
+from mss_core.study.binding import Binder, sets_of
 from mss_core.study.study import Study, Trial
 from mss_core.training import TrainConfig
 

@@ -23,12 +23,13 @@ from mss_core.graph import Context, walk
 from mss_core.store import Store, remote
 from mss_core.store.drivers import Driver
 from mss_core.study import codes, flags, interrupts, left, looks, rehearse, selection, stale, variables
+from mss_core.study.binding import Binder
 from mss_core.study.ending import MAKE_ROOM, failures, next_steps, no_room
 from mss_core.study.execution.progress import FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
 from mss_core.study.origin import committed, environment, shown
-from mss_core.study.plan import Binder, Plan, make_plan
+from mss_core.study.plan import Plan, make_plan
 from mss_core.study.search import phase
 from mss_core.study.study import Study
 from mss_core.study.tracking.content import of_plan
@@ -110,7 +111,9 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     study = phase.wanted(study, options.search, small, settings, looks.with_spares(study, seeds))
     named = selection.only(study, options.only)
     store = remote.opened(options.store, probed=not options.dry_run)
-    binder = Binder(flags.data_roots(options.data), store, lenient=options.dry_run, say=_say, rehash=options.rehash)
+    binder = Binder(
+        flags.data_roots(options.data), store.root, lenient=options.dry_run, say=_say, rehash=options.rehash
+    )
     if not options.dry_run and not options.smoke:
         study.trials(seeds, small, settings, lambda recipe: recipe)  # mistakes in the command come first
         rehearse.require_everything(study, settings, binder, small, named)

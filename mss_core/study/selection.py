@@ -14,9 +14,10 @@ from typing import Any
 from mss_core.errors import nearest
 from mss_core.graph import walk
 from mss_core.recipe import override
+from mss_core.study.binding import Binder
 from mss_core.study.designs import Factor
 from mss_core.study.flags import setting
-from mss_core.study.plan import Binder, Plan
+from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
 from mss_core.study.until import Until
 

@@ -16,8 +16,7 @@ from mss_core.data.doubts import cautions, require_labels, spelling
 from mss_core.data.fingerprints import Fingerprints
 from mss_core.data.items import Item, hold_out
 from mss_core.data.sets import Survey, survey
-from mss_core.store import Store
-from mss_core.study.plan import Binder
+from mss_core.study.binding import Binder
 from tests.conftest import write_track
 
 RATE = 8000
@@ -64,7 +63,7 @@ def test_a_split_of_one_class_is_refused_before_training(tmp_path: Path, split: 
     with pytest.raises(
         ValueError, match=f"data set 'clips': none of its 2 labels can be {done}, as the 2 {split} items"
     ):
-        Binder({"clips": root}, Store(tmp_path / "store"))(ClipSet("clips"))
+        Binder({"clips": root}, tmp_path / "store")(ClipSet("clips"))
     report = check(ClipSet("clips"), root)
     assert report.code == 3 and f"none of its 2 labels can be {done}" in report.errors[0]
     with pytest.raises(ValueError, match="a in 2, b in 0"):
@@ -77,7 +76,7 @@ def test_the_same_audio_under_two_labels_is_named(tmp_path: Path) -> None:
     assert told(root) == [f"data set clips: the same audio in more than one split, or under other labels: {same}"]
     assert f"{same}: the same audio" in check(ClipSet("clips"), root).warnings
     said: list[str] = []
-    Binder({"clips": root}, Store(tmp_path / "store"), say=said.append)(ClipSet("clips"))
+    Binder({"clips": root}, tmp_path / "store", say=said.append)(ClipSet("clips"))
     assert said == [f"caution: {told(root)[0]}"]
     assert told(clip_set(tmp_path / "y", PLAIN, same=(0, 4)))[0].endswith("0.wav (train) and 4.wav (test)")
 

@@ -14,7 +14,8 @@ from mss_core.graph import walk
 from mss_core.recipe import flatten, override
 from mss_core.store import Store
 from mss_core.study import Factor, Study, cumulative, full_factorial, one_at_a_time, only_listed, table_cells
-from mss_core.study.plan import Binder, descendants, make_plan
+from mss_core.study.binding import Binder
+from mss_core.study.plan import descendants, make_plan
 from mss_core.systems.aemic import aemic, separator_only
 from mss_core.systems.msspt import AST, msspt_cnn, smoke
 from tests.conftest import REPOSITORY
@@ -259,13 +260,13 @@ def test_each_block_has_its_reference() -> None:
 def test_binder_fingerprints_each_set_once(tmp_path, stems_tree, clips_tree) -> None:
     data = {"stems": stems_tree, "clips": clips_tree}
     recipe = msspt_cnn({"separation.name": "stems", "tagging.name": "clips"})
-    bound = Binder(data, Store(tmp_path / "s"))(recipe)
+    bound = Binder(data, tmp_path / "s")(recipe)
     assert len(bound.separation.fingerprint) == len(bound.tagging.fingerprint) == 64
     assert bound.pipeline().key != recipe.pipeline().key
-    lenient = Binder({}, Store(tmp_path / "s"), lenient=True)
+    lenient = Binder({}, tmp_path / "s", lenient=True)
     assert lenient(recipe).separation.fingerprint == "absent" and set(lenient.absent) == {"stems", "clips"}
     with pytest.raises(ValueError, match="pass --data stems=PATH"):
-        Binder({}, Store(tmp_path / "s"))(recipe)
+        Binder({}, tmp_path / "s")(recipe)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "vit.pth").write_bytes(b"1")
     data["imagenet"] = tmp_path / "weights"
@@ -273,17 +274,17 @@ def test_binder_fingerprints_each_set_once(tmp_path, stems_tree, clips_tree) -> 
     keys = set()
     for content in (b"1", b"2"):
         (tmp_path / "weights" / "vit.pth").write_bytes(content)
-        bound = Binder(data, Store(tmp_path / "s"))(ast)
+        bound = Binder(data, tmp_path / "s")(ast)
         assert bound.imagenet is not None and bound.imagenet.fingerprint and not bound.genre.fingerprint
         keys.add({stage.name: key for key, stage in walk([bound.pipeline()]).items()}["train_tail"])
     assert len(keys) == 2
     with pytest.raises(ValueError, match="no folder for data set 'imagenet': pass --data imagenet=PATH"):
-        Binder({k: v for k, v in data.items() if k != "imagenet"}, Store(tmp_path / "s"))(ast)
+        Binder({k: v for k, v in data.items() if k != "imagenet"}, tmp_path / "s")(ast)
 
 
 def test_a_set_that_no_stage_reads_is_not_asked_for(tmp_path: Path) -> None:
     """Whatever the recipe: the fields are those of the sets among the arguments of its stages."""
-    lenient = Binder({}, Store(tmp_path), lenient=True)
+    lenient = Binder({}, tmp_path, lenient=True)
     for recipe, wanted in (
         (separator_only(epochs=1), {"musdb18hq"}),
         (override(aemic(), {"stem": "base"}), {"irmas"}),

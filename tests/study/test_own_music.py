@@ -24,7 +24,8 @@ from mss_core.graph import Context, Stage
 from mss_core.recipe import override
 from mss_core.store import Store, materialize
 from mss_core.study import Factor, Study, only_listed
-from mss_core.study.plan import Binder, make_plan
+from mss_core.study.binding import Binder
+from mss_core.study.plan import make_plan
 from mss_core.study.results import collect
 from mss_core.systems.msspt import MSSPT, SOURCES, msspt_cnn, smoke
 from reports.findings import Findings
@@ -119,7 +120,7 @@ def ran(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     }
     said: list[str] = []
     store = Store(root / "store")
-    trials = STUDY.trials(SEEDS, True, {}, Binder(data, store, say=said.append))
+    trials = STUDY.trials(SEEDS, True, {}, Binder(data, store.root, say=said.append))
     for trial in trials:
         materialize(trial.root, store, Context(data=data))
     plan = make_plan(trials, store)

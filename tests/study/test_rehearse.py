@@ -16,10 +16,9 @@ import reports
 from mss_core.data.config import ClipSet, TrackSet, read_by
 from mss_core.graph import plain, walk
 from mss_core.recipe import flatten
-from mss_core.store import Store
 from mss_core.study import Study, rehearse
 from mss_core.study import run as run_study
-from mss_core.study.plan import Binder
+from mss_core.study.binding import Binder
 from mss_core.study.search.declare import _source, bound
 from mss_core.study.search.optuna_storage import probe
 from reports import rehearsal
@@ -109,7 +108,7 @@ def test_what_a_rehearsal_reads_less_of_may_differ_and_nothing_else() -> None:
 def test_everything_that_is_not_there_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "imagenet").mkdir()
     study = rehearse.rehearsed(declared("source_ablation"))
-    binder = Binder({"imagenet": tmp_path / "imagenet"}, Store(tmp_path / "store"))
+    binder = Binder({"imagenet": tmp_path / "imagenet"}, tmp_path / "store")
     with pytest.raises(ValueError) as error:
         rehearse.require_everything(study, {}, binder)
     first, *lines = str(error.value).splitlines()

@@ -20,7 +20,8 @@ from sqlalchemy.engine import Engine
 from mss_core import disk
 from mss_core.store import Store
 from mss_core.study import Factor, Study, only_listed, run
-from mss_core.study.plan import Binder, Plan, make_plan
+from mss_core.study.binding import Binder
+from mss_core.study.plan import Plan, make_plan
 from mss_core.systems.msspt import msspt_cnn, smoke
 
 pytestmark = pytest.mark.slow
@@ -131,7 +132,7 @@ def test_five_hundred_finished_trials_are_reported_again_in_ten_seconds(tmp_path
     large = study(100, 5)
     flags = ["--smoke", "--in-process", "--store", str(tmp_path)]
     store = Store(tmp_path)
-    finish(make_plan(large.trials(range(5), True, {}, Binder({}, store)), store), store)
+    finish(make_plan(large.trials(range(5), True, {}, Binder({}, store.root)), store), store)
     run(large, flags)
     capsys.readouterr()
     start = time.process_time()

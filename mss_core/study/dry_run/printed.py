@@ -11,10 +11,11 @@ from typing import Any
 from mss_core.graph import Context
 from mss_core.store import Store
 from mss_core.study import stale
+from mss_core.study.binding import Binder
 from mss_core.study.dry_run import show, why
 from mss_core.study.dry_run.cost import here
 from mss_core.study.dry_run.power import Reach, reach
-from mss_core.study.plan import Binder, Plan, make_plan
+from mss_core.study.plan import Plan, make_plan
 from mss_core.study.study import Study
 from mss_core.study.until import Until
 

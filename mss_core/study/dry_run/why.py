@@ -14,7 +14,8 @@ from mss_core import disk
 from mss_core.graph import OURS, Stage, module_of, package, plain
 from mss_core.store import Store
 from mss_core.store.command import Artefact, artefacts
-from mss_core.study.plan import ABSENT, Plan
+from mss_core.study.binding import ABSENT
+from mss_core.study.plan import Plan
 
 NEAREST = 300
 """Artefacts of a stage that are compared with it, the latest."""

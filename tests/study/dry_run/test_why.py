@@ -14,9 +14,10 @@ import pytest
 from mss_core.data.config import TrackSet
 from mss_core.graph import Context, Stage
 from mss_core.store import Store, materialize
+from mss_core.study.binding import Binder
 from mss_core.study.designs import Variant
 from mss_core.study.dry_run import why
-from mss_core.study.plan import Binder, make_plan
+from mss_core.study.plan import make_plan
 from mss_core.study.study import Trial
 from tests.conftest import write_track
 
@@ -55,7 +56,7 @@ def music(tmp_path: Path) -> Path:
 
 
 def bound(music: Path, store: Store) -> TrackSet:
-    found = Binder({"stems": music}, store)(TrackSet(name="stems"))
+    found = Binder({"stems": music}, store.root)(TrackSet(name="stems"))
     assert isinstance(found, TrackSet)
     return found
 
@@ -182,7 +183,7 @@ def test_an_empty_store_and_a_set_that_is_not_here(tmp_path: Path, store: Store,
     call = root(bound(music, store))
     empty = told(Store(tmp_path / "nowhere"), call, music)
     assert empty["train"] == "the store holds no artefact of train"
-    absent = Binder({}, store, lenient=True)(TrackSet(name="stems"))
+    absent = Binder({}, store.root, lenient=True)(TrackSet(name="stems"))
     assert told(store, root(absent), music)["prepare"].startswith(
         "data.fingerprint: the data set is not on this machine (nearest: "
     )

@@ -22,7 +22,7 @@ from mss_core.models.musicnn import MSD, MTT, PATCH_FRAMES, PATCH_SECONDS, Publi
 from mss_core.recipe import override
 from mss_core.stages.prepare_published import prepare_published
 from mss_core.store import Store, materialize
-from mss_core.study.plan import Binder
+from mss_core.study.binding import Binder
 from mss_core.systems.tagbox import TAGS, listening, tagbox
 from mss_core.systems.tagbox.steering import score
 from tests.data import bundle_writer
@@ -178,8 +178,8 @@ def test_without_the_package_the_one_line_to_type_is_said(tmp_path: Path, monkey
     recipe = override(recipe, {"tracks.name": "synthetic", "tracks.samplerate": 16_000})
     line = "pip install --no-deps musicnn==0.1.0"
     with pytest.raises(ValueError, match=f"'mtt_musicnn': .*ISC licence.* not installed here: {line}"):
-        Binder({}, Store(tmp_path))(recipe)
-    lenient = Binder({}, Store(tmp_path), lenient=True)
+        Binder({}, tmp_path)(recipe)
+    lenient = Binder({}, tmp_path, lenient=True)
     lenient(recipe)
     assert lenient.absent == {"mtt_musicnn": line}
     with pytest.raises(ValueError, match=f"nowhere is not a folder; .*{line}"):
@@ -194,7 +194,7 @@ def test_the_content_of_a_bundle_is_part_of_the_key(tmp_path: Path) -> None:
     for number in range(2):
         folder = tmp_path / str(number)
         bundle_writer.write(folder, {**arrays, "dense/bias": np.full(50, number, np.float32)})
-        binder = Binder({"mtt_vgg": folder}, Store(tmp_path / "store"))
+        binder = Binder({"mtt_vgg": folder}, tmp_path / "store")
         prints.append(binder(WeightSet("mtt_vgg")).fingerprint)
         assert prints[-1] == binder(WeightSet("mtt_vgg")).fingerprint != ""
     assert len(set(prints)) == 2

@@ -26,7 +26,7 @@ from mss_core.models.xumx import XUMX, from_released
 from mss_core.recipe import override
 from mss_core.stages.scoring import Scoring
 from mss_core.store import Store, materialize
-from mss_core.study.plan import Binder
+from mss_core.study.binding import Binder
 from mss_core.systems.transfer import STEMS, smoke, transfer
 from mss_core.systems.transfer.score import summarise
 from mss_core.systems.transfer.stem_places import StemPlaces
@@ -247,7 +247,7 @@ def test_weights_enter_a_key_by_their_content(tmp_path: Path) -> None:
     for hidden in (6, 8):
         torch.save(as_released(small(hidden=hidden)), folder / "w.pth")
         store = Store(tmp_path / f"store{hidden}")
-        binder = Binder({"xumx": folder}, store)
+        binder = Binder({"xumx": folder}, store.root)
         stage = binder(recipe).pipeline().inputs["model"]
         assert stage.name == "prepare_separator" and binder.used >= {"xumx"} and "musdb18hq" not in binder.used
         directory = materialize(stage, store, Context(data={"xumx": folder}))
