@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import errno
 import json
-import os
 import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -26,7 +25,7 @@ from mss_core import disk, energy, source
 from mss_core.claim import Claim, ClaimLost
 from mss_core.disk import PAUSES, passes
 from mss_core.graph import WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
-from mss_core.store import attempts, calls, helpers
+from mss_core.store import attempts, calls, failures, helpers
 from mss_core.store.manifest import MANIFEST, damaged_file, is_present, read_manifest, sealed
 from mss_core.store.verified import is_large, recall, remember
 
@@ -234,7 +233,7 @@ class Store:
                     raise
             except StageFailed as failure:
                 pause = next(pauses, None) if passes(failure.__cause__) else None
-                if pause is None and (_refused(failure.__cause__, self.root) or _went(failure.__cause__, self.root)):
+                if pause is None and failures.may_pass(failure.__cause__, self.root):
                     pause = next(refused, None)
                 if pause is None:
                     raise
@@ -263,24 +262,6 @@ def run_stage(stage: Stage, store: Store, ctx: Context) -> Path:
     Raises StageFailed where the stage raises or the store cannot be written, Stopped where ``ctx`` asked for it.
     """
     return store.run(stage, ctx)
-
-
-def _refused(error: BaseException | None, root: Path) -> bool:
-    """Whether the store's storage refused a call that it may allow at once again: a ticket that is being renewed, space
-    that another program gives back."""
-    if not isinstance(error, OSError) or error.errno not in (errno.EACCES, errno.ENOSPC, errno.EDQUOT):
-        return False
-    elsewhere = isinstance(error.filename, str) and os.path.isabs(error.filename)
-    return not elsewhere or Path(error.filename).is_relative_to(root)
-
-
-def _went(error: BaseException | None, root: Path) -> bool:
-    """Whether an artefact went while a stage read it: set aside or pruned, or moved back by who found it whole."""
-    name = error.filename if isinstance(error, FileNotFoundError) else None
-    if not isinstance(name, str) or not Path(name).is_relative_to(root):
-        return False
-    artefact = root.joinpath(*Path(name).relative_to(root).parts[:2])
-    return disk.exists(Path(name)) or not disk.exists(artefact)
 
 
 def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
@@ -366,31 +347,13 @@ def _logged_failure(stage: Stage, store: Store, claim: Claim) -> Iterator[None]:
     except (ClaimLost, Stopped):
         raise
     except Exception as error:
-        if claim.lost or _was_moved(
-            error, store.partial(stage, claim)
-        ):  # its directory was renamed under it: whatever it raised says nothing about the stage
+        if claim.lost or failures.was_moved(error, store.partial(stage, claim)):
+            # its directory was renamed under it: whatever it raised says nothing about the stage
             raise ClaimLost(f"another worker took over {stage}") from error
         log = store.log(stage)
         with contextlib.suppress(OSError):  # the disk may be what failed
             disk.write(log, f"{traceback.format_exc()}\n{calls.described(stage)}\n".encode())
-        raise StageFailed(stage, _in_short(error, store.root), log) from error
-
-
-def _was_moved(error: Exception, partial: Path) -> bool:
-    """Whether an error is that a file of a folder is missing, and the whole folder is."""
-    name = error.filename if isinstance(error, FileNotFoundError) else None
-    with contextlib.suppress(OSError):
-        return name is not None and Path(name).is_relative_to(partial) and not disk.exists(partial)
-    return False
-
-
-def _in_short(error: Exception, root: Path) -> str:
-    """One line about an error; a full disk is named as such, whatever the library that met it made of it."""
-    first = (str(error).splitlines() or [""])[0]
-    with contextlib.suppress(OSError):
-        if getattr(error, "errno", None) == errno.ENOSPC or disk.free(root) < 2**16:
-            return f"the disk of the store {root} is full ({type(error).__name__}: {first})"
-    return f"{type(error).__name__}: {first}"
+        raise StageFailed(stage, failures.in_short(error, store.root), log) from error
 
 
 def _now() -> str:

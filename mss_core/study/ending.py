@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mss_core import disk
 from mss_core.folders import place
+from mss_core.store.failures import says_full
 from mss_core.study.execution.progress import BLOCKED, FAILED, Board
 from mss_core.study.origin import command as typed
 from mss_core.study.origin import shown
@@ -17,11 +18,6 @@ from mss_core.study.study import Study
 from mss_core.study.until import Until
 
 MAKE_ROOM = "make room on that disk: what is committed stays, and the same command goes on from there"
-
-
-def disk_is_full(error: str) -> bool:
-    """Whether a stage's error is that of a store without room, as the store words it."""
-    return " is full (" in error
 
 
 def no_room(error: Exception, store: str) -> bool:
@@ -42,7 +38,7 @@ def failures(board: Board, command: str, say: Callable[[str], None], full: bool 
     say(f"\n{len(failed)} stages failed, {blocked} more could not start:")
     for key in failed:
         say(f"  {board.stages[key].name} {key[:12]}: {board.errors[key]}")
-    if full or any(disk_is_full(board.errors[key]) for key in failed):
+    if full or any(says_full(board.errors[key]) for key in failed):
         say(MAKE_ROOM)
     logged = [key for key in failed if board.store.log(board.stages[key]).exists()]
     if logged:

@@ -14,8 +14,8 @@ from typing import Any
 from mss_core.disk import write_atomically
 from mss_core.graph import digest, walk
 from mss_core.store import Store
+from mss_core.store.failures import says_full
 from mss_core.study import ledger
-from mss_core.study.ending import disk_is_full
 from mss_core.study.plan import Plan
 from mss_core.study.study import Study, Trial
 from mss_core.study.until import Until, extended
@@ -109,7 +109,7 @@ def replace_failed(
                 continue
             following = next(each for each in own if each.root.key not in planned and each.root.key not in gone)
             text = next(iter(raised.values()))
-            if raised.keys() & walk([following.root]).keys() or text == NOT_RUN or disk_is_full(text):
+            if raised.keys() & walk([following.root]).keys() or text == NOT_RUN or says_full(text):
                 continue
             gone[trial.root.key], spare = text, spare - 1
             say(f"{trial.name} failed; the next seed stands for it: {text}")
