@@ -13,13 +13,12 @@ import datetime
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mss_core import disk
 from mss_core.graph import digest, plain
-from mss_core.study.plan import Plan
 
 NAME = "declarations.jsonl"
 TURNS = ".declarations"
@@ -30,7 +29,7 @@ these, and none is lost where a driver sleeps past its claim and another goes on
 def record(
     folder: Path,
     declaration: Mapping[str, Any],
-    plan: Plan,
+    scored: Collection[str],
     commit: str,
     only: Sequence[str] = (),
     guard: Callable[[], None] = lambda: None,
@@ -42,7 +41,7 @@ def record(
 
     Args:
         declaration: as it will stand in study.json.
-        plan: tells which of its trials have scores already; the study's last results tell it of others.
+        scored: the planned trials that have scores already; the study's last results tell it of others.
         only: the variants and controls that this run was told to run, where it leaves some out.
         guard: called before the line is written; it raises where this process is the study's driver no more.
     """
@@ -54,7 +53,7 @@ def record(
             "declared": digest(declaration),
             "commit": commit,
             "seeds": list(declaration.get("seeds", ())),
-            "scored": sorted({trial.name for trial in plan.trials if trial.root.key in plan.done} | reported(folder)),
+            "scored": sorted({*scored} | reported(folder)),
             "declaration": plain(declaration),
             "previous": hashlib.sha256(before[-1]).hexdigest() if before else "",
             **({"only": list(only)} if only else {}),

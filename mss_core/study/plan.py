@@ -43,6 +43,10 @@ class Plan:
         """The keys of each trial's stages, one trial after another."""
         return [key for trial in self.trials for key in walk([trial.root])]
 
+    def scored(self) -> set[str]:
+        """The names of the trials whose scores the store has."""
+        return {trial.name for trial in self.trials if trial.root.key in self.done}
+
     def counts(self) -> dict[str, dict[str, int]]:
         """By stage name: calls over all trials, distinct stages, those in the store, those to execute."""
         calls = Counter(self.stages[key].name for key in self.calls)

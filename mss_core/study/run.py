@@ -139,7 +139,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             stale.refuse(stale.hits(before, store)[0])
         verified = before.done
         commit = str(surroundings.get("commit") or "")
-        ledger.record(results_folder, declaration, before, commit, named or (), driver.check)
+        ledger.record(results_folder, declaration, before.scored(), commit, named or (), driver.check)
     if arms:
         _say(phase.summary(arms, store))
         if driver is not None:

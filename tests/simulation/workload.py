@@ -102,7 +102,7 @@ def drive(title: str, stages: bool, search: bool) -> str:
         if stages:
             trials: Any = [SimpleNamespace(root=root, name=root.key[:8]) for root in STUDIES[title]]
             plan = make_plan(trials, store, settle=True)
-            ledger.record(folder, {"study": title}, plan, driver.name, guard=driver.check)
+            ledger.record(folder, {"study": title}, plan.scored(), driver.name, guard=driver.check)
             PLAY[0].watch.declared(title, driver.name)
             for key in plan.needed:
                 stage = plan.stages[key]

@@ -17,7 +17,6 @@ from mss_core.claim import ClaimLost
 from mss_core.graph import Context, Stage
 from mss_core.study import Factor, Study, run
 from mss_core.study.ledger import record, reported
-from mss_core.study.plan import Plan
 from reports import ledger
 from reports.inputs.study import read_ledger
 from reports.statistics.calibration import peeking
@@ -137,9 +136,6 @@ def test_half_a_line_after_a_loss_of_power_costs_no_report(go) -> None:
     assert not ledger.before_the_run(findings.study)
 
 
-NOTHING = Plan([], {}, set(), [], {})
-
-
 def test_who_is_driver_no_more_declares_nothing(tmp_path: Path) -> None:
     """Another driver has gone on, and its line may be there: it must not be written over."""
 
@@ -148,7 +144,7 @@ def test_who_is_driver_no_more_declares_nothing(tmp_path: Path) -> None:
         raise ClaimLost("another has it")
 
     with pytest.raises(ClaimLost):
-        record(tmp_path, {"seeds": [1]}, NOTHING, "", guard=refuse)
+        record(tmp_path, {"seeds": [1]}, (), "", guard=refuse)
     assert not any((tmp_path / ".declarations").iterdir())
     assert (tmp_path / "declarations.jsonl").read_bytes() == b"{}\n"
 
@@ -160,11 +156,11 @@ def test_a_driver_that_sleeps_while_it_writes_costs_nobody_a_line(tmp_path: Path
     def late(path: Path, content: bytes) -> None:
         if not slept:
             slept.append(path)
-            record(tmp_path, {"seeds": [2]}, NOTHING, "of the rival")
+            record(tmp_path, {"seeds": [2]}, (), "of the rival")
         replace_file(path, content)
 
     monkeypatch.setattr(disk, "write_atomically", late)
-    record(tmp_path, {"seeds": [1]}, NOTHING, "of the sleeper")
+    record(tmp_path, {"seeds": [1]}, (), "of the sleeper")
     entries = read_ledger(tmp_path / "study.json")
     assert [(entry.commit, entry.intact) for entry in entries] == [("of the sleeper", True), ("of the rival", True)]
 
@@ -180,9 +176,9 @@ def test_two_drivers_never_write_one_line(tmp_path: Path, monkeypatch, links: bo
     def guard() -> None:
         if not met:
             met.append(1)
-            record(tmp_path, {"seeds": [2]}, NOTHING, "of the rival")
+            record(tmp_path, {"seeds": [2]}, (), "of the rival")
 
-    record(tmp_path, {"seeds": [1]}, NOTHING, "of the other", guard=guard)
+    record(tmp_path, {"seeds": [1]}, (), "of the other", guard=guard)
     entries = read_ledger(tmp_path / "study.json")
     assert [(entry.commit, entry.intact) for entry in entries] == [("of the rival", True), ("of the other", True)]
     assert not [path for path in (tmp_path / ".declarations").iterdir() if path.suffix == ".tmp"]
