@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from reports.overview.beside import STATES, Claim, absent, together
 from reports.overview.cards import SAYS, Card, Unreadable, card, shown
@@ -12,6 +13,7 @@ from reports.published import paper
 from reports.sections import Cell, Section, Table
 from reports.text import count, listing
 from reports.writers.files import replace_file
+from reports.writers.html import HERE, template
 
 NAME = "index.html"
 MARK = b'<meta name="generator" content="mss index">'
@@ -112,6 +114,18 @@ def _sum(name: str, of: Sequence[Claim]) -> str:
     return f"{paper(name).short}: {text}{f'; not run: {listing(gone)}' if gone else ''}."
 
 
+def link(of: Card | Unreadable, name: str = "") -> str:
+    """The way from the page to a study's file, whatever bytes its folder's name has."""
+    return "/".join(quote(os.fsencode(part), safe="") for part in ("studies", of.folder, name) if part)
+
+
+def to_html(page: Page) -> str:
+    """The whole page: no network, no external resource, equal bytes for equal studies."""
+    css = "".join((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "index.css"))
+    js = (HERE / "report.js").read_text(encoding="utf-8")
+    return template("index.html").render(page=page, link=link, css=css, js=js) + "\n"
+
+
 def write(store: Path) -> Path:
     """Write the page of a store, index.html beside its folder `studies`; returns its path.
 
@@ -121,13 +135,11 @@ def write(store: Path) -> Path:
         ValueError: it is no store, or has an index.html that somebody else wrote.
         OSError: the page cannot be written.
     """
-    from reports.writers import overview
-
     if (store / NAME).exists() and MARK not in (store / NAME).read_bytes():
         raise ValueError(f"{store / NAME} is not the page of a store: move it away, and `mss index {store}` writes one")
     for _ in range(TRIES):
         before = _state(store)
-        replace_file(store / NAME, overview.to_html(page(store)))
+        replace_file(store / NAME, to_html(page(store)))
         if _state(store) == before:
             break
     return store / NAME
