@@ -7,9 +7,9 @@ never be recomputed from means and spreads: the correlation is missing.
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from reports.contract import PAPERS, paper_package
-from reports.papers.msspt.stars import msspt_settings
 from reports.published import Claim
 
 
@@ -19,28 +19,23 @@ def all_claims(papers: Sequence[str] = PAPERS) -> list[Claim]:
     Args:
         papers: names of `PAPERS`, or packages that hold a `claims` module with a function `claims`.
     """
-    return [claim for name in papers for claim in importlib.import_module(f"{paper_package(name)}.claims").claims()]
+    return [claim for name in papers for claim in _module(name).claims()]
+
+
+def _module(paper: str) -> Any:
+    return importlib.import_module(f"{paper_package(paper)}.claims")
 
 
 def to_markdown(papers: Sequence[str] = PAPERS) -> str:
-    """All claims as a Markdown table, then MSSPT's stars under every setting."""
+    """All claims as a Markdown table, then the lines that the `below` of a paper's module returns, if it has one."""
     lines = ["| paper | claim | recomputed | reproduced | what does not fit |", "|---|---|---|---|---|"]
     for claim in all_claims(papers):
         why = "" if claim.reproduced and claim.paper not in ("AE-MIC", "TagBox") else claim.why
         lines.append(
             f"| {claim.paper} | {claim.claim} | {claim.recomputed} | {'yes' if claim.reproduced else 'no'} | {why} |"
         )
-    if "msspt" in papers:
-        lines += [
-            "",
-            "| ± read as | test | sided | family | stars | missing | extra |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for s in msspt_settings():
-            lines.append(
-                f"| {s.spread} | {s.test} | {s.sided} | {s.family} | {len(s.reproduced)}/7 | "
-                f"{', '.join(s.missing)} | {', '.join(s.extra)} |"
-            )
+    for name in papers:
+        lines += getattr(_module(name), "below", list)()
     return "\n".join(lines)
 
 

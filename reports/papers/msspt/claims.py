@@ -41,3 +41,17 @@ def claims() -> list[Claim]:
             "not supported at .05, two-sided, before any correction",
         ),
     ]
+
+
+def below() -> list[str]:
+    """The stars under every setting, as a Markdown table."""
+    return [
+        "",
+        "| ± read as | test | sided | family | stars | missing | extra |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {s.spread} | {s.test} | {s.sided} | {s.family} | {len(s.reproduced)}/7 | "
+            f"{', '.join(s.missing)} | {', '.join(s.extra)} |"
+            for s in msspt_settings()
+        ),
+    ]
