@@ -21,12 +21,12 @@ import pandas as pd
 from reports import FORMATS, index, read, study_tables, summary, write
 from reports.ablation import analyse
 from reports.contract import CORRECTIONS, SPELLINGS, TESTS, check_metric
-from reports.contract.flags import Flags, exit_status
+from reports.contract.flags import STORE, Flags, exit_status
 from reports.export import contrast_objects
 from reports.findings import Findings
 from reports.inputs import museval
 from reports.inputs import predictions as predicted
-from reports.inputs.directory import STORE, Tables, study_directory
+from reports.inputs.directory import Tables, study_directory
 from reports.inputs.foreign import AS_OURS, WIDE, layout
 from reports.inputs.study import with_declaration
 from reports.inputs.tables import EMPTY, Scores, bare_study, read_scores

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports import FORMATS
-from reports.contract.flags import Flags
-from reports.inputs.directory import STORE, study_directory
+from reports.contract.flags import STORE, Flags
+from reports.inputs.directory import study_directory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

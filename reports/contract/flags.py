@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from reports.contract.names import nearest
+
+STORE = Path(os.environ.get("MSS_STORE") or "store")
+"""Where studies/ is unless it is said."""
 
 
 def exit_status(call: Callable[[], object]) -> int:

@@ -13,9 +13,6 @@ from reports.inputs.searches import Searches
 from reports.inputs.study import read_study
 from reports.inputs.tables import Scores, read_curves, read_predictions, read_scores
 
-STORE = Path(os.environ.get("MSS_STORE") or "store")
-"""Where studies/ is unless it is said."""
-
 
 def study_directory(name: str, store: Path) -> Path:
     """The directory of a study given by title or path.

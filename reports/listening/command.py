@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from reports import study_tables
-from reports.contract.flags import Flags, exit_status
-from reports.inputs.directory import STORE, Tables, study_directory
+from reports.contract.flags import STORE, Flags, exit_status
+from reports.inputs.directory import Tables, study_directory
 from reports.listening import page, plan, ratings, result
 from reports.text import count
 from reports.writers import html, markdown

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.contract.flags import Flags
-from reports.inputs.directory import STORE
+from reports.contract.flags import STORE, Flags
 from reports.overview.page import write
 
 
