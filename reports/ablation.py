@@ -13,12 +13,12 @@ from reports import caveats, controls, declared, design, ledger, sequential, tog
 from reports.comparison import comparison
 from reports.contract import MACRO, Study
 from reports.conventions import by_convention
-from reports.findings import Comparison, Findings, Separation
+from reports.findings import Comparison, Findings
 from reports.inputs.tables import Scores, select, tag_scores, without
 from reports.overlap import arms, overlap
 from reports.statistics import groups, tagging
 from reports.statistics.calibration import simulate
-from reports.statistics.effects import BASELINES, by_item, separation, variance_by_factor
+from reports.statistics.effects import BASELINES, Separation, by_item, separation, variance_by_factor
 from reports.text import count, listing
 
 
@@ -141,7 +141,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         return Findings(study, (main,), (), (), {}, {}, {}, (), None, (), course=course)
     secondary = secondary_metrics(scores, study, metric)
     others = tuple(comparison(scores, study, other, target, False) for other, target in secondary)
-    apart = _apart(separation(scores, metric))
+    apart = _apart(separation(scores.frame, metric))
     made = [c for c in main.contrasts if not c.refused]
     rows, tags = select(scores, metric, study.declaration.target), tag_scores(scores, metric)
     scored = arms(rows)
@@ -168,8 +168,8 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
                 ]
             )
         ),
-        by_tag=by_item(by_tag, main, study.declaration.alpha),
-        by_track=by_item(tracks, main, study.declaration.alpha),
+        by_tag=by_item(by_tag, main.style.higher_is_better, study.declaration.alpha),
+        by_track=by_item(tracks, main.style.higher_is_better, study.declaration.alpha),
         tag_areas={
             contrast.variant: tagging.by_tag(areas[contrast.variant], areas[contrast.reference], main.alpha)
             for contrast in main.contrasts
@@ -177,7 +177,7 @@ def _analyse(scores: Scores, study: Study, predictions: pd.DataFrame | None, bri
         },
         separation=apart,
         power=None if course else power,
-        variance=variance_by_factor(main, study),
+        variance=variance_by_factor(main.balanced, study),
         calibration=simulate(blocks, spread, main.alpha, power.detectable) if power and not course else None,
         course=course,
         systems=together.all_systems(main, whole, clusters),

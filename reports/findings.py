@@ -14,9 +14,11 @@ from reports.inputs.tables import Scores
 from reports.statistics import factorial
 from reports.statistics.calibration import Calibration
 from reports.statistics.conventions import Convention
+from reports.statistics.effects import FactorVariance, Separation, TargetEffect
 from reports.statistics.hypothesis_tests import Effect, Equivalence, Result
 from reports.statistics.improvement import Improvement
 from reports.statistics.systems import Systems
+from reports.statistics.tagging import TagArea
 from reports.text import Style
 
 
@@ -145,67 +147,6 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class TargetEffect:
-    """The difference of one variant to the reference on one tag or track: Welch over runs,
-    uncorrected.
-    """
-
-    target: str
-    difference: float
-    low: float
-    high: float
-    p: float
-
-
-@dataclass(frozen=True)
-class TagArea:
-    """AUC of one tag in both arms, averaged over runs.
-
-    Attributes:
-        positives, negatives: clips of either truth.
-        variant, variant_half: AUC and half-width of its 95 % Hanley-McNeil interval.
-        reference, reference_half: the same of the reference.
-        d: Ligtenberg's D score: positive where the two intervals do not overlap.
-        p: DeLong's test, clips sampled, these runs the only ones; uncorrected.
-    """
-
-    target: str
-    positives: int
-    negatives: int
-    variant: float
-    variant_half: float
-    reference: float
-    reference_half: float
-    d: float
-    p: float
-
-
-@dataclass(frozen=True)
-class Separation:
-    """How well a separator separates one source, beside what needs no separator.
-
-    Attributes:
-        model: mean over runs (of the mean over tracks).
-        baselines: the same score of `silence`, `best scalar`, `mixture`, where given.
-        beats: whether the model beats every baseline given; None without any.
-        aggregation: how frames became a score.
-        equal: other variants with the same figures to the last bit.
-        lost: tracks on which the model, over its runs, does not beat every baseline that the track has.
-    """
-
-    variant: str
-    target: str
-    style: Style
-    model: float
-    tracks: int
-    baselines: Mapping[str, float]
-    beats: bool | None
-    aggregation: str = ""
-    equal: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Power:
     """What the design could have shown, and what the next one needs.
 
@@ -229,17 +170,6 @@ class Power:
     detectable: float
     needed: tuple[tuple[float, int], ...]
     reference_runs: int = 0
-
-
-@dataclass(frozen=True)
-class FactorVariance:
-    """Share of the variance of run scores that a factor (or seeds) accounts for."""
-
-    name: str
-    df: int
-    eta_squared: float
-    omega_squared: float
-    p: float
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import pandas as pd
 from reports import prose
 from reports.contract import MACRO, Study
 from reports.drawing import svg
-from reports.findings import Comparison, Findings, TargetEffect
+from reports.findings import Comparison, Findings
 from reports.statistics.auc import curve
-from reports.statistics.effects import quantile_drivers
+from reports.statistics.effects import TargetEffect, quantile_drivers
 from reports.text import p_value
 
 WIDTH, LEFT, ROW = 720.0, 150.0, 30.0

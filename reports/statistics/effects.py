@@ -4,6 +4,7 @@ variance by factor.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,64 @@ from scipy import stats as scipy_stats
 from scipy.linalg import lstsq
 
 from reports.contract import MACRO, Study
-from reports.findings import Comparison, FactorVariance, Separation, TargetEffect
-from reports.inputs.tables import Scores
 from reports.statistics.hypothesis_tests import NAN, welch
-from reports.text import style
+from reports.text import Style, style
 
 BASELINES = {"_silence": "silence", "_best_scalar": "best scalar", "_mixture": "mixture", "_wiener": "fixed filter"}
 SEPARATION = ("l1", "sdr", "si_sdr", "usdr", "csdr", "sir", "sar", "isr")
 
 
+@dataclass(frozen=True)
+class TargetEffect:
+    """The difference of one variant to the reference on one tag or track: Welch over runs,
+    uncorrected.
+    """
+
+    target: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well a separator separates one source, beside what needs no separator.
+
+    Attributes:
+        model: mean over runs (of the mean over tracks).
+        baselines: the same score of `silence`, `best scalar`, `mixture`, where given.
+        beats: whether the model beats every baseline given; None without any.
+        aggregation: how frames became a score.
+        equal: other variants with the same figures to the last bit.
+        lost: tracks on which the model, over its runs, does not beat every baseline that the track has.
+    """
+
+    variant: str
+    target: str
+    style: Style
+    model: float
+    tracks: int
+    baselines: Mapping[str, float]
+    beats: bool | None
+    aggregation: str = ""
+    equal: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FactorVariance:
+    """Share of the variance of run scores that a factor (or seeds) accounts for."""
+
+    name: str
+    df: int
+    eta_squared: float
+    omega_squared: float
+    p: float
+
+
 def by_item(
-    arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], main: Comparison, alpha: float
+    arms: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], higher_is_better: bool, alpha: float
 ) -> dict[str, tuple[TargetEffect, ...]]:
     """For each contrast, the difference on each tag or track over the runs that have it; largest
     gain first.
@@ -38,19 +86,18 @@ def by_item(
             if a and b:
                 found = welch(a, b, alpha)
                 effects.append(TargetEffect(str(name), found.difference, found.low, found.high, found.p))
-        sign = -1.0 if main.style.higher_is_better else 1.0
+        sign = -1.0 if higher_is_better else 1.0
         if effects:
             out[variant] = tuple(sorted(effects, key=lambda e: (sign * e.difference, e.target)))
     return out
 
 
-def separation(scores: Scores, primary: str) -> tuple[Separation, ...]:
+def separation(frame: pd.DataFrame, primary: str) -> tuple[Separation, ...]:
     """One row for each variant, source and separation metric that has scores.
 
     The primary metric appears only if there are baselines to show beside it.
     """
-    frame = scores.frame
-    metrics = scores.metrics()
+    metrics = list(frame["metric"].unique())
     names = [
         m for m in metrics if any(m + suffix in metrics for suffix in BASELINES) or (m in SEPARATION and m != primary)
     ]
@@ -97,8 +144,9 @@ def _mean_of_runs(rows: pd.DataFrame) -> float:
     return float(rows.groupby("seed")["score"].mean().mean())
 
 
-def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, ...]:
-    """Shares of the variance of run scores by factor, each after all others (sums of squares of type II).
+def variance_by_factor(balanced: Mapping[str, Mapping[int, float]], study: Study) -> tuple[FactorVariance, ...]:
+    """Shares of the variance of run scores by factor, each after all others (sums of squares of type II). ``balanced``
+    holds them by variant and seed.
 
     Runs are the observations and the spread between runs of one variant is the error. Where the variants are not a
     factorial, each factor is measured by how much worse the additive model fits without it.
@@ -107,7 +155,7 @@ def variance_by_factor(main: Comparison, study: Study) -> tuple[FactorVariance, 
     levels = {v.name: v.levels for v in study.variants}
     observations = [
         (score, [str(levels.get(variant, {}).get(name, variant)) for name in factors], variant)
-        for variant, runs in main.balanced.items()
+        for variant, runs in balanced.items()
         for score in runs.values()
     ]
     if len(observations) < 3:

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from reports.contract import MACRO
-from reports.findings import TagArea
 from reports.statistics import groups
 from reports.statistics.auc import d_score, hanley_mcneil, placements_by_cell
 from reports.statistics.hypothesis_tests import Result, from_se
@@ -157,6 +156,29 @@ def _squares(influence: np.ndarray, of_clips: np.ndarray | None) -> tuple[float,
     sums, share = np.bincount(of_clips, influence), np.bincount(of_clips) / len(of_clips)
     many = len(sums)
     return float((sums**2).sum()) * many / max(many - 1, 1), groups.degrees(share)
+
+
+@dataclass(frozen=True)
+class TagArea:
+    """AUC of one tag in both arms, averaged over runs.
+
+    Attributes:
+        positives, negatives: clips of either truth.
+        variant, variant_half: AUC and half-width of its 95 % Hanley-McNeil interval.
+        reference, reference_half: the same of the reference.
+        d: Ligtenberg's D score: positive where the two intervals do not overlap.
+        p: DeLong's test, clips sampled, these runs the only ones; uncorrected.
+    """
+
+    target: str
+    positives: int
+    negatives: int
+    variant: float
+    variant_half: float
+    reference: float
+    reference_half: float
+    d: float
+    p: float
 
 
 def by_tag(a: Influence, b: Influence, alpha: float) -> tuple[TagArea, ...]:

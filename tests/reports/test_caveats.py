@@ -11,7 +11,7 @@ import pytest
 from reports import caveats
 from reports.ablation import _apart, _tracks, analyse
 from reports.contract import Kept, Note, Stage, Study, Trial, Variant
-from reports.findings import Findings, Power, Separation, TagArea
+from reports.findings import Findings, Power
 from reports.inputs.directory import Tables
 from reports.inputs.tables import Scores, bare_study
 from reports.level import power_sentence
@@ -19,7 +19,8 @@ from reports.published import not_beside, paper
 from reports.sections import Table, items, result, tests, unpublished
 from reports.sections.curves import weights
 from reports.sections.items import _area, tag_areas
-from reports.statistics.effects import separation
+from reports.statistics.effects import Separation, separation
+from reports.statistics.tagging import TagArea
 from reports.text import style
 
 
@@ -183,7 +184,7 @@ def test_a_song_that_the_mean_hides_is_named_and_macro_is_no_source() -> None:
     """The figures of an outside trial: song A is worse than silence, and song B makes the mean better."""
     model = {("song A", "vocals"): 0.0262, ("song B", "vocals"): 0.0118, ("", "macro"): 0.5}
     silence = {("song A", "vocals"): 0.0213, ("song B", "vocals"): 0.0249, ("", "macro"): 0.1}
-    (row,) = separation(scored(model, silence), "roc_auc")
+    (row,) = separation(scored(model, silence).frame, "roc_auc")
     assert (row.target, row.beats, row.lost, row.tracks) == ("vocals", True, ("song A",), 2)
     (text,) = told([row])
     assert text == (
@@ -191,14 +192,14 @@ def test_a_song_that_the_mean_hides_is_named_and_macro_is_no_source() -> None:
         "(a, source vocals, L1: 1 of 2 (song A))."
     )
     model[("song A", "vocals")] = 0.02
-    (row,) = separation(scored(model, silence), "roc_auc")
+    (row,) = separation(scored(model, silence).frame, "roc_auc")
     assert row.lost == () and told([row]) == []
 
 
 @pytest.mark.parametrize(("lost", "tracks", "said"), [(1, 10, True), (1, 11, False), (5, 50, True), (4, 50, False)])
 def test_of_many_tracks_a_tenth_may_be_lost(lost: int, tracks: int, said: bool) -> None:
     values = {(f"song {place}", "bass"): 0.3 if place < lost else 0.1 for place in range(tracks)}
-    rows = separation(scored(values, dict.fromkeys(values, 0.2)), "roc_auc")
+    rows = separation(scored(values, dict.fromkeys(values, 0.2)).frame, "roc_auc")
     assert bool(told(rows)) == said and len(rows[0].lost) == lost
 
 

@@ -13,8 +13,8 @@ import pytest
 import reports
 from reports import prose
 from reports.drawing import figures, media
-from reports.findings import Separation
 from reports.sections import Cell, Table, listen, result, separation
+from reports.statistics.effects import Separation
 from reports.text import style
 from reports.writers.latex import to_latex
 from reports.writers.terminal import to_text

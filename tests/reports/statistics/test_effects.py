@@ -52,7 +52,7 @@ def factorial(home: Path, seed: int, runs: int = 3) -> tuple[Path, pd.DataFrame]
 def test_variance_by_factor_is_type_two_anova(tmp_path: Path, seed: int) -> None:
     home, table = factorial(tmp_path, seed)
     runs = {variant: dict(enumerate(group["score"])) for variant, group in table.groupby("variant", sort=False)}
-    shares = variance_by_factor(SimpleNamespace(balanced=runs), read_study(home / "study.json"))
+    shares = variance_by_factor(runs, read_study(home / "study.json"))
     found = {part.name: part for part in shares}
     full = anova_lm(smf.ols("score ~ C(loss) * C(width)", table).fit(), typ=2)
     total = full["sum_sq"].sum()
@@ -74,7 +74,7 @@ def test_variance_of_a_single_factor_is_one_way_anova(seeds: int, arms: int) -> 
     scores[-1] = scores[-1, 0]
     none = SimpleNamespace(declaration=SimpleNamespace(factors=()), variants=())
     runs = {f"arm {k}": dict(enumerate(row)) for k, row in enumerate(scores)}
-    between, within = variance_by_factor(SimpleNamespace(balanced=runs), none)
+    between, within = variance_by_factor(runs, none)
     f, p = scipy_stats.f_oneway(*scores)
     assert between.p == pytest.approx(p) and (between.df, within.df) == (arms - 1, arms * (seeds - 1))
     assert between.eta_squared == pytest.approx((arms - 1) * f / ((arms - 1) * f + within.df))
