@@ -26,7 +26,8 @@ import torch
 from mss_core import audio
 from mss_core.data.batches import Segments, waveforms
 from mss_core.data.files import read_clip
-from mss_core.data.packed import Packed, pack
+from mss_core.data.packed import Packed
+from mss_core.data.packing import pack
 from mss_core.data.sets import Item, Survey
 from mss_core.data.synthetic import synthesis
 from mss_core.graph import Context

@@ -17,7 +17,8 @@ from torch import nn
 from mss_core import audio, models, runtime
 from mss_core.data.batches import Feed, waveforms
 from mss_core.data.mixing import mix
-from mss_core.data.packed import SCALE, Packed
+from mss_core.data.packed import Packed
+from mss_core.data.packing import SCALE
 from mss_core.graph import Context
 from mss_core.losses import l1
 from mss_core.models.unet import separate

@@ -20,7 +20,7 @@ from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.items import REMARKS, SPLITS, Item, Survey
 from mss_core.data.levels import FAINT, FULL_SCALE, KEPT, faint, level, power_of
 from mss_core.data.loaders import stem_mp4, stems
-from mss_core.data.packed import in_order, memory, odd_rows, peak, whole
+from mss_core.data.packing import in_order, memory, odd_rows, peak, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
 from mss_core.errors import BadFile, choose, nearest
 from mss_core.folders import AUDIO, walk

@@ -38,7 +38,7 @@ from mss_core.data.ms21_annotation import (
     statistics,
 )
 from mss_core.data.ms21_mix import BLEEDING, INSTRUMENTS, Built, Rules, mix
-from mss_core.data.packed import in_order
+from mss_core.data.packing import in_order
 from mss_core.disk import write_atomically
 from mss_core.graph import digest
 

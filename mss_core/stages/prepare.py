@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mss_core.data.packed import pack
+from mss_core.data.packing import pack
 from mss_core.data.sets import ClipSet, TrackSet, survey
 from mss_core.graph import Context
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from mss_core.artefact import note, read_notes, write_notes
 from mss_core.data.channels import apart, sided
-from mss_core.data.packed import Packed, pack
+from mss_core.data.packed import Packed
+from mss_core.data.packing import pack
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context
 

@@ -15,7 +15,8 @@ from mss_core.augment import Augment, augmented
 from mss_core.data.batches import Feed, stacked, validation_segments, waveforms
 from mss_core.data.channels import Sided, apart, beside, sided
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, RemixMixer, mix
-from mss_core.data.packed import Packed, pack
+from mss_core.data.packed import Packed
+from mss_core.data.packing import pack
 from mss_core.data.sets import Item, Sound, Survey, TrackSet, survey
 from mss_core.data.synthetic.stereo import placed
 from mss_core.graph import Context

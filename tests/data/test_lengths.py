@@ -17,7 +17,8 @@ from mss_core.data.check import check
 from mss_core.data.config import TrackSet
 from mss_core.data.files import common_length
 from mss_core.data.items import Survey
-from mss_core.data.packed import Packed, pack
+from mss_core.data.packed import Packed
+from mss_core.data.packing import pack
 from mss_core.data.sets import survey
 from mss_core.graph import Context, digest
 from tests.conftest import write_track

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mss_core.data.files import Track, track_items
-from mss_core.data.packed import BUDGET, memory
+from mss_core.data.packing import BUDGET, memory
 
 RATE = 44_100
 PACK = """
@@ -24,7 +24,7 @@ import torchaudio.functional
 from mss_core import audio
 from mss_core.data.files import Track, track_items
 from mss_core.data.items import Survey
-from mss_core.data.packed import pack
+from mss_core.data.packing import pack
 from mss_core.graph import Context
 
 ROWS = ("mixture", "vocals", "drums", "bass", "other")

@@ -17,7 +17,8 @@ from mss_core.artefact import read_notes
 from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.mixing import IncoherentMixer, segments
-from mss_core.data.packed import Packed, pack
+from mss_core.data.packed import Packed
+from mss_core.data.packing import pack
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, ClipSet, TrackSet, survey
 from mss_core.graph import Context
 from tests.conftest import FREQUENCIES, write_clips, write_track

@@ -78,7 +78,7 @@ def one_file_for_all_attempts() -> Iterator[None]:
     def appending(path: Path, mode: str = "rb") -> Any:
         return disk.opened(path, "ab" if mode == "xb" else mode)
 
-    from mss_core.data import packed
+    from mss_core.data import packing
 
     with (
         mock.patch.object(pieces, "piece", lambda work, row, attempt: work / f"{row}.i16"),
@@ -86,7 +86,7 @@ def one_file_for_all_attempts() -> Iterator[None]:
         mock.patch.object(pieces, "recover", recover),
         mock.patch.object(pieces, "join", join),
         mock.patch.object(pieces, "drop_unused", lambda *_: None),
-        mock.patch.object(packed, "disk", Instead(opened=appending)),
+        mock.patch.object(packing, "disk", Instead(opened=appending)),
     ):
         yield
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import disk
-from mss_core.data import packed
+from mss_core.data import packing
 from mss_core.data.items import Item, Sound, Survey
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import StageFailed, Store, command, run_stage
@@ -47,7 +47,7 @@ def prepare_toy(*, size: int, out: Path, ctx: Context) -> None:
         return Sound({"mixture": wave[None]}, 100)
 
     items = tuple(Item(f"{n}", "train", functools.partial(sound, n)) for n in range(ITEMS))
-    packed.pack(Survey(items), ("mixture",), 100, 4, out, ctx, workers=1)
+    packing.pack(Survey(items), ("mixture",), 100, 4, out, ctx, workers=1)
 
 
 def train_toy(*, data: Path, seed: int, out: Path, ctx: Context) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 import reports
 from mss_core.artefact import read_groups, write_groups, write_scores
 from mss_core.data.items import Item, Sound, Survey
-from mss_core.data.packed import pack
+from mss_core.data.packing import pack
 from mss_core.graph import Context, Stage
 from mss_core.study import Factor, Study, run
 

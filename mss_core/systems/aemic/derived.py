@@ -14,7 +14,8 @@ import numpy as np
 
 from mss_core.artefact import write_notes
 from mss_core.data.items import Item, Sound, Survey
-from mss_core.data.packed import Packed, PackedItem, pack
+from mss_core.data.packed import Packed, PackedItem
+from mss_core.data.packing import pack
 from mss_core.graph import Context
 
 Rows = Mapping[str, np.ndarray]

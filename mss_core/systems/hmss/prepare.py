@@ -14,7 +14,8 @@ import numpy as np
 from mss_core import audio
 from mss_core.artefact import read_json, write_json
 from mss_core.data.activity import window_powers
-from mss_core.data.packed import Packed, pack
+from mss_core.data.packed import Packed
+from mss_core.data.packing import pack
 from mss_core.data.sets import Item, Sound, TrackSet, survey
 from mss_core.graph import Context
 

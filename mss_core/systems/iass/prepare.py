@@ -11,7 +11,7 @@ import torch
 from mss_core import audio
 from mss_core.data.activity import track_confidences
 from mss_core.data.channels import open_sided
-from mss_core.data.packed import pack
+from mss_core.data.packing import pack
 from mss_core.data.sets import TrackSet, published_confidences, single_tracks
 from mss_core.graph import Context
 from mss_core.systems.iass.masking import Transform

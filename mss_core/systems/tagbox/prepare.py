@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mss_core.data.excerpts import Excerpt
-from mss_core.data.packed import pack
+from mss_core.data.packing import pack
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context
 

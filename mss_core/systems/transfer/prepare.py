@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mss_core.data.channels import SIDES, sided
-from mss_core.data.packed import pack
+from mss_core.data.packing import pack
 from mss_core.data.sets import Item, Sound, TrackSet, survey
 from mss_core.graph import Context
 

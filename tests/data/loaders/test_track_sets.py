@@ -21,7 +21,8 @@ from mss_core.data.loaders.medleydb import target_of
 from mss_core.data.loaders.midi import onsets
 from mss_core.data.loaders.ms21 import files_of, nodes
 from mss_core.data.mixing import AccompanimentMixer, mix
-from mss_core.data.packed import Packed, pack
+from mss_core.data.packed import Packed
+from mss_core.data.packing import pack
 from mss_core.data.sets import TrackSet, survey
 from mss_core.graph import Context
 from mss_core.systems.iass import IASS

@@ -13,7 +13,8 @@ import torch
 from mss_core import losses, models
 from mss_core.data import hierarchy
 from mss_core.data.batches import Mapped, spread, waveforms
-from mss_core.data.packed import Packed, pack
+from mss_core.data.packed import Packed
+from mss_core.data.packing import pack
 from mss_core.data.sets import Item, Sound, Survey
 from mss_core.graph import Context, walk
 from mss_core.losses import MASK_LOSSES
