@@ -2,9 +2,9 @@
 
 Conventions: `truth` holds 0 and 1, `scores` any finite number, larger meaning more likely; both
 have the shape (item, tag), and a plain vector counts as one tag. A tag is *undefined* where its
-truth has no positive or no negative item; its score is NaN, never 0 or 0.5, `macro` leaves it
-out and `undefined` counts it. A single-label problem has `truth_index` (item,) instead, the
-class of each item, beside scores (item, class). Arrays may be numpy or torch, on any device.
+truth has no positive or no negative item; its score is NaN, never 0 or 0.5, and `macro` leaves it
+out. A single-label problem has `truth_index` (item,) instead, the class of each item, beside
+scores (item, class). Arrays may be numpy or torch, on any device.
 """
 
 from collections.abc import Mapping, Sequence
@@ -76,15 +76,6 @@ def macro(values: ArrayLike) -> float:
     values = _array(values).astype(float)
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
-
-
-def undefined(values: ArrayLike) -> int:
-    """Number of tags whose score is undefined, to be reported beside `macro`.
-
-    >>> undefined([.5, float("nan"), 1.])
-    1
-    """
-    return int(np.isnan(_array(values).astype(float)).sum())
 
 
 def accuracy(truth_index: ArrayLike, scores: ArrayLike) -> float:

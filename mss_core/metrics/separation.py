@@ -174,18 +174,6 @@ def ideal_mask(spectra: Tensor, kind: str, power: float = 1.0) -> Tensor:
     return loudness / total.where(total > 0, 1.0)
 
 
-def l1(reference: ArrayLike, estimate: ArrayLike, axis: Axis = -1) -> ArrayLike:
-    """Mean absolute difference in the time domain, in units of amplitude; 0 is perfect.
-
-    Shape: reference and estimate (..., time); returns (...), without `axis`.
-
-    >>> float(l1([0., 1.], [1., 1.]))
-    0.5
-    """
-    (s, e), back = _tensors(reference=reference, estimate=estimate)
-    return back((s - e).abs().mean(axis))
-
-
 def static_wiener(spectra: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """One real gain a frequency that takes mixtures to references with the least squared error over all frames.
 

@@ -49,14 +49,13 @@ def test_a_perfect_and_a_constant_score():
     np.testing.assert_allclose(c.pr_auc(truth, constant), truth.mean(axis=0))
 
 
-def test_a_tag_without_positives_or_negatives_is_nan_and_counted():
+def test_a_tag_without_positives_or_negatives_is_nan():
     truth = np.array([[0, 1, 0], [0, 1, 1], [0, 1, 0]])
     scores = np.array([[0.1, 0.2, 0.3], [0.2, 0.1, 0.9], [0.5, 0.5, 0.5]])
     for area in (c.roc_auc(truth, scores), c.pr_auc(truth, scores)):
         np.testing.assert_array_equal(np.isnan(area), [True, True, False])
-        assert c.undefined(area) == 2
         assert c.macro(area) == area[2]
-    assert np.isnan(c.macro([np.nan, np.nan])) and c.undefined([]) == 0
+    assert np.isnan(c.macro([np.nan, np.nan]))
     assert np.isnan(c.roc_auc(np.zeros((0, 2)), np.zeros((0, 2)))).all()
     assert np.isnan(c.pr_auc(np.zeros((0, 2)), np.zeros((0, 2)))).all()
 
