@@ -29,7 +29,8 @@ from reports.inputs import predictions as predicted
 from reports.inputs.directory import Tables, study_directory
 from reports.inputs.foreign import AS_OURS, WIDE, layout
 from reports.inputs.study import with_declaration
-from reports.inputs.tables import EMPTY, Scores, bare_study, read_scores
+from reports.inputs.tables import EMPTY, Scores, bare_study, parted, read_scores
+from reports.statistics.auc import of_runs
 from reports.text import directed
 
 
@@ -88,7 +89,7 @@ def of_table(path: Path, args: argparse.Namespace) -> Findings:
     names = layout(args.columns, args.one_run, args.wide)
     if predictions is not None and names != AS_OURS:
         raise ValueError(f"{path} holds predictions: --columns, --one-run and --wide are of tables of scores")
-    scores = read_scores(path, args.factor, names) if predictions is None else predicted.scores_of(predictions)
+    scores = read_scores(path, args.factor, names) if predictions is None else parted(of_runs(predictions))
     return of_scores(scores, path, args, args.factor, predictions)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from reports.inputs.spelling import one_spelling
-from reports.inputs.tables import Scores
+from reports.inputs.tables import Scores, parted
 
 SUBSETS = ("test", "train")
 FACTOR = "method"
@@ -86,8 +86,7 @@ def read_folder(folder: Path) -> Scores:
     if not twice.empty:
         row = twice.iloc[0]
         raise ValueError(f"{folder}: a second score of {row['track']!r} for {row['variant']}/seed{row['seed']}")
-    finite = np.isfinite(frame["score"].to_numpy(float))
-    return Scores(frame[finite].reset_index(drop=True), frame[~finite].reset_index(drop=True))
+    return parted(frame)
 
 
 def _tracks(folder: Path) -> list[Track]:

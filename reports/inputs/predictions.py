@@ -11,8 +11,7 @@ from reports.contract import nearest
 from reports.contract import tables as dialects
 from reports.inputs.foreign import as_written
 from reports.inputs.spelling import one_spelling
-from reports.inputs.tables import Scores, one_group, pointed, seeds_of
-from reports.statistics.auc import auc
+from reports.inputs.tables import one_group, pointed, seeds_of
 
 COLUMNS = ("seed", "item", "truth", "score")
 KEYS = ["variant", "seed", "item", "target"]
@@ -94,24 +93,3 @@ def _same_questions(frame: pd.DataFrame, path: Path) -> None:
             f"{f', {target!r}' if target else ''}). AUCs over different clips cannot be compared: predict them all, or "
             "take those that not every run has out of the table"
         )
-
-
-def scores_of(predictions: pd.DataFrame) -> Scores:
-    """`roc_auc` of each run by target, and with several targets their mean as `macro`.
-
-    A target with fewer than two items of either truth has none.
-    """
-    rows = []
-    for (variant, seed), run in predictions.groupby(["variant", "seed"], sort=False):
-        areas = {}
-        for target, one in run.groupby("target", sort=False):
-            truth = one["truth"].to_numpy()
-            few = min(truth.sum(), (1 - truth).sum()) < 2
-            areas[str(target)] = np.nan if few else auc(truth, one["score"].to_numpy())
-        if len(areas) > 1:
-            known = [area for area in areas.values() if np.isfinite(area)]
-            areas["macro"] = float(np.mean(known)) if known else np.nan
-        rows += [(variant, seed, "", target, "roc_auc", "", area) for target, area in areas.items()]
-    frame = pd.DataFrame(rows, columns=["variant", "seed", "track", "target", "metric", "aggregation", "score"])
-    defined = np.isfinite(frame["score"])
-    return Scores(frame[defined].reset_index(drop=True), frame[~defined].reset_index(drop=True))

@@ -45,6 +45,12 @@ class Scores:
         return list(self.frame["variant"].unique())
 
 
+def parted(frame: pd.DataFrame) -> Scores:
+    """The scores of a table that was checked: those that are finite, and the others."""
+    finite = np.isfinite(frame["score"].to_numpy(float))
+    return Scores(frame[finite].reset_index(drop=True), frame[~finite].reset_index(drop=True))
+
+
 def read_text_table(path: Path, separator: str = ",", rows: int | None = None) -> pd.DataFrame:
     """The CSV table at `path`, or so many rows of it, every cell as text."""
     # Every cell as text: a variant may be called "None" or "NA", and pandas would read those as
@@ -107,8 +113,7 @@ def read_scores(path: Path, factor: str | None = None, layout: Layout = AS_OURS)
         )
     if "group" in frame:
         one_group(frame, "track", str(path))
-    finite = np.isfinite(frame["score"].to_numpy())
-    return Scores(frame[finite].reset_index(drop=True), frame[~finite].reset_index(drop=True))
+    return parted(frame)
 
 
 def seeds_of(column: pd.Series, path: Path) -> pd.Series:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 from scipy import stats as scipy_stats
 
 from reports.statistics.hypothesis_tests import NAN
@@ -20,6 +21,25 @@ def auc(truth: np.ndarray, score: np.ndarray) -> float:
         return NAN
     ranks = scipy_stats.rankdata(score)
     return float((ranks[positive].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
+
+
+def of_runs(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A score table of predictions: `roc_auc` of each run by target, and with several targets their mean as `macro`.
+
+    It is NaN for a target with fewer than two items of either truth.
+    """
+    rows = []
+    for (variant, seed), run in predictions.groupby(["variant", "seed"], sort=False):
+        areas = {}
+        for target, one in run.groupby("target", sort=False):
+            truth = one["truth"].to_numpy()
+            few = min(truth.sum(), (1 - truth).sum()) < 2
+            areas[str(target)] = np.nan if few else auc(truth, one["score"].to_numpy())
+        if len(areas) > 1:
+            known = [area for area in areas.values() if np.isfinite(area)]
+            areas["macro"] = float(np.mean(known)) if known else np.nan
+        rows += [(variant, seed, "", target, "roc_auc", "", area) for target, area in areas.items()]
+    return pd.DataFrame(rows, columns=["variant", "seed", "track", "target", "metric", "aggregation", "score"])
 
 
 def placements_by_cell(truth: np.ndarray, score: np.ndarray, cell: np.ndarray) -> np.ndarray:

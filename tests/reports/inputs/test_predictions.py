@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from reports.__main__ import main as command
 from reports.inputs import predictions
+from reports.statistics.auc import of_runs
 
 
 def table(seeds: int = 3, tags: tuple[str, ...] = ("rock", "jazz", "folk"), clips: int = 60) -> pd.DataFrame:
@@ -35,7 +36,7 @@ def run(path: Path, *flags: str) -> int:
 def test_areas_are_those_of_scikit_learn(tmp_path: Path, capsys, suffix: str) -> None:
     frame, path = table(), tmp_path / f"t{suffix}"
     frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
-    found = predictions.scores_of(predictions.read_table(path, "model")).frame.set_index(["variant", "seed", "target"])
+    found = of_runs(predictions.read_table(path, "model")).set_index(["variant", "seed", "target"])
     areas: dict[tuple[str, int], list[float]] = {}
     for (model, seed, tag), one in frame.groupby(["model", "seed", "target"]):
         theirs = roc_auc_score(one["truth"], one["score"])
