@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,9 +31,11 @@ from mss_core.recipe import flatten
 from mss_core.store import Store
 from mss_core.study.facts import called
 from mss_core.study.plan import Plan
+from mss_core.study.search import phase
+from mss_core.study.search.declare import Arm
 from mss_core.study.study import Study, Trial
 from reports import contract
-from reports.contract.tables import guarded_table
+from reports.contract.tables import guarded, guarded_table
 
 
 def collect(
@@ -314,3 +318,38 @@ def _hardware(manifests: Mapping[str, Mapping[str, Any] | None]) -> dict[str, An
         **({"kernels": ", ".join(kernels)} if kernels else {}),
         "hours": round(sum(manifest.get("seconds", 0) for manifest in present) / 3600, 4),
     }
+
+
+def collect_search(folder: Path, study: Study, arms: Mapping[str, Arm], store: Store) -> None:
+    """Write search.json and search.csv beside the study's tables."""
+    out = io.StringIO()
+    writer = None
+    for variant, arm in arms.items():
+        with open(store.directory(arm.stage) / "history.csv", newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if writer is None:
+                    writer = csv.DictWriter(out, ["variant", *row], lineterminator="\n")
+                    writer.writeheader()
+                writer.writerow({"variant": guarded(variant), **row})
+    disk.write_atomically(folder / "search.csv", out.getvalue().encode())
+    found = phase.winners(arms, store)
+    searches = [
+        {
+            "variant": variant,
+            "key": arm.stage.key,
+            "trained": arm.trained,
+            "directory": str(store.directory(arm.stage).relative_to(store.root)),
+            "points": list(arm.points),
+            "given": _given(arm),
+            **found[variant],
+        }
+        for variant, arm in arms.items()
+    ]
+    described = {"declared": dict(study.searched), "searches": searches}
+    disk.write_atomically(folder / "search.json", json.dumps(plain(described), indent=1).encode())
+
+
+def _given(arm: Arm) -> dict[str, Any]:
+    """The recipe's own values of what was searched."""
+    own = flatten(arm.recipe)
+    return {path: own[path] for path in arm.stage.arguments["space"] if path in own}

@@ -192,7 +192,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             looks.left_over(results_folder, trials, plan, store),
         )
         if arms:
-            phase.collect(folder, study, arms, store)
+            results.collect_search(folder, study, arms, store)
         return folder
 
     interrupted, executed = True, set[str]()

@@ -7,20 +7,16 @@ split, with seeds that no search has seen.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mss_core.claim import Claim
-from mss_core.disk import write_atomically
 from mss_core.graph import Context, plain
-from mss_core.recipe import flatten, override, paths
+from mss_core.recipe import override, paths
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.designs import Factor, Variant
 from mss_core.study.execution.progress import Board
@@ -28,7 +24,6 @@ from mss_core.study.plan import Plan, make_plan
 from mss_core.study.search.declare import Arm, Search, make_arm, overlap, suggestions
 from mss_core.study.settings import left_out
 from mss_core.study.study import SETTINGS, Study, Trial
-from reports.contract.tables import guarded
 
 STORAGE = "MSS_SEARCH_STORAGE"
 """Environment variable: a database URL for the suggestions instead of journals in the store."""
@@ -269,38 +264,3 @@ def summary(arms: Mapping[str, Arm], store: Store) -> str:
     again = f", then the best {search.top} with {search.reruns} more seeds" if search.reruns else ""
     names = ", ".join(dict.fromkeys(arm.trained for arm in arms.values()))
     return f"search of {names} by {search.sampler}: {count} of {search.trials} trials each{again}; {done} in the store"
-
-
-def collect(folder: Path, study: Study, arms: Mapping[str, Arm], store: Store) -> None:
-    """Write search.json and search.csv beside the study's tables."""
-    out = io.StringIO()
-    writer = None
-    for variant, arm in arms.items():
-        with open(store.directory(arm.stage) / "history.csv", newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                if writer is None:
-                    writer = csv.DictWriter(out, ["variant", *row], lineterminator="\n")
-                    writer.writeheader()
-                writer.writerow({"variant": guarded(variant), **row})
-    write_atomically(folder / "search.csv", out.getvalue().encode())
-    found = winners(arms, store)
-    searches = [
-        {
-            "variant": variant,
-            "key": arm.stage.key,
-            "trained": arm.trained,
-            "directory": str(store.directory(arm.stage).relative_to(store.root)),
-            "points": list(arm.points),
-            "given": _given(arm),
-            **found[variant],
-        }
-        for variant, arm in arms.items()
-    ]
-    described = {"declared": dict(study.searched), "searches": searches}
-    write_atomically(folder / "search.json", json.dumps(plain(described), indent=1).encode())
-
-
-def _given(arm: Arm) -> dict[str, Any]:
-    """The recipe's own values of what was searched."""
-    own = flatten(arm.recipe)
-    return {path: own[path] for path in arm.stage.arguments["space"] if path in own}
