@@ -138,6 +138,30 @@ def test_no_cycle_within_a_package(package: str) -> None:
     assert set(order) == set(graph)
 
 
+ROUND = {
+    ("mss_core", "mss_core/data"),
+    ("mss_core", "mss_core/models"),
+    ("mss_core/data", "mss_core/data/loaders"),
+    ("mss_core/data", "mss_core/data/synthetic"),
+    ("mss_core/study", "mss_core/study/execution"),
+    ("mss_core/study", "mss_core/study/search"),
+    ("mss_core/study", "mss_core/study/tracking"),
+    ("reports", "reports/sections"),
+    ("reports", "reports/statistics"),
+}
+"""Folders that import each other, always a folder and the one it lies in. Modules never do."""
+
+
+def test_no_more_folders_import_each_other() -> None:
+    arrows = set()
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                found = [module_file(f"{node.module}.{alias.name}") for alias in node.names]
+                arrows |= {(ids(path.parent), ids(file.parent)) for file in found if file is not None}
+    assert {(here, there) for here, there in arrows if here < there and (there, here) in arrows} == ROUND
+
+
 def test_stages_do_not_import_each_other() -> None:
     stages = {path.stem for path in (ROOT / "mss_core" / "stages").glob("*.py")} - {"__init__"}
     for path in sorted((ROOT / "mss_core" / "stages").glob("*.py")):
