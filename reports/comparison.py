@@ -43,7 +43,7 @@ def comparison(
     test = _test(study, rows, several, areas or {})
     scored = arms(rows)
     pairs = {
-        name: overlap(name, base, scored, 2 if test in OVER_ITEMS else 0, _own_tracks(study, name, base))
+        name: overlap(name, base, scored, 2 if test in OVER_ITEMS else 0, own_tracks(study, name, base))
         for name, base in against.items()
         if base != name
     }
@@ -239,7 +239,7 @@ def _against(study: Study, names: list[str], reference: str) -> dict[str, str]:
     return against
 
 
-def _own_tracks(study: Study, variant: str, reference: str) -> bool:
+def own_tracks(study: Study, variant: str, reference: str) -> bool:
     """Whether two variants differ in a factor whose levels are declared to have test tracks of their own."""
     a, b = study.variant(variant).levels, study.variant(reference).levels
     return any(a.get(factor) != b.get(factor) for factor in study.declaration.own_tracks)

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from reports import controls
+from reports.comparison import own_tracks
 from reports.contract import CORRECTIONS, MACRO, Metric, Study, known_metric
 from reports.contract.names import OF_CLIPS
 from reports.contrasts import compare, share_trainings
@@ -67,7 +68,7 @@ def document(findings: Findings) -> dict[str, Any]:
             compare(study, study.variant(name), study.variant(differ[name])).refusal if name in differ else ""
             for name in names
         ],
-        "own": [_own(study, name, against[name]) for name in names],
+        "own": [own_tracks(study, name, against[name]) for name in names],
         "reference": main.against,
         "label": "" if instead["text"] else main.test_label,
         "alpha": main.alpha,
@@ -138,11 +139,6 @@ def _groups(frame: pd.DataFrame) -> dict[str, str]:
         return {}
     pairs = frame[["track", "group"]].drop_duplicates("track")
     return dict(zip(pairs["track"].tolist(), pairs["group"].tolist(), strict=True))
-
-
-def _own(study: Study, variant: str, reference: str) -> bool:
-    a, b = study.variant(variant).levels, study.variant(reference).levels
-    return any(a.get(factor) != b.get(factor) for factor in study.declaration.own_tracks)
 
 
 def _instead(study: Study, main: Comparison) -> dict[str, str]:

@@ -20,7 +20,7 @@ from mss_core import audio
 from mss_core.data import doubts, weights
 from mss_core.data.config import ClipSet, TrackSet, WeightSet, split_policy
 from mss_core.data.excerpts import Excerpt, excerpt, moved
-from mss_core.data.items import Item, Note, Reader, Sound, Survey, leaks
+from mss_core.data.items import Item, Reader, Sound, Survey, leaks
 from mss_core.data.loaders import clips, fma, irmas, medleydb, moisesdb, ms21, mtat, mtg_jamendo, musdb18, slakh, stems
 from mss_core.data.loudness import ms21_gain, sounding_rms
 from mss_core.data.synthetic import loader as synthetic
@@ -31,7 +31,6 @@ __all__ = [
     "TRACK_SETS",
     "ClipSet",
     "Item",
-    "Note",
     "Sound",
     "Survey",
     "TrackSet",

@@ -44,10 +44,17 @@ def was_moved(error: Exception, partial: Path) -> bool:
 def in_short(error: Exception, root: Path) -> str:
     """One line about an error; a full disk is named as such, whatever the library that met it made of it."""
     first = (str(error).splitlines() or [""])[0]
-    with contextlib.suppress(OSError):
-        if getattr(error, "errno", None) == errno.ENOSPC or disk.free(root) < 2**16:
-            return f"the disk of the store {root} is full ({type(error).__name__}: {first})"
+    if no_room(error, root):
+        return f"the disk of the store {root} is full ({type(error).__name__}: {first})"
     return f"{type(error).__name__}: {first}"
+
+
+def no_room(error: Exception, root: Path) -> bool:
+    """Whether the disk of a store has no room: libraries name that in words of their own."""
+    try:
+        return getattr(error, "errno", None) == errno.ENOSPC or disk.free(root) < 2**16
+    except (OSError, ValueError):
+        return False
 
 
 def says_full(error: str) -> bool:

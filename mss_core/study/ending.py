@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mss_core import disk
-from mss_core.folders import place
 from mss_core.store.failures import says_full
 from mss_core.study.execution.progress import BLOCKED, FAILED, Board
 from mss_core.study.origin import command as typed
@@ -18,14 +15,6 @@ from mss_core.study.study import Study
 from mss_core.study.until import Until
 
 MAKE_ROOM = "make room on that disk: what is committed stays, and the same command goes on from there"
-
-
-def no_room(error: Exception, store: str) -> bool:
-    """Whether the disk of a store has no room: libraries name that in words of their own."""
-    try:
-        return getattr(error, "errno", None) == errno.ENOSPC or disk.free(place(store)) < 2**16
-    except (OSError, ValueError):
-        return False
 
 
 def failures(board: Board, command: str, say: Callable[[str], None], full: bool = False) -> int:

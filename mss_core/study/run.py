@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from mss_core import disk
 from mss_core.energy import Part
+from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store, remote
 from mss_core.store.drivers import Driver
+from mss_core.store.failures import no_room
 from mss_core.study import codes, flags, interrupts, left, looks, rehearse, selection, stale, variables
 from mss_core.study.binding import Binder
-from mss_core.study.ending import MAKE_ROOM, failures, next_steps, no_room
+from mss_core.study.ending import MAKE_ROOM, failures, next_steps
 from mss_core.study.execution.progress import FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
@@ -61,7 +63,7 @@ def run(study: Study, arguments: Sequence[str] | None = None) -> None:
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         status = 2
-        if no_room(error, options.store):
+        if no_room(error, place(options.store)):
             print(MAKE_ROOM, file=sys.stderr)
             status = 1
     except KeyboardInterrupt:
@@ -242,7 +244,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
             tracker.finish(folder, board.errors)
         interrupted = False
     except OSError as error:
-        if not no_room(error, options.store) or FAILED not in board.state.values():
+        if not no_room(error, place(options.store)) or FAILED not in board.state.values():
             raise
         _say(f"no report: {error}")
         return failures(board, command, _say, full=True)

@@ -13,7 +13,6 @@ from reports.contract.names import (
     MACRO,
     METRICS,
     SPELLINGS,
-    SPENDING,
     TESTS,
     Metric,
     known_metric,
@@ -24,7 +23,6 @@ from reports.contract.names import (
 )
 from reports.contract.sections import PAPERS, check_table, paper_package, printed_paper, section_module
 from reports.contract.values import (
-    EXPECTED,
     Ahead,
     Control,
     Cost,
@@ -47,7 +45,6 @@ from reports.contract.values import (
 __all__ = [
     "ALIKE",
     "COLUMNS",
-    "EXPECTED",
     "MACRO",
     "Ahead",
     "Control",
@@ -55,7 +52,6 @@ __all__ = [
     "CORRECTIONS",
     "METRICS",
     "PAPERS",
-    "SPENDING",
     "SPELLINGS",
     "TESTS",
     "Declaration",

@@ -19,7 +19,6 @@ __all__ = [
     "Objects",
     "fetch",
     "find_mark",
-    "is_url",
     "leave_mark",
     "mirrored",
     "opened",
