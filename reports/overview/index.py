@@ -4,11 +4,10 @@ It is written after every study that runs on the store, too. Nothing is run, and
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.contract.flags import STORE, Flags
+from reports.contract.flags import STORE, Flags, exit_status
 from reports.overview.page import write
 
 
@@ -19,9 +18,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "store", metavar="STORE", type=Path, nargs="?", default=STORE, help="(default: MSS_STORE or ./store)"
     )
     given = parser.parse_args(arguments)
-    try:
-        print(write(given.store))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: print(write(given.store)))
