@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy import signal
 
 from mss_core.artefact import note, write_notes
 from mss_core.audio import down_mix
@@ -30,6 +29,8 @@ def confidence(stems: Mapping[str, np.ndarray], window: int = WINDOW) -> dict[st
 
     Shape: {source: (time,)} -> {source: (frame,)}, all of one length.
     """
+    from scipy import signal  # slow to import, and every process of a study imports this module
+
     envelopes = np.stack([_envelope(np.asarray(stem, np.float64), window) for stem in stems.values()])
     total = envelopes.sum(0)
     if total.max(initial=0.0) <= 0:
@@ -42,12 +43,14 @@ def confidence(stems: Mapping[str, np.ndarray], window: int = WINDOW) -> dict[st
 
 
 def _envelope(wave: np.ndarray, window: int) -> np.ndarray:
+    from scipy.signal.windows import hann
+
     hop = window // 2
     padded = np.concatenate([np.zeros(window - hop), wave])
     length = window * -(-len(padded) // window)
     padded = np.pad(padded, (0, length - len(padded)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
-    weights = signal.windows.hann(window + 2)[1:-1]
+    weights = hann(window + 2)[1:-1]
     return np.sqrt(np.maximum(frames, 0.0)) @ weights / window
 
 

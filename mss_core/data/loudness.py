@@ -10,7 +10,6 @@ import functools
 import math
 
 import numpy as np
-from scipy import signal
 
 BLOCK, OVERLAP = 0.4, 0.75
 ABSOLUTE_GATE, RELATIVE_GATE = -70.0, -10.0
@@ -51,11 +50,13 @@ def integrated(waveform: np.ndarray, rate: int) -> float:
 
     Shape: (channel, time), at most five channels.
     """
+    from scipy.signal import sosfilt  # slow to import, and every process of a study imports this module
+
     if waveform.ndim != 2 or not 1 <= len(waveform) <= len(WEIGHTS):
         raise ValueError(f"loudness needs (channel, time) with 1 to {len(WEIGHTS)} channels, not {waveform.shape}")
     power = np.zeros(waveform.shape[1])
     for weight, channel in zip(WEIGHTS, waveform, strict=False):
-        power += weight * np.square(signal.sosfilt(k_weighting(rate), channel.astype(np.float64)))
+        power += weight * np.square(sosfilt(k_weighting(rate), channel.astype(np.float64)))
     energy = _gated(power, rate, _energy(ABSOLUTE_GATE))
     return _lufs(energy) if energy else -math.inf
 
