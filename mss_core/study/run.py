@@ -210,7 +210,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
                 if further:
                     looks.record_ahead(results_folder, further, plan)
                 given_to = _context(binder, surroundings, options, asked)
-                _execute(plan, store, given_to, options.in_process, board, further)
+                _execute(plan, store, given_to, board, further, None if options.in_process else held)
             executed.update(plan.needed)
             gone = looks.replace_failed(study, results_folder, trials, plan, board.errors, store, _say)
             folder = gather()
@@ -340,18 +340,22 @@ def _board(plan: Plan, store: Store, lines: bool) -> Board:
     return Board(needed, store, usual=usual, lines=lines, expected=expected)
 
 
-def _execute(plan: Plan, store: Store, ctx: Context, in_process: bool, board: Board, ahead: Plan | None = None) -> None:
+def _execute(
+    plan: Plan, store: Store, ctx: Context, board: Board, ahead: Plan | None, held: contextlib.ExitStack | None
+) -> None:
+    """Run what a plan needs: here, or on a cluster, which stays for later looks until ``held`` ends."""
     with board:
-        if in_process:
+        if held is None:
             from mss_core.study.execution import in_process as here
 
             here.execute(plan, store, ctx, board)
         else:
             try:
+                from mss_core.study.execution.joining import connected
                 from mss_core.study.execution.stages_on_ray import execute
             except ModuleNotFoundError as error:
                 raise RuntimeError(f"{error.name} is not installed; add --in-process to run without Ray") from None
-            _say("starting Ray")
+            held.enter_context(connected())
             execute(plan, store, ctx, board, ahead)
         for key, state in board.state.items():
             if state in (WAITING, RUNNING):

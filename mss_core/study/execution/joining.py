@@ -59,9 +59,33 @@ def connect() -> bool:
                 "for one of this machine's own"
             ) from None
         return False
+    print("starting Ray", file=sys.stderr, flush=True)
     # Stages exchange files, not objects: the smallest object store will do.
     ray.init(address="local", include_dashboard=False, object_store_memory=100 * 2**20, **options)
     return True
+
+
+_started_here: bool | None = None
+"""Of the cluster that this process is in, by `connected`; None where it is in none."""
+
+
+@contextlib.contextmanager
+def connected() -> Iterator[bool]:
+    """The cluster that this process is in until the end; True where it was started here.
+
+    Inside another one it is the same cluster: looks of a study, and what a search reads and its trainings, take the one
+    that is there. A process joins only once: Ray refuses a second time.
+    """
+    global _started_here
+    if _started_here is not None:
+        yield _started_here
+        return
+    _started_here = connect()
+    try:
+        yield _started_here
+    finally:
+        _started_here = None
+        ray.shutdown()
 
 
 def recorded_address() -> str:
@@ -108,8 +132,7 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
 
     Raises RuntimeError where they are not, or do not.
     """
-    started_here = connect()
-    try:
+    with connected() as started_here:
         cluster = {} if started_here else nodes.cluster_file()
         _wait_for_nodes(cluster, out)
         if not started_here:  # this machine's own cluster sees what this process sees
@@ -126,9 +149,6 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
             room += asked_for(out)
         with remote.relayed(store, scratch, on_worker.STOP):
             yield Cluster(scratch, room)
-    finally:
-        if started_here:
-            ray.shutdown()
 
 
 # ---- before a study starts

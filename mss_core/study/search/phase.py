@@ -197,14 +197,19 @@ def _have(claim: Claim, claims: contextlib.ExitStack, variant: str, say: Callabl
 def _search(arms: Sequence[Arm], store: Store, in_process: bool, ctx: Context, say: Callable[[str], None]) -> None:
     from mss_core.study.search import scheduler
 
-    _common(arms, store, in_process, ctx)
-    conductor = scheduler.Conductor(arms, store, lambda arm: where(arm, store), say)
-    if in_process:
-        scheduler.execute(conductor, store, ctx)
-    else:
-        from mss_core.study.search import on_ray
+    with contextlib.ExitStack() as held:
+        if not in_process:  # one cluster for both
+            from mss_core.study.execution.joining import connected
 
-        on_ray.execute(conductor, store, ctx)
+            held.enter_context(connected())
+        _common(arms, store, in_process, ctx)
+        conductor = scheduler.Conductor(arms, store, lambda arm: where(arm, store), say)
+        if in_process:
+            scheduler.execute(conductor, store, ctx)
+        else:
+            from mss_core.study.search import on_ray
+
+            on_ray.execute(conductor, store, ctx)
     errors = conductor.errors()
     if errors:
         raise RuntimeError("; ".join(f"the search of {variant} gave up: {error}" for variant, error in errors.items()))
