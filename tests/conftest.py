@@ -16,6 +16,9 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[1]
 # As in a stage: two test processes on two cores, each with two threads, wait for one another most of the time.
 torch.set_num_threads(1)
+# No test of this process loses its power, and a disk takes 5 ms to write something through. What has to be written
+# through, and when, is tests/simulation's to show; processes that tests start do write it.
+os.fsync = os.fstat
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
