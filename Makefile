@@ -1,5 +1,5 @@
 # make run    set up, then run the source ablation at smoke size and write its report
-# make test   set up, lint, run every test
+# make test   set up, lint, run every test, in two processes at a time (make test WORKERS=3: in three)
 # make rehearsals   every study with --rehearse on music in the published layouts; an hour and more
 # make chaos  kill a study's processes at random, on clusters of this machine's own; half an hour and more
 # make gpu    measure this machine's GPU; needs torch and this checkout alone, under 8 minutes; tables in gpu-results
@@ -14,6 +14,7 @@ STORE ?= store
 PORT ?= 5000
 STUDY ?= source_ablation
 MINUTES ?= 10
+WORKERS ?= 2
 FIRST ?= $(shell date +%s)000
 BIN := .venv/bin
 
@@ -28,7 +29,7 @@ run: setup
 	@$(BIN)/python studies/$(STUDY).py --smoke --store $(STORE)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/study/test_scale.py
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/study/test_scale.py
 	$(BIN)/python -m pytest tests/study/test_scale.py
 
 rehearsals: setup
@@ -44,7 +45,7 @@ simulate: setup
 	$(BIN)/python -m tests.simulation --minutes $(MINUTES) --first $(FIRST)
 
 test-unit: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not ray and not slow and not gpu and not chaos and not rehearsal"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not ray and not slow and not gpu and not chaos and not rehearsal"
 
 lint: setup
 	$(BIN)/ruff format --check --quiet .
