@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import shutil
+import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +20,21 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[1]
 # As in a stage: two test processes on two cores, each with two threads, wait for one another most of the time.
 torch.set_num_threads(1)
-# No test of this process loses its power, and a disk takes 5 ms to write something through. What has to be written
-# through, and when, is tests/simulation's to show; processes that tests start do write it.
+# No test of this process loses its power, and a disk takes 5 ms to write something through; MLflow makes its database in
+# hundreds of commits. What the store has to write through, and when, is tests/simulation's to show; the processes that
+# tests start do write it.
 os.fsync = os.fstat
+
+
+def unsynced(*given: Any, connect: Callable[..., sqlite3.Connection] = sqlite3.connect, **named: Any) -> Any:
+    """A database whose commits do not wait for the disk."""
+    connection = connect(*given, **named)
+    with contextlib.suppress(sqlite3.Error):  # its first reader says what is wrong with it
+        connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
+sqlite3.connect = sqlite3.dbapi2.connect = unsynced
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
