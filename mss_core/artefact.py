@@ -12,12 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from mss_core import disk, models
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 COLUMNS = ["track", "target", "metric", "aggregation", "score"]
 Score = tuple[str, str, str, str, float]
@@ -36,17 +35,23 @@ def read_json(directory: Path, name: str) -> Any:
 
 def table(rows: Iterable[Score]) -> pd.DataFrame:
     """Rows of scores with the columns of scores.csv."""
+    import pandas as pd  # slow to import, and every process of a study imports this module
+
     return pd.DataFrame(list(rows), columns=COLUMNS)
 
 
 def write_scores(out: Path, scores: Iterable[Score] | pd.DataFrame) -> None:
     """Write scores.csv, of rows or of a table that has COLUMNS."""
+    import pandas as pd
+
     (scores[COLUMNS] if isinstance(scores, pd.DataFrame) else table(scores)).to_csv(out / "scores.csv", index=False)
 
 
 def read_scores(directory: Path) -> pd.DataFrame:
     """The scores.csv of a stage or of a study, with all its columns: an empty score is NaN, an empty track or target
     stays text, and a track named 001 keeps its name."""
+    import pandas as pd
+
     names = {"track": str, "target": str}
     return pd.read_csv(directory / "scores.csv", keep_default_na=False, na_values={"score": [""]}, dtype=names)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mss_core.artefact import Score, read_scores, table, write_scores
 from mss_core.data.packed import Packed
@@ -23,6 +22,8 @@ def evaluate(
 
     A tag without both positive and negative clips has no AUC: its score is empty and the mean is over the others.
     """
+    import pandas as pd  # slow to import, and every process of a study imports this module
+
     predicted = pd.read_parquet(predictions / "predictions.parquet")
     truth = predicted.pivot(index="item", columns="target", values="truth")
     score = predicted.pivot(index="item", columns="target", values="score")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from mss_core import models
@@ -43,6 +42,8 @@ def infer(
     *, data: Path, model: Path, frames: int, config: InferConfig, version: int = 1, out: Path, ctx: Context
 ) -> None:
     """Leaves predictions.parquet: item, target, truth, score."""
+    import pandas as pd  # slow to import, and every process of a study imports this module
+
     packed = Packed(data)
     module = models.load(model).to(ctx.device)
     clips = packed.split(config.split)

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mss_core.artefact import COLUMNS
 from mss_core.errors import nearest
 from mss_core.graph import Stage
@@ -158,6 +156,8 @@ def _groups(content: Any, folder: Path) -> None:
 
 
 def _predictions(path: Path, asked: Asked) -> None:
+    import pandas as pd  # slow to import, and every process of a study imports this module
+
     try:
         table = pd.read_parquet(path)
     except (ValueError, OSError) as error:

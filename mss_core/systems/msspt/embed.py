@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.nn import functional
 
@@ -93,6 +92,8 @@ def probe(
     A class of all training clips or of none is predicted by its share. Raises ValueError for a layer that the tagger
     lacks.
     """
+    import pandas as pd  # slow to import, and every process of a study imports this module
+
     packed = Packed(data)
     with np.load(embeddings / EMBEDDINGS) as arrays:
         choose("layer of the embeddings", layer, {name.rsplit(" ", 1)[0] for name in arrays})
