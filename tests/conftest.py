@@ -20,9 +20,9 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[1]
 # As in a stage: two test processes on two cores, each with two threads, wait for one another most of the time.
 torch.set_num_threads(1)
-# No test of this process loses its power, and a disk takes 5 ms to write something through; MLflow makes its database in
-# hundreds of commits. What the store has to write through, and when, is tests/simulation's to show; the processes that
-# tests start do write it.
+# No test of this process loses its power, and a disk takes 5 ms to write something through; MLflow makes a database in
+# hundreds of commits. What the store has to write through, and when, is tests/simulation's to show; a study that a test
+# starts as its user does writes it.
 os.fsync = os.fstat
 
 

@@ -102,6 +102,7 @@ def test_a_training_goes_on_in_another_number_of_processes(tmp_path: Path) -> No
         assert row == pytest.approx(other, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_resume_in_as_many_processes_is_exact(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         trained(tmp_path / "cut", 3, stop=stopping(5))

@@ -80,6 +80,7 @@ def scores(server: Server, name: str) -> bytes:
     return server.bucket.objects[f"bucket/studies of ours/studies/{name}/scores.csv"]
 
 
+@pytest.mark.slow
 def test_two_drivers_race_and_their_scores_are_those_of_a_folder(
     server: Server, tmp_path: Path, folders: dict[str, bytes]
 ) -> None:
