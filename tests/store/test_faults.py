@@ -339,6 +339,7 @@ def test_a_second_driver_on_the_same_study_is_told_so(tmp_path: Path, capsys) ->
     other.release()
 
 
+@pytest.mark.slow
 def test_drivers_started_at_once_train_nothing_twice(tmp_path: Path) -> None:
     """Whoever comes while another runs is refused; whoever comes after finds all of it done."""
     untracked = "import sys; sys.modules['mlflow'] = None; from tests.chaos.study import run, study; run(study)"
