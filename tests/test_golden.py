@@ -91,6 +91,7 @@ def made_again() -> dict[str, dict[str, str]]:
     return sources.computed(sources.ROOT, *sorted(names)) if names else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "entry", source.recorded("mss_core"), ids=lambda entry: f"{entry['shown']['stage']}: {entry['why']}"
 )
