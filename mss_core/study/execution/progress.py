@@ -93,6 +93,10 @@ class Board:
         if state in (DONE, FAILED):
             self.say(self._outcome(key))
 
+    def pending(self) -> int:
+        """How many stages wait or run; asked whenever one ends: a scan would take a run of 100,000 25 min."""
+        return self.counts[WAITING] + self.counts[RUNNING]
+
     def lost_machine(self, name: str, left: int) -> None:
         """Say that a machine was lost, and count it."""
         self.lost += 1

@@ -224,19 +224,16 @@ class GraphSearcher(Searcher):
         else:
             self.ready.finish(key)
             self.board.set(key, DONE)
-        if self.running and not self._unfinished():
+        if self.running and not self.board.pending():
             (self.logs / on_worker.STOP).touch()
 
     def over(self) -> bool:
         """Whether every stage of the plan has ended: nothing that happens later changes what became of one."""
-        return not self.running and not self._unfinished()
-
-    def _unfinished(self) -> list[str]:
-        return [key for key in self.own if self.board.state[key] in (WAITING, RUNNING)]
+        return not self.running and not self.board.pending()
 
     def _idle(self, key: str) -> bool:
         """Whether there is room for a stage that only may run, beside the most that all others will take at once."""
-        unfinished = self._unfinished()
+        unfinished = [key for key in self.own if self.board.state[key] in (WAITING, RUNNING)]
         if not unfinished:
             return False
         request, there = self.later.request, self.later.there()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
 from pathlib import Path
@@ -122,3 +123,22 @@ def test_a_searcher_hands_out_what_may_run_only_where_nothing_else_will(tmp_path
     assert asked("h") is None  # the look is over: nothing more begins, though a place is free
     searcher.on_trial_complete("d", error=True)  # stopped, with a checkpoint
     assert searcher.suggest("i") == GraphSearcher.FINISHED and not searcher.died
+
+
+def test_what_is_done_when_a_stage_ends_does_not_grow_with_their_number(tmp_path: Path) -> None:
+    """0.6 ms of CPU for all that a driver does for a stage, as for 100,000 stages in a minute."""
+    from mss_core.store import Store
+    from mss_core.study.execution.progress import RUNNING, Board
+    from mss_core.study.execution.stages_on_ray import GraphSearcher
+    from mss_core.study.plan import Plan
+
+    stages = {stage.key: stage for stage in (Stage(make, number=n) for n in range(10_000))}
+    store = Store(tmp_path / "store")
+    board = Board(stages, store, io.StringIO())
+    searcher = GraphSearcher(Plan([], stages, set(), list(stages), {}), board, store, tmp_path)
+    begun = time.process_time()
+    for number in range(len(stages)):
+        board.set(searcher.suggest(f"{number}")["key"], RUNNING)
+        searcher.on_trial_complete(f"{number}", {"failed": ""})
+        assert board.pending() == len(stages) - number - 1
+    assert time.process_time() - begun < 6 and searcher.over()
