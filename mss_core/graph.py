@@ -68,23 +68,36 @@ def plain(value: Any) -> Any:
 
 def _one_level(value: Any) -> Any:
     """``value`` as :func:`plain` gives it, but the parts of a list or dict as they are."""
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise TypeError(f"{value!r} cannot be part of a stage's key")
-        return int(value) if value.is_integer() else value
-    if isinstance(value, Stage):
-        return {"$stage": value.key}
-    if isinstance(value, tuple | list):
-        return list(value)
-    if isinstance(value, dict):
-        return {str(name): part for name, part in value.items()}
-    names = field_names(type(value))  # type: ignore[arg-type]
-    if names is not None:
-        unsaid = _unsaid(type(value))  # type: ignore[arg-type]
-        return {n: v for n in names if (v := getattr(value, n)) is not None or n not in unsaid}
-    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stage's key")
+    read = _reader(type(value))  # type: ignore[arg-type]
+    if read is None:
+        raise TypeError(f"{value!r} ({type(value).__name__}) cannot be part of a stage's key")
+    return read(value)
+
+
+@functools.cache
+def _reader(kind: type) -> Callable[[Any], Any] | None:
+    """What :func:`_one_level` does with every value of a type; None for one that is no plain data."""
+    if kind is type(None) or issubclass(kind, str | int):
+        return lambda value: value
+    if issubclass(kind, float):
+        return _finite
+    if issubclass(kind, Stage):
+        return lambda stage: json.loads(stage.reference)
+    if issubclass(kind, tuple | list):
+        return list
+    if issubclass(kind, dict):
+        return lambda table: {str(name): part for name, part in table.items()}
+    names = field_names(kind)  # type: ignore[arg-type]
+    if names is None:
+        return None
+    unsaid = _unsaid(kind)  # type: ignore[arg-type]
+    return lambda value: {n: v for n in names if (v := getattr(value, n)) is not None or n not in unsaid}
+
+
+def _finite(value: float) -> int | float:
+    if value != value or value in (float("inf"), float("-inf")):
+        raise TypeError(f"{value!r} cannot be part of a stage's key")
+    return int(value) if value.is_integer() else value
 
 
 def digest(value: Any) -> str:
@@ -96,6 +109,8 @@ def _canonical(value: Any) -> str:
     """The JSON of ``value``. Of a value that cannot change it is made once: trials share most of their arguments."""
     if type(value) in LEAVES:
         return _leaf(value)
+    if isinstance(value, Stage):
+        return value.reference
     known = _TEXTS.get(id(value))
     if known is not None:
         return known[1]
@@ -139,14 +154,14 @@ class Stage:
 
     def __init__(self, function: Callable[..., None], /, **arguments: Any) -> None:
         defaults = _defaults(function)
-        for name in arguments:
-            if name not in defaults:
-                raise TypeError(f"{function.__name__}() takes no argument {name!r}; it takes {', '.join(defaults)}")
-        for name, default in defaults.items():
-            if default is inspect.Parameter.empty and name not in arguments:
-                raise TypeError(f"{function.__name__}() needs the argument {name!r}")
         self.function = function
-        self.arguments: dict[str, Any] = {name: arguments.get(name, default) for name, default in defaults.items()}
+        self.arguments: dict[str, Any] = {**defaults, **arguments}
+        if len(self.arguments) > len(defaults):
+            name = next(name for name in arguments if name not in defaults)
+            raise TypeError(f"{function.__name__}() takes no argument {name!r}; it takes {', '.join(defaults)}")
+        for name, value in self.arguments.items():
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{function.__name__}() needs the argument {name!r}")
         self.inputs = _upstream(self.arguments)
         module = module_of(function)
         called = self.name if package(module) == OURS else f"{module}:{function.__qualname__}"
@@ -155,6 +170,11 @@ class Stage:
     @property
     def name(self) -> str:
         return self.function.__name__
+
+    @property
+    def reference(self) -> str:
+        """The JSON that stands for it among the arguments of a stage that reads it."""
+        return f'{{"$stage":"{self.key}"}}'
 
     @property
     def label(self) -> str:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mss_core import disk
+from mss_core import disk, graph
 from mss_core.claim import Claim, ClaimLost
 from mss_core.graph import UNSAID, Context, Stage, digest, module_of, plain, read_history, walk
 from mss_core.store import MANIFEST, StageFailed, Store, materialize, run_stage
@@ -106,6 +106,7 @@ TREES = st.recursive(
         | st.dictionaries(st.text() | st.integers(), parts)
         | st.builds(Holder, parts, parts)
         | st.builds(Unsaid, parts, parts)
+        | parts.map(lambda part: Stage(source, config=part))
     ),
 )
 
@@ -115,6 +116,37 @@ def test_a_digest_is_of_the_json_of_plain_data(tree: object) -> None:
     text = json.dumps(plain(tree), sort_keys=True, separators=(",", ":"))
     for _ in range(2):  # the second time what cannot change is known
         assert digest(tree) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def grow(tree: object) -> None:
+    """Change every list and dict of a tree in place; a stage has its key already."""
+    if isinstance(tree, list | dict | tuple):
+        for part in list(tree.values() if isinstance(tree, dict) else tree):
+            grow(part)
+    elif dataclasses.is_dataclass(tree):
+        for field in dataclasses.fields(tree):
+            grow(getattr(tree, field.name))
+    if isinstance(tree, list):
+        tree.append(-0.0)
+    elif isinstance(tree, dict):
+        tree["grown"] = True
+
+
+def forgetful(tree: object) -> str:
+    """The digest in a process that has seen nothing else."""
+    graph._TEXTS.clear()
+    graph._leaf.cache_clear()
+    return digest(tree)
+
+
+@given(st.lists(TREES, max_size=4))
+def test_a_digest_does_not_depend_on_what_was_seen_before(trees: list[object]) -> None:
+    """Equal values of other types (1, 1.0 and True, 0.0 and -0.0) and values that change in place are among them."""
+    for _ in range(2):
+        seen = [digest(tree) for tree in [*trees, trees, *trees]]
+        assert seen == [forgetful(tree) for tree in [*trees, trees, *trees]]
+        for tree in trees:
+            grow(tree)
 
 
 def test_a_digest_tells_what_equals_and_is_not_the_same() -> None:

@@ -117,10 +117,11 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         flags.data_roots(options.data), store.root, lenient=options.dry_run, say=_say, rehash=options.rehash
     )
     if not options.dry_run and not options.smoke:
-        study.trials(seeds, small, settings, lambda recipe: recipe)  # mistakes in the command come first
+        study.trials(seeds[:1], small, settings, lambda recipe: recipe)  # mistakes in the command come first
         rehearse.require_everything(study, settings, binder, small, named)
-    trials = study.trials(looks.with_spares(study, seeds), small, settings, binder, named)
-    others = selection.others(study, named, seeds, small, settings, binder)
+    with _uncollected():
+        trials = study.trials(looks.with_spares(study, seeds), small, settings, binder, named)
+        others = selection.others(study, named, seeds, small, settings, binder)
     flags.check_data(options.data, binder, study, trials)
     arms = phase.plan_arms(study, small, settings, binder, store) if study.search else {}
     title = (phase.tuned(study, arms, store) if arms else study).title(small, given)
@@ -152,6 +153,8 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
         verified = set()  # a search may have taken days
     planned = looks.due(study, trials, gone, least=None if driver else len(seeds))
     plan = make_plan(planned, store, driver is not None, verified)
+    gc.freeze()  # a search for garbage in a plan of 40,000 trials takes 0.5 s and more: nothing is started meanwhile
+    held.callback(gc.unfreeze)
     if named:
         _say(selection.told(named, others))
     asked = left.asked(study, trials)

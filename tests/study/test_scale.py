@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import time
@@ -114,6 +115,7 @@ def test_ten_thousand_trials_are_planned_and_printed_in_ten_seconds(tmp_path: Pa
     start = time.process_time()
     run(study(2000, 5), ["--dry-run", "--store", str(tmp_path), *flags])
     assert time.process_time() - start < 10
+    assert gc.isenabled() and not gc.get_freeze_count()
     printed = capsys.readouterr().out
     if flags:
         assert json.loads(printed)["totals"] == {
