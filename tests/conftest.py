@@ -136,8 +136,10 @@ TINY = [
     "pretrain.batch=2",
     "train_tail.phases.0.epochs=2",
     "train_tail.batch=4",
+    "train_tail.epoch_steps=null",
     "finetune.phases.0.epochs=1",
     "finetune.batch=4",
+    "finetune.epoch_steps=null",
 ]
 
 

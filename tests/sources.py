@@ -33,8 +33,14 @@ from tests import golden
 FILE = golden.FOLDER / "golden_sources.json"
 ROOT = golden.FOLDER.parent
 SAME = ROOT / "mss_core" / "same_meaning.json"
-UNET = {"separator.widths": (4, 8, 16, 32, 48, 48), "separator.post": 4}
-"""The U-Net that MSSPT's smoke recipe had when the first records were made: the bytes of all of them are of it."""
+SMOKE = {
+    "separator.widths": (4, 8, 16, 32, 48, 48),
+    "separator.post": 4,
+    "mixing.frames": 384,
+    "mixing.valid_segments": 24,
+}
+TAIL = {"train_tail.phases.0.lr": 3e-3}
+"""What MSSPT's smoke recipe had, for a CNN tail, when the first records were made: the bytes of all of them are of it."""
 
 Table = Mapping[str, Mapping[str, Any]]
 """By stage: its version, and the hash of each definition that some call of it reaches."""
@@ -103,7 +109,8 @@ def smallest() -> Mapping[str, Stage]:
             for variant in study.variants():
                 recipe = study.recipe(variant, 0, smoke, {}, lambda recipe: recipe)
                 if smoke and isinstance(recipe, MSSPT):
-                    recipe = override(recipe, UNET)
+                    cnn = recipe.train_tail is not None and recipe.tail["name"] == "cnn_tail"
+                    recipe = override(recipe, {**SMOKE, **(TAIL if cnn else {})})
                 recipe = rehearse.cut(recipe)
                 for stage in walk([recipe.pipeline()]).values():
                     found.setdefault(stage.name, stage)

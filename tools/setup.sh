@@ -18,9 +18,9 @@ say "2/4 installer"
 # uv fetches in parallel: about 20 s instead of several minutes for torch with its CUDA libraries.
 pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
 if "${pip[@]}" $([ "$locked" ] && echo --require-hashes -r tools/uv.txt || echo uv); then
-    installer=(.venv/bin/uv pip install --compile-bytecode --python .venv/bin/python)
+    installer=(.venv/bin/uv pip install --quiet --python .venv/bin/python)
 else
-    installer=(.venv/bin/python -m pip install)
+    installer=(.venv/bin/python -m pip install --quiet)
 fi
 
 say "3/4 dependencies (torch, ray, mlflow, ...: about 6 GB on disk)"
@@ -34,8 +34,9 @@ install() {
 }
 { install || { installer=(.venv/bin/python -m pip install) && install; }; } &
 work=$! begun=$SECONDS
-while sleep 10 && kill -0 "$work" 2>/dev/null; do
-    say "    still at it: $((SECONDS - begun)) s, $(du -sm .venv | cut -f1) MB on disk"
+while sleep 1 && kill -0 "$work" 2>/dev/null; do
+    taken=$((SECONDS - begun))
+    [ $((taken % 10)) -ne 0 ] || say "    still at it: $taken s, $(du -sm .venv | cut -f1) MB on disk"
 done
 wait "$work"
 

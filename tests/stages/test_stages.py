@@ -257,6 +257,7 @@ def test_the_separation_loss_falls_on_real_songs(songs_cut_in_two: Path, store: 
             "pretrain.epoch_steps": 20,
             "pretrain.batch": 2,
             "pretrain.select": "last",
+            "mixing.frames": 384,
             "mixing.valid_segments": 2,
             "separator.widths": (8, 8, 8, 8, 8, 8),
         },

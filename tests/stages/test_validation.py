@@ -24,7 +24,7 @@ from mss_core.store import Store, materialize
 from mss_core.systems.msspt import SOURCES, msspt_cnn, smoke
 from tests.conftest import tiny_settings, write_track
 
-CROP = audio.samples_of(384)
+CROP = audio.samples_of(128)
 
 
 def silence(root: Path, place: str, source: str) -> None:
