@@ -40,7 +40,7 @@ SMOKE = {
     "mixing.valid_segments": 24,
 }
 TAIL = {"train_tail.phases.0.lr": 3e-3}
-"""What MSSPT's smoke recipe had, for a CNN tail, when the first records were made: the bytes of all of them are of it."""
+"""What MSSPT's smoke recipe (and a CNN tail) had when the first records were made: the bytes of all are of it."""
 
 Table = Mapping[str, Mapping[str, Any]]
 """By stage: its version, and the hash of each definition that some call of it reaches."""

@@ -100,7 +100,8 @@ class Tracker:
         self.artifacts = None if uri else (store.root / FOLDER).absolute().as_uri()
         if not uri:
             settle(store.root)
-        self.client = MlflowClient(self.uri)
+        with contextlib.nullcontext() if uri else self._creating():  # which makes the tables of a new database
+            self.client = MlflowClient(self.uri)
         self.experiment: Experiment | None = None
         self.view: StudyView | None = None
         self.runs: dict[str, str] = {}

@@ -104,6 +104,23 @@ def study_folder(plan, store: Store):
     return collect(STUDY, "title", plan, store, STUDY.declaration([0], True, {}), True, {}, "again", ENVIRONMENT)
 
 
+def test_studies_started_at_once_in_a_new_store_share_its_database(tmp_path) -> None:
+    """MLflow makes the tables of a new database without a lock that other processes take."""
+    script = """
+import pathlib, sys, time
+from mss_core.store import Store
+from mss_core.study.tracking.tracker import Tracker
+folder, title = pathlib.Path(sys.argv[1]), sys.argv[2]
+(folder / title).touch()
+while len(list(folder.glob("?"))) < 2:
+    time.sleep(0.001)
+print(Tracker(None, Store(folder / "new"), title).experiment.name)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    both = [subprocess.Popen([*command, title], stdout=subprocess.PIPE, text=True) for title in "ab"]
+    assert [process.communicate()[0].split() for process in both] == [["a"], ["b"]]
+
+
 def test_runs_are_found_again_and_orphans_closed(tmp_path, plan) -> None:
     first = track(plan, plan_store := Store(tmp_path), "dead")
     assert first.flush()
