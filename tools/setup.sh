@@ -18,7 +18,7 @@ say "2/4 installer"
 # uv fetches in parallel: about 20 s instead of several minutes for torch with its CUDA libraries.
 pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
 if "${pip[@]}" $([ "$locked" ] && echo --require-hashes -r tools/uv.txt || echo uv); then
-    installer=(.venv/bin/uv pip install --quiet --python .venv/bin/python)
+    installer=(.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python)
 else
     installer=(.venv/bin/python -m pip install --quiet)
 fi

@@ -137,6 +137,8 @@ class JointAst(nn.Module):
         glorot(self.adapters)
         kernel = self.tail.patch.weight[:, -1:] if weights is None else weights[AstTail.FIRST]
         for adapter in self.adapters:
+            if adapter.weight.is_meta:  # where sizes alone are checked, resizing would load torch's compiler
+                continue
             if self.start == "zero":
                 nn.init.zeros_(adapter.weight)
             elif self.start == "patch":
