@@ -140,7 +140,10 @@ def made_on() -> str:
 
 @contextlib.contextmanager
 def committed() -> Iterator[tuple[str, Path]]:
-    """The commit that is checked out, and a folder with its files."""
+    """The commit that is checked out, and a folder with its files. Raises ValueError where what is to be compared with
+    it is in it already."""
+    if not subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "mss_core"], cwd=ROOT, check=False).returncode:
+        raise ValueError("mss_core is as it was committed: show that a change means the same before you commit it")
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -313,7 +313,7 @@ def smoke(recipe: MSSPT) -> MSSPT:
     """
     small = {"widths": (8, 8, 16, 32, 48, 48), "post": 8, "bn_momentum": 0.1}
     if "cnn" in recipe.tail["name"]:
-        train_tail = _shorter(recipe.train_tail, lr=3e-3, batch=8, epochs=10, epoch_steps=12)
+        train_tail = _shorter(recipe.train_tail, lr=3e-3, batch=8, epochs=15, epoch_steps=12)
     else:
         train_tail = _shorter(recipe.train_tail, lr=1e-3, batch=16, epochs=20)
     return replace(
