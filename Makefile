@@ -1,5 +1,5 @@
 # make run    set up, then run the source ablation at smoke size and write its report
-# make test   set up, lint, run every test, in two processes at a time (make test WORKERS=3: in three)
+# make test   set up, lint, run every test, in three processes at a time: a third of their time is waiting (WORKERS=2: in two)
 # make rehearsals   every study with --rehearse on music in the published layouts; an hour and more
 # make chaos  kill a study's processes at random, on clusters of this machine's own; half an hour and more
 # make gpu    measure this machine's GPU; needs torch and this checkout alone, under 8 minutes; tables in gpu-results
@@ -14,7 +14,7 @@ STORE ?= store
 PORT ?= 5000
 STUDY ?= source_ablation
 MINUTES ?= 10
-WORKERS ?= 2
+WORKERS ?= 3
 FIRST ?= $(shell date +%s)000
 BIN := .venv/bin
 

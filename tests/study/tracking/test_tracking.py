@@ -468,7 +468,7 @@ def test_a_changed_recipe_is_another_run(tmp_path, plan) -> None:
     store = Store(tmp_path)
     first = track(plan, store)
     assert first.flush()
-    changed = make_plan(STUDY.trials([0], True, {"train_tail.batch": 8}, bind), store)
+    changed = make_plan(STUDY.trials([0], True, {"train_tail.batch": 4}, bind), store)
     second = track(changed, store)
     assert second.flush() and second.parent == first.parent
     assert not set(first.runs.values()) & set(second.runs.values())
