@@ -46,7 +46,7 @@ study = Study(
             fresh=True,
             times=2,
             margin=0.005,
-            smoke_margin=0.08,
+            smoke_margin=0.06,
             why="the reference with other seeds",
         ),
         Control(

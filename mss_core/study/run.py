@@ -17,15 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mss_core import disk
 from mss_core.energy import Part
 from mss_core.folders import place
 from mss_core.graph import Context, walk
 from mss_core.store import Store, remote
-from mss_core.store.drivers import Driver
 from mss_core.store.failures import no_room
 from mss_core.study import codes, flags, interrupts, left, looks, rehearse, selection, stale, variables
 from mss_core.study.binding import Binder
+from mss_core.study.driving import alone
 from mss_core.study.ending import MAKE_ROOM, failures, next_steps
 from mss_core.study.execution.progress import FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.resources import taken_from
@@ -129,7 +128,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     remote.fetch(store, title)
     looks.check(study, results_folder)
     gone = looks.replaced(results_folder)
-    driver = None if options.dry_run else held.enter_context(_alone(title, store))
+    driver = None if options.dry_run else held.enter_context(alone(title, store, _say))
     surroundings = environment(walk(trial.root for trial in trials).values())
     verified = set[str]()
     if driver is not None:
@@ -300,35 +299,6 @@ def _decided(study: Study, folder: Path) -> Mapping[str, int]:
         if path.looks:
             _say(f"{path.variant} after {path.looks[-1].seeds} seeds: {path.decision or 'not decided'}")
     return course.wanted
-
-
-@contextlib.contextmanager
-def _alone(title: str, store: Store) -> Iterator[Driver]:
-    """This process as the one driver of a study on a store, its search included.
-
-    Other studies may share the store; this one's tables have one writer.
-    """
-    try:
-        disk.make_folder(store.root)
-        claim = store.named_claim(f".{title}.claim")
-        if not claim.acquire_or_refuse():
-            holder = claim.holder()
-            raise RuntimeError(
-                f"process {holder.get('pid')} on {holder.get('host')} is running study {title!r} on "
-                "this store; wait for it, or stop it and give the same command again"
-            )
-    except OSError as error:
-        raise RuntimeError(
-            f"the store {store.root} cannot be written to ({error.strerror or error}); name another with --store"
-        ) from None
-    driver = Driver(store.root, claim)
-    try:
-        driver.start()
-        with remote.mirrored(store, title, claim, _say):
-            yield driver
-    finally:
-        driver.stop()
-        claim.release()
 
 
 def _board(plan: Plan, store: Store, lines: bool) -> Board:

@@ -43,12 +43,14 @@ def correct(p: Sequence[float], method: str, family: int | None = None) -> list[
 @contextlib.contextmanager
 def _little_to_collect() -> Iterator[None]:
     """statsmodels collects garbage in each call, a fifth of a second of a core where torch is loaded: what is there
-    already is left out of it."""
+    already is left out of it. What the caller has frozen stays so."""
+    before = gc.get_freeze_count()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not before:
+            gc.unfreeze()
 
 
 def stars(p: float) -> str:

@@ -306,10 +306,10 @@ def smoke(recipe: MSSPT) -> MSSPT:
     A few hundred steps cannot follow the paper's schedules: learning rates are raised to at least 2e-3 (separation),
     3e-3 (a CNN before it is joined: its seeds differ by two thirds of what they do at 1e-3) and 1e-3, batch norm gets
     torch's momentum 0.1 (0.01 would not settle), each stage keeps its first phase, and the best weights by validation
-    loss are kept. Separators read crops of 128 frames, a third of the classifier's: in as many steps they learn no less
-    from them. An AST is a small one that starts at random, on segments as long as the CNN's. Slices of a clip lie side
-    by side. No block has fewer than 8 channels: torch's batch norm on a CPU takes 13 times as long for 4
-    (``benchmarks/small_steps.py``).
+    loss are kept. Separators read crops of 128 frames, a third of the classifier's: in as many steps a separator of one
+    source learned no less from them. An AST is a small one that starts at random, on segments as long as the CNN's.
+    Slices of a clip lie side by side. No block has fewer than 8 channels: torch's batch norm on a CPU takes 13 times as
+    long for 4 (``benchmarks/small_steps.py``).
     """
     small = {"widths": (8, 8, 16, 32, 48, 48), "post": 8, "bn_momentum": 0.1}
     if "cnn" in recipe.tail["name"]:

@@ -67,7 +67,7 @@ def test_near_silence_earns_sdr_and_no_si_sdr(level: int, silence: float, best: 
     """The scalar-gain trap. Noise orthogonal to the source has the closed form; the printed digits of the best scalar
     lie 0.01 to 0.02 dB above it, which a correlation of 0.004 (one draw of a few seconds) gives at all three levels."""
     rng = np.random.default_rng(level)
-    source, noise = rng.standard_normal((2, 4, 16_000))  # one second a row, a frame of museval's
+    source, noise = rng.standard_normal((2, 4, 16_000))  # one second per row, a frame of museval's
     source /= np.linalg.norm(source, axis=1, keepdims=True)
     noise -= (noise * source).sum(1, keepdims=True) * source
     noise = shared * source + np.sqrt(1 - shared**2) * noise / np.linalg.norm(noise, axis=1, keepdims=True)

@@ -48,7 +48,7 @@ def test_nearest_vectors_and_straight_through() -> None:
     rows = latent.transpose(1, 2)
     expected = book[torch.cdist(rows, book.expand(3, 9, 4)).argmin(2)]
     torch.testing.assert_close(found, expected)
-    each = torch.randn(3, 9, 4)  # a codebook a clip
+    each = torch.randn(3, 9, 4)  # one codebook per clip
     torch.testing.assert_close(quantise(latent, each)[1], quantise(latent[1:2], each[1])[0])
     codebook = Codebook(9, 4)
     codebook.k = book
