@@ -23,8 +23,8 @@ from mss_core.data.items import Item, Sound, Survey
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import StageFailed, Store, command, run_stage
 from mss_core.study import ledger
+from mss_core.study.driving import alone
 from mss_core.study.plan import make_plan
-from mss_core.study.run import _alone
 from mss_core.study.search import journal
 from tests.simulation.play import Play
 
@@ -95,7 +95,7 @@ def drive(title: str, stages: bool, search: bool) -> str:
     """One driver of a study, from its claim to its tables."""
     store = Store(ROOT, claim_seconds=CLAIM)
     folder = ROOT / "studies" / title
-    with _alone(title, store) as driver:
+    with alone(title, store, say=lambda line: None) as driver:
         PLAY[0].watch.registered()
         disk.make_folder(folder)
         failed: set[str] = set()
