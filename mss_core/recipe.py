@@ -7,11 +7,13 @@ A recipe is a tree of frozen dataclasses, dicts and tuples with JSON leaves. ``f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import os
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from mss_core.errors import nearest
@@ -189,9 +191,27 @@ def _kind(value: Any) -> str:
     return "dict" if isinstance(value, dict) else type(value).__name__
 
 
+def not_plain(value: Any) -> str:
+    """Why a value cannot stand in a recipe, and what to write in its place."""
+    instead = ""
+    readers: dict[str, Callable[[], Any]] = {
+        "item()": lambda: value.item(),
+        "value": lambda: value.value,
+        "text": lambda: os.fspath(value),
+    }
+    for name, read in readers.items():
+        with contextlib.suppress(AttributeError, TypeError, ValueError, RuntimeError):
+            instead = f"; write its {name}, {read()!r}"
+            break
+    return f", no plain data (a number, a text, None, or a tuple or table of these){instead}"
+
+
 def _check(path: str, old: Any, new: Any, annotation: Any) -> None:
+    if not (new is None or isinstance(new, str | int | float | tuple | list | dict) or dataclasses.is_dataclass(new)):
+        raise ValueError(f"{path!r} cannot be {new!r}{not_plain(new)}")
     if annotation is not None:
         options = _options(annotation)
+        _check_literal(path, new, options)
         if new is None and type(None) not in options:
             raise ValueError(f"{path!r} cannot be left out (None): it is {old!r}")
         whole = int in options and float not in options
@@ -205,6 +225,15 @@ def _check(path: str, old: Any, new: Any, annotation: Any) -> None:
         return
     if _kind(old) != _kind(new):
         raise ValueError(f"{path!r} is a {_kind(old)} ({old!r}); {new!r} is a {_kind(new)}")
+
+
+def _check_literal(path: str, new: Any, options: tuple[Any, ...]) -> None:
+    """Raise ValueError for a value that is none of those an annotation lists (``Literal["sum", "mean"]``)."""
+    listed = [typing.get_args(option) for option in options if typing.get_origin(option) is typing.Literal]
+    if listed and len(listed) + (type(None) in options) == len(options):
+        values = [value for each in listed for value in each]
+        if new is not None and new not in values:
+            raise ValueError(f"{path!r} cannot be {new!r}; {nearest(new, values)}")
 
 
 def _is_union(annotation: Any) -> bool:

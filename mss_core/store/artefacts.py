@@ -346,7 +346,7 @@ def _logged_failure(stage: Stage, store: Store, claim: Claim) -> Iterator[None]:
         yield
     except (ClaimLost, Stopped):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # somebody's stage, or what it calls, may end its program
         if claim.lost or failures.was_moved(error, store.partial(stage, claim)):
             # its directory was renamed under it: whatever it raised says nothing about the stage
             raise ClaimLost(f"another worker took over {stage}") from error

@@ -33,7 +33,7 @@ def _went(error: BaseException | None, root: Path) -> bool:
     return disk.exists(Path(name)) or not disk.exists(artefact)
 
 
-def was_moved(error: Exception, partial: Path) -> bool:
+def was_moved(error: BaseException, partial: Path) -> bool:
     """Whether an error is that a file of a folder is missing, and the whole folder is."""
     name = error.filename if isinstance(error, FileNotFoundError) else None
     with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ def was_moved(error: Exception, partial: Path) -> bool:
     return False
 
 
-def in_short(error: Exception, root: Path) -> str:
+def in_short(error: BaseException, root: Path) -> str:
     """One line about an error; a full disk is named as such, whatever the library that met it made of it."""
     first = (str(error).splitlines() or [""])[0]
     if no_room(error, root):
@@ -49,7 +49,7 @@ def in_short(error: Exception, root: Path) -> str:
     return f"{type(error).__name__}: {first}"
 
 
-def no_room(error: Exception, root: Path) -> bool:
+def no_room(error: BaseException, root: Path) -> bool:
     """Whether the disk of a store has no room: libraries name that in words of their own."""
     try:
         return getattr(error, "errno", None) == errno.ENOSPC or disk.free(root) < 2**16

@@ -5,10 +5,11 @@ A level without departures is the factor's baseline level: it is the baseline re
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 from mss_core.graph import OURS, Stage, module_of, package
@@ -74,8 +75,9 @@ def check_kinds(study: Mapping[str, Any]) -> None:
         for item in study[name]:
             if not isinstance(item, kind):
                 raise ValueError(f"{name!r} of a study holds {what}, not {item!r}")
-    if not callable(getattr(study["baseline"], "pipeline", None)):
-        raise ValueError(f"'baseline' of a study is a recipe with a pipeline(), not {study['baseline']!r}")
+    baseline = study["baseline"]
+    if isinstance(baseline, type) or not (is_dataclass(baseline) and callable(getattr(baseline, "pipeline", None))):
+        raise ValueError(f"'baseline' of a study is a recipe, a dataclass with a pipeline(), not {baseline!r}")
 
 
 def check_names(study: str, factors: Sequence[Factor]) -> None:
@@ -117,6 +119,13 @@ def check_stages(stages: Iterable[Stage]) -> None:
             raise ValueError(
                 f"a stage is a function at the top of a module, and {function.__qualname__!r} is none: its results "
                 "could be taken for another's"
+            )
+        parameters = inspect.signature(function).parameters
+        lacking = [name for name in ("out", "ctx") if name not in parameters]
+        if lacking:
+            raise ValueError(
+                f"the stage {stage.name!r} takes no argument {lacking[0]!r}: a stage is called with out, the folder it "
+                "writes to, and ctx, its Context"
             )
         if stage.name in FOLDERS and package(module_of(function)) != OURS:
             raise ValueError(f"a stage cannot be called {stage.name!r}: that is a folder of the store")

@@ -11,7 +11,7 @@ from typing import Any
 from mss_core.errors import choose, nearest
 from mss_core.graph import Stage, digest, walk
 from mss_core.recipe import flatten, has, override, paths, paths_named
-from mss_core.study import cover
+from mss_core.study import cover, mistakes
 from mss_core.study.designs import Factor, Variant, check_kinds, check_names, check_stages, one_at_a_time
 from mss_core.study.search.declare import Search
 from mss_core.study.settings import check as check_settings
@@ -132,24 +132,25 @@ class Study:
         if self.search is not None:
             self.search.check(self.seeds)
         self.references()
-        recipes, roots = [self.baseline], []
+        recipes, roots = [self.baseline], {}
         for variant in self.variants():
-            try:
+            with mistakes.of(f"variant {variant.name!r} of study {self.name!r}"):
                 recipes.append(self._departed(variant))
-                roots.append(recipes[-1].pipeline())
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"variant {variant.name!r} of study {self.name!r}: {error}") from None
+                roots[variant.name] = mistakes.root(recipes[-1])
+        mistakes.check_repeats(recipes[-1])
+        departures = {variant.name: variant.departures for variant in self.variants()}
+        mistakes.check_variants(self.name, roots, departures)
+        mistakes.check_seeded(self.seeded, departures)
         for control in self.controls:
-            try:
-                roots.append(self._sabotaged(control, False, {}, lambda recipe: recipe).pipeline())
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"control {control.name!r} of study {self.name!r}: {error}") from None
-        check_stages(walk(roots).values())
+            with mistakes.of(f"control {control.name!r} of study {self.name!r}"):
+                roots[control.name] = mistakes.root(self._sabotaged(control, False, {}, lambda recipe: recipe))
+        mistakes.check_spelling(self.name, roots)
+        check_stages(walk(roots.values()).values())
         for path in self.seeded:
             if not any(has(recipe, path) for recipe in recipes):
                 known = dict.fromkeys(known for recipe in recipes for known in paths(recipe))
                 raise ValueError(f"no seed {path!r} in the recipe of any variant; {nearest(path, known)}")
-        self._check_declaration(roots)
+        self._check_declaration(list(roots.values()))
 
     def _check_declaration(self, roots: Sequence[Stage]) -> None:
         """Refuse, in the words of the report, what the report would refuse after all training."""
@@ -252,7 +253,7 @@ class Study:
     def _resolve(self, variant: Variant, smoke: bool, settings: Mapping[str, Any], bind: Callable[[Any], Any]) -> Any:
         recipe = self._departed(variant)
         if smoke:
-            recipe = self.smoke(recipe)
+            recipe = mistakes.cut(self.smoke, recipe)
         recipe = override(recipe, {path: value for path, value in settings.items() if not left_out(path, variant)})
         return bind(override(recipe, self.chosen.get(variant.name, {})))
 
@@ -271,9 +272,9 @@ class Study:
         """Every variant and every control with every seed; those of some names alone where ``only`` is given."""
         if settings:
             recipes = [(variant, self._departed(variant)) for variant in self.variants()]
-            cut = [(variant, self.smoke(recipe) if smoke else recipe) for variant, recipe in recipes]
+            cut = [(variant, mistakes.cut(self.smoke, recipe) if smoke else recipe) for variant, recipe in recipes]
             check_settings(settings, cut, self.factors, self.seeded)
-            override(self.smoke(self.baseline) if smoke else self.baseline, settings)
+            override(mistakes.cut(self.smoke, self.baseline) if smoke else self.baseline, settings)
         trials = []
         for variant in self.variants():
             if only is not None and variant.name not in only:
@@ -331,7 +332,7 @@ class Study:
         every ``replace``, or a constructor of ``**fields`` that type checkers and editors cannot see into.
         tests/study/test_contract.py holds the two together, name by name.
         """
-        baseline = self.smoke(self.baseline) if smoke else self.baseline
+        baseline = mistakes.cut(self.smoke, self.baseline) if smoke else self.baseline
         declared = {
             **{each.name: getattr(self, each.name) for each in fields(Declaration) if hasattr(self, each.name)},
             "factors": [contract.Factor(factor.name, factor.levels) for factor in self.factors],

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -180,3 +181,23 @@ def significant_p(correction: str, alpha: float, family: int) -> float:
     (0.01, 0.05)
     """
     return alpha if correction in ("none", "bh") else alpha / family
+
+
+def spelled_alike(names: Iterable[object]) -> tuple[object, object] | None:
+    """The first two of distinct names that differ only by blanks, case, accents' coding or the form of a number."""
+    forms: dict[object, object] = {}
+    for name in dict.fromkeys(names):
+        text = " ".join(as_seen(str(name)).split()).lower()
+        try:
+            form: object = float(text)
+        except ValueError:
+            form = text
+        if form in forms:
+            return forms[form], name
+        forms[form] = name
+    return None
+
+
+def as_seen(text: str) -> str:
+    """A text as it looks: accents composed, characters without a width gone."""
+    return "".join(each for each in unicodedata.normalize("NFC", text) if unicodedata.category(each) != "Cf")

@@ -184,6 +184,15 @@ def test_the_column_that_tells_rows_apart_is_named(tmp_path: Path) -> None:
         read_scores(path, "model")
 
 
+def test_tracks_that_are_one_number_in_two_forms_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("model,seed,track,score\nA,0,7,1\nA,0,8,2\nB,0,7.0,1\nB,0,8.0,2\n")
+    with pytest.raises(ValueError, match="the tracks '7' and '7.0' differ only by .* the form of a number"):
+        read_scores(path, "model")
+    path.write_text("model,seed,track,score\nA,0,7,1\nA,0,07,2\nB,0,7,1\nB,0,07,2\n")
+    assert len(read_scores(path, "model").frame) == 4
+
+
 def test_tracks_that_arms_spell_in_two_ways_are_named(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("model,seed,track,score\nA,0,t0,1\nA,0,t1,2\nB,0,t0.wav,1\nB,0,t1.wav,2\n")
