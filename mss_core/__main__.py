@@ -20,7 +20,7 @@ A word followed by --help says more.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import re
 import signal
@@ -94,6 +94,8 @@ def new(words: Sequence[str]) -> int:
         raise ValueError(f"{folder.name!r} cannot name a package of yours: letters, digits and '_', no module's name")
     if folder.exists():
         raise ValueError(f"{folder} is there already: choose another name")
+    if importlib.util.find_spec(folder.name):
+        raise ValueError(f"{folder.name!r} is a module that is installed, and yours would hide it: choose another name")
     example = "without_audio" if flags else "separator"
     text = (Path(__file__).parent / "examples" / f"{example}.py").read_text(encoding="utf-8")
     folder.mkdir(parents=True)

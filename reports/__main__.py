@@ -149,6 +149,25 @@ def of_scores(
     )
 
 
+OF_TABLES = (
+    *("factor", "reference", "metric", "columns", "wide", "one_run", "higher_is_better", "target", "test", "alpha"),
+    *("correction", "margin"),
+)
+"""What is said of a table, and declared by a study."""
+
+
+def as_declared(args: argparse.Namespace) -> None:
+    """Refuse what would change the report of a study from what it declared: nothing of it would be read."""
+    usual = parser()
+    for name in OF_TABLES:
+        if getattr(args, name) != usual.get_default(name):
+            flag = "lower-is-better" if args.higher_is_better is False and name == "higher_is_better" else name
+            raise ValueError(
+                f"{args.study} is a study, whose report is as it was declared: --{flag.replace('_', '-')} is of "
+                "tables. To explore its scores otherwise, name its scores.csv with --factor variant"
+            )
+
+
 def of_one_method(path: Path) -> bool:
     """Whether a table is the scores.csv of python -m mss_core.metrics, which names no method."""
     if path.suffix.lower() == ".parquet":
@@ -180,6 +199,7 @@ def carry_out(args: argparse.Namespace) -> None:
         formats = ()
     else:
         home = study_directory(args.study, args.store)
+        as_declared(args)
         tables = study_tables(home)
         found, formats = read(tables), tuple(FORMATS)
     contrasts = [c for comparison in found.comparisons for c in contrast_objects(comparison)]

@@ -441,6 +441,8 @@ COMMANDS: list[tuple[str, str]] = [
     ("list --store=", "--store (or MSS_STORE) names no folder: it is empty"),
     ("list --store HERE/no", "HERE/no is no folder: name the store with --store"),
     ("verify --store /etc/passwd", "--store /etc/passwd: /etc/passwd is a file, and a store is a folder"),
+    ("verify --store /etc", "/etc is no store: no study has run there; name the store with --store"),
+    ("list --store HERE --store HERE/no", "--store is given twice: HERE and HERE/no"),
     ("prune --store HERE", "HERE/studies names no study: everything would go"),
     ("show --store HERE", "KEY is missing"),
     ("show --store HERE zz", "no artefact in HERE has a key that starts with 'zz'"),

@@ -60,6 +60,7 @@ def test_every_command_has_a_main() -> None:
         (["new", "a", "--with"], "mss new takes the name of a folder"),
         (["new", "reports"], "'reports' cannot name a package of yours"),
         (["new", "json"], "'json' cannot name a package of yours"),
+        (["new", "numpy"], "'numpy' is a module that is installed, and yours would hide it"),
         (["new", "my-study"], "'my-study' cannot name a package of yours"),
         (["run"], "mss run takes the file of a study"),
         (["run", "gone/study.py"], "there is no file gone/study.py"),
@@ -72,6 +73,12 @@ def test_every_command_has_a_main() -> None:
 def test_mistakes(words, message, capsys) -> None:
     assert main(words) == 2
     assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_a_mistake_in_the_flags_of_metrics_is_one_line(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["metrics", "references"])
+    assert capsys.readouterr().err == "error: ESTIMATES is missing (--help says what it takes)\n"
 
 
 def test_new_names_the_study_as_its_folder(tmp_path, monkeypatch, capsys) -> None:

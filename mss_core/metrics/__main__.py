@@ -41,6 +41,7 @@ from mss_core.metrics.bss_eval import BssEval, bss_eval, validate
 from mss_core.metrics.runs import has_names, home, runs
 from mss_core.metrics.stems import PATTERNS, Estimates, references, tracks
 from mss_core.metrics.tracks import parallel
+from reports.contract.flags import Flags
 from reports.contract.tables import guarded_table, unguarded
 
 Files = dict[str, Path]
@@ -258,7 +259,7 @@ def _collect(given: argparse.Namespace, by_track: pd.DataFrame) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Flags(
         prog="python -m mss_core.metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("references", type=place, metavar="REFERENCES", help="true stems")

@@ -425,6 +425,8 @@ def main(arguments: list[str] | None = None) -> int:
         check_place(options.store)
         if not root.is_dir():
             raise ValueError(f"{options.store} is no folder: name the store with --store")
+        if any(root.iterdir()) and not (root / "studies").is_dir() and not any(root.glob("*/*/manifest.json")):
+            raise ValueError(f"{options.store} is no store: no study has run there; name the store with --store")
         if options.command == "list":
             return list_all(root, options.keys)
         if options.command == "verify":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from mss_core import folders
+from reports.contract.names import nearest
 
 OBJECTS = ("s3", "s3a", "gs", "az", "abfs", "abfss", "memory", "file")
 """The schemes of object stores' URLs."""
@@ -14,6 +16,11 @@ def is_url(place: str) -> bool:
     """Whether a place is an object store's, and no folder."""
     scheme, slashes, _ = place.partition("://")
     return bool(slashes) and scheme in OBJECTS
+
+
+def is_store(folder: Path) -> bool:
+    """Whether studies have run on a folder: drivers and studies have their folders in it."""
+    return (folder / "drivers").is_dir() and (folder / "studies").is_dir()
 
 
 def check_place(place: str, objects: bool = False) -> None:
@@ -30,7 +37,13 @@ def check_place(place: str, objects: bool = False) -> None:
                 "at its start where that lies"
             )
         return
+    scheme, slashes, _ = place.partition("://")
+    if slashes and scheme and "/" not in scheme:
+        raise ValueError(f"--store {place}: no object store is named {scheme + '://'!r}; {nearest(scheme, OBJECTS)}")
     path = folders.place(place).absolute()
+    for above in path.resolve().parents:
+        if is_store(above) and not is_store(path):
+            raise ValueError(f"--store {place} lies within the store {above}: name that one, or a folder beside it")
     for above in (path, *path.parents):
         if above.is_dir():
             return

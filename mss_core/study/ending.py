@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 
 from mss_core.store.failures import says_full
 from mss_core.study.execution.progress import BLOCKED, FAILED, Board
@@ -31,7 +32,7 @@ def failures(board: Board, command: str, say: Callable[[str], None], full: bool 
         say(MAKE_ROOM)
     logged = [key for key in failed if board.store.log(board.stages[key]).exists()]
     if logged:
-        say(f"stop where it raised:  mss stage {logged[0][:12]} --debug --store {shown(board.store.root)}")
+        say(f"stop where it raised:  mss stage {logged[0][:12]} --debug --store {quote(shown(board.store.root))}")
     say(f"try again with the same command:  {command}")
     return 1
 
@@ -40,7 +41,7 @@ def next_steps(study: Study, words: Sequence[str], options: argparse.Namespace, 
     """Three commands that somebody who has just read the result may want next."""
     again = [word for word in words if word != "--smoke"]
     opener = "open" if sys.platform == "darwin" else "xdg-open"
-    commands = [(f"{opener} {shown(page)}", "the report")]
+    commands = [(f"{opener} {quote(shown(page))}", "the report")]
     if not isinstance(study.seeds, Until):
         commands.append(
             (typed(_with_seeds(words, 2 * len(study.seeds))), "twice the seeds; only the new ones are trained")

@@ -122,6 +122,12 @@ def check(options: argparse.Namespace) -> None:
     check_place(options.store, objects=True)
     if options.nodes is not None and options.nodes < 1:
         raise ValueError(f"--nodes takes a number of machines of at least 1, not {options.nodes}")
+    if options.nodes_seconds is not None and not 0 <= options.nodes_seconds < math.inf:
+        raise ValueError(f"--nodes-seconds takes a number of seconds of at least 0, not {options.nodes_seconds:g}")
+    for name in ("nodes", "nodes_seconds"):
+        if getattr(options, name) is not None and options.in_process:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} is for a cluster: with --in-process a study waits for no machine")
     variables.check()
 
 

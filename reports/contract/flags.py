@@ -8,12 +8,13 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from reports.contract.names import nearest
 
 STORE = Path(os.environ.get("MSS_STORE") or "store")
 """Where studies/ is unless it is said."""
+TWICE = "is given twice"
 
 
 def exit_status(call: Callable[[], object]) -> int:
@@ -29,8 +30,29 @@ def exit_status(call: Callable[[], object]) -> int:
     return 0
 
 
+class _Once(argparse._StoreAction):
+    """A flag that has one value: a second that differs is refused, where argparse would take the last."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, flag: str | None = None) -> None:
+        before = parser.given.setdefault(self.dest, values)
+        if repr(before) != repr(values):  # nan is not equal to itself
+            raise argparse.ArgumentError(self, f"{TWICE}: {before} and {values}")
+        super().__call__(parser, namespace, values, flag)
+
+
 class Flags(argparse.ArgumentParser):
     """A parser whose errors name the flag, the value and the nearest choice; it ends the program with status 2."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.given: dict[str, Any] = {}
+        for name in (None, "store"):
+            self.register("action", name, _Once)
+
+    def parse_known_args(self, *words: Any, **options: Any) -> Any:
+        """As argparse does it; what was given once begins anew."""
+        self.given = {}
+        return super().parse_known_args(*words, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {self._told(message)}\n")
@@ -63,6 +85,8 @@ class Flags(argparse.ArgumentParser):
             return f"{flag} takes {'a whole number' if 'invalid int' in complaint else 'a number'}, not {value}"
         if complaint in ("expected one argument", "expected at least one argument"):
             return f"{flag} needs a value after it"
+        if complaint.startswith(TWICE):
+            return f"{flag} {complaint}"
         if complaint.startswith("ignored explicit argument"):
             return f"{flag} takes no value"
         return message

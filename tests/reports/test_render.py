@@ -149,6 +149,25 @@ def test_unknown_study_names_the_nearest(study_directory: Path, capsys: pytest.C
     assert "did you mean 'source_ablation-smoke'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        ("--metric accuracy", "--metric"),
+        ("--test paired --alpha 0.05", "--test"),
+        ("--alpha 0.01", "--alpha"),
+        ("--correction none", "--correction"),
+        ("--lower-is-better", "--lower-is-better"),
+        ("--margin 0.1", "--margin"),
+        ("--one-run", "--one-run"),
+    ],
+)
+def test_what_a_study_declared_is_not_said_again(
+    study_directory: Path, capsys: pytest.CaptureFixture[str], words: str, flag: str
+) -> None:
+    assert main([str(study_directory), *words.split(), "--format", ""]) == 2
+    assert f"is a study, whose report is as it was declared: {flag} is of tables" in capsys.readouterr().err
+
+
 def test_trials_of_one_command_are_named_together(findings) -> None:
     trials = tuple(replace(trial, command="make run") for trial in findings.study.trials)
     together = replace(findings, study=replace(findings.study, trials=trials))
