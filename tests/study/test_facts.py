@@ -83,7 +83,7 @@ def test_a_pretraining_of_somebody_else_is_described_without_our_arguments() -> 
 
 
 def prepare_one(*, number: int, out: Path, ctx: Context) -> None:
-    if number == 0:
+    if number <= 0:
         raise ValueError("no such tape")
     (out / "x").touch()
 
@@ -134,7 +134,7 @@ def test_a_failed_preparation_leaves_the_others_alone(tmp_path: Path, capsys, un
 
 def test_where_nothing_was_scored_the_failures_are_listed(tmp_path: Path, capsys, untracked) -> None:
     """It ended with "the score table holds no defined score", status 2."""
-    factor = Factor("take", {"a": {}, "b": {"seed": 5}})
+    factor = Factor("take", {"a": {}, "b": {"number": -1}})
     broken = replace(tapes(0, 1), factors=[factor], reference={"take": "a"}, seeded=())
     with pytest.raises(SystemExit) as ended:
         run(broken, ["--in-process", "--store", str(tmp_path)])
