@@ -28,9 +28,11 @@ run: setup
 	@test -f studies/$(STUDY).py || { echo "error: there is no study '$(STUDY)'; choose from: $(notdir $(basename $(filter-out %__init__.py,$(wildcard studies/*.py))))" >&2; exit 2; }
 	@$(BIN)/python studies/$(STUDY).py --smoke --store $(STORE)
 
-test: lint
+# The tests of large studies are held to seconds of CPU: beside them runs lint, one process, and nothing else.
+test: setup
+	@$(MAKE) --no-print-directory lint & lint=$$!; \
+	$(BIN)/python -m pytest tests/study/test_scale.py; tests=$$?; wait $$lint && exit $$tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/study/test_scale.py
-	$(BIN)/python -m pytest tests/study/test_scale.py
 
 rehearsals: setup
 	$(BIN)/python -m pytest -m "rehearsal or slow" -v --timeout 3600 tests/study/test_rehearsals.py
