@@ -253,8 +253,8 @@ def test_the_separation_loss_falls_on_real_songs(songs_cut_in_two: Path, store: 
         smoke(msspt_cnn(SOURCES[source])),
         {
             "separation": TrackSet("stems"),
-            "pretrain.phases.0.epochs": 5,
-            "pretrain.epoch_steps": 20,
+            "pretrain.phases.0.epochs": 1,
+            "pretrain.epoch_steps": 100,
             "pretrain.batch": 2,
             "pretrain.select": "last",
             "mixing.frames": 384,
