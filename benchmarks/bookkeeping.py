@@ -15,9 +15,9 @@ from pathlib import Path
 
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import Store
-from mss_core.study.execution.progress import RUNNING, Board
 from mss_core.study.execution.stages_on_ray import GraphSearcher
 from mss_core.study.plan import Plan
+from mss_core.study.progress import RUNNING, Board
 
 
 def prepare(*, number: int, out: Path, ctx: Context) -> None:

@@ -54,7 +54,7 @@ def write(
     """Write findings in the formats asked for below `out`, with what the tables they were made from hold beside; those
     of `COSTS` have a file of costs, too, where stages are known to have taken time."""
     from reports import cost, export
-    from reports.sections import report
+    from reports.assembly import report
     from reports.sections.cost import per_run
     from reports.sections.result import matrix
     from reports.writers import data, html, latex, markdown

@@ -16,9 +16,10 @@ from reports.conventions import by_convention
 from reports.findings import Comparison, Findings
 from reports.inputs.tables import Scores, select, tag_scores, without
 from reports.overlap import arms, overlap
+from reports.separation import BASELINES, Separation, separation
 from reports.statistics import groups, tagging
 from reports.statistics.calibration import simulate
-from reports.statistics.effects import BASELINES, Separation, by_item, separation, variance_by_factor
+from reports.statistics.effects import by_item, variance_by_factor
 from reports.text import count, listing
 
 

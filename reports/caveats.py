@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from scipy import stats as scipy_stats
 
 from reports.contract import Study, target_word
+from reports.separation import Separation
 from reports.statistics.auc import hanley_mcneil
-from reports.statistics.effects import Separation
 from reports.statistics.tagging import Influence
 from reports.text import count, listing
 

@@ -15,13 +15,14 @@ import pandas as pd
 
 from reports import FORMATS, prose, study_tables
 from reports.ablation import analyse
+from reports.assembly import report
 from reports.contract import Declaration, Study, Variant, check_metric, check_target
 from reports.contract.flags import STORE, Flags, exit_status
 from reports.contrasts import ABSENT, differing
+from reports.document import Cell, Report, Section, Table
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables, study_directory
 from reports.inputs.tables import Scores, select, without
-from reports.sections import Cell, Report, Section, Table, report
 from reports.text import count, listing
 
 SIDES = ("A", "B")

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from reports.contract import ALIKE
-from reports.findings import Comparison, Findings
+from reports.document import Cell, Table
+from reports.findings import Comparison, Convention, Findings
 from reports.inputs.tables import Scores, select, track_scores
 from reports.overlap import arms, overlap
-from reports.sections import Cell, Table
-from reports.statistics.conventions import Convention
 from reports.text import listing
 
 MEAN, MEDIAN = "mean", "median"

@@ -20,7 +20,7 @@ from reports.contract import CORRECTIONS, MACRO, Metric, Study, known_metric
 from reports.contract.names import OF_CLIPS
 from reports.contrasts import compare, share_trainings
 from reports.findings import Comparison, Findings
-from reports.statistics.effects import BASELINES
+from reports.separation import BASELINES
 
 COMPUTED = ("crossed", "half_pooled", "paired_crossed", "item_means", "welch", "student", "pooled", "paired")
 """The primary tests that a page makes."""

@@ -11,15 +11,39 @@ from dataclasses import dataclass
 from reports.contract import Study
 from reports.contrasts import Comparability
 from reports.inputs.tables import Scores
+from reports.separation import Separation
 from reports.statistics import factorial
 from reports.statistics.calibration import Calibration
-from reports.statistics.conventions import Convention
-from reports.statistics.effects import FactorVariance, Separation, TargetEffect
+from reports.statistics.effects import FactorVariance, TargetEffect
 from reports.statistics.hypothesis_tests import Effect, Equivalence, Result
 from reports.statistics.improvement import Improvement
 from reports.statistics.systems import Systems
 from reports.statistics.tagging import TagArea
 from reports.text import Style
+
+
+@dataclass(frozen=True)
+class Convention:
+    """One way to score, of several of one kind.
+
+    Attributes:
+        over: "mean" or "median": how tracks became a score of a run.
+        differences: variant -> difference to its reference, in the metric's unit.
+    """
+
+    style: Style
+    over: str
+    differences: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """For print."""
+        return f"{self.style.label} ({self.over} over tracks)"
+
+    def sign(self, variant: str) -> int:
+        """1 where the variant is better than its reference, -1 where it is worse, else 0."""
+        value = self.differences.get(variant, 0.0) * (1 if self.style.higher_is_better else -1)
+        return (value > 0) - (value < 0)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 
 from reports import ledger
+from reports.assembly import sections
 from reports.contract import MACRO, Metric, known_metric
+from reports.document import Cell
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, sections
-from reports.statistics.effects import BASELINES
+from reports.separation import BASELINES
 from reports.text import MISSING, count
 
 Score = tuple[str, str, str]

@@ -23,9 +23,9 @@ from mss_core.data.fingerprints import Fingerprints
 from mss_core.graph import Context, Stage
 from mss_core.store import Store, materialize
 from mss_core.store.command import main as store_command
-from mss_core.study import Factor, Study
+from mss_core.study import Factor, Study, resources
 from mss_core.study import run as run_study
-from mss_core.study.execution import nodes, resources
+from mss_core.study.execution import nodes
 from mss_core.study.search import optuna_storage, phase
 from mss_core.study.tracking.__main__ import main as tracking_command
 from reports.__main__ import main as reports_command

@@ -19,7 +19,7 @@ from mss_core.energy import MIG, Counter, Meter, Part, between, counters, of_cpu
 from mss_core.graph import WORK, Context, Stage, Stopped
 from mss_core.store import Store, read_manifest, run_stage
 from mss_core.store.manifest import sealed
-from mss_core.study.execution.resources import part
+from mss_core.study.resources import part
 
 
 def zone(root: Path, name: str, called: str, energy: int, most: int = 10_000_000) -> None:

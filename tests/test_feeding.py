@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mss_core import audio, augment, classifiers, models
+from mss_core import audio, augment, models
 from mss_core.augment import Augment, augmented, generator
 from mss_core.data import batches
 from mss_core.data.mixing import AccompanimentMixer, CoherentMixer, IncoherentMixer, mix
@@ -16,6 +16,7 @@ from mss_core.data.packed import Packed
 from mss_core.graph import Context, Stage, walk
 from mss_core.recipe import override
 from mss_core.stages.pretrain import Mixing, mixer_of
+from mss_core.stages.train_tail import fit_classifier
 from mss_core.store import StageFailed, Store, materialize, run_stage
 from mss_core.systems.msspt import MSSPT, msspt_cnn, smoke
 from tests.conftest import tiny_settings
@@ -108,9 +109,9 @@ def test_a_classifier_s_batches_are_crops_of_its_clips(prepared: Path, monkeypat
     """Against reading each clip by itself: one pass without repetition, crops at whole hops, truth of that clip."""
     packed = Packed(materialize(stages(tiny())["prepare_clips"], Store(prepared), Context()))
     clips, kept = packed.split("train"), []
-    monkeypatch.setattr(classifiers, "fit", lambda module, train, **parts: kept.append(parts))
+    monkeypatch.setattr("mss_core.stages.train_tail.fit", lambda module, train, **parts: kept.append(parts))
     train = tiny().train_tail
-    classifiers.fit_classifier(torch.nn.Identity(), packed, 384, train, Context())
+    fit_classifier(torch.nn.Identity(), packed, 384, train, Context())
     steps = kept[0]["epoch_steps"]
     assert steps == len(clips) // train.batch
     used = []
@@ -196,9 +197,7 @@ def test_mistakes(make, message: str) -> None:
 def test_a_classifier_refuses_what_would_spoil_its_labels(prepared: Path) -> None:
     packed = Packed(materialize(stages(tiny())["prepare_clips"], Store(prepared), Context()))
     with pytest.raises(ValueError, match="clips have labels only"):
-        classifiers.fit_classifier(
-            torch.nn.Identity(), packed, 384, tiny().train_tail, Context(), Augment(add_same_source=0.1)
-        )
+        fit_classifier(torch.nn.Identity(), packed, 384, tiny().train_tail, Context(), Augment(add_same_source=0.1))
 
 
 def test_augmented_trainings_differ_and_repeat(prepared: Path, tmp_path: Path) -> None:

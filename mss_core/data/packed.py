@@ -8,14 +8,15 @@ decoding, nothing held in the process.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mss_core.seal import refuse
 
 
 @dataclass(frozen=True)
@@ -107,26 +108,6 @@ class Joined:
         return self.other.placed("mixture") if row == self.name else self.packed.placed(row)
 
 
-_SEALED: set[str] = set()
-
-
-@contextlib.contextmanager
-def sealed(*splits: str) -> Iterator[None]:
-    """While this lasts, nothing in this process may read these splits of any packed set: PermissionError."""
-    added = set(splits) - _SEALED
-    _SEALED.update(added)
-    try:
-        yield
-    finally:
-        _SEALED.difference_update(added)
-
-
-def refuse(split: str) -> None:
-    """PermissionError where this split is sealed."""
-    if split in _SEALED:
-        raise PermissionError(f"the {split} split is sealed until the search has chosen")
-
-
 def _mapped(path: Path) -> np.ndarray:
     """The samples in a file; one without items cannot be mapped."""
     return np.memmap(path, dtype=np.int16, mode="r") if path.stat().st_size else np.zeros(0, np.int16)
@@ -140,3 +121,8 @@ def starts(item: PackedItem, length: int) -> range:
     """First samples of the ``length``-sample segments of an item, side by side; one that is too short gives a single
     segment, to be padded."""
     return range(0, item.length - length + 1, length) or range(1)
+
+
+def loss_of(packed: Packed) -> str:
+    """Cross-entropy where every clip has one label, binary cross-entropy otherwise."""
+    return "cross_entropy" if packed.single_label else "binary_cross_entropy"

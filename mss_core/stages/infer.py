@@ -10,8 +10,7 @@ import torch
 
 from mss_core import models
 from mss_core.apply import predict_clips
-from mss_core.classifiers import loss_of
-from mss_core.data.packed import Packed
+from mss_core.data.packed import Packed, loss_of
 from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.losses import probabilities

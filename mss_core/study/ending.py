@@ -9,9 +9,9 @@ from pathlib import Path
 from shlex import quote
 
 from mss_core.store.failures import says_full
-from mss_core.study.execution.progress import BLOCKED, FAILED, Board
 from mss_core.study.origin import command as typed
 from mss_core.study.origin import shown
+from mss_core.study.progress import BLOCKED, FAILED, Board
 from mss_core.study.study import Study
 from mss_core.study.until import Until
 

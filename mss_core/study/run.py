@@ -26,16 +26,16 @@ from mss_core.study import codes, flags, interrupts, left, looks, rehearse, sele
 from mss_core.study.binding import Binder
 from mss_core.study.driving import alone
 from mss_core.study.ending import MAKE_ROOM, failures, next_steps
-from mss_core.study.execution.progress import FAILED, RUNNING, WAITING, Board
-from mss_core.study.execution.resources import taken_from
 from mss_core.study.origin import command as typed
 from mss_core.study.origin import committed, environment, shown
 from mss_core.study.plan import Plan, make_plan
+from mss_core.study.progress import FAILED, RUNNING, WAITING, Board
+from mss_core.study.resources import taken_from
 from mss_core.study.search import phase
 from mss_core.study.study import Study
-from mss_core.study.tracking.content import of_plan
 from mss_core.study.until import Until
 from mss_core.study.variables import seconds
+from mss_core.study.view import of_plan
 
 if TYPE_CHECKING:
     from mss_core.study.tracking.tracker import Tracker

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy import signal
 
-from reports.drawing.media import Sound
+from reports.media import Sound
 
 ABSOLUTE, RELATIVE = -70.0, -10.0
 """Gates: blocks below -70 LUFS, or 10 LU below the mean of what is left, do not count."""

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from reports import media
 from reports.contract import from_json, to_json
-from reports.drawing import media
 from reports.listening.plan import Plan, Test
 from reports.text import count
 from reports.writers.files import replace_file

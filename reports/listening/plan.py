@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from reports import media
 from reports.contract import Example, Study, nearest, to_json
-from reports.drawing import media
 from reports.inputs.directory import Tables
 from reports.listening.levels import ANCHORS, loudness, low_passed
 from reports.text import count, listing

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from reports.contract import Study
+from reports.document import Cell, Report, Section, Table
 from reports.inputs.directory import Tables
 from reports.listening.levels import ANCHORS
 from reports.listening.plan import HIDDEN, Plan
 from reports.listening.ratings import screened
-from reports.sections import Cell, Report, Section, Table
 from reports.statistics import groups, listeners
 from reports.statistics.corrections import correct, stars
 from reports.statistics.hypothesis_tests import NAN, Result, paired

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from reports.document import Cell, Section, Table
 from reports.overview.beside import STATES, Claim, absent, together
 from reports.overview.cards import SAYS, Card, Unreadable, card, shown
 from reports.published import paper
-from reports.sections import Cell, Section, Table
 from reports.text import count, listing
 from reports.writers.files import replace_file
 from reports.writers.html import HERE, template

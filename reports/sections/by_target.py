@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from reports.contract import MACRO
+from reports.document import Cell, Section, Table, shown_number, unpublished
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.published import not_beside, paper
-from reports.sections import Cell, Section, Table, shown_number, unpublished
 from reports.text import MISSING, Style, style
 
 OPTIONS = {

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reports.document import Figure, Section
 from reports.drawing import figures
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Figure, Section
 from reports.sections.result import table
 
 OPTIONS: dict[str, str] = {}

@@ -6,10 +6,10 @@ from typing import Any
 from reports import cost, prose
 from reports.contract import Study
 from reports.cost import Amounts, Measure, VariantCost
+from reports.document import Cell, Figure, Section, Table
 from reports.drawing import cost as draw
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Figure, Section, Table
 from reports.text import count, listing, significant
 
 OPTIONS: dict[str, str] = {}

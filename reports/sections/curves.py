@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports.contract import Kept, Study
+from reports.document import Figure, Section, Table
 from reports.drawing import figures, svg
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Figure, Section, Table
 from reports.text import listing
 
 OPTIONS: dict[str, str] = {}

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import explored
+from reports.document import Section
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Section
 
 OPTIONS: dict[str, str] = {}
 TITLE = "Explore"

@@ -8,10 +8,10 @@ from typing import Any
 
 from reports import prose
 from reports.caveats import POSITIVES
+from reports.document import Cell, Figure, Section, Table
 from reports.drawing import figures
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Figure, Section, Table
 from reports.sections.tests import reach
 from reports.statistics.effects import agreement
 from reports.statistics.tagging import TagArea

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from reports.document import Section
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Section
 
 OPTIONS: dict[str, str] = {}
 

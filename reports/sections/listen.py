@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reports import media
 from reports.contract import Example
-from reports.drawing import media, svg
+from reports.document import Figure, Section
+from reports.drawing import svg
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Figure, Section
 from reports.text import listing, style
 
 OPTIONS: dict[str, str] = {}

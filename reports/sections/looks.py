@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import prose
+from reports.document import Cell, Figure, Section, Table
 from reports.drawing import looks as drawing
 from reports.findings import Comparison, Course, Findings, Path
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Figure, Section, Table
 from reports.text import MISSING, count, listing, number, p_value
 
 OPTIONS: dict[str, str] = {}

@@ -9,9 +9,9 @@ from typing import Any
 
 from reports import published
 from reports.contract import PAPERS
+from reports.document import Cell, Section, Table
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Section, Table
 
 OPTIONS = {"paper": "paper?"}
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports.contract import PAPERS
+from reports.document import Cell, Section, Table, shown_number, unpublished
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.published import not_beside, paper
-from reports.sections import Cell, Section, Table, shown_number, unpublished
 from reports.sections.by_target import over_runs
 from reports.text import MISSING, style
 

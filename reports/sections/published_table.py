@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports.contract import PAPERS
+from reports.document import Cell, Section, Table, shown_number
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
 from reports.published import not_beside, paper
-from reports.sections import Cell, Section, Table, shown_number
 from reports.text import MISSING
 
 OPTIONS = {"paper": "paper?", "rows": "factors", "columns": "words"}

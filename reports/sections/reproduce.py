@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reports.document import Section, Table
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Section, Table
 from reports.text import duration
 
 OPTIONS: dict[str, str] = {}

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import conventions, level, prose
+from reports.document import Cell, Figure, Section, Table, filled
 from reports.drawing import figures
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Figure, Section, Table, filled
 from reports.text import MISSING, count, listing, number, p_value
 
 OPTIONS: dict[str, str] = {}

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import level, prose
+from reports.document import Cell, Figure, Section, Table
 from reports.drawing import figures
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Figure, Section, Table
 from reports.text import MISSING, number, p_value
 
 OPTIONS: dict[str, str] = {}

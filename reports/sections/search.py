@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.document import Figure, Section, Table
 from reports.drawing import search as draw
 from reports.drawing import svg
 from reports.drawing.search import shown
@@ -13,7 +14,6 @@ from reports.findings import Findings
 from reports.inputs import searches
 from reports.inputs.directory import Tables
 from reports.inputs.searches import Arm, Searches
-from reports.sections import Figure, Section, Table
 from reports.text import MISSING, count, duration, listing, number, style
 
 OPTIONS = {"variant": "arm?"}

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from reports.document import Cell, Section, Table
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Section, Table
 from reports.text import listing
 
 OPTIONS: dict[str, str] = {}

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from reports.document import Figure, Section, Table
 from reports.drawing import svg
 from reports.findings import Comparison, Findings
 from reports.inputs.directory import Tables
-from reports.sections import Figure, Section, Table
 from reports.text import MISSING
 
 OPTIONS = {"factor": "factor", "metrics": "metrics", "lines": "variants?"}

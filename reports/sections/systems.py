@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reports.document import Cell, Figure, Section, Table
 from reports.drawing import ranks
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Figure, Section, Table
 from reports.text import count, listing, number, p_phrase
 
 OPTIONS: dict[str, str] = {}

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from reports import ledger, prose
+from reports.document import Cell, Section, Table
 from reports.findings import Comparison, Contrast, Findings
 from reports.inputs.directory import Tables
-from reports.sections import Cell, Section, Table
 from reports.statistics.hypothesis_tests import Result
 from reports.text import MISSING, p_value
 

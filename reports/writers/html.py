@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup, escape
 
-from reports.sections import Cell, Report
+from reports.document import Cell, Report
 
 HERE = Path(__file__).parent
 

@@ -1,6 +1,6 @@
 """A table as LaTeX (booktabs)."""
 
-from reports.sections import Cell, Table
+from reports.document import Cell, Table
 from reports.text import visible
 
 SPECIAL = {

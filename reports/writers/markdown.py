@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from reports.sections import Report, Section, Table
+from reports.document import Report, Section, Table
 from reports.text import visible
 
 CODE = re.compile(r"(?<!`)(`(?:[^`<\]]|\](?!\())+`)(?!`)")

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
-from reports.sections import Section, Table
+from reports.document import Section, Table
 from reports.text import visible
 
 WIDTH = 100

@@ -15,8 +15,8 @@ import pytest
 
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import Store
-from mss_core.study.execution.progress import DONE, Board
 from mss_core.study.plan import Plan, descendants
+from mss_core.study.progress import DONE, Board
 from tests.chaos.work import sleep_last, sleep_middle, sleep_root
 from tests.conftest import REPOSITORY
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import Store
-from mss_core.study.execution.progress import Board
 from mss_core.study.plan import Plan
+from mss_core.study.progress import Board
 from tests.chaos.work import process_number_training
 from tests.cluster.lab import _private
 

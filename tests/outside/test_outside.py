@@ -19,7 +19,7 @@ import torch
 from mss_core import losses, models
 from mss_core.graph import Context, Stage, walk
 from mss_core.store import Store, materialize
-from mss_core.study.execution.resources import resources, warm
+from mss_core.study.resources import resources, warm
 from tests.conftest import REPOSITORY
 from tests.study.execution.test_stages_on_ray import cluster
 

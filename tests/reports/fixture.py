@@ -13,9 +13,10 @@ import pandas as pd
 from scipy.io import wavfile
 
 import reports
+from reports.assembly import sections
 from reports.contract import hashes
+from reports.document import Section
 from reports.findings import Findings
-from reports.sections import Section, sections
 from reports.statistics.auc import auc
 from reports.statistics.hypothesis_tests import Result
 

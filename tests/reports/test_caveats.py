@@ -11,15 +11,16 @@ import pytest
 from reports import caveats
 from reports.ablation import _apart, _tracks, analyse
 from reports.contract import Kept, Note, Stage, Study, Trial, Variant
+from reports.document import Table, unpublished
 from reports.findings import Findings, Power
 from reports.inputs.directory import Tables
 from reports.inputs.tables import Scores, bare_study
 from reports.level import power_sentence
 from reports.published import not_beside, paper
-from reports.sections import Table, items, result, tests, unpublished
+from reports.sections import items, result, tests
 from reports.sections.curves import weights
 from reports.sections.items import _area, tag_areas
-from reports.statistics.effects import Separation, separation
+from reports.separation import Separation, separation
 from reports.statistics.tagging import TagArea
 from reports.text import style
 

@@ -16,9 +16,9 @@ import reports
 from reports import cost
 from reports.contract import Cost, Stage
 from reports.cost import Amount, Amounts, front, over_runs
+from reports.document import Section, Table
 from reports.drawing import svg
 from reports.findings import Findings
-from reports.sections import Section, Table
 from reports.sections.cost import section
 from tests.reports.test_edges import study
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.__main__ import main as command
-from reports.sections import shown_number
+from reports.document import shown_number
 from reports.text import scientific, style
 
 

@@ -16,8 +16,8 @@ import soundfile
 from PIL import Image
 
 import reports
+from reports import media
 from reports.__main__ import main
-from reports.drawing import media
 from reports.sections import listen, reproduce
 
 

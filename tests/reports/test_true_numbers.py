@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import reports
-from reports import prose
-from reports.drawing import figures, media
-from reports.sections import Cell, Table, listen, result, separation
-from reports.statistics.effects import Separation
+from reports import media, prose
+from reports.document import Cell, Table
+from reports.drawing import figures
+from reports.sections import listen, result, separation
+from reports.separation import Separation
 from reports.text import style
 from reports.writers.latex import to_latex
 from reports.writers.terminal import to_text

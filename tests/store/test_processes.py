@@ -19,9 +19,9 @@ from mss_core.graph import Context, Stage, Stopped, read_history
 from mss_core.ranks import Ranks
 from mss_core.store import MANIFEST, StageFailed, Store, run_stage
 from mss_core.study.execution import in_process
-from mss_core.study.execution.progress import DONE, Board
-from mss_core.study.execution.resources import taken_from
 from mss_core.study.plan import Plan
+from mss_core.study.progress import DONE, Board
+from mss_core.study.resources import taken_from
 from mss_core.training import Phase, TrainConfig
 from tests.store.lines import ITEMS, PLAIN, fail_to_train, train_lines, train_nothing
 

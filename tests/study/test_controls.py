@@ -12,7 +12,7 @@ from mss_core.graph import walk
 from mss_core.store import Store
 from mss_core.study import Control, Factor, run
 from mss_core.study.study import FRESH
-from mss_core.study.tracking.content import of_folder
+from mss_core.study.view import of_folder
 from reports import prose, read, study_tables, summary
 from reports.ablation import analyse
 from reports.contract import Declaration, Study, Trial, Variant

@@ -14,9 +14,9 @@ from mss_core.graph import Context, Stage, plain
 from mss_core.store import Store, materialize
 from mss_core.study import Factor, Study, run
 from mss_core.study.designs import Variant
-from mss_core.study.execution.progress import describe
 from mss_core.study.facts import described_data, reads_data, reported, trains
 from mss_core.study.plan import make_plan
+from mss_core.study.progress import describe
 from mss_core.study.study import Trial
 from mss_core.training import TrainConfig
 

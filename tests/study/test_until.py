@@ -21,8 +21,8 @@ import reports
 from mss_core.graph import Context, Stage
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study import Factor, Study, Until, looks, run
-from mss_core.study.execution.progress import Board
 from mss_core.study.plan import Plan
+from mss_core.study.progress import Board
 from mss_core.study.study import FRESH
 from reports.contract import Control
 from tests.conftest import REPOSITORY

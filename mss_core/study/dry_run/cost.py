@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from mss_core.graph import Stage
 from mss_core.study.dry_run.timings import Estimate
-from mss_core.study.execution.resources import resources, warm
 from mss_core.study.facts import trains
 from mss_core.study.plan import Plan, descendants
+from mss_core.study.resources import resources, warm
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from mss_core.store.command import size_of
 from mss_core.study.dry_run.cost import Price, price
 from mss_core.study.dry_run.power import Reach
 from mss_core.study.dry_run.timings import Timing, estimates, timings
-from mss_core.study.execution.resources import resources
 from mss_core.study.plan import Plan
+from mss_core.study.resources import resources
 from mss_core.study.study import Study
 from reports.contract import Metric, known_metric
 

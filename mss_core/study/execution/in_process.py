@@ -13,9 +13,9 @@ from mss_core import runtime
 from mss_core.graph import Context, Stopped
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study import interrupts
-from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, Board
-from mss_core.study.execution.resources import processes_here
 from mss_core.study.plan import Plan
+from mss_core.study.progress import BLOCKED, DONE, FAILED, RUNNING, Board
+from mss_core.study.resources import processes_here
 from mss_core.study.variables import seconds
 
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from mss_core.claim import this_process
 from mss_core.graph import Context, Stage, Stopped
 from mss_core.store import StageFailed, Store, remote, run_stage
 from mss_core.study.execution import nodes
-from mss_core.study.execution.resources import part, processes
 from mss_core.study.origin import machine
+from mss_core.study.resources import part, processes
 
 STOP = "stop"
 """A file of this name in a run's own folder asks its workers to write their checkpoints and end."""
@@ -49,6 +49,14 @@ class Given:
     gpus: int
     request: Mapping[str, float]
     cores: float
+
+
+@contextlib.contextmanager
+def reached(root: str, folder: str) -> Iterator[tuple[Store, Path]]:
+    """On a worker: the store at a folder or URL, and the run's own folder, where the driver's STOP appears."""
+    store = remote.opened(root)
+    with remote.run_folder(store, Path(folder), STOP) as here:
+        yield store, here
 
 
 def run_apart(given: Given, root: str) -> dict[str, Any]:

@@ -26,9 +26,10 @@ from mss_core.study.execution.joining import (  # before ray: it sets what Ray r
     joined,
     machines,
 )
-from mss_core.study.execution.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board
 from mss_core.study.execution.ready import Later, Ready, held, together
-from mss_core.study.execution.resources import (
+from mss_core.study.plan import Plan, descendants
+from mss_core.study.progress import BLOCKED, DONE, FAILED, RUNNING, WAITING, Board
+from mss_core.study.resources import (
     ACCELERATOR,
     check_shares,
     memory_share,
@@ -38,7 +39,6 @@ from mss_core.study.execution.resources import (
     warm,
     where_to_change,
 )
-from mss_core.study.plan import Plan, descendants
 from mss_core.study.variables import seconds
 
 import ray  # isort: skip

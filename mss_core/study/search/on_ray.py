@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.graph import Context, Stopped
-from mss_core.store import Store, remote
+from mss_core.store import Store
 from mss_core.study import interrupts
 from mss_core.study.execution import joining, on_worker, stages_on_ray  # before ray, which reads what they set
-from mss_core.study.execution.resources import check_shares, memory_share, resources, stated_processes
+from mss_core.study.resources import check_shares, memory_share, resources, stated_processes
 from mss_core.study.search import scheduler
 from mss_core.study.variables import seconds
 
@@ -79,14 +79,11 @@ class _Worker:
 
         runtime.prepare_process()
         self.arms, self.places, self.given, root, self.ctx, scratch = given
-        self.store = remote.opened(root)
         self.held = contextlib.ExitStack()
         asked = threading.Event()
         signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
-        self.stop_asked = on_worker.stop_asked(
-            self.held.enter_context(remote.run_folder(self.store, Path(scratch), on_worker.STOP)) / on_worker.STOP,
-            asked,
-        )
+        self.store, folder = self.held.enter_context(on_worker.reached(root, scratch))
+        self.stop_asked = on_worker.stop_asked(folder / on_worker.STOP, asked)
 
     def start(self) -> None:
         """Answers when the process stands."""

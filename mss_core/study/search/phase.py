@@ -19,8 +19,8 @@ from mss_core.graph import Context, plain
 from mss_core.recipe import override, paths
 from mss_core.store import StageFailed, Store, run_stage
 from mss_core.study.designs import Factor, Variant
-from mss_core.study.execution.progress import Board
 from mss_core.study.plan import Plan, make_plan
+from mss_core.study.progress import Board
 from mss_core.study.search.declare import Arm, Search, make_arm, overlap, suggestions
 from mss_core.study.settings import left_out
 from mss_core.study.study import SETTINGS, Study, Trial

@@ -18,10 +18,10 @@ import optuna
 from optuna.trial import TrialState
 
 from mss_core.claim import ClaimLost
-from mss_core.data.packed import sealed
 from mss_core.graph import Clock, Context, Stage, read_history
+from mss_core.seal import sealed
 from mss_core.store import StageFailed, Store, materialize, run_stage
-from mss_core.study.execution.resources import processes_here
+from mss_core.study.resources import processes_here
 from mss_core.study.search import optuna_storage
 from mss_core.study.search.declare import Arm, Asha
 

@@ -25,9 +25,9 @@ from mss_core.folders import place
 from mss_core.store import Store, read_manifest
 from mss_core.store.place import check_place
 from mss_core.study.tracking.columns import VIEW
-from mss_core.study.tracking.content import of_folder
 from mss_core.study.tracking.moved import FOLDER, settle
 from mss_core.study.tracking.tracker import Tracker, database
+from mss_core.study.view import of_folder
 
 
 def rebuild(store: Store, uri: str | None, say: Callable[[str], None]) -> int:

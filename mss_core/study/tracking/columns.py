@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from mss_core.study.tracking.content import StudyView
 from mss_core.study.tracking.points import allowed
+from mss_core.study.view import StudyView
 
 VIEW = "study"
 """Key of the saved table view that links to a study name."""

@@ -10,8 +10,8 @@ from mlflow.tracking import MlflowClient
 
 from mss_core.artefact import read_score_rows
 from mss_core.graph import digest
-from mss_core.study.tracking.content import StudyView, TrialView
 from mss_core.study.tracking.points import allowed
+from mss_core.study.view import StudyView, TrialView
 
 WHOLE = "mss.whole"
 """Tag of a parent run: the checksum of the trials of which every run was written and ended as FINISHED."""

@@ -41,11 +41,11 @@ from mss_core.graph import digest, read_history  # noqa: E402
 from mss_core.store import Store, partial_folder, read_manifest  # noqa: E402
 from mss_core.store.drivers import living  # noqa: E402
 from mss_core.study.tracking import columns, verdict  # noqa: E402
-from mss_core.study.tracking.content import StudyView, TrialView  # noqa: E402
 from mss_core.study.tracking.moved import FOLDER, settle  # noqa: E402
 from mss_core.study.tracking.points import POINTS, allowed, curve_points  # noqa: E402
 from mss_core.study.tracking.runs import WHOLE, checksum_of, existing_runs, means  # noqa: E402
 from mss_core.study.variables import seconds  # noqa: E402
+from mss_core.study.view import StudyView, TrialView  # noqa: E402
 
 # It logs the whole traceback of an error of the database, each time; this module says it in a line, once.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

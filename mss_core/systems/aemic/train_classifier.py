@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from mss_core import models
 from mss_core.apply import inputs
 from mss_core.artefact import note, write_notes, write_trained
-from mss_core.classifiers import loss_of
 from mss_core.data.batches import Feed, Segments, places, waveforms
-from mss_core.data.packed import Packed
+from mss_core.data.packed import Packed, loss_of
 from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.losses import LOSSES, Penalty, penalty, probabilities

@@ -9,12 +9,12 @@ from typing import Any
 from mss_core import models
 from mss_core.artefact import write_trained
 from mss_core.augment import UNCHANGED, Augment
-from mss_core.classifiers import fit_classifier
 from mss_core.data.packed import Packed
 from mss_core.errors import choose
 from mss_core.graph import Context
 from mss_core.models.layers import POOLS
 from mss_core.runtime import seeded
+from mss_core.stages.train_tail import fit_classifier
 from mss_core.systems.msspt.joint import INFLATIONS, inflate
 from mss_core.training import TrainConfig
 

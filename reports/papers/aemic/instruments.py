@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
+from reports.document import Figure, Section, Table, unpublished
 from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.papers.aemic.separated_stems import by_epoch
 from reports.published import not_beside, paper
-from reports.sections import Figure, Section, Table, unpublished
 from reports.statistics.auc import auc, curve, d_score, hanley_mcneil
 from reports.statistics.hypothesis_tests import variance
 from reports.statistics.tagging import Influence, influences

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from reports.document import Figure, Section, Table
 from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.papers.aemic.separated_stems import by_epoch
-from reports.sections import Figure, Section, Table
 from reports.statistics.hypothesis_tests import welch
 from reports.text import MISSING, number, p_value
 

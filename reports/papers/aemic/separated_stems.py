@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from reports.drawing import media
+from reports import media
+from reports.document import Figure, Section, Table, unpublished
 from reports.drawing.panels import Line, Panel, panels
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.published import not_beside, paper
-from reports.sections import Figure, Section, Table, unpublished
 from reports.statistics.hypothesis_tests import Result, paired, student, welch
 from reports.text import MISSING, number, p_value
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from reports.contract import MACRO
+from reports.document import Figure, Section, Table
 from reports.drawing import svg
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Figure, Section, Table
 from reports.text import MISSING, number
 
 OPTIONS: dict[str, str] = {}

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from reports.contract import MACRO
+from reports.document import Section, Table
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Section, Table
 from reports.text import MISSING, number, style
 
 OPTIONS: dict[str, str] = {}

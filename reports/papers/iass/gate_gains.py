@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from reports.contract import MACRO
+from reports.document import Figure, Section, Table
 from reports.drawing import svg
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Figure, Section, Table
 from reports.text import MISSING, Style, number, style
 
 LEFT, WIDTH, BAR = 150.0, 760.0, 15.0

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from reports.drawing.media import FLOOR, png_uri
+from reports.document import Figure, Section
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Figure, Section
+from reports.media import FLOOR, png_uri
 
 OPTIONS = {"variants": "variants"}
 

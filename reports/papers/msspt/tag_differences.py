@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.document import Figure, Section, Table
 from reports.drawing import svg
 from reports.findings import Findings
 from reports.inputs.directory import Tables
 from reports.inputs.tables import tag_scores
-from reports.sections import Figure, Section, Table
 from reports.text import Style, count, style
 
 OPTIONS = {"metric": "metric", "factor": "factor", "level": "level", "where": "levels?", "many": "count?"}

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
+from reports.document import Section, Table
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Section, Table
 from reports.text import MISSING, number
 
 OPTIONS: dict[str, str] = {}

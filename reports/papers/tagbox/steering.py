@@ -11,9 +11,9 @@ import pandas as pd
 
 from reports import published
 from reports.contract import Study
+from reports.document import Section, Table, unpublished
 from reports.findings import Findings
 from reports.inputs.directory import Tables
-from reports.sections import Section, Table, unpublished
 from reports.text import MISSING, number
 
 OPTIONS = {"table": "table of tagbox?"}

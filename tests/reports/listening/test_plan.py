@@ -18,9 +18,9 @@ from mss_core.__main__ import main
 from mss_core.data.loudness import integrated, k_weighting
 from reports import study_tables
 from reports.contract import to_json
-from reports.drawing.media import Sound
 from reports.inputs.directory import Tables
 from reports.listening import levels, page, plan
+from reports.media import Sound
 from tests.reports.listening.conftest import RATE
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 import reports
+from reports.document import Table
 from reports.published import beside, paper
-from reports.sections import Table, published_columns
+from reports.sections import published_columns
 from tests.reports.fixture import declared_sections
 from tests.study.test_designs import load
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import reports
+from reports.document import Section
 from reports.findings import Findings
 from reports.papers.iass import claims
-from reports.sections import Section
 from reports.text import MISSING
 from tests.reports.fixture import declared_sections
 

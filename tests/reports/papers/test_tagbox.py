@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from reports.document import Section
 from reports.published import paper
-from reports.sections import Section
 from tests.reports.fixture import declared_sections
 
 METHODS = {"TagBox": 7.0, "X-UMX": 9.0}

@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 import reports
-from reports.sections import Section, listen
+from reports.document import Section
+from reports.sections import listen
 from tests.reports.test_edges import study
 
 RATE = 22_050

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import reports
-from reports.sections import USUAL, order
+from reports.assembly import USUAL, order
 from tests.reports.test_edges import ARMS, study
 
 

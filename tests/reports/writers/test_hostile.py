@@ -19,7 +19,7 @@ from scipy.io import wavfile
 import reports
 from reports.__main__ import main as command
 from reports.contract.tables import guarded, guarded_table, unguarded
-from reports.sections import Cell, Report, Section, Table
+from reports.document import Cell, Report, Section, Table
 from reports.text import visible
 from reports.writers import data, latex, markdown, terminal
 from tests.reports.test_edges import ARMS, study

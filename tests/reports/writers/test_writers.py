@@ -1,6 +1,6 @@
 """What writers make of sections, tables, figures and cells, whatever these say."""
 
-from reports.sections import Cell, Figure, Report, Section, Table
+from reports.document import Cell, Figure, Report, Section, Table
 from reports.writers import html, latex, markdown, terminal
 
 

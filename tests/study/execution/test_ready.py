@@ -92,9 +92,9 @@ def test_a_searcher_hands_out_what_may_run_only_where_nothing_else_will(tmp_path
     """Two places: of a look one stage and one that waits for it, so one place stays idle; then the look is over."""
     from mss_core.store import Store
     from mss_core.study.execution.on_worker import STOP
-    from mss_core.study.execution.progress import FAILED, RUNNING, Board
     from mss_core.study.execution.stages_on_ray import GraphSearcher
     from mss_core.study.plan import Plan
+    from mss_core.study.progress import FAILED, RUNNING, Board
 
     own = Stage(make, number=0)
     reader = Stage(read, a=own, b=own, number=1)
@@ -128,9 +128,9 @@ def test_a_searcher_hands_out_what_may_run_only_where_nothing_else_will(tmp_path
 def test_what_is_done_when_a_stage_ends_does_not_grow_with_their_number(tmp_path: Path) -> None:
     """0.6 ms of CPU for all that a driver does for a stage, as for 100,000 stages in a minute."""
     from mss_core.store import Store
-    from mss_core.study.execution.progress import RUNNING, Board
     from mss_core.study.execution.stages_on_ray import GraphSearcher
     from mss_core.study.plan import Plan
+    from mss_core.study.progress import RUNNING, Board
 
     stages = {stage.key: stage for stage in (Stage(make, number=n) for n in range(10_000))}
     store = Store(tmp_path / "store")

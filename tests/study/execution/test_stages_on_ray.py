@@ -20,8 +20,8 @@ import pytest
 from mss_core.graph import WORK, Context, Stage, walk
 from mss_core.source import files
 from mss_core.store import Store
-from mss_core.study.execution.progress import DONE, FAILED, Board
 from mss_core.study.plan import Plan
+from mss_core.study.progress import DONE, FAILED, Board
 from mss_core.training import Phase, TrainConfig
 from tests.chaos import work
 from tests.chaos.work import (

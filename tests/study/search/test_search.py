@@ -800,7 +800,8 @@ def test_no_test_item_can_be_read_before_the_search_has_chosen(tmp_path: Path, m
 
 def test_a_training_that_reads_test_items_fails_in_a_search(tmp_path: Path) -> None:
     from mss_core.data.batches import places
-    from mss_core.data.packed import Packed, PackedItem, sealed
+    from mss_core.data.packed import Packed, PackedItem
+    from mss_core.seal import sealed
 
     item = PackedItem("a", "test", 0, 4, (0.5,))
     packed = Packed.__new__(Packed)

@@ -28,10 +28,10 @@ from mss_core.study.plan import make_plan
 from mss_core.study.results import collect
 from mss_core.study.tracking import tracker as tracking
 from mss_core.study.tracking.__main__ import main, ui
-from mss_core.study.tracking.content import of_folder, of_plan
 from mss_core.study.tracking.moved import settle
 from mss_core.study.tracking.points import POINTS, allowed, curve_points
 from mss_core.study.tracking.tracker import Tracker, database
+from mss_core.study.view import of_folder, of_plan
 from tests.study.test_designs import STUDY, bind
 
 ENVIRONMENT = {"commit": "c0ffee"}

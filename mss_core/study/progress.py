@@ -17,9 +17,9 @@ from rich.text import Text
 
 from mss_core.graph import WORK, Stage, read_history, walk
 from mss_core.store import Store
-from mss_core.study.execution.durations import Durations
-from mss_core.study.execution.resources import resources
+from mss_core.study.durations import Durations
 from mss_core.study.facts import called, trains
+from mss_core.study.resources import resources
 from mss_core.training import TrainConfig
 
 SHOWN = 12

@@ -14,7 +14,7 @@ import torch
 from mss_core import runtime
 from mss_core.graph import Stage, walk
 from mss_core.study.execution import nodes, stages_on_ray
-from mss_core.study.execution.resources import (
+from mss_core.study.resources import (
     RESOURCES,
     VARIABLE,
     asked,

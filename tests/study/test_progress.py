@@ -16,7 +16,7 @@ import pytest
 
 from mss_core.graph import WORK, Stage
 from mss_core.store import Store
-from mss_core.study.execution.progress import DONE, FAILED, RUNNING, SHOWN, WAITING, Board
+from mss_core.study.progress import DONE, FAILED, RUNNING, SHOWN, WAITING, Board
 
 STAGE_RESOURCES = {"train_tail": {"gpu": 1}}
 
@@ -62,7 +62,7 @@ def test_many_running_stages_leave_room_on_the_screen(board: Board) -> None:
 
 def test_the_estimate_is_what_finished_stages_took(board: Board, monkeypatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("mss_core.study.execution.progress.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("mss_core.study.progress.time.monotonic", lambda: clock[0])
     keys = list(board.stages)
     for position in (0, 20):  # a training takes 100 s, an inference 10
         board.set(keys[position], RUNNING)
@@ -77,7 +77,7 @@ def test_the_estimate_is_what_finished_stages_took(board: Board, monkeypatch) ->
 def test_a_stage_slower_than_the_others_is_estimated_by_its_own_steps(board: Board, monkeypatch) -> None:
     """Not by those that an attempt before it made."""
     clock = [1000.0]
-    monkeypatch.setattr("mss_core.study.execution.progress.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("mss_core.study.progress.time.monotonic", lambda: clock[0])
     first, second = list(board.stages)[:2]
     board.state = {second: WAITING}
     partial = board.store.partial(board.stages[second])
@@ -167,7 +167,7 @@ def shown_lines(text: str, width: int = 80) -> list[str]:
 def test_the_estimate_does_not_flip_with_what_runs_at_this_instant(board: Board, monkeypatch) -> None:
     """Two run at once as a rule; between the end of one and the start of the next only one does. A kind that was never
     timed counts nothing and hides nothing; what the store knows of a stage counts from the start."""
-    monkeypatch.setattr("mss_core.study.execution.progress.time.monotonic", lambda: 1000.0)
+    monkeypatch.setattr("mss_core.study.progress.time.monotonic", lambda: 1000.0)
     keys = list(board.stages)
     board.set(keys[0], RUNNING)
     board.set(keys[1], RUNNING)
@@ -204,7 +204,7 @@ def test_a_terminal_that_ssh_made_for_a_file_gets_lines(tmp_path: Path, size, li
 def test_what_a_stage_took_elsewhere_counts_by_its_ratio(board: Board, monkeypatch) -> None:
     """A store without timings: the first run knows no kind that comes late, and told hours as they came."""
     clock = [0.0]
-    monkeypatch.setattr("mss_core.study.execution.progress.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("mss_core.study.progress.time.monotonic", lambda: clock[0])
     took = {key: 40.0 if stage.name == "train_tail" else 8.0 for key, stage in board.stages.items()}
     assert Board(board.stages, board.store, board.out)._seconds_left() is None
     known = Board(board.stages, board.store, board.out, expected={key: took[key] / 4 for key in took})

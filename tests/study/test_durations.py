@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from mss_core.store import Store
+from mss_core.study import progress
 from mss_core.study.dry_run import reference
-from mss_core.study.execution import progress
-from mss_core.study.execution.progress import DONE, RUNNING, Board
 from mss_core.study.facts import trains
 from mss_core.study.plan import Plan, descendants, make_plan
+from mss_core.study.progress import DONE, RUNNING, Board
 from studies.source_ablation import study
 
 
