@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mss_core import mp3
-from mss_core.errors import BadFile
+from mss_core.bad_file import BadFile
 
 if TYPE_CHECKING:
     import soundfile

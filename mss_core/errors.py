@@ -7,11 +7,7 @@ from collections.abc import Iterable
 from reports.contract.flags import Flags
 from reports.contract.names import nearest
 
-__all__ = ["BadFile", "Flags", "choose", "nearest"]
-
-
-class BadFile(ValueError):
-    """A file of a user's that cannot be read as what it should be: the item that needs it is skipped by name."""
+__all__ = ["Flags", "choose", "nearest"]
 
 
 def choose(what: str, value: object, choices: Iterable[object]) -> None:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mss_core.errors import BadFile
+from mss_core.bad_file import BadFile
 
 AUDIO = (".wav", ".flac", ".ogg", ".mp3")
 LITTER = frozenset(

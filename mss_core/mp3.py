@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mss_core.errors import BadFile
+from mss_core.bad_file import BadFile
 
 KBITS = {
     True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),

@@ -21,9 +21,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core import runtime, source
+from mss_core import runtime
 from mss_core.graph import Context, Stage
 from mss_core.recipe import override
+from mss_core.source import same as same_meaning
 from mss_core.source import stage as of_stage
 from mss_core.source.following import Reached
 from mss_core.store import MANIFEST, Store, materialize
@@ -76,7 +77,7 @@ def unexplained(recorded: Table, now: Table, entries: tuple[Mapping[str, Any], .
     found = {}
     for name in recorded.keys() & now.keys():
         if recorded[name]["version"] == now[name]["version"]:
-            names = source.differing(recorded[name]["functions"], now[name]["functions"], entries)
+            names = same_meaning.differing(recorded[name]["functions"], now[name]["functions"], entries)
             if names:
                 found[name] = names
     return dict(sorted(found.items()))
@@ -166,7 +167,7 @@ def computed(root: Path, *names: str) -> dict[str, dict[str, str]]:
 def entry(name: str, why: str, before: Table, now: Table, shown: Mapping[str, Any]) -> dict[str, Any]:
     """The record that all that differs in a stage's source means the same."""
     old, new = before[name]["functions"], now[name]["functions"]
-    names = source.differing(old, new)
+    names = same_meaning.differing(old, new)
     return {
         "before": {each: old[each] for each in names if each in old},
         "after": {each: new[each] for each in names if each in new},
@@ -188,7 +189,7 @@ def same(name: str, why: str) -> None:
     entries = json.loads(SAME.read_text(encoding="utf-8")) if SAME.exists() else []
     entries.append(entry(name, why, before, now, {"stage": name, "commit": commit, "files": new, "made_on": made_on()}))
     SAME.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    source.recorded.cache_clear()
+    same_meaning.recorded.cache_clear()
 
 
 def main(words: list[str]) -> None:
@@ -200,7 +201,7 @@ def main(words: list[str]) -> None:
     if words[:1] == ["same"]:
         same(*words[1:])
     now = table()
-    left = unexplained(recorded(), now, source.recorded("mss_core"))
+    left = unexplained(recorded(), now, same_meaning.recorded("mss_core"))
     for name, functions in left.items():
         print(f"{name} (version {now[name]['version']}): {', '.join(functions)} changed", file=sys.stderr)
     if left:

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from mss_core import audio
-from mss_core.errors import BadFile
+from mss_core.bad_file import BadFile
 
 
 def test_segment_lengths_of_the_paper() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mss_core import source
+from mss_core.source import same
 from tests import golden, sources
 
 
@@ -29,7 +29,7 @@ def test_sources_are_as_they_were() -> None:
     """Where a stage's source changes in meaning its ``version`` is raised, and ``python -m tests.sources`` writes the
     table anew; where it means the same that is shown (``python -m tests.sources same STAGE WHY``)."""
     recorded, now = sources.recorded(), sources.table()
-    assert sources.unexplained(recorded, now, source.recorded("mss_core")) == {}
+    assert sources.unexplained(recorded, now, same.recorded("mss_core")) == {}
     assert recorded == now, "python -m tests.sources writes tests/golden_sources.json anew"
 
 
@@ -87,13 +87,13 @@ def why_not(entry: Mapping[str, Any]) -> str:
 @pytest.fixture(scope="module")
 def made_again() -> dict[str, dict[str, str]]:
     """What each stage with a record makes now; one process makes them one after another."""
-    names = {entry["shown"]["stage"] for entry in source.recorded("mss_core") if not why_not(entry)}
+    names = {entry["shown"]["stage"] for entry in same.recorded("mss_core") if not why_not(entry)}
     return sources.computed(sources.ROOT, *sorted(names)) if names else {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "entry", source.recorded("mss_core"), ids=lambda entry: f"{entry['shown']['stage']}: {entry['why']}"
+    "entry", same.recorded("mss_core"), ids=lambda entry: f"{entry['shown']['stage']}: {entry['why']}"
 )
 def test_what_is_recorded_to_mean_the_same_still_gives_those_bytes(
     entry: Mapping[str, Any], made_again: dict[str, dict[str, str]]

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from mss_core import audio, mp3
-from mss_core.errors import BadFile
+from mss_core.bad_file import BadFile
 
 ID3 = b"ID3\x04\x00\x00" + bytes([0, 0, 16, 0]) + bytes(2040) + b"\xff\xfb\x90\x00" + bytes(4)
 """A tag of 2,048 bytes, in which something looks like a frame."""

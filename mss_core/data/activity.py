@@ -9,10 +9,10 @@ import numpy as np
 
 from mss_core.artefact import note, write_notes
 from mss_core.audio import down_mix
+from mss_core.bad_file import BadFile
 from mss_core.data.files import reason
 from mss_core.data.items import Reader
 from mss_core.data.packed import Packed, PackedItem
-from mss_core.errors import BadFile
 from mss_core.graph import Context
 
 WINDOW = 4096

@@ -10,10 +10,10 @@ from typing import cast
 
 import numpy as np
 
+from mss_core.bad_file import BadFile
 from mss_core.data.batches import Places
 from mss_core.data.items import Item, Sound, Survey
 from mss_core.data.packed import Packed, PackedItem, refuse
-from mss_core.errors import BadFile
 
 SIDES = {1: ("",), 2: (".left", ".right")}
 """What stands behind a source's name in the rows of a set packed with this many channels."""

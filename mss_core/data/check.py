@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
+from mss_core.bad_file import BadFile
 from mss_core.data.config import LABELS, ClipSet, TrackSet, read_by, split_policy
 from mss_core.data.doubts import SILENCE, require_labels, twins
 from mss_core.data.excerpts import holds
@@ -22,7 +23,7 @@ from mss_core.data.levels import FAINT, FULL_SCALE, KEPT, faint, level, power_of
 from mss_core.data.loaders import stem_mp4, stems
 from mss_core.data.packing import in_order, memory, odd_rows, peak, whole
 from mss_core.data.sets import CLIP_SETS, TRACK_SETS, survey
-from mss_core.errors import BadFile, choose, nearest
+from mss_core.errors import choose, nearest
 from mss_core.folders import AUDIO, walk
 
 USABLE, WITH_EXCLUSIONS, UNUSABLE = 0, 1, 3

@@ -11,8 +11,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from mss_core import audio
+from mss_core.bad_file import BadFile
 from mss_core.data.items import REMARKS, Item, Note, Survey
-from mss_core.errors import BadFile
 
 EMPTY = ("nan", "none", "null", "na", "n/a", "<na>", "#n/a", "nat")
 SILENCE = 1.5 / 32767

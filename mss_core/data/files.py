@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from mss_core import audio
+from mss_core.bad_file import BadFile
 from mss_core.data.items import SPLITS, Item, Note, Rows, Sound
-from mss_core.errors import BadFile, nearest
+from mss_core.errors import nearest
 from mss_core.folders import AUDIO, composed, find, plain, subfolders, walk
 from reports.contract.tables import decoded
 

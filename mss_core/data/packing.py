@@ -22,12 +22,12 @@ import numpy as np
 
 from mss_core import audio, disk
 from mss_core.artefact import note, write_groups, write_notes
+from mss_core.bad_file import BadFile
 from mss_core.data import pieces
 from mss_core.data.doubts import SILENCE, twins
 from mss_core.data.files import cores, progress, reason
 from mss_core.data.items import Item, Note, Sound, Survey
 from mss_core.data.packed import PackedItem
-from mss_core.errors import BadFile
 from mss_core.graph import Context, digest
 
 SCALE = 32767.0

@@ -1,8 +1,9 @@
 """The source that a stage reaches, and its fingerprint: a key knows a function by its name, this knows what it does.
 
-:func:`of` follows a stage's function through every definition that it reaches, by the syntax of the modules alone:
-functions, classes with all their methods, constants, what was imported from where. What cannot change an artefact is
-left out: formatting, comments, docstrings, annotations, messages of errors, and the module a definition lies in.
+:func:`stage.of` follows a stage's function through every definition that it reaches, by the syntax of the modules
+alone: functions, classes with all their methods, constants, what was imported from where. What cannot change an
+artefact is left out: formatting, comments, docstrings, annotations, messages of errors, and the module a definition
+lies in.
 What is looked up by name is followed where the name is one of the stage's: an entry of a table such as ``LOSSES``, a
 ``package.module:attribute``, a data file beside a module.
 
@@ -11,10 +12,3 @@ of modules that lie outside site-packages. The versions of other libraries stand
 
 What this cannot see: attributes fetched by a computed name, and code that is made while it runs.
 """
-
-from mss_core.source.following import Source
-from mss_core.source.kept import FOLDER, keep, kept
-from mss_core.source.same import differing, recorded
-from mss_core.source.stage import of, reach_at
-
-__all__ = ["FOLDER", "Source", "differing", "keep", "kept", "of", "reach_at", "recorded"]

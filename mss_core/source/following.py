@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core.graph import package
 from mss_core.source.modules import FUNCTIONS, ON_IMPORT, SCOPES, Module, Read, bound, lies_beside
 from mss_core.source.writing import ClassScope, Definition, Entry, Parts, Writer, digest
 
@@ -46,7 +45,7 @@ class Tree:
 
     def module(self, name: str) -> Module | None:
         if name not in self.modules:
-            top = package(name)
+            top = name.partition(".")[0]
             file = self.read(name) if top in self.own or lies_beside(top) else None
             self.modules[name] = None if file is None else Module(name, file)
         return self.modules[name]
@@ -142,7 +141,7 @@ class Tree:
             words = [
                 part.value for part in value.elts if isinstance(part, ast.Constant) and isinstance(part.value, str)
             ]
-            ours = len(words) == 2 and package(words[0]) in self.own
+            ours = len(words) == 2 and words[0].partition(".")[0] in self.own
             return ".".join(words) if ours else None
         return writer.dotted(value, ())
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from mss_core.graph import package
-
 ON_IMPORT = "(on import)"
 """The name of what a module does when it is imported."""
 
@@ -114,7 +112,8 @@ class Module:
 def imported(statement: ast.Import | ast.ImportFrom, module: str, is_package: bool) -> dict[str, str]:
     """What each name stands for after an import, as a dotted path."""
     if isinstance(statement, ast.Import):
-        return {a.asname or package(a.name): a.name if a.asname else package(a.name) for a in statement.names}
+        named = ((a.asname, a.name, a.name.partition(".")[0]) for a in statement.names)
+        return {given or first: name if given else first for given, name, first in named}
     base = statement.module or ""
     if statement.level:
         parts = module.split(".")

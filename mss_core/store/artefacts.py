@@ -21,11 +21,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core import disk, energy, source
+from mss_core import disk, energy
 from mss_core.claim import Claim, ClaimLost
 from mss_core.disk import PAUSES, passes
 from mss_core.graph import WORK, Clock, Context, Stage, Stopped, listing, module_of, package, plain
-from mss_core.store import attempts, calls, failures, helpers
+from mss_core.source.stage import of as source_of
+from mss_core.store import attempts, calls, failures, helpers, sources
 from mss_core.store.manifest import MANIFEST, damaged_file, is_present, read_manifest, sealed
 from mss_core.store.verified import is_large, recall, remember
 
@@ -44,7 +45,7 @@ class StageFailed(Exception):
 class Store:
     """A directory of artefacts addressed by content; see the module's docstring for its rules.
 
-    ``place`` is what ``store.remote.opened`` makes the same store of elsewhere.
+    ``place`` is what ``store.remote.opening.opened`` makes the same store of elsewhere.
     """
 
     def __init__(self, root: Path | str, claim_seconds: float = 60.0) -> None:
@@ -285,7 +286,7 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
             if not disk.exists(here.checkpoint):
                 here.rewind(-1)
             arguments = {name: resolve(value, store) for name, value in stage.arguments.items()}
-            reached = source.of(stage)  # as it is now: it may be edited while the stage runs
+            reached = source_of(stage)  # as it is now: it may be edited while the stage runs
             with _metered(here), ctx.kernels(), helpers.beside(stage, store.root, here) as shared:
                 stage.function(**arguments, out=partial, ctx=shared)
             if ctx.accept is not None:
@@ -300,7 +301,7 @@ def _attempt(stage: Stage, store: Store, ctx: Context) -> Path:
                 "environment": {**ctx.environment, **_said(ctx)},
             }
             if reached is not None:
-                source.keep(store.root, reached)
+                sources.keep(store.root, reached.fingerprint, reached.functions)
                 facts["source"] = reached.fingerprint
             done = store.commit(stage, facts, claim)
             disk.remove(store.log(stage))

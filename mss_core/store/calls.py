@@ -21,7 +21,6 @@ from typing import Any
 
 from mss_core import disk
 from mss_core.graph import OURS, Stage, module_of, package, plain
-from mss_core.store.manifest import read_manifest
 
 MARK = "call: "
 """How the last line of a failed stage's log begins; JSON follows."""
@@ -67,15 +66,8 @@ def _none(path: Path) -> typing.NoReturn:
     raise ValueError(f"{path} does not end with the stage's call: run the study again, and it will")
 
 
-def of_artefact(folder: Path) -> dict[str, Any]:
-    """The call of a committed artefact.
-
-    Raises:
-        ValueError: it has no valid manifest.
-    """
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise ValueError(f"{folder} has no valid manifest")
+def of_artefact(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The call of a committed artefact, by its manifest."""
     homes = manifest.get("environment", {}).get("paths", {})
     return {**manifest, "file": homes.get(package(manifest["function"]), "")}
 

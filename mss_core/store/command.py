@@ -14,94 +14,21 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mss_core import disk, source
+from mss_core import disk
 from mss_core.errors import Flags
 from mss_core.folders import place
-from mss_core.graph import OURS, WORK, package
-from mss_core.store.drivers import clock, living
-from mss_core.store.manifest import MANIFEST, SELF, damaged_file, read_manifest
+from mss_core.graph import OURS, package
+from mss_core.store.catalogue import KEY, Artefact, artefacts, find, folders, named, size_of, size_of_all, stage_folders
+from mss_core.store.drivers import living
+from mss_core.store.manifest import SELF, damaged_file
 from mss_core.store.place import check_place
-
-KEY = re.compile(r"[0-9a-f]{64}")
-OTHERS = {"studies", "drivers", "ray", "mlartifacts", source.FOLDER}
-"""Folders of a store that hold no artefacts."""
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """One committed artefact."""
-
-    stage: str
-    key: str
-    folder: Path
-    manifest: dict[str, Any]
-
-    @property
-    def bytes(self) -> int:
-        return sum(file["size"] for file in self.manifest["files"].values())
-
-
-def artefacts(root: Path) -> list[Artefact]:
-    """Every committed artefact of a store, by stage and key."""
-    found = []
-    for folder in _folders(root):
-        manifest = read_manifest(folder)
-        if manifest is not None and KEY.fullmatch(folder.name):
-            found.append(Artefact(folder.parent.name, folder.name, folder, manifest))
-    return found
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    for stage in _stages(root):
-        yield from (path for path in disk.entries(stage) if disk.is_folder(path) or disk.is_link(path))
-
-
-def _stages(root: Path) -> list[Path]:
-    return [path for path in disk.entries(root) if path.name not in OTHERS and disk.is_folder(path)]
-
-
-def named(root: Path, held: list[Artefact]) -> dict[str, set[str]]:
-    """By key, the studies that name it in any of their files, or that need what it was made for."""
-    inputs = {each.key: [up["key"] for up in each.manifest.get("inputs", {}).values()] for each in held}
-    found: dict[str, set[str]] = defaultdict(set)
-
-    def name(key: str, study: str) -> None:
-        if study not in found[key]:
-            found[key].add(study)
-            for upstream in inputs.get(key, ()):
-                name(upstream, study)
-
-    for study in filter(disk.is_folder, disk.entries(root / "studies")):
-        for file in disk.walk(study):
-            text = disk.read(file).decode(errors="replace") if file.suffix == ".json" else ""
-            for key in set(KEY.findall(text)):
-                name(key, study.name)
-    return found
-
-
-def find(root: Path, start: str) -> Artefact:
-    """The artefact whose key starts so; ValueError where there is none, or more than one."""
-    fits = [each for each in artefacts(root) if each.key.startswith(start)]
-    if not fits:
-        raise ValueError(
-            f"no artefact in {root} has a key that starts with {start!r}; "
-            "python -m mss_core.store list --keys shows them"
-        )
-    if len(fits) > 1:
-        raise ValueError(
-            f"{len(fits)} artefacts have keys that start with {start!r}: "
-            f"{', '.join(f'{each.stage} {each.key[:12]}' for each in fits[:4])}; give more of it"
-        )
-    return fits[0]
-
+from mss_core.store.pruning import discard, prune
 
 # ---- the commands
 
@@ -113,22 +40,24 @@ def list_all(root: Path, keys: bool) -> int:
     print(f"{'study':<44}{'trials':>12}{'artefacts':>11}{'disk':>10}")
     for study in sorted({study for each in held for study in owners.get(each.key, ())}):
         theirs = [each for each in held if study in owners.get(each.key, ())]
-        print(f"{study:<44}{_trials(root / 'studies' / study):>12}{len(theirs):>11}{_size(theirs):>10}")
+        print(f"{study:<44}{_trials(root / 'studies' / study):>12}{len(theirs):>11}{size_of_all(theirs):>10}")
     free = [each for each in held if not owners.get(each.key)]
     if free:
-        print(f"{'(no study)':<44}{'':>12}{len(free):>11}{_size(free):>10}")
+        print(f"{'(no study)':<44}{'':>12}{len(free):>11}{size_of_all(free):>10}")
     unfinished, damaged = Counter[str](), Counter[str]()
-    for folder in _folders(root):
+    for folder in folders(root):
         unfinished[folder.parent.name] += folder.name.endswith(".partial")
         damaged[folder.parent.name] += ".damaged-" in folder.name
     print(f"\n{'stage':<24}{'artefacts':>10}{'disk':>10}{'hours':>10}{'unfinished':>12}{'damaged':>9}")
     for stage in sorted({each.stage for each in held} | set(+unfinished) | set(+damaged)):
         mine = [each for each in held if each.stage == stage]
         hours = sum(each.manifest.get("seconds") or 0 for each in mine) / 3600
-        print(f"{stage:<24}{len(mine):>10}{_size(mine):>10}{hours:>10.2f}{unfinished[stage]:>12}{damaged[stage]:>9}")
+        print(
+            f"{stage:<24}{len(mine):>10}{size_of_all(mine):>10}{hours:>10.2f}{unfinished[stage]:>12}{damaged[stage]:>9}"
+        )
     for each in held if keys else ():
         print(
-            f"{each.stage:<24}{each.key[:16]}  {_size([each]):>9}  {each.manifest.get('finished', ''):<21} "
+            f"{each.stage:<24}{each.key[:16]}  {size_of_all([each]):>9}  {each.manifest.get('finished', ''):<21} "
             f"{', '.join(sorted(owners.get(each.key, ()))) or '(no study)'}"
         )
     return 0
@@ -139,7 +68,7 @@ def verify(root: Path) -> int:
     1 where something is damaged."""
     held = artefacts(root)
     wrong = {each.folder: damage(each) for each in held}
-    for path in (path for stage in _stages(root) for path in disk.entries(stage)):
+    for path in (path for stage in stage_folders(root) for path in disk.entries(stage)):
         if KEY.fullmatch(path.name) and path not in wrong:
             wrong[path] = "it has no valid manifest"
     for path in disk.entries(root):
@@ -151,7 +80,7 @@ def verify(root: Path) -> int:
         print(f"damaged: {' '.join([*path.relative_to(root).parts[:-1], name])}: {reason}")
     unsealed = sum(SELF not in each.manifest for each in held)
     print(
-        f"{len(held)} artefacts, {_size(held)}: {len(bad)} damaged"
+        f"{len(held)} artefacts, {size_of_all(held)}: {len(bad)} damaged"
         + (" (the next run of a study that needs one computes it again)" if bad else "")
         + (f"; the manifests of {unsealed} are from before manifests had a checksum" if unsealed else "")
     )
@@ -161,87 +90,6 @@ def verify(root: Path) -> int:
 def damage(each: Artefact) -> str:
     """The first thing wrong with an artefact's files, empty where nothing is. Every file is read."""
     return damaged_file(each.folder, each.manifest, {}) or ""
-
-
-def prune(root: Path, delete: bool) -> int:
-    """Show, or delete, what no study names: artefacts, unfinished and damaged ones, logs of failures.
-
-    Raises ValueError where a study is running on the store, or where it holds no study at all.
-    """
-    running = living(root)
-    if running:
-        raise ValueError(
-            f"a study is running on {root} ({', '.join(sorted(running))}): what it makes is named by no "
-            "study until it ends; prune afterwards"
-        )
-    if not any(disk.exists(study / "study.json") for study in disk.entries(root / "studies")):
-        raise ValueError(f"{root}/studies names no study: everything would go. Delete the folder if you mean that")
-    owners, now = named(root, artefacts(root)), clock(root)
-    gone: list[tuple[Path, int]] = []
-    for stage in _stages(root):
-        inside = disk.entries(stage)
-        for path in sorted([*inside, *(path / WORK for path in inside if disk.exists(path / WORK))]):
-            key = (path.parent.name if path.name == WORK else path.name.removeprefix("."))[:64]
-            if path.name == WORK and not (KEY.fullmatch(path.parent.name) and disk.exists(path.with_name(MANIFEST))):
-                continue
-            if not KEY.fullmatch(key) or (owners.get(key) and ".damaged-" not in path.name and not _is_left_over(path)):
-                continue
-            if disk.is_folder(path) or _is_old(path, now):
-                if path.suffix == ".claim" or not _is_claimed(stage / f"{key}.claim", now):
-                    gone.append((path, _on_disk(path)))
-    gone += [(path, _on_disk(path)) for path in _strays(root) if _is_old(path, now)]
-    for path, amount in gone:
-        print(f"{'deleted' if delete else 'would delete'} {path.relative_to(root)}  {size_of(amount)}")
-        if delete:
-            try:
-                _delete(path)
-            except OSError as error:  # a file server keeps a file that somebody reads
-                print(f"not all of {path.relative_to(root)} could be deleted: {error.strerror}; prune again later")
-    total = size_of(sum(amount for _, amount in gone))
-    print(f"{len(gone)} entries, {total}" + ("" if delete or not gone else ": prune --delete deletes them"))
-    return 0
-
-
-def _is_left_over(path: Path) -> bool:
-    """Whether an entry is of no use although its key is: of an earlier prune, a claim that nobody renews (what is not
-    old is left alone), or work beside or in a committed artefact."""
-    if path.name.endswith((".pruned", ".claim")) or ".claim." in path.name or path.name == WORK:
-        return True
-    return path.name.endswith((".partial", ".log")) and disk.exists(path.with_name(path.name[:64]) / MANIFEST)
-
-
-def _strays(root: Path) -> list[Path]:
-    """What drivers that died have left outside of the stages' folders: claims on studies, files half written."""
-    claims = [path for path in disk.entries(root) if path.name.startswith(".") and ".claim" in path.name]
-    studies = disk.entries(root / "studies")
-    hidden = [path for study in studies for path in disk.entries(study) if path.name.startswith(".")]
-    folders = [root, root / "drivers", root / "sources", *studies, *filter(disk.is_folder, hidden)]
-    inside = [path for folder in folders for path in disk.entries(folder) if path.name.startswith(".")]
-    files = [path for path in inside if not disk.is_folder(path)]
-    return claims + [path for path in files if path.suffix == ".tmp"]
-
-
-def _is_old(path: Path, now: float) -> bool:
-    """Whether nobody has touched a file for an hour, by the clock that stamps files there."""
-    try:
-        return now - disk.status(path, follow=False).st_mtime > 3600
-    except FileNotFoundError:
-        return False
-
-
-def _is_claimed(claim: Path, now: float) -> bool:
-    """Whether somebody may be at a stage: those who live renew their claims."""
-    return disk.exists(claim) and not _is_old(claim, now)
-
-
-def _delete(path: Path) -> None:
-    aside = path
-    if (
-        disk.is_folder(path, follow=False) and path.name != WORK and not path.name.endswith(".pruned")
-    ):  # a reader sees all of it or nothing
-        aside = path.with_name(f".{path.name}.pruned")
-        disk.rename(path, aside)
-    disk.remove(aside)
 
 
 def show(root: Path, start: str) -> int:
@@ -342,8 +190,8 @@ def remove(root: Path, start: str) -> int:
     if running:
         raise ValueError(f"a study is running on {root} ({', '.join(sorted(running))}): remove nothing meanwhile")
     owners = sorted(named(root, artefacts(root)).get(each.key, ()))
-    _delete(each.folder)
-    print(f"removed {each.stage} {each.key} ({_size([each])}); of {', '.join(owners) or 'no study'}")
+    discard(each.folder)
+    print(f"removed {each.stage} {each.key} ({size_of_all([each])}); of {', '.join(owners) or 'no study'}")
     return 0
 
 
@@ -368,27 +216,6 @@ def _trials(folder: Path) -> str:
     except (OSError, ValueError, KeyError):
         return ""
     return f"{sum(trial['status'] == 'done' for trial in trials)}/{len(trials)}"
-
-
-def _on_disk(path: Path) -> int:
-    files = disk.walk(path) if disk.is_folder(path, follow=False) else [path]
-    return sum(disk.status(file, follow=False).st_size for file in files)
-
-
-def _size(held: list[Artefact]) -> str:
-    return size_of(sum(each.bytes for each in held))
-
-
-def size_of(amount: float) -> str:
-    """Bytes as a person reads them.
-
-    >>> size_of(1_500), size_of(2_000_000), size_of(3.2e9)
-    ('1.5 kB', '2.0 MB', '3.2 GB')
-    """
-    for unit, power in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if amount >= power:
-            return f"{amount / power:.1f} {unit}"
-    return f"{amount / 1e3:.1f} kB"
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ from mss_core.data.config import CLIPS, TRACKS
 from mss_core.data.doubts import cautions, require_labels
 from mss_core.data.fingerprints import Fingerprints, fingerprint
 from mss_core.data.sets import ClipSet, TrackSet, WeightSet, needs_folder, survey
+from mss_core.errors import nearest
+from mss_core.folders import place
 from mss_core.graph import LEAVES, Stage, walk
 from mss_core.recipe import children
+from mss_core.study.search.declare import overlap
+from mss_core.study.study import Study, Trial
 
 ABSENT = "absent"
 
@@ -149,3 +153,32 @@ def _places(node: Any, name: str, prefix: str) -> Iterator[tuple[str, TrackSet |
         return
     for part, value in (children(node) or {}).items():
         yield from _places(value, name, f"{prefix}{part}.")
+
+
+def check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Sequence[Trial]) -> None:
+    """A folder that is given and not read would let somebody take other music's results for their own."""
+    for pair in pairs:
+        name, _, path = pair.partition("=")
+        if not place(path).is_dir():
+            raise ValueError(f"--data {pair}: {path} is not a folder")
+        if name not in binder.used:
+            if not binder.used:
+                raise ValueError(f"--data {pair}: this study reads no data set")
+            read = ", ".join(sorted(binder.used))
+            raise ValueError(
+                f"--data {pair}: this study reads {read}, not {name!r}; {_how_to_read(name, binder, study, trials)}"
+            )
+
+
+def _how_to_read(name: str, binder: Binder, study: Study, trials: Sequence[Trial]) -> str:
+    """The flags by which a study reads a data set, without paths that a factor varies; else the nearest name it has."""
+    varied = tuple(path for factor in study.factors for changes in factor.levels.values() for path in changes)
+    paths = dict.fromkeys(
+        path
+        for trial in trials
+        for path in data_paths(trial.recipe, name)
+        if not any(overlap(path, each) for each in varied)
+    )
+    if not paths:
+        return nearest(name, binder.used)
+    return "choose it with " + " or ".join(f"--set {path}={name}" for path in paths)

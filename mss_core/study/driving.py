@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from mss_core import disk
-from mss_core.store import Store, remote
+from mss_core.store import Store
 from mss_core.store.drivers import Driver
+from mss_core.store.remote.mirror import mirrored
 
 
 @contextlib.contextmanager
@@ -32,7 +33,7 @@ def alone(title: str, store: Store, say: Callable[[str], None]) -> Iterator[Driv
     driver = Driver(store.root, claim)
     try:
         driver.start()
-        with remote.mirrored(store, title, claim, say):
+        with mirrored(store, title, claim, say):
             yield driver
     finally:
         driver.stop()

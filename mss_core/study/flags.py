@@ -11,13 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mss_core.errors import Flags, nearest
+from mss_core.errors import Flags
 from mss_core.folders import place
 from mss_core.store.place import check_place
 from mss_core.study import variables
-from mss_core.study.binding import Binder, data_paths
-from mss_core.study.search.declare import overlap
-from mss_core.study.study import Study, Trial
+from mss_core.study.study import Study
 from mss_core.study.until import Until, extended
 
 ONLY_DRY = ("json", "probe", "cpus", "gpus", "why", "diff")
@@ -218,32 +216,3 @@ def with_seeds(study: Study, count: int | None, until: str | None, at_most: int 
         raise ValueError(f"--at-most takes at least 3 seeds, not {at_most}")
     base = declared or Until(USUAL_LOOKS, first=tuple(study.seeds))
     return replace(study, seeds=replace(base, looks=(*(n for n in base.looks if n < at_most), at_most)))
-
-
-def check_data(pairs: Sequence[str], binder: Binder, study: Study, trials: Sequence[Trial]) -> None:
-    """A folder that is given and not read would let somebody take other music's results for their own."""
-    for pair in pairs:
-        name, _, path = pair.partition("=")
-        if not place(path).is_dir():
-            raise ValueError(f"--data {pair}: {path} is not a folder")
-        if name not in binder.used:
-            if not binder.used:
-                raise ValueError(f"--data {pair}: this study reads no data set")
-            read = ", ".join(sorted(binder.used))
-            raise ValueError(
-                f"--data {pair}: this study reads {read}, not {name!r}; {_how_to_read(name, binder, study, trials)}"
-            )
-
-
-def _how_to_read(name: str, binder: Binder, study: Study, trials: Sequence[Trial]) -> str:
-    """The flags by which a study reads a data set, without paths that a factor varies; else the nearest name it has."""
-    varied = tuple(path for factor in study.factors for changes in factor.levels.values() for path in changes)
-    paths = dict.fromkeys(
-        path
-        for trial in trials
-        for path in data_paths(trial.recipe, name)
-        if not any(overlap(path, each) for each in varied)
-    )
-    if not paths:
-        return nearest(name, binder.used)
-    return "choose it with " + " or ".join(f"--set {path}={name}" for path in paths)

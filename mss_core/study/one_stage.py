@@ -25,7 +25,7 @@ from mss_core.folders import place
 from mss_core.graph import HISTORY, Context, Stage, listing
 from mss_core.store import Store, read_manifest
 from mss_core.store.calls import failed, of_artefact, of_log, rebuilt
-from mss_core.store.command import artefacts
+from mss_core.store.catalogue import artefacts
 from mss_core.store.manifest import damaged_file
 from mss_core.store.place import check_place
 from mss_core.study import flags, left
@@ -69,7 +69,7 @@ def find(root: Path, start: str) -> dict[str, Any]:
     Raises:
         ValueError: there is none, or more than one.
     """
-    held = {each.key: (each.stage, each.folder) for each in artefacts(root) if each.key.startswith(start)}
+    held = {each.key: (each.stage, each.manifest) for each in artefacts(root) if each.key.startswith(start)}
     logs = {path.name.removesuffix(".log"): path for path in failed(root, start)}
     found = [*held, *(key for key in logs if key not in held)]
     if not found:

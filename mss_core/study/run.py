@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 from mss_core.energy import Part
 from mss_core.folders import place
 from mss_core.graph import Context, walk
-from mss_core.store import Store, remote
+from mss_core.store import Store
 from mss_core.store.failures import no_room
+from mss_core.store.remote.mirror import fetch
+from mss_core.store.remote.opening import opened
 from mss_core.study import codes, flags, interrupts, left, looks, rehearse, selection, stale, variables
-from mss_core.study.binding import Binder
+from mss_core.study.binding import Binder, check_data
 from mss_core.study.driving import alone
 from mss_core.study.ending import MAKE_ROOM, failures, next_steps
 from mss_core.study.origin import command as typed
@@ -111,7 +113,7 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
 
     study = phase.wanted(study, options.search, small, settings, looks.with_spares(study, seeds))
     named = selection.only(study, options.only)
-    store = remote.opened(options.store, probed=not options.dry_run)
+    store = opened(options.store, probed=not options.dry_run)
     binder = Binder(
         flags.data_roots(options.data), store.root, lenient=options.dry_run, say=_say, rehash=options.rehash
     )
@@ -121,11 +123,11 @@ def _run(study: Study, options: argparse.Namespace, words: Sequence[str], held: 
     with _uncollected():
         trials = study.trials(looks.with_spares(study, seeds), small, settings, binder, named)
         others = selection.others(study, named, seeds, small, settings, binder)
-    flags.check_data(options.data, binder, study, trials)
+    check_data(options.data, binder, study, trials)
     arms = phase.plan_arms(study, small, settings, binder, store) if study.search else {}
     title = (phase.tuned(study, arms, store) if arms else study).title(small, given)
     results_folder = store.root / "studies" / title
-    remote.fetch(store, title)
+    fetch(store, title)
     looks.check(study, results_folder)
     gone = looks.replaced(results_folder)
     driver = None if options.dry_run else held.enter_context(alone(title, store, _say))

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core import source
 from mss_core.graph import OURS, Stage, module_of, package
-from mss_core.store import Store
+from mss_core.source.following import Source
+from mss_core.source.same import differing, recorded
+from mss_core.source.stage import of as source_of
+from mss_core.source.stage import reach_at
+from mss_core.store import Store, sources
 from mss_core.study.origin import at_commit, has_commit, home
 from mss_core.study.plan import Plan
 
@@ -54,7 +57,7 @@ def hits(plan: Plan, store: Store) -> tuple[list[Hit], int]:
     names: dict[tuple[str, str, str], tuple[str, ...]] = {}
     for key in sorted(plan.done):
         stage = plan.stages[key]
-        now, manifest = source.of(stage), store.manifest(stage)
+        now, manifest = source_of(stage), store.manifest(stage)
         if now is None or manifest is None:
             continue
         before = manifest.get("source")
@@ -70,14 +73,14 @@ def hits(plan: Plan, store: Store) -> tuple[list[Hit], int]:
     return found, unrecorded
 
 
-def _names(store: Store, before: str, now: source.Source, owners: Iterable[str]) -> tuple[str, ...]:
+def _names(store: Store, before: str, now: Source, owners: Iterable[str]) -> tuple[str, ...]:
     """The definitions that differ; none where what changed was shown to mean the same."""
-    kept = source.kept(store.root, before)
+    kept = sources.kept(store.root, before)
     if kept is None:
         return (UNKNOWN,)
-    if not source.differing(kept, now.functions):
+    if not differing(kept, now.functions):
         return (JOINED,)
-    return tuple(source.differing(kept, now.functions, [e for owner in sorted(owners) for e in source.recorded(owner)]))
+    return tuple(differing(kept, now.functions, [e for owner in sorted(owners) for e in recorded(owner)]))
 
 
 def lines(found: list[Hit], unrecorded: int) -> list[str]:
@@ -145,8 +148,8 @@ def diff(found: list[Hit]) -> Iterator[str]:
         yield f"{count} {hit.stage.name}, made by {hit.commit or 'unknown source'}"
         function = str(hit.manifest["function"])
         read = at_commit(hit.manifest.get("environment", {}))
-        before = source.reach_at(read, function, hit.stage) if read else None
-        now = source.of(hit.stage)
+        before = reach_at(read, function, hit.stage) if read else None
+        now = source_of(hit.stage)
         if before is None or now is None:
             yield "  its source is not in this repository's history: there is nothing to compare with"
             continue
@@ -156,7 +159,7 @@ def diff(found: list[Hit]) -> Iterator[str]:
                 yield from _changed(name, before, now, hit.commit)
 
 
-def _changed(name: str, before: source.Source, now: source.Source, commit: str) -> Iterator[str]:
+def _changed(name: str, before: Source, now: Source, commit: str) -> Iterator[str]:
     old, new = before.texts.get(name), now.texts.get(name)
     if old is None and new is None:
         yield f"  {name}: no definition, and so nothing to show"

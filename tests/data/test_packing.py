@@ -16,12 +16,12 @@ import pytest
 
 from mss_core import audio
 from mss_core.artefact import read_notes
+from mss_core.bad_file import BadFile
 from mss_core.claim import ClaimLost
 from mss_core.data import packing as module
 from mss_core.data.packed import Packed
 from mss_core.data.packing import pack
 from mss_core.data.sets import ClipSet, Item, Sound, Survey, TrackSet, survey
-from mss_core.errors import BadFile
 from mss_core.graph import Context, Stage, read_history
 from mss_core.stages.prepare import prepare_tracks
 from mss_core.store import Store, materialize

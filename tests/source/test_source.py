@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mss_core import source as of_stages
 from mss_core.graph import Context, Stage
+from mss_core.source import stage as of_stages
 from mss_core.source.following import Source, Tree
 from mss_core.source.modules import File, installed
 from mss_core.source.same import differing as differ
 from mss_core.source.stage import owners
-from mss_core.store import Store, materialize, read_manifest
+from mss_core.store import Store, materialize, read_manifest, sources
 from tests.conftest import REPOSITORY
 
 STAGES = '''
@@ -376,10 +376,10 @@ def test_a_manifest_names_its_source_and_the_store_its_definitions(tmp_path: Pat
     store, stage = Store(tmp_path), Stage(work, value=1)
     manifest = read_manifest(materialize(stage, store, Context()))
     assert manifest is not None and manifest["source"] == of_stages.of(stage).fingerprint  # type: ignore[union-attr]
-    kept = of_stages.kept(tmp_path, manifest["source"])
+    kept = sources.kept(tmp_path, manifest["source"])
     assert kept is not None and set(kept) == {"helped", "work"}
     (tmp_path / "sources" / f"{manifest['source']}.json").write_text("no json")
-    assert of_stages.kept(tmp_path, manifest["source"]) is None
+    assert sources.kept(tmp_path, manifest["source"]) is None
 
 
 def test_what_was_shown_to_mean_the_same_is_no_difference() -> None:

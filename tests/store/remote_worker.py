@@ -16,7 +16,7 @@ from typing import Any
 
 from mss_core import disk
 from mss_core.graph import Context, Stage, Stopped
-from mss_core.store.remote import Joined
+from mss_core.store.remote.joined import Joined
 
 
 def said(text: str) -> None:

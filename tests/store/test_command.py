@@ -16,7 +16,8 @@ from mss_core import models
 from mss_core.graph import Stage
 from mss_core.models import model
 from mss_core.store import Store
-from mss_core.store.command import artefacts, main
+from mss_core.store.catalogue import artefacts
+from mss_core.store.command import main
 from mss_core.store.drivers import Driver
 from tests.conftest import REPOSITORY
 

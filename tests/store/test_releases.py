@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import reports
-from mss_core import source
 from mss_core.graph import Context, read_history
-from mss_core.store import Store, materialize
-from mss_core.store.command import artefacts, main, named
+from mss_core.store import Store, materialize, sources
+from mss_core.store.catalogue import artefacts, named
+from mss_core.store.command import main
 from mss_core.study import stale
 from mss_core.study.plan import make_plan
 from tests.store import replay
@@ -42,7 +42,7 @@ def test_nothing_of_it_is_made_again(store: Store) -> None:
     assert found == [] and unrecorded in (0, 9)
     for key in plan.done if not unrecorded else ():
         manifest = store.manifest(plan.stages[key])
-        assert manifest is not None and source.kept(store.root, manifest["source"]) is not None
+        assert manifest is not None and sources.kept(store.root, manifest["source"]) is not None
 
 
 def test_a_training_that_was_stopped_goes_on(store: Store) -> None:

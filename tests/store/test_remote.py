@@ -20,8 +20,10 @@ from mss_core.claim import ClaimLost
 from mss_core.graph import Context, Stage
 from mss_core.store import MANIFEST, StageFailed, Store, run_stage
 from mss_core.store.place import check_place
-from mss_core.store.remote import Joined, Objects, opened, probe
 from mss_core.store.remote.claim import ObjectClaim
+from mss_core.store.remote.joined import Joined
+from mss_core.store.remote.objects import Objects, probe
+from mss_core.store.remote.opening import opened
 from tests.store import remote_worker
 from tests.store.s3 import Bucket, Server
 

@@ -182,7 +182,7 @@ def test_names_of_stages(function, message) -> None:
 
 
 def test_the_folders_of_a_store_are_known() -> None:
-    from mss_core.store.command import OTHERS
+    from mss_core.store.catalogue import OTHERS
 
     assert OTHERS <= set(FOLDERS) and package(module_of(judged)) != OURS
 

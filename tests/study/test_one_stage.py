@@ -15,7 +15,7 @@ import pytest
 from mss_core.data.config import TrackSet
 from mss_core.graph import Context, Stage, digest, walk
 from mss_core.recipe import children
-from mss_core.store import StageFailed, Store, materialize
+from mss_core.store import StageFailed, Store, materialize, read_manifest
 from mss_core.store.calls import MARK, described, of_artefact, rebuilt
 from mss_core.study import one_stage
 from mss_core.training import Phase, TrainConfig
@@ -71,10 +71,10 @@ def test_a_call_is_read_back_with_its_types(store: Store) -> None:
     stage = weighed(1)
     materialize(stage, store, Context())
     for each in (stage, *stage.inputs.values()):
-        again = rebuilt(of_artefact(store.directory(each)))
+        again = rebuilt(of_artefact(read_manifest(store.directory(each)) or {}))
         assert again.key == each.key and again.function is each.function
         assert {name: up.key for name, up in again.inputs.items()} == {n: up.key for n, up in each.inputs.items()}
-    shape = rebuilt(of_artefact(store.directory(stage.inputs["grown.1"]))).arguments
+    shape = rebuilt(of_artefact(read_manifest(store.directory(stage.inputs["grown.1"])) or {})).arguments
     assert shape["shape"] == Shape(inner=TrackSet(size=12)) and shape["train"] == TRAIN
     assert shape["described"] == {"name": "net", "widths": (4, 5)}
 
@@ -133,7 +133,7 @@ def test_mistakes(store: Store, capsys) -> None:
     assert "the input grow" in said(stage.key) and len(many) == 2
     (store.root / "weigh" / f"{'a' * 64}.log").write_text("Traceback\n")
     assert "does not end with the stage's call" in said("aaaa")
-    call = of_artefact(store.directory(stage))
+    call = of_artefact(read_manifest(store.directory(stage)) or {})
     with pytest.raises(ValueError, match="under another key"):
         rebuilt({**call, "key": digest("other")})
     with pytest.raises(ValueError, match="has no function 'gone' by now"):

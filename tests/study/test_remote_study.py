@@ -20,7 +20,7 @@ import pytest
 
 pytest.importorskip("obstore", reason="the extra object-store is not installed")
 
-from mss_core.store.remote import Objects
+from mss_core.store.remote.objects import Objects
 from mss_core.study import run
 from tests.store.s3 import Server
 from tests.store.test_remote import until

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mss_core.bad_file import BadFile
 from mss_core.data.config import ClipSet, split_policy
 from mss_core.data.files import Clip, clip_items, read_lines, reason
 from mss_core.data.items import Note, Survey, hold_out, require_splits
-from mss_core.errors import BadFile, choose, nearest
+from mss_core.errors import choose, nearest
 from mss_core.folders import find, plain, subfolders, walk
 
 LABELS = ("cel", "cla", "flu", "gac", "gel", "org", "pia", "sax", "tru", "vio", "voi")

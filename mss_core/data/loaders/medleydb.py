@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from mss_core.bad_file import BadFile
 from mss_core.data.config import TrackSet
 from mss_core.data.doubts import sounds
 from mss_core.data.files import Track, facts, once, read_lines, track_items
 from mss_core.data.items import SPLITS, Note, Reader, Survey, hold_out, require_splits
 from mss_core.disk import checksum
-from mss_core.errors import BadFile, choose, nearest
+from mss_core.errors import choose, nearest
 from mss_core.folders import find, plain, walk
 
 CONFIDENCE = "_ACTIVATION_CONF.lab"

@@ -22,10 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mss_core.bad_file import BadFile
 from mss_core.data.config import TrackSet, split_policy
 from mss_core.data.files import Track, facts, once, reason, track_items
 from mss_core.data.items import Item, Note, Survey, require_splits
-from mss_core.errors import BadFile, choose
+from mss_core.errors import choose
 from mss_core.folders import find, subfolders
 
 STEMS = (

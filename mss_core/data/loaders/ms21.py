@@ -12,11 +12,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from mss_core.bad_file import BadFile
 from mss_core.data.config import TrackSet
 from mss_core.data.doubts import sounds
 from mss_core.data.files import SPLIT_OF, Track, facts, named, once, read_lines, reason, split_folders, track_items
 from mss_core.data.items import Note, Survey, hold_out, require_splits
-from mss_core.errors import BadFile, choose
+from mss_core.errors import choose
 from mss_core.folders import stems_in, subfolders
 
 STEMS = ("vocals", "percussion", "bass", "other")

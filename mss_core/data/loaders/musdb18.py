@@ -11,12 +11,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from mss_core.bad_file import BadFile
 from mss_core.data.config import TrackSet, split_policy
 from mss_core.data.doubts import sounds
 from mss_core.data.files import CUT, disagreement, facts, reason, split_folders, too_far, unequal
 from mss_core.data.items import Item, Note, Sound, Survey, hold_out, require_splits, skipped
 from mss_core.data.loaders import stem_mp4, stems
-from mss_core.errors import BadFile, choose
+from mss_core.errors import choose
 from mss_core.folders import entries, plain
 
 SOURCES = ("drums", "bass", "other", "vocals")

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mss_core.errors import BadFile
+from mss_core.bad_file import BadFile
 
 SAMPLERATE = 44_100
 SLACK_MS = 100

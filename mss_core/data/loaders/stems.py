@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from mss_core.bad_file import BadFile
 from mss_core.data.config import TrackSet
 from mss_core.data.doubts import sounds
 from mss_core.data.files import SPLIT_OF, Track, named, reason, split_folders, track_items
 from mss_core.data.items import Item, Note, Survey, hold_out, require_splits
-from mss_core.errors import BadFile, nearest
+from mss_core.errors import nearest
 from mss_core.folders import AUDIO, entries, stems_in, subfolders
 
 

@@ -27,9 +27,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from mss_core import disk, source
+from mss_core import disk
 from mss_core.claim import Claim, ClaimLost
 from mss_core.graph import HISTORY, Context, Stage, Stopped
+from mss_core.store import sources
 from mss_core.store.artefacts import StageFailed, Store, run_stage
 from mss_core.store.manifest import MANIFEST, parsed
 from mss_core.store.remote import checkpoints
@@ -272,12 +273,12 @@ class Joined(Store):
 
     def _keep_source(self, manifest: Mapping[str, Any]) -> None:
         """The definitions that a stage has reached, for ``--dry-run --diff`` elsewhere."""
-        name = f"{source.FOLDER}/{manifest.get('source')}.json"
+        name = f"{sources.FOLDER}/{manifest.get('source')}.json"
         with contextlib.suppress(FileNotFoundError):
             self.objects.create(name, disk.read(self.root / name))
 
     def _fetch_source(self, manifest: Mapping[str, Any]) -> None:
-        name = f"{source.FOLDER}/{manifest.get('source')}.json"
+        name = f"{sources.FOLDER}/{manifest.get('source')}.json"
         if manifest.get("source") and not disk.exists(self.root / name):
             found = disk.patiently(self.objects.read, name)
             if found is not None:

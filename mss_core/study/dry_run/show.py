@@ -10,7 +10,7 @@ from typing import Any
 from mss_core.graph import Context, Stage, walk
 from mss_core.recipe import has, value_at
 from mss_core.store import Store
-from mss_core.store.command import size_of
+from mss_core.store.catalogue import size_of
 from mss_core.study.dry_run.cost import Price, price
 from mss_core.study.dry_run.power import Reach
 from mss_core.study.dry_run.timings import Timing, estimates, timings

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from mss_core import disk
 from mss_core.graph import OURS, Stage, module_of, package, plain
 from mss_core.store import Store
-from mss_core.store.command import Artefact, artefacts
+from mss_core.store.catalogue import Artefact, artefacts
 from mss_core.study.binding import ABSENT
 from mss_core.study.plan import Plan
 

@@ -34,7 +34,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noq
 
 from mss_core.graph import Context  # noqa: E402
 from mss_core.source import files  # noqa: E402
-from mss_core.store import Store, remote  # noqa: E402
+from mss_core.store import Store  # noqa: E402
+from mss_core.store.remote.joined import Joined  # noqa: E402
+from mss_core.store.remote.relay import leave_mark, relayed  # noqa: E402
 from mss_core.study.execution import nodes, on_worker  # noqa: E402
 from mss_core.study.variables import seconds  # noqa: E402
 
@@ -137,7 +139,7 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
         _wait_for_nodes(cluster, out)
         if not started_here:  # this machine's own cluster sees what this process sees
             code = files.table(ctx.environment.get("packages", ()))
-            if isinstance(store, remote.Joined):
+            if isinstance(store, Joined):
                 check_objects(store, ctx.data, code, out)
             else:
                 check_store(store.root, ctx.data, code, out)
@@ -147,7 +149,7 @@ def joined(store: Store, ctx: Context, out: Any) -> Iterator[Cluster]:
         room = [*(node["Resources"] for node in _alive()), *nodes.possible_nodes(cluster), *nodes.promised()]
         if not started_here and not any(node.get("GPU") for node in room):
             room += asked_for(out)
-        with remote.relayed(store, scratch, on_worker.STOP):
+        with relayed(store, scratch, on_worker.STOP):
             yield Cluster(scratch, room)
 
 
@@ -253,9 +255,9 @@ def check_store(root: Path, data: Mapping[str, Path], code: Mapping[str, str], o
         raise RuntimeError(nodes.unshared(root, problems))
 
 
-def check_objects(store: remote.Joined, data: Mapping[str, Path], code: Mapping[str, str], out: Any) -> None:
+def check_objects(store: Joined, data: Mapping[str, Path], code: Mapping[str, str], out: Any) -> None:
     """As ``check_store``, where the nodes are to reach an object store."""
-    mark = remote.leave_mark(store.objects)
+    mark = leave_mark(store.objects)
     try:
         _, problems = _answers(nodes.answer_object, lambda node: (store.place, mark, data, code), out)
     finally:

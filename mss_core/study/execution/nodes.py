@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from mss_core.source import files
-from mss_core.store import remote
+from mss_core.store.remote.relay import find_mark
 
 CLUSTER_FILE = Path("~/ray_bootstrap_config.yaml")
 """Where ``ray up`` leaves the cluster file on the head."""
@@ -248,7 +248,7 @@ def answer_mark(root: Path, mark: str, answer: str, data: Mapping[str, Path], co
 def answer_object(url: str, mark: str, data: Mapping[str, Path], code: Mapping[str, str]) -> str:
     """On a node: as ``answer_mark``, where the mark is in an object store."""
     wrong, absent = _differs(data, code)
-    return wrong or remote.find_mark(url, mark) or absent
+    return wrong or find_mark(url, mark) or absent
 
 
 def _differs(data: Mapping[str, Path], code: Mapping[str, str]) -> tuple[str, str]:

@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mss_core import runtime, source
+from mss_core import runtime
 from mss_core.claim import this_process
 from mss_core.graph import Context, Stage, Stopped
-from mss_core.store import StageFailed, Store, remote, run_stage
+from mss_core.source.stage import of as source_of
+from mss_core.store import StageFailed, Store, run_stage
+from mss_core.store.remote.opening import opened
+from mss_core.store.remote.relay import run_folder
 from mss_core.study.execution import nodes
 from mss_core.study.origin import machine
 from mss_core.study.resources import part, processes
@@ -54,8 +57,8 @@ class Given:
 @contextlib.contextmanager
 def reached(root: str, folder: str) -> Iterator[tuple[Store, Path]]:
     """On a worker: the store at a folder or URL, and the run's own folder, where the driver's STOP appears."""
-    store = remote.opened(root)
-    with remote.run_folder(store, Path(folder), STOP) as here:
+    store = opened(root)
+    with run_folder(store, Path(folder), STOP) as here:
         yield store, here
 
 
@@ -64,13 +67,13 @@ def run_apart(given: Given, root: str) -> dict[str, Any]:
     runtime.prepare_process()
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
-    return run(given, remote.opened(root), asked)
+    return run(given, opened(root), asked)
 
 
 def run(given: Given, store: Store, asked: threading.Event) -> dict[str, Any]:
     """Run a stage in this process. Returns what became of it: what it failed by, where it did, and ``stopped`` where it
     was asked to end."""
-    with remote.run_folder(store, Path(given.folder), STOP) as folder:
+    with run_folder(store, Path(given.folder), STOP) as folder:
         return _run(given, store, folder, asked)
 
 
@@ -143,5 +146,5 @@ def stop_asked(file: Path, asked: threading.Event) -> Callable[[], bool]:
 
 def fingerprint(stage: Stage) -> str:
     """Of the source that a stage reaches in this process; empty where it cannot be read."""
-    reached = source.of(stage)
+    reached = source_of(stage)
     return reached.fingerprint if reached else ""

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mss_core.graph import Context, Stage
-from mss_core.store import Store, remote
+from mss_core.store import Store
+from mss_core.store.remote.opening import opened
 from mss_core.study import interrupts
 from mss_core.study.execution import apart, on_worker
 from mss_core.study.execution.joining import (  # before ray: it sets what Ray reads when it is imported
@@ -123,7 +124,7 @@ class _Worker(tune.Trainable):
         runtime.prepare_process()
         self.stages: Mapping[str, Stage] = given["stages"]
         self.ctx, self.root, self.folder = given["ctx"], given["root"], given["folder"]
-        self.store = remote.opened(self.root)
+        self.store = opened(self.root)
         self.asked, self.cores = threading.Event(), cores()
         self.apart = apart.Apart(self.asked, ray.cloudpickle)
         signal.signal(signal.SIGTERM, self._ask)

@@ -18,8 +18,7 @@ from mss_core.data.packed import Packed
 from mss_core.data.packing import pack
 from mss_core.data.sets import Item, Sound, TrackSet, survey
 from mss_core.graph import Context
-
-SIBLINGS = "siblings"
+from mss_core.systems.hmss.saliency import SIBLINGS
 
 
 def prepare_levels(

@@ -16,8 +16,8 @@ from mss_core.data.activity import salient
 from mss_core.data.batches import Mapped, Places, waveforms
 from mss_core.data.packed import Packed, PackedItem
 from mss_core.errors import choose
-from mss_core.systems.hmss.prepare import SIBLINGS
 
+SIBLINGS = "siblings"
 BESIDE = ("root", "sibling", "anything", "nothing")
 
 

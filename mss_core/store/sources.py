@@ -8,17 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mss_core import disk
-from mss_core.source.following import Source
 
 FOLDER = "sources"
 
 
-def keep(root: Path, source: Source) -> None:
+def keep(root: Path, fingerprint: str, functions: Mapping[str, str]) -> None:
     """Leave the hashes of a fingerprint's definitions in a store, once."""
-    path = root / FOLDER / f"{source.fingerprint}.json"
+    path = root / FOLDER / f"{fingerprint}.json"
     if not disk.exists(path):
         disk.make_folder(path.parent)
-        disk.write_atomically(path, json.dumps({"functions": dict(source.functions)}, indent=0).encode())
+        disk.write_atomically(path, json.dumps({"functions": dict(functions)}, indent=0).encode())
 
 
 def kept(root: Path, fingerprint: str) -> Mapping[str, str] | None:
