@@ -23,7 +23,8 @@ from mss_core.store import Store
 from mss_core.study.execution import joining, stages_on_ray
 from mss_core.study.plan import Plan
 from mss_core.study.progress import Board
-from mss_core.study.tracking.tracker import Tracker, database
+from mss_core.study.tracking.mirror import database
+from mss_core.study.tracking.tracker import Tracker
 from mss_core.study.view import StudyView, TrialView
 
 TABLE = "track,target,metric,aggregation,score\n,macro,score,,0.5\n"

@@ -22,7 +22,7 @@ from mss_core.store import Store
 from mss_core.study import interrupts
 from mss_core.study.execution import joining, on_worker, stages_on_ray  # before ray, which reads what they set
 from mss_core.study.resources import check_shares, memory_share, resources, stated_processes
-from mss_core.study.search import scheduler
+from mss_core.study.search import scheduler, trial
 from mss_core.study.variables import seconds
 
 import ray  # isort: skip
@@ -88,14 +88,14 @@ class _Worker:
     def start(self) -> None:
         """Answers when the process stands."""
 
-    def train(self, job: scheduler.Job) -> dict[str, Any]:
+    def train(self, job: trial.Job) -> dict[str, Any]:
         from mss_core import runtime
 
         arm = self.arms[job.arm]
         stage, share, stated = self.given[job.arm]
         here = on_worker.on_this_node(self.ctx, stage, share, stated, len(ray.get_gpu_ids()), self.stop_asked)
         try:
-            outcome = scheduler.perform(arm, job, self.store, here, self.places[job.arm])
+            outcome = trial.perform(arm, job, self.store, here, self.places[job.arm])
         except Stopped as stopped:
             raise SystemExit(str(stopped)) from None  # like a worker that died, and with its last checkpoint
         runtime.release_memory(outcome["seconds"])
@@ -115,9 +115,9 @@ class _Crew:
         self.conductor, self.given = conductor, given
         self.serves: dict[Any, set[int]] = {}
         self.workers: dict[Any, frozenset[tuple[str, float]]] = {}
-        self.busy: dict[Any, tuple[Any, scheduler.Job | None]] = {}
+        self.busy: dict[Any, tuple[Any, trial.Job | None]] = {}
         self.idle: list[Any] = []
-        self.lost: list[scheduler.Job] = []
+        self.lost: list[trial.Job] = []
         self.deaths: dict[str, int] = {}
         self.failed_starts = 0
         for arm, request in enumerate(requests):
@@ -181,7 +181,7 @@ class _Crew:
         try:
             outcome = ray.get(answer)
         except ray.exceptions.RayTaskError as error:  # it raised what no training should: the worker stands
-            outcome = scheduler.crashed(str(error).strip().splitlines()[-1])
+            outcome = trial.crashed(str(error).strip().splitlines()[-1])
         except ray.exceptions.RayError as error:
             self._bury(worker, job, str(error).strip().splitlines()[0])
             return
@@ -190,7 +190,7 @@ class _Crew:
         if job is not None:
             self.conductor.done(job, outcome)
 
-    def _bury(self, worker: Any, job: scheduler.Job | None, message: str) -> None:
+    def _bury(self, worker: Any, job: trial.Job | None, message: str) -> None:
         """A worker died: somebody else does its job, and another one takes its place."""
         kind = self.workers[worker]
         self.dismiss([worker])
@@ -200,10 +200,10 @@ class _Crew:
                 raise RuntimeError(f"{STARTS} workers died before they had started: {message}")
             time.sleep(0.5)
         else:
-            known = scheduler.encode(job)
+            known = trial.encode(job)
             self.deaths[known] = self.deaths.get(known, 0) + 1
             if self.deaths[known] > stages_on_ray.RETRIES:
-                self.conductor.done(job, scheduler.crashed(f"its worker died {self.deaths[known]} times: {message}"))
+                self.conductor.done(job, trial.crashed(f"its worker died {self.deaths[known]} times: {message}"))
             else:
                 self.lost.append(job)
         self._engage(kind)

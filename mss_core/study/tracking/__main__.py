@@ -25,8 +25,9 @@ from mss_core.folders import place
 from mss_core.store import Store, read_manifest
 from mss_core.store.place import check_place
 from mss_core.study.tracking.columns import VIEW
+from mss_core.study.tracking.mirror import database
 from mss_core.study.tracking.moved import FOLDER, settle
-from mss_core.study.tracking.tracker import Tracker, database
+from mss_core.study.tracking.tracker import Tracker
 from mss_core.study.view import of_folder
 
 

@@ -11,7 +11,8 @@ import sqlalchemy
 from mss_core.folders import place
 from mss_core.store import Store
 from mss_core.study.flags import data_roots
-from mss_core.study.tracking.tracker import Tracker, database
+from mss_core.study.tracking.mirror import database
+from mss_core.study.tracking.tracker import Tracker
 
 NAMES = ["a%20b", "a?b=c", "a#b", "100% (1) & 'two'", 'say "so"', "~x", "blank blank", "é;$HOME"]
 

@@ -28,9 +28,10 @@ from mss_core.study.plan import make_plan
 from mss_core.study.results import collect
 from mss_core.study.tracking import tracker as tracking
 from mss_core.study.tracking.__main__ import main, ui
+from mss_core.study.tracking.mirror import database
 from mss_core.study.tracking.moved import settle
 from mss_core.study.tracking.points import POINTS, allowed, curve_points
-from mss_core.study.tracking.tracker import Tracker, database
+from mss_core.study.tracking.tracker import Tracker
 from mss_core.study.view import of_folder, of_plan
 from tests.study.test_designs import STUDY, bind
 
@@ -114,7 +115,7 @@ folder, title = pathlib.Path(sys.argv[1]), sys.argv[2]
 (folder / title).touch()
 while len(list(folder.glob("?"))) < 2:
     time.sleep(0.001)
-print(Tracker(None, Store(folder / "new"), title).experiment.name)
+print(Tracker(None, Store(folder / "new"), title).mirror.experiment.name)
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     both = [subprocess.Popen([*command, title], stdout=subprocess.PIPE, text=True) for title in "ab"]
@@ -356,7 +357,9 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing(tmp_path, plan, ki
             assert curves <= set(told[trial.name]) and told[trial.name]["roc_auc"] == [(0, 0.75)]
             assert all(told[trial.name][curve] == [(1, 1.0), (2, 0.5), (3, 1 / 3)] for curve in curves)
         parent = next(
-            r for r in client.search_runs([tracker.experiment.experiment_id]) if "mlflow.parentRunId" not in r.data.tags
+            r
+            for r in client.search_runs([tracker.mirror.experiment.experiment_id])
+            if "mlflow.parentRunId" not in r.data.tags
         )
         assert "study.json" in {a.path for a in client.list_artifacts(parent.info.run_id)}
     finally:
@@ -382,7 +385,7 @@ def test_a_fault_of_a_program_is_not_taken_for_the_server_s(tmp_path, plan, monk
     def broken(root, trial):
         raise KeyError("track")
 
-    monkeypatch.setattr(tracking, "means", broken)
+    monkeypatch.setattr("mss_core.study.tracking.mirror.means", broken)
     tracker = track(plan, store, said=said)
     folder = study_folder(plan, store)
     start = time.monotonic()
@@ -402,7 +405,7 @@ def test_patience_ends_although_each_attempt_begins_anew(tmp_path, plan, monkeyp
     def away(root, trial):
         raise ConnectionError("reset")
 
-    monkeypatch.setattr(tracking, "means", away)
+    monkeypatch.setattr("mss_core.study.tracking.mirror.means", away)
     tracker = track(plan, store, said=said)
     folder = study_folder(plan, store)
     start = time.monotonic()
@@ -477,7 +480,7 @@ def test_a_changed_recipe_is_another_run(tmp_path, plan) -> None:
 def test_the_page_opens_with_the_study_s_columns(tmp_path, plan) -> None:
     tracker = track(plan, Store(tmp_path))
     assert tracker.flush()
-    tags = tracker.client.get_experiment(tracker.experiment.experiment_id).tags
+    tags = tracker.mirror.client.get_experiment(tracker.mirror.experiment.experiment_id).tags
     assert "params.`source`" in tags["mlflow.sharedViewState.study"]
     assert "metrics.`roc_auc`" in tags["mlflow.sharedViewState.study"]
 
@@ -554,6 +557,6 @@ def test_a_moved_store_shows_its_own_files(tmp_path, plan) -> None:
     root.rename(tmp_path / "moved to")
     assert settle(tmp_path / "moved to") == 1 and settle(tmp_path / "moved to") == 0
     client = MlflowClient(database(tmp_path / "moved to"))
-    (parent,) = [r for r in client.search_runs([tracker.experiment.experiment_id]) if r.info.run_name == "title"]
+    (parent,) = [r for r in client.search_runs([tracker.mirror.experiment.experiment_id]) if r.info.run_name == "title"]
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"scores.csv", "study.json"}
     assert (tmp_path / "moved to" / "mlartifacts").as_uri() in parent.info.artifact_uri
