@@ -131,7 +131,7 @@ def test_runs_are_found_again_and_orphans_closed(tmp_path, plan) -> None:
     # The driver dies here. The next one asks for fewer trials: what is left over will never finish.
     fewer = make_plan([t for t in plan.trials if t.variant.levels["clip score"] == "mean"], plan_store)
     second = track(fewer, plan_store)
-    assert second.flush() and second.runs.items() <= first.runs.items()
+    assert second.flush() and second.mirror.runs.items() <= first.mirror.runs.items()
     found = statuses(client)
     assert {name for name, status in found.items() if status == "KILLED"} == {
         t.name for t in plan.trials if t.variant.levels["clip score"] == "max"
@@ -233,7 +233,7 @@ def test_a_study_that_is_whole_there_is_not_searched_through_again(tmp_path, pla
     assert seen == ["title"]
     monkeypatch.undo()
     assert points(client) == told and set(statuses(client).values()) == {"FINISHED"}
-    client.delete_run(first.runs[plan.trials[0].name])
+    client.delete_run(first.mirror.runs[plan.trials[0].name])
     assert main(["rebuild", "--store", str(tmp_path)]) == 0
     assert points(client) == told
     more = make_plan(STUDY.trials([0, 1], True, {}, bind), store)  # other trials: all are looked at
@@ -257,7 +257,9 @@ def test_the_parent_run_tells_the_result(tmp_path, plan) -> None:
         (folder / "report.json").write_text(json.dumps({"contrasts": [contrast | {"p_corrected": p}, other]}))
 
     def told() -> tuple[dict, dict]:
-        (run,) = (run for run in client.search_runs([first.experiment.experiment_id]) if run.info.run_name == "title")
+        (run,) = (
+            run for run in client.search_runs([first.mirror.experiment.experiment_id]) if run.info.run_name == "title"
+        )
         return run.data.metrics, run.data.tags
 
     client = MlflowClient(database(tmp_path))
@@ -278,7 +280,7 @@ def test_the_parent_run_tells_the_result(tmp_path, plan) -> None:
         again.finish(folder, {})
         again.close(interrupted=False)
         assert told()[0]["p corrected/max"] == p
-        assert len(client.get_metric_history(first.parent, "p corrected/max")) == points_there
+        assert len(client.get_metric_history(first.mirror.parent, "p corrected/max")) == points_there
 
 
 def test_rebuild_says_what_is_missing(tmp_path, capsys) -> None:
@@ -473,8 +475,8 @@ def test_a_changed_recipe_is_another_run(tmp_path, plan) -> None:
     assert first.flush()
     changed = make_plan(STUDY.trials([0], True, {"train_tail.batch": 4}, bind), store)
     second = track(changed, store)
-    assert second.flush() and second.parent == first.parent
-    assert not set(first.runs.values()) & set(second.runs.values())
+    assert second.flush() and second.mirror.parent == first.mirror.parent
+    assert not set(first.mirror.runs.values()) & set(second.mirror.runs.values())
 
 
 def test_the_page_opens_with_the_study_s_columns(tmp_path, plan) -> None:
