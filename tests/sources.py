@@ -41,6 +41,7 @@ SMOKE = {
     "mixing.valid_segments": 24,
     "infer.hop": 192,
 }
+SMOKE_CNN = {"tail.dropout": 0.5, "train_tail.phases.0.lr": 3e-3, "train_tail.phases.0.cosine": None}
 """What MSSPT's smoke recipe had when the first records were made: the bytes of all of them are of it."""
 
 Table = Mapping[str, Mapping[str, Any]]
@@ -111,6 +112,8 @@ def smallest() -> Mapping[str, Stage]:
                 recipe = study.recipe(variant, 0, smoke, {}, lambda recipe: recipe)
                 if smoke and isinstance(recipe, MSSPT):
                     recipe = override(recipe, SMOKE)
+                    if recipe.tail["name"] == "cnn_tail" and recipe.train_tail is not None:
+                        recipe = override(recipe, SMOKE_CNN)
                 recipe = rehearse.cut(recipe)
                 for stage in walk([recipe.pipeline()]).values():
                     found.setdefault(stage.name, stage)
