@@ -29,14 +29,18 @@ def of(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {type(error).__name__}: {error}{place}") from error
 
 
-def root(recipe: Any) -> Stage:
-    """The last stage of a recipe; ValueError where its pipeline() returns none, or where the recipe holds what is no
-    plain data and so cannot be written down."""
+def check_plain(recipe: Any) -> None:
+    """Raise ValueError where a recipe, or what a level puts into it, holds what is no plain data and so cannot be
+    written down."""
     for path, value in flatten(recipe).items():
         try:
             plain(value)
         except TypeError:
             raise ValueError(f"{path!r} of the recipe is {value!r}{not_plain(value)}") from None
+
+
+def root(recipe: Any) -> Stage:
+    """The last stage of a recipe; ValueError where its pipeline() returns none."""
     last = recipe.pipeline()
     if not isinstance(last, Stage):
         raise ValueError(f"pipeline() of the recipe must return its last Stage, not {last!r}")

@@ -132,13 +132,15 @@ class Study:
         if self.search is not None:
             self.search.check(self.seeds)
         self.references()
-        recipes, roots = [self.baseline], {}
+        mistakes.check_plain(self.baseline)
+        recipes, roots, departures = [self.baseline], {}, {}
         for variant in self.variants():
             with mistakes.of(f"variant {variant.name!r} of study {self.name!r}"):
                 recipes.append(self._departed(variant))
+                mistakes.check_plain(variant.departures)
                 roots[variant.name] = mistakes.root(recipes[-1])
+            departures[variant.name] = variant.departures
         mistakes.check_repeats(recipes[-1])
-        departures = {variant.name: variant.departures for variant in self.variants()}
         mistakes.check_variants(self.name, roots, departures)
         mistakes.check_seeded(self.seeded, departures)
         for control in self.controls:

@@ -328,10 +328,10 @@ def smoke(recipe: MSSPT) -> MSSPT:
         imagenet=None,
         frames=384,
         infer=replace(recipe.infer, hop=384),
-        mixing=replace(recipe.mixing, frames=128, valid_segments=48),
+        mixing=replace(recipe.mixing, frames=128, valid_segments=24),
         pretrain=_shorter(recipe.pretrain, lr=2e-3, batch=4, epochs=4, epoch_steps=50),
         train_tail=train_tail,
-        finetune=_shorter(recipe.finetune, lr=1e-3, batch=8, epochs=1, epoch_steps=10),
+        finetune=_shorter(recipe.finetune, lr=1e-3, batch=8, epochs=1, epoch_steps=5),
     )
 
 
