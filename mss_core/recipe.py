@@ -193,6 +193,8 @@ def _kind(value: Any) -> str:
 
 def not_plain(value: Any) -> str:
     """Why a value cannot stand in a recipe, and what to write in its place."""
+    if type(value) is float:
+        return ", no number to compute with"
     instead = ""
     readers: dict[str, Callable[[], Any]] = {
         "item()": lambda: value.item(),

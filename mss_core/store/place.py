@@ -18,9 +18,8 @@ def is_url(place: str) -> bool:
     return bool(slashes) and scheme in OBJECTS
 
 
-def is_store(folder: Path) -> bool:
-    """Whether studies have run on a folder: drivers and studies have their folders in it."""
-    return (folder / "drivers").is_dir() and (folder / "studies").is_dir()
+OWN = ("drivers", "studies")
+"""Folders that every store has once a study has run on it."""
 
 
 def check_place(place: str, objects: bool = False) -> None:
@@ -41,9 +40,10 @@ def check_place(place: str, objects: bool = False) -> None:
     if slashes and scheme and "/" not in scheme:
         raise ValueError(f"--store {place}: no object store is named {scheme + '://'!r}; {nearest(scheme, OBJECTS)}")
     path = folders.place(place).absolute()
-    for above in path.resolve().parents:
-        if is_store(above) and not is_store(path):
-            raise ValueError(f"--store {place} lies within the store {above}: name that one, or a folder beside it")
+    whole = path.resolve()
+    for store in whole.parents:
+        if whole.relative_to(store).parts[0] in OWN and all((store / name).is_dir() for name in OWN):
+            raise ValueError(f"--store {place} lies among the files of the store {store}: name that one")
     for above in (path, *path.parents):
         if above.is_dir():
             return

@@ -24,16 +24,14 @@ def test_a_url_that_is_no_object_store_is_no_folder(place: str) -> None:
         check_place(place, objects=True)
 
 
-def test_a_store_lies_in_no_other(tmp_path: Path) -> None:
+def test_a_store_does_not_lie_among_the_files_of_another(tmp_path: Path) -> None:
     for name in ("drivers", "studies"):
         (tmp_path / name).mkdir()
-    for within in ("studies", "fit", "a/b"):
-        with pytest.raises(ValueError, match="lies within the store"):
+    for within in ("studies", "studies/mine", "drivers/a/b"):
+        with pytest.raises(ValueError, match="lies among the files of the store"):
             check_place(str(tmp_path / within))
-    check_place(str(tmp_path))
-    for name in ("drivers", "studies"):  # one that is there already stays in use
-        (tmp_path / "a" / name).mkdir(parents=True)
-    check_place(str(tmp_path / "a"))
+    for beside in ("", "again", "again/studies"):
+        check_place(str(tmp_path / beside))
 
 
 @pytest.mark.parametrize(
