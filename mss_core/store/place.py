@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from mss_core import folders
 from reports.contract.names import nearest
