@@ -306,11 +306,11 @@ def smoke(recipe: MSSPT) -> MSSPT:
     A few hundred steps cannot follow the paper's schedules: learning rates are raised to at least 2e-3 (separation),
     4e-3 (a CNN before it is joined) and 1e-3, batch norm gets torch's momentum 0.1 (0.01 would not settle), each stage
     keeps its first phase, and the best weights by validation loss are kept. A CNN has no dropout, which a network that
-    is too small for its data does not need, and its rate falls along a cosine: at a steady rate and in fewer steps its
-    seeds differed twice as much. Separators read crops of 128 frames, a third of the classifier's: in as many steps a
-    separator of one source learned no less from them. An AST is a small one that starts at random, on segments as long
-    as the CNN's. Slices of a clip lie side by side. No block has fewer than 8 channels: torch's batch norm on a CPU
-    takes 13 times as long for 4 (``benchmarks/small_steps.py``).
+    is too small for its data does not need, and its rate falls along a cosine: its seeds differ by an SD of 2.2 points
+    of area, and did by 3 in 180 steps at a steady rate. Separators read crops of 128 frames, a third of the
+    classifier's: in as many steps a separator of one source learned no less from them. An AST is a small one that
+    starts at random, on segments as long as the CNN's. Slices of a clip lie side by side. No block has fewer than 8
+    channels: torch's batch norm on a CPU takes 13 times as long for 4 (``benchmarks/small_steps.py``).
     """
     small = {"widths": (8, 8, 16, 32, 48, 48), "post": 8, "bn_momentum": 0.1}
     if "cnn" in recipe.tail["name"]:
